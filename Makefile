@@ -1,0 +1,73 @@
+# Everything runs in .venv, which is built on first use and again only when setup.py or
+# constraints.txt changes. `make PYTHON=/path/to/python3.12 test` chooses the interpreter
+# it is built from; ARGS is handed on: `make test ARGS="tests/test_files.py -x"`.
+
+PYTHON ?= python3
+# The versions TensorFlow is built for.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# An interpreter somebody named is used or refused, never replaced by another.
+FALLBACKS := $(if $(filter file,$(origin PYTHON)),python3.13 python3.12 python3.11)
+VENV_PYTHON := .venv/bin/python
+INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt
+
+.PHONY: help demo test test-slow lint format benchmark clean
+
+help:
+	@echo "make demo       train digits with three losses, print the table, write the report"
+	@echo "make test       run the tests"
+	@echo "make test-slow  run the longer checks"
+	@echo "make lint       check style and formatting"
+	@echo "make format     repair what a machine can repair of them"
+	@echo "make benchmark  measure throughput and memory"
+	@echo "make clean      remove .venv, builds and caches; runs/ stays"
+
+demo: .venv/.installed
+	$(VENV_PYTHON) -m tools.demo $(ARGS)
+
+test: .venv/.installed-test
+	$(VENV_PYTHON) -m pytest $(ARGS)
+
+test-slow: .venv/.installed-test
+	$(VENV_PYTHON) -m pytest -m slow $(ARGS)
+
+lint: .venv/.installed-test
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+
+format: .venv/.installed-test
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+benchmark: .venv/.installed
+	$(VENV_PYTHON) -m tools.benchmark $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# A .venv that lacks pip (interrupted) or has the wrong Python is built anew.
+# Interpreters are tried by running them: version managers leave names behind
+# that start nothing.
+.venv/.installed: setup.py constraints.txt
+	@if ! $(VENV_PYTHON) -c 'import pip; $(SUPPORTED)' 2>/dev/null; then \
+	  for python in "$(PYTHON)" $(FALLBACKS); do \
+	    if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then \
+	      echo "Building .venv with $$python ($$("$$python" --version))"; \
+	      "$$python" -m venv --clear .venv; \
+	      exit; \
+	    fi; \
+	  done; \
+	  echo "bsce_keras needs Python 3.11, 3.12 or 3.13. Received:" \
+	    "$(PYTHON) ($$("$(PYTHON)" --version 2>&1 | head -n 1))." \
+	    "Name another with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
+	  exit 1; \
+	fi
+	@echo "Installing TensorFlow, Keras and bsce_keras into .venv (some minutes)"
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	@echo "Installing what the tests need into .venv"
+	@$(INSTALL) --editable ".[test]"
+	@touch $@

@@ -1,0 +1,25 @@
+"""Class-incremental learning in Keras 3 with Balanced Softmax Cross-Entropy.
+
+Public names load on first use, so that `import bsce_keras` does not import TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "ExperimentConfig": "bsce_keras.config",
+    "make_config": "bsce_keras.request",
+    "run_experiment": "bsce_keras.experiment",
+}
+__all__ = ["ExperimentConfig", "__version__", "make_config", "run_experiment"]
+
+
+def __getattr__(name):
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_EXPORTS})

@@ -1,0 +1,287 @@
+"""Frozen dataclasses of one experiment: checked, comparable, JSON-able.
+
+Every value is final here: defaults of a data set or method have been filled in and
+schedules have been scaled by `bsce_keras.request.make_config`. No module of this
+package reads a default from anywhere else. Imports no TensorFlow.
+"""
+
+import dataclasses
+import math
+
+from bsce_keras.errors import RequestError
+
+CLASSIFICATION_LOSSES = (
+    "default",
+    "softmax",
+    "balanced_softmax",
+    "meta_balanced_softmax",
+)
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+SCHEDULES = ("multistep", "cosine")
+SELECTIONS = ("herding", "random")
+BAD_IMAGE_POLICIES = ("error", "skip")
+ALPHA_OPTIMIZERS = ("sgd", "adam")
+META_GRADIENTS = ("closed_form", "nested_tapes")
+
+
+class _Checked:
+    """A dataclass that refuses to exist while `problems()` has something to say."""
+
+    def __post_init__(self):
+        problems = self.problems()
+        if problems:
+            raise RequestError(problems)
+
+    def problems(self):
+        return []
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec(_Checked):
+    """What the network sees of an image, shared by training, evaluation and export.
+
+    Images are held as uint8 squares of side `stored_size`. Training takes a random
+    square of side `size` out of the zero-padded image and flips it if `flip`;
+    evaluation takes the centre. Pixels become `(x / 255 - mean) / std`.
+    """
+
+    size: int
+    stored_size: int
+    channels: int = 3
+    pad: int = 0
+    flip: bool = True
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamConfig(_Checked):
+    """Which classes arrive when, and where their images come from.
+
+    Args:
+        dataset: `digits`, `cifar10`, `cifar100`, `folder` or `tfds:NAME`.
+        data_dir: TFDS directory, or the parent of `train/` and `test/` for `folder`.
+        class_names: every class of the data set, indexed by class id.
+        order: class ids in the order of their arrival, a permutation.
+        num_base_classes: classes of step 0.
+        increments: new classes of steps 1..T.
+    """
+
+    dataset: str
+    data_dir: str | None
+    class_names: tuple[str, ...]
+    class_order: str
+    order: tuple[int, ...]
+    num_base_classes: int
+    increments: tuple[int, ...]
+    image: ImageSpec
+    on_bad_image: str = "error"
+    download: bool = False
+
+    @property
+    def num_classes(self):
+        """Classes the stream reaches; the data set may hold more."""
+        return self.num_base_classes + sum(self.increments)
+
+    @property
+    def arriving_class_names(self):
+        """Names in arrival order: position = label."""
+        return tuple(self.class_names[i] for i in self.order[: self.num_classes])
+
+    def problems(self):
+        found = []
+        if self.num_base_classes < 1:
+            found.append(
+                "--num_base_classes must be at least 1. "
+                f"Received: {self.num_base_classes}"
+            )
+        if any(size < 1 for size in self.increments):
+            found.append(
+                "Every increment needs at least 1 new class. "
+                f"Received: increments={list(self.increments)}"
+            )
+        if self.num_classes > len(self.class_names):
+            found.append(
+                f"{self.num_base_classes} base classes and increments of "
+                f"{list(self.increments)} need {self.num_classes} classes, but "
+                f"{self.dataset} has {len(self.class_names)}. Lower "
+                "--num_base_classes or --num_increments."
+            )
+        if sorted(self.order) != list(range(len(self.class_names))):
+            found.append(
+                "The class order must name every class exactly once. "
+                f"Received: {list(self.order)}"
+            )
+        found += _one_of("--on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig(_Checked):
+    """How many exemplars are kept, and which.
+
+    Exactly one of `exemplars_per_class` (a memory that grows) and `memory_budget`
+    (a fixed total, shared equally by the seen classes) is set. 0 keeps nothing.
+    """
+
+    exemplars_per_class: int | None = 20
+    memory_budget: int | None = None
+    selection: str = "herding"
+
+    def quota(self, num_classes):
+        """Exemplars each of `num_classes` seen classes may keep."""
+        if self.memory_budget is not None:
+            return self.memory_budget // num_classes
+        return self.exemplars_per_class
+
+    def problems(self):
+        found = []
+        given = [self.exemplars_per_class, self.memory_budget]
+        if given.count(None) != 1:
+            found.append(
+                "Give either --exemplars_per_class (a growing memory) or "
+                f"--memory_budget (a fixed total). Received: {given[0]} and {given[1]}"
+            )
+        for flag, value in zip(
+            ("--exemplars_per_class", "--memory_budget"), given, strict=True
+        ):
+            if value is not None and value < 0:
+                found.append(f"{flag} must be 0 or more. Received: {value}")
+        found += _one_of("--exemplar_selection", self.selection, SELECTIONS)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """The backbone, by name or by path; its variant follows the method."""
+
+    backbone: str
+    synchronized_batch_norm: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodConfig(_Checked):
+    """The system and its classification loss: two independent choices.
+
+    Args:
+        name: a key of `bsce_keras.methods.METHODS`.
+        classification_loss: already resolved, never `default`.
+        alpha: weight of the old classes in the balanced softmax.
+        parameters: the method's own hyper-parameters, a frozen dataclass of
+            `bsce_keras.recipes`.
+    """
+
+    name: str
+    classification_loss: str
+    parameters: object
+    alpha: float = 1.0
+    alpha_learning_rate: float = 1.0
+    alpha_optimizer: str = "sgd"
+    alpha_every: int = 10
+    meta_gradient: str = "closed_form"
+
+    @property
+    def learns_alpha(self):
+        return self.classification_loss == "meta_balanced_softmax"
+
+    def problems(self):
+        found = []
+        found += _positive("--alpha", self.alpha)
+        found += _positive("--alpha_learning_rate", self.alpha_learning_rate)
+        found += _positive("--alpha_every", self.alpha_every)
+        found += _one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
+        found += _one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
+        found += _one_of(
+            "--classification_loss", self.classification_loss, CLASSIFICATION_LOSSES
+        )
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(_Checked):
+    """Optimizer, schedule and device of every step. Schedules are already scaled."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    momentum: float = 0.9
+    schedule: str = "multistep"
+    milestones: tuple[int, ...] = ()
+    schedule_scale: float = 1.0
+    precision: str = "auto"
+    strategy: str = "auto"
+    virtual_devices: int = 0
+    deterministic: bool = False
+    seed: int = 1
+
+    def problems(self):
+        found = []
+        found += _positive("--epochs", self.epochs)
+        found += _positive("--batch_size", self.batch_size)
+        found += _positive("--learning_rate", self.learning_rate)
+        found += _positive("--schedule_scale", self.schedule_scale)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            found.append(
+                f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
+            )
+        if self.virtual_devices < 0:
+            found.append(
+                f"--virtual_devices must be 0 or more. Received: {self.virtual_devices}"
+            )
+        if not 0 <= self.seed < 2**31:
+            found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            found.append(
+                "Learning-rate drops must be distinct epochs in rising order. "
+                f"Received: {list(self.milestones)}"
+            )
+        found += _one_of("--precision", self.precision, PRECISIONS)
+        found += _one_of("--strategy", self.strategy, STRATEGIES)
+        found += _one_of("schedule", self.schedule, SCHEDULES)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig(_Checked):
+    """Everything that decides the outcome of a run, and where it is written."""
+
+    stream: StreamConfig
+    memory: MemoryConfig
+    model: ModelConfig
+    method: MethodConfig
+    training: TrainingConfig
+    run_dir: str
+    base_run_dir: str | None = None
+    resume: bool = True
+    export: bool = True
+    export_only_last: bool = False
+
+    def problems(self):
+        found = []
+        quota = self.memory.quota(self.stream.num_classes)
+        if self.method.learns_alpha and self.stream.increments and quota < 2:
+            found.append(
+                "meta_balanced_softmax needs at least 2 exemplars a class: one to "
+                f"train on and one to validate alpha. The memory leaves {quota} at "
+                "the last step. Raise --exemplars_per_class or --memory_budget, or "
+                "use --classification_loss=balanced_softmax."
+            )
+        return found
+
+    def to_json(self):
+        """Plain dictionaries, lists and numbers, ready for `json.dump`."""
+        return dataclasses.asdict(self)
+
+
+def _positive(name, value):
+    if math.isfinite(value) and value > 0:
+        return []
+    return [f"{name} must be a finite number above 0. Received: {value}"]
+
+
+def _one_of(name, value, allowed):
+    if value in allowed:
+        return []
+    return [f"{name} must be one of {', '.join(allowed)}. Received: {value!r}"]

@@ -1,0 +1,102 @@
+"""Options that exclude each other, and run folders that cannot serve."""
+
+import os
+
+META_OPTIONS = (
+    "alpha_learning_rate",
+    "alpha_optimizer",
+    "alpha_every",
+    "meta_gradient",
+)
+
+
+def contradictions(asked):
+    """What parts of a `bsce_keras.request.Request` cannot be had together, and why."""
+    return [
+        message
+        for contradicts, message in [
+            *_stream_contradictions(asked),
+            *_loss_contradictions(asked),
+            *_device_contradictions(asked),
+            (
+                asked.export_only_last and asked.export is False,
+                "export_only_last=True contradicts export=False: drop one of them",
+            ),
+        ]
+        if contradicts
+    ]
+
+
+def _stream_contradictions(asked):
+    yield (
+        asked.increments is not None and asked.num_increments is not None,
+        "Give either num_increments or increments, the list of their sizes. "
+        f"Received: {asked.num_increments} and {asked.increments}",
+    )
+
+
+def _loss_contradictions(asked):
+    loss = asked.loss
+    meta = loss == "meta_balanced_softmax"
+    yield (
+        asked.alpha is not None and loss != "balanced_softmax",
+        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
+        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
+        "or use --classification_loss=balanced_softmax.",
+    )
+    for name, value in asked.given(*META_OPTIONS).items():
+        yield (
+            not meta,
+            f"--{name}={value} has no meaning for --classification_loss={loss}. Leave "
+            "it out or use --classification_loss=meta_balanced_softmax.",
+        )
+    yield (
+        meta and asked.precision == "mixed_float16",
+        "--precision=mixed_float16 scales the loss, and with it the gradient by which "
+        "meta_balanced_softmax learns alpha. Use --precision=mixed_bfloat16, which "
+        "needs no scaling.",
+    )
+
+
+def _device_contradictions(asked):
+    yield (
+        asked.strategy == "multi_worker",
+        "--strategy=multi_worker is not in this version, which trains on one host. "
+        "Use --strategy=mirrored for all of its devices.",
+    )
+    yield (
+        (asked.virtual_devices or 0) > 1 and asked.strategy == "one_device",
+        f"--virtual_devices={asked.virtual_devices} contradicts "
+        "--strategy=one_device. Use --strategy=mirrored, or leave one of them out.",
+    )
+
+
+def folder_problems(asked):
+    """What is wrong with the run folders that a `Request` names."""
+    found = []
+    run_dir, base = asked.resolved_run_dir, asked.base_run_dir
+    if os.path.exists(run_dir) and not os.path.isdir(run_dir):
+        found.append(f"--run_dir={run_dir} is a file: name a folder, new or of a run")
+    if not base:
+        return found
+    if os.path.realpath(base) == os.path.realpath(run_dir):
+        found.append(
+            f"--base_run_dir={base} is --run_dir itself. Name another run, or leave "
+            "--base_run_dir out to train the base step here."
+        )
+    elif not os.path.isfile(os.path.join(base, "config.json")):
+        found.append(
+            f"--base_run_dir={base} is no run folder: it holds no config.json. Name "
+            "the --run_dir of a run with a finished base step."
+        )
+    elif not _has_finished_step(base):
+        found.append(
+            f"The run in --base_run_dir={base} has not finished its base step yet. "
+            "Let it finish, or leave --base_run_dir out."
+        )
+    return found
+
+
+def _has_finished_step(run_dir):
+    path = os.path.join(run_dir, "steps.jsonl")
+    return os.path.isfile(path) and os.path.getsize(path) > 0

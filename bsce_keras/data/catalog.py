@@ -1,0 +1,374 @@
+"""What is known of a data set before any image is read.
+
+Looks at folder listings, label files and `dataset_info.json` only, so that a wrong
+request is refused in milliseconds: TensorFlow is not imported unless a download was
+asked for and is needed.
+"""
+
+import dataclasses
+import difflib
+import os
+import pathlib
+import re
+
+from bsce_keras import files, recipes
+from bsce_keras.config import ImageSpec
+from bsce_keras.errors import RequestError
+
+NAMES = ("digits", "cifar10", "cifar100", "folder", "tfds:NAME")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+_NOT_YET = ("subimagenet", "imagenet2012")
+_SMALLEST_IMAGE = 8
+# Up to this size images suit the CIFAR network, above it the ImageNet one.
+_LARGEST_CIFAR_LIKE = 40
+
+# Mean and deviation over the training split that `datasets` draws.
+_DIGITS_IMAGE = ImageSpec(
+    size=8, stored_size=8, channels=1, pad=1, flip=False, mean=(0.3053,), std=(0.3758,)
+)
+# The statistics of LUCIR's code; its deviations are means of per-image deviations.
+_CIFAR_IMAGE = ImageSpec(
+    size=32,
+    stored_size=32,
+    pad=4,
+    mean=(0.5071, 0.4866, 0.4409),
+    std=(0.2009, 0.1984, 0.2023),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """A data set as the rest of the package needs to know it.
+
+    Args:
+        name: as it was asked for.
+        class_names: indexed by class id.
+        kind: `recipes.SMALL`, `CIFAR` or `IMAGENET`; picks the published schedule.
+        image: how its images are held and shown to the network.
+        default_backbone: taken unless the user names another.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    kind: str
+    image: ImageSpec
+    default_backbone: str
+
+
+def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
+    """Finds a data set and says what it holds.
+
+    Args:
+        dataset: `digits`, `cifar10`, `cifar100`, `folder` or `tfds:NAME[/CONFIG]`.
+        data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
+            `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`.
+        image_size: side the network sees, for `folder` and `tfds:NAME` (default 64).
+        download: fetch and prepare a TFDS data set that is not there yet.
+
+    Returns:
+        A `DatasetInfo`.
+
+    Raises:
+        RequestError: with every problem found.
+    """
+    if dataset == "folder":
+        return _describe_folder(data_dir, image_size)
+    if dataset.startswith("tfds:"):
+        return _describe_tfds(dataset, data_dir, image_size, download)
+    if dataset == "digits":
+        _raise_if(_fixed_size_problems(dataset, image_size, _DIGITS_IMAGE))
+        names = tuple(str(digit) for digit in range(10))
+        return DatasetInfo(dataset, names, recipes.SMALL, _DIGITS_IMAGE, "resnet8")
+    if dataset in ("cifar10", "cifar100"):
+        return _describe_cifar(dataset, data_dir, image_size, download)
+    raise RequestError(_unknown(dataset))
+
+
+def tfds_name(dataset):
+    """The name TFDS knows a data set by: `tfds:mnist` is `mnist`."""
+    return dataset.removeprefix("tfds:")
+
+
+def tfds_dir(data_dir):
+    """The TFDS directory that is meant, given or default."""
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(data_dir or default).expanduser()
+
+
+def find_prepared(name, data_dir=None):
+    """The newest prepared copy of a TFDS data set.
+
+    Args:
+        name: `NAME` or `NAME/CONFIG`; the configuration may be left out where only
+            one is prepared.
+        data_dir: TFDS directory, or None for the default one.
+
+    Returns:
+        The `pathlib.Path` that holds `dataset_info.json`, or None.
+
+    Raises:
+        RequestError: several configurations are prepared and none was named.
+    """
+    root = tfds_dir(data_dir) / name
+    copies = _versions(root)
+    if not copies and "/" not in name and root.is_dir():
+        configs = {c.name: _versions(c) for c in root.iterdir() if _versions(c)}
+        if len(configs) > 1:
+            raise RequestError(
+                f"{root} holds several configurations. Name one: "
+                + ", ".join(f"--dataset=tfds:{name}/{c}" for c in sorted(configs))
+            )
+        copies = next(iter(configs.values()), [])
+    return max(copies, key=_version_number, default=None)
+
+
+def evaluation_splits(prepared):
+    """Splits of a prepared copy that may serve as test images, the best first."""
+    names = [split["name"] for split in _read_info(prepared, "dataset_info")["splits"]]
+    return [name for name in ("test", "validation") if name in names]
+
+
+def class_folders(folder):
+    """Names of the visible sub-folders, sorted."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not _hidden(e.name))
+
+
+def image_files(folder):
+    """Paths of the images in a class folder, sorted; none if there is no folder."""
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(entry.path for entry in entries if _is_image(entry))
+
+
+def evaluation_folder(data_dir):
+    """`test/` of a folder data set, or `val/` if it stands in for a missing `test/`."""
+    test, val = (pathlib.Path(data_dir).expanduser() / n for n in ("test", "val"))
+    return val if val.is_dir() and not test.is_dir() else test
+
+
+def _describe_folder(data_dir, image_size):
+    problems = _image_size_problems(image_size)
+    if data_dir is None:
+        _raise_if(
+            problems
+            + [
+                "--dataset=folder needs --data_dir=DIR, a folder that holds "
+                "train/CLASS/* and test/CLASS/*. Received no --data_dir."
+            ]
+        )
+    root = pathlib.Path(data_dir).expanduser()
+    train, test = root / "train", evaluation_folder(root)
+    names = class_folders(train) if train.is_dir() else []
+    if not train.is_dir():
+        problems.append(
+            f"{root} must hold train/CLASS/*. There is no folder {train}: check "
+            "--data_dir."
+        )
+    elif not names:
+        problems.append(f"{train} must hold one folder a class. It holds no folder.")
+    problems += _empty_class_problems(train, names)
+    if not test.is_dir():
+        problems.append(
+            f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
+            "val/ in it."
+        )
+    else:
+        problems += _test_problems(test, names)
+    _raise_if(problems)
+    return _sized("folder", names, image_size)
+
+
+def _empty_class_problems(train, names):
+    empty = [name for name in names if not _has_images(train / name)]
+    if not empty:
+        return []
+    return [
+        f"Every class needs training images ({', '.join(IMAGE_EXTENSIONS)}). Without "
+        f"any in {train}: {', '.join(empty)}. Add images or remove these folders."
+    ]
+
+
+def _test_problems(test, names):
+    problems = []
+    found = class_folders(test)
+    unknown = [name for name in found if name not in set(names)]
+    if unknown and names:
+        problems.append(
+            f"Classes of {test} must also be in train/. Unknown to train/: "
+            f"{', '.join(unknown)}. Rename or remove them."
+        )
+    if not any(_has_images(test / name) for name in found):
+        problems.append(
+            f"{test} must hold test images in folders named as in train/. It holds "
+            "none."
+        )
+    return problems
+
+
+def _describe_cifar(dataset, data_dir, image_size, download):
+    problems = _fixed_size_problems(dataset, image_size, _CIFAR_IMAGE)
+    try:
+        prepared = _prepared_copy(dataset, data_dir, download and not problems)
+        names = _class_names(prepared)
+    except RequestError as error:
+        problems += error.problems
+    _raise_if(problems)
+    return DatasetInfo(dataset, names, recipes.CIFAR, _CIFAR_IMAGE, "resnet32")
+
+
+def _describe_tfds(dataset, data_dir, image_size, download):
+    name = tfds_name(dataset)
+    problems = _image_size_problems(image_size)
+    if not re.fullmatch(r"\w+(/[\w.+-]+)?", name):
+        problems.append(
+            "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
+            f"tfds:mnist or tfds:NAME/CONFIG. Received: {dataset!r}"
+        )
+        raise RequestError(problems)
+    try:
+        prepared = _prepared_copy(name, data_dir, download and not problems)
+        problems += _tfds_problems(prepared)
+        names = () if problems else _class_names(prepared)
+    except RequestError as error:
+        problems += error.problems
+    _raise_if(problems)
+    return _sized(dataset, names, image_size)
+
+
+def _tfds_problems(prepared):
+    problems = []
+    features = _read_info(prepared, "features").get("featuresDict", {})
+    found = sorted(features.get("features", {}))
+    if not {"image", "label"} <= set(found):
+        problems.append(
+            "Only TFDS data sets with the features `image` and `label` can be learned. "
+            f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
+            "folders and use --dataset=folder."
+        )
+    splits = [split["name"] for split in _read_info(prepared, "dataset_info")["splits"]]
+    if "train" not in splits or not evaluation_splits(prepared):
+        problems.append(
+            "A TFDS data set needs the split `train`, and `test` or `validation` to "
+            f"be evaluated on. {prepared} has: {', '.join(splits)}. Write its images "
+            "into folders and use --dataset=folder."
+        )
+    return problems
+
+
+def _prepared_copy(name, data_dir, download):
+    prepared = find_prepared(name, data_dir)
+    if prepared is None and download:
+        # The one place that may load TensorFlow: the user asked for a download.
+        from bsce_keras.data.datasets import prepare_dataset
+
+        prepare_dataset(name, data_dir)
+        prepared = find_prepared(name, data_dir)
+    if prepared is None:
+        root = tfds_dir(data_dir)
+        raise RequestError(
+            f"No prepared copy of {name} in {root} (looked for "
+            f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
+            "directory that holds one, or --download to fetch it."
+        )
+    return prepared
+
+
+def _class_names(prepared):
+    try:
+        text = (prepared / "label.labels.txt").read_text(encoding="utf-8")
+    except OSError as error:
+        raise RequestError(
+            f"The prepared copy {prepared} must hold label.labels.txt, one class name "
+            f"per line. Received: {error}. Prepare it again with --download, or use "
+            "another --data_dir."
+        ) from error
+    return tuple(text.splitlines())
+
+
+def _read_info(prepared, name):
+    path = prepared / f"{name}.json"
+    try:
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise RequestError(
+            f"{path} must be readable JSON, as TFDS writes it. Received: {error}. "
+            "Prepare the data set again, or use another --data_dir."
+        ) from error
+
+
+def _versions(folder):
+    """Complete copies below a folder; TFDS writes unfinished ones to other names."""
+    return [
+        path.parent
+        for path in folder.glob("*/dataset_info.json")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
+    ]
+
+
+def _version_number(prepared):
+    return tuple(int(part) for part in prepared.name.split("."))
+
+
+def _sized(dataset, names, image_size):
+    size = image_size or 64
+    small = size <= _LARGEST_CIFAR_LIKE
+    return DatasetInfo(
+        name=dataset,
+        class_names=tuple(names),
+        kind=recipes.CIFAR if small else recipes.IMAGENET,
+        # 8/7 is the customary 256 / 224: room for the random crop of training.
+        image=ImageSpec(size=size, stored_size=round(size * 8 / 7)),
+        default_backbone="resnet32" if small else "resnet18",
+    )
+
+
+def _image_size_problems(image_size):
+    if image_size is None or image_size >= _SMALLEST_IMAGE:
+        return []
+    return [f"--image_size must be {_SMALLEST_IMAGE} or more. Received: {image_size}"]
+
+
+def _fixed_size_problems(dataset, image_size, image):
+    if image_size is None:
+        return []
+    return [
+        f"--image_size is for `folder` and `tfds:NAME`; {dataset} is always "
+        f"{image.size}x{image.size}. Received: {image_size}. Leave it out."
+    ]
+
+
+def _unknown(dataset):
+    if dataset in _NOT_YET:
+        return (
+            f"--dataset={dataset} is not supported by this version. Use "
+            "--dataset=folder with --data_dir=DIR, where DIR holds train/CLASS/* and "
+            "val/CLASS/*, and --image_size=224."
+        )
+    close = difflib.get_close_matches(dataset, NAMES, n=2)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return (
+        f"--dataset must be one of {', '.join(NAMES)}. {hint}Received: {dataset!r}. "
+        "Data sets that only TFDS knows are written tfds:NAME."
+    )
+
+
+def _has_images(folder):
+    with os.scandir(folder) as entries:
+        return any(_is_image(entry) for entry in entries)
+
+
+def _is_image(entry):
+    name = entry.name
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not _hidden(name)
+
+
+def _hidden(name):
+    return name.startswith(".")
+
+
+def _raise_if(problems):
+    if problems:
+        raise RequestError(problems)

@@ -1,0 +1,135 @@
+"""Orders in which classes arrive: published, seeded, sorted, or read from a file.
+
+`order[label]` is the data set's class id of the class learned at position `label`.
+The published orders come from NumPy's legacy generator, whose numbers never change;
+it is seeded in an object of its own, so the global random state stays untouched.
+"""
+
+import difflib
+import pathlib
+
+import numpy as np
+
+from bsce_keras.errors import RequestError
+
+NAMES = ("lucir", "icarl", "seed:N", "sorted", "arrival")
+
+
+def class_order(name, num_classes, class_names=None):
+    """The class ids in the order of their arrival.
+
+    Args:
+        name: one of
+            `lucir`: legacy NumPy generator, seed 1993 (Hou et al., CVPR 2019, code);
+            `icarl`: the same seed after iCaRL's shuffles of 100 x 500 images, the
+                order of iCaRL, BiC and PODNet on CIFAR-100; 100 classes only;
+            `seed:N`: legacy generator with seed N;
+            `sorted`, `arrival`: by class id, which for folders is by name;
+            or the path of a file with one class name or class id per line, names
+            first where a line could be both.
+        num_classes: classes of the data set.
+        class_names: their names by class id, needed for names in a file.
+
+    Returns:
+        int64 array, shape `(num_classes,)`, a permutation of `range(num_classes)`.
+
+    Raises:
+        RequestError: unknown name, or a file that misses, repeats or invents classes.
+
+    Example:
+
+    >>> class_order("lucir", 100)[:5].tolist()
+    [68, 56, 78, 8, 23]
+    """
+    if name == "lucir":
+        return _seeded_order(1993, num_classes)
+    if name == "icarl":
+        return _icarl_order(num_classes)
+    if name in ("sorted", "arrival"):
+        return np.arange(num_classes, dtype=np.int64)
+    if name.startswith("seed:"):
+        return _seeded_order(_seed(name), num_classes)
+    if pathlib.Path(name).is_file():
+        return _order_from_file(name, num_classes, class_names or ())
+    raise RequestError(_unknown(name))
+
+
+def _seeded_order(seed, num_classes):
+    return np.random.RandomState(seed).permutation(num_classes).astype(np.int64)
+
+
+def _icarl_order(num_classes):
+    if num_classes != 100:
+        raise RequestError(
+            "--class_order=icarl is defined for 100 classes only. Received: "
+            f"{num_classes} classes. Use lucir (also seed 1993) or seed:N."
+        )
+    # iCaRL's loader shuffles the 500 images of each class before it shuffles the
+    # classes, from one generator: the draws in between make this another order.
+    generator = np.random.RandomState(1993)
+    for _ in range(100):
+        generator.shuffle(np.arange(500))
+    order = np.arange(100, dtype=np.int64)
+    generator.shuffle(order)
+    return order
+
+
+def _seed(name):
+    digits = name.removeprefix("seed:")
+    if digits.isdecimal() and int(digits) < 2**32:
+        return int(digits)
+    raise RequestError(
+        "--class_order=seed:N needs an integer N in [0, 2**32), such as seed:7. "
+        f"Received: {name!r}"
+    )
+
+
+def _order_from_file(path, num_classes, class_names):
+    try:
+        lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(
+            f"The class order file {path} must be UTF-8 text with one class name or "
+            f"id per line. Received: {error}"
+        ) from error
+    entries = [line.strip() for line in lines if line.strip()]
+    ids_by_name = {name: index for index, name in enumerate(class_names)}
+    ids = [_class_id(entry, ids_by_name, num_classes) for entry in entries]
+    _check_complete(path, entries, ids, num_classes, class_names)
+    return np.array(ids, dtype=np.int64)
+
+
+def _class_id(entry, ids_by_name, num_classes):
+    if entry in ids_by_name:
+        return ids_by_name[entry]
+    if entry.isdecimal() and int(entry) < num_classes:
+        return int(entry)
+    return None
+
+
+def _check_complete(path, entries, ids, num_classes, class_names):
+    known = [class_id for class_id in ids if class_id is not None]
+    groups = {
+        "missing": sorted(set(range(num_classes)) - set(known)),
+        "repeated": sorted({i for i in known if known.count(i) > 1}),
+    }
+    found = {
+        kind: [class_names[i] if class_names else str(i) for i in group]
+        for kind, group in groups.items()
+    }
+    found["unknown"] = [e for e, i in zip(entries, ids, strict=True) if i is None]
+    wrong = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
+    if wrong:
+        raise RequestError(
+            f"The class order file {path} must name each of the {num_classes} classes "
+            f"exactly once, by name or id. Received {'; '.join(wrong)}."
+        )
+
+
+def _unknown(name):
+    close = difflib.get_close_matches(name, NAMES, n=2)
+    hint = f"Did you mean {' or '.join(close)}? " if close else ""
+    return (
+        f"--class_order must be one of {', '.join(NAMES)}, or the path of a file with "
+        f"one class name or id per line. {hint}Received: {name!r}, which is no file."
+    )

@@ -1,0 +1,272 @@
+"""Named data sets as uint8 arrays, indexed by class id.
+
+Every image is held in memory, decoded and cut to a square, at `stored_size ** 2 *
+channels` bytes each: CIFAR-100 takes 184 MB, a thousand images of 256x256 197 MB. A
+split too large for the machine's memory is refused before it is read.
+"""
+
+import dataclasses
+import logging
+import math
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.data import catalog
+from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.errors import RequestError, RunError
+from bsce_keras.examples import Examples
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 256
+_DIGITS_PER_CLASS = 130
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Training and test images; their labels are the data set's class ids.
+
+    `skipped_images` names the files that could not be decoded and were left out.
+    """
+
+    train: Examples
+    test: Examples
+    skipped_images: tuple[str, ...] = ()
+
+
+def load_dataset(stream_config):
+    """Reads every image of a data set into memory.
+
+    Args:
+        stream_config: a `config.StreamConfig`.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        RequestError: images that cannot be decoded (all of them named) while
+            `on_bad_image` is `error`; no prepared copy; more images than memory.
+        RunError: a prepared TFDS copy is damaged.
+    """
+    if stream_config.dataset == "digits":
+        return _load_digits()
+    if stream_config.dataset == "folder":
+        return _load_folder(stream_config)
+    return _load_tfds(stream_config)
+
+
+def prepare_dataset(dataset, data_dir=None):
+    """Downloads a TFDS data set and writes its prepared copy into `data_dir`.
+
+    Args:
+        dataset: `cifar10`, `cifar100` or `tfds:NAME[/CONFIG]`, with or without the
+            prefix.
+        data_dir: TFDS directory, or None for the default one.
+
+    Raises:
+        RequestError: TFDS knows no such data set.
+        RunError: the download failed.
+    """
+    import tensorflow_datasets as tfds
+
+    name = catalog.tfds_name(dataset)
+    try:
+        directory = catalog.tfds_dir(data_dir)
+        builder = tfds.builder(name, data_dir=directory, try_gcs=False)
+        builder.download_and_prepare()
+    except tfds.core.DatasetNotFoundError as error:
+        raise RequestError(
+            f"--dataset=tfds:NAME needs a data set that TFDS knows. Received: {name}. "
+            "See https://www.tensorflow.org/datasets/catalog for the names."
+        ) from error
+    except Exception as error:  # TFDS documents no set of exceptions.
+        raise RunError(
+            f"Could not download and prepare {name}: {error}. Try again with network "
+            "access, or pass --data_dir=DIR of a prepared copy."
+        ) from error
+
+
+def _load_digits():
+    """scikit-learn's digits: 130 images of each class train, the rest test.
+
+    Equal counts make the base step the same under softmax and balanced softmax. The
+    legacy generator with seed 0 draws them, so that the split never changes.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int64)
+    generator = np.random.RandomState(0)
+    is_train = np.zeros(len(labels), bool)
+    for label in range(10):
+        shuffled = generator.permutation(np.flatnonzero(labels == label))
+        is_train[shuffled[:_DIGITS_PER_CLASS]] = True
+    return ImageDataset(
+        train=_numbered(images[is_train], labels[is_train]),
+        test=_numbered(images[~is_train], labels[~is_train]),
+    )
+
+
+def _load_folder(stream_config):
+    root = pathlib.Path(stream_config.data_dir).expanduser()
+    train, bad_train = _read_files(root / "train", stream_config)
+    test, bad_test = _read_files(catalog.evaluation_folder(root), stream_config)
+    bad = bad_train + bad_test
+    if bad and stream_config.on_bad_image == "error":
+        raise RequestError(
+            f"{len(bad)} image files cannot be decoded (empty, cut off, or no JPEG, "
+            f"PNG, BMP or GIF): {', '.join(bad)}. Replace or remove them, or leave "
+            "them out with --on_bad_image=skip."
+        )
+    _refuse_lost_classes(bad_train, train, stream_config.class_names)
+    if bad:
+        _log.warning("Left out %d images that cannot be decoded.", len(bad))
+    return ImageDataset(train, test, tuple(bad))
+
+
+def _refuse_lost_classes(bad_paths, examples, class_names):
+    kept = {class_names[label] for label in np.unique(examples.labels)}
+    lost = {pathlib.Path(path).parent.name for path in bad_paths} - kept
+    if lost:
+        raise RequestError(
+            "Every class needs a training image that can be decoded. Received none "
+            f"for: {', '.join(sorted(lost))}. Add images or remove these folders."
+        )
+
+
+def _read_files(folder, stream_config):
+    """The readable images below a folder, and the paths of the others."""
+    by_class = [
+        catalog.image_files(folder / name) for name in stream_config.class_names
+    ]
+    paths = [path for class_paths in by_class for path in class_paths]
+    labels = np.repeat(
+        np.arange(len(by_class), dtype=np.int64), [len(part) for part in by_class]
+    )
+    image = stream_config.image
+
+    def read(index, path):
+        return index, _square(tf.io.read_file(path), image)
+
+    indexed = tf.data.Dataset.from_tensor_slices(
+        (tf.range(len(paths), dtype=tf.int64), tf.constant(paths, tf.string))
+    )
+    # What cannot be decoded drops out of the stream: its index is then missing.
+    readable = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
+    images, ids = _collect(readable, len(paths), image)
+    bad = np.setdiff1d(np.arange(len(paths)), ids)
+    return Examples(images, labels[ids], ids), [paths[index] for index in bad]
+
+
+def _load_tfds(stream_config):
+    import tensorflow_datasets as tfds
+
+    name = catalog.tfds_name(stream_config.dataset)
+    prepared = catalog.find_prepared(name, stream_config.data_dir)
+    if prepared is None:
+        raise RequestError(
+            f"The prepared copy of {name} is gone from "
+            f"{stream_config.data_dir or 'the TFDS directory'}. Restore it, or pass "
+            "--data_dir=DIR of another copy."
+        )
+    # From the files alone: needs no builder code, no registration and no network.
+    builder = tfds.builder_from_directory(prepared)
+    try:
+        split = _labelled_split(builder, catalog.evaluation_splits(prepared))
+        return ImageDataset(
+            train=_read_split(builder, "train", stream_config.image),
+            test=_read_split(builder, split, stream_config.image),
+        )
+    except tf.errors.OpError as error:
+        raise RunError(
+            f"The prepared copy {prepared} is damaged: {error.message}. Prepare it "
+            "again, or pass --data_dir=DIR of another copy."
+        ) from error
+
+
+def _labelled_split(builder, candidates):
+    """The first split whose images are labelled; TFDS writes -1 where they are not."""
+    for split in candidates:
+        first = next(iter(_records(builder, split).take(1)))
+        if first["label"] >= 0:
+            return split
+    raise RequestError(
+        f"{builder.name} must have labelled images in `test` or `validation`. Received "
+        f"labels of -1 in {', '.join(candidates)}. Write its images into folders and "
+        "use --dataset=folder."
+    )
+
+
+def _read_split(builder, split, image):
+    """A split in the order of its `id` feature, else in the order of its files."""
+
+    def read(record):
+        key = record.get("id", tf.constant(0))
+        return key, record["label"], _square(record["image"], image)
+
+    num_images = builder.info.splits[split].num_examples
+    squares = _records(builder, split).map(read, tf.data.AUTOTUNE)
+    images, keys, labels = _collect(squares, num_images, image)
+    order = np.argsort(keys, kind="stable")
+    return _numbered(images[order], labels[order])
+
+
+def _records(builder, split):
+    """The records of a split in a fixed order, their images still encoded."""
+    import tensorflow_datasets as tfds
+
+    return builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        # Shards one after the other, in the order they were written.
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        decoders={"image": tfds.decode.SkipDecoding()},
+    )
+
+
+def _square(encoded, image):
+    return fit_to_square(decode_image(encoded, image.channels), image.stored_size)
+
+
+def _collect(squares, num_images, image):
+    """Drains a stream of `(value, ..., square)` into one array per element.
+
+    Returns:
+        `(images, values, ...)`, shorter than `num_images` if the stream was.
+    """
+    images = _room_for(num_images, image)
+    parts = [[np.empty(0, s.dtype.as_numpy_dtype) for s in squares.element_spec[:-1]]]
+    filled = 0
+    for *values, batch in squares.batch(_BATCH).as_numpy_iterator():
+        images[filled : filled + len(batch)] = batch
+        filled += len(batch)
+        parts.append(values)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return images[:filled], *columns
+
+
+def _room_for(num_images, image):
+    shape = (num_images, image.stored_size, image.stored_size, image.channels)
+    num_bytes, available = math.prod(shape), _memory_bytes()
+    _log.info("Reading %d images into %d bytes of memory.", num_images, num_bytes)
+    # While they are sorted, the images are there twice.
+    if 2 * num_bytes > available:
+        raise RequestError(
+            f"All images are held in memory: {num_images} of {image.stored_size}x"
+            f"{image.stored_size}x{image.channels} take {num_bytes} bytes, and twice "
+            f"that while they are sorted. This machine has {available}. Use a smaller "
+            "--image_size or fewer images."
+        )
+    return np.empty(shape, np.uint8)
+
+
+def _memory_bytes():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _numbered(images, labels):
+    return Examples(images, labels, np.arange(len(labels), dtype=np.int64))

@@ -1,0 +1,92 @@
+"""Encoded images to uint8 squares, in TensorFlow operations only.
+
+The same two functions prepare training images and sit inside exported models, so a
+deployed model sees what the network was trained on.
+"""
+
+import tensorflow as tf
+
+_PNG_SIGNATURE = b"\x89PNG"
+_BMP_SIGNATURE = b"BM"
+_GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+
+
+def decode_image(encoded, channels):
+    """Decodes one JPEG, PNG, BMP or GIF (its first frame).
+
+    Grey, palette, CMYK and 16-bit images are converted; alpha is dropped, EXIF
+    rotation is not applied.
+
+    Args:
+        encoded: string scalar, the bytes of a file.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        uint8, shape `(height, width, channels)`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are no complete image, or a BMP
+            with a colour palette, which TensorFlow cannot read.
+    """
+    # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
+    rgb = tf.cond(
+        tf.strings.substr(encoded, 0, 4) == _PNG_SIGNATURE,
+        lambda: _decode_png(encoded),
+        lambda: _decode_other(encoded),
+    )
+    image = rgb if channels == 3 else tf.image.rgb_to_grayscale(rgb)
+    return tf.ensure_shape(image, (None, None, channels))
+
+
+def fit_to_square(image, stored_size):
+    """Resizes the short side to `stored_size` and cuts the centre square out.
+
+    Bilinear with antialiasing, rounded; an image that already fits is returned
+    unchanged, bit for bit.
+
+    Args:
+        image: uint8, shape `(height, width, channels)` or `(batch, height, width,
+            channels)`; height and width may be unknown until the call.
+        stored_size: side of the square.
+
+    Returns:
+        uint8, the same shape with height and width `stored_size`.
+    """
+    fits = tf.reduce_all(tf.shape(image)[-3:-1] == stored_size)
+    square = tf.cond(fits, lambda: image, lambda: _resize_and_crop(image, stored_size))
+    batch, channels = image.shape[:-3], image.shape[-1:]
+    return tf.ensure_shape(square, [*batch, stored_size, stored_size, *channels])
+
+
+def _resize_and_crop(image, side):
+    size = tf.shape(image)[-3:-1]
+    new_size = tf.cast(tf.round(size * side / tf.reduce_min(size)), tf.int32)
+    resized = tf.round(tf.image.resize(image, new_size, antialias=True))
+    top, left = tf.unstack((new_size - side) // 2)
+    square = resized[..., top : top + side, left : left + side, :]
+    return tf.saturate_cast(square, tf.uint8)
+
+
+def _decode_png(encoded):
+    # Read as 8 bits, a 16-bit PNG would lose its low byte: 0x01ff would become 1
+    # and not 2. 8-bit PNGs come as 257 * value and pass through exactly.
+    image = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
+    return tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
+
+
+def _decode_other(encoded):
+    checks = tf.cond(
+        tf.strings.substr(encoded, 0, 2) == _BMP_SIGNATURE,
+        lambda: _bmp_is_readable(encoded),
+        lambda: True,
+    )
+    # TensorFlow hands back palette indices as if they were grey values.
+    check = tf.debugging.Assert(checks, ["BMP with a colour palette is not supported"])
+    with tf.control_dependencies([check]):
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def _bmp_is_readable(encoded):
+    bits_per_pixel = tf.strings.substr(encoded, 28, 1)
+    palette = tf.strings.substr(encoded, 54, len(_GREY_PALETTE))
+    return tf.logical_or(bits_per_pixel != b"\x08", palette == _GREY_PALETTE)

@@ -1,0 +1,136 @@
+"""Examples -> batches. The position in the data is two integers: epoch and update.
+
+Every epoch's order and crops are drawn at once as small tables of integers, keyed by
+(seed, step, epoch); image i of the pool gets row i. A batch is then one gather out of
+the pool, and an epoch can be entered anywhere.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.data.augment import centre_crops, draw_crops, gather_crops
+from bsce_keras.randomness import Purpose, generator
+
+
+class TrainingInput:
+    """Batches of a step's pool, epoch by epoch.
+
+    Every image is seen once an epoch; the last batch may be smaller. Each element of
+    a data set is what one replica gets: consecutive elements make up a global batch,
+    split as evenly as it goes. A last batch of fewer images than replicas is left out,
+    since a replica without images has no batch statistics.
+
+    Args:
+        pool: `Examples`.
+        image: `ImageSpec`.
+        batch_size: global.
+        seed, step: key of all draws.
+        num_replicas: elements per global batch.
+    """
+
+    def __init__(self, pool, image, batch_size, seed, step, num_replicas=1):
+        self._images = tf.constant(pool.images)
+        self._labels = tf.constant(pool.labels.astype(np.int32))
+        self._size = len(pool)
+        self._image = image
+        self._batch_size = batch_size
+        self._key = (seed, step)
+        self._num_replicas = num_replicas
+
+    @property
+    def updates_per_epoch(self):
+        """Global batches of one epoch."""
+        full, rest = divmod(self._size, self._batch_size)
+        return full + (rest >= self._num_replicas and rest > 0)
+
+    def epoch(self, epoch, first_update=0):
+        """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch."""
+        order = self._draw(Purpose.EPOCH_ORDER, epoch).permutation(self._size)
+        crops = draw_crops(
+            self._draw(Purpose.AUGMENTATION, epoch), self._size, self._image
+        )
+        starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
+        ends = np.minimum(starts + self._batch_size, self._size)
+        return self._batches(order, crops[order], starts, ends)
+
+    def cycle(self, first_update, num_updates):
+        """Batches `first_update`, ... of an endless run over reshuffled passes.
+
+        For the balanced split, which is small: batches are always full and run over
+        from one pass into the next.
+        """
+        batch_size = min(self._batch_size, self._size)
+        starts = np.arange(first_update, first_update + num_updates) * batch_size
+        if not num_updates:
+            return self._batches(
+                np.zeros(0, int), np.zeros((0, 3), int), starts, starts
+            )
+        first_pass = starts[0] // self._size
+        last_pass = (starts[-1] + batch_size - 1) // self._size
+        orders, crops = [], []
+        for number in range(first_pass, last_pass + 1):
+            rng = self._draw(Purpose.VALIDATION_ORDER, number)
+            order = rng.permutation(self._size)
+            rng = self._draw(Purpose.VALIDATION_AUGMENTATION, number)
+            orders.append(order)
+            crops.append(draw_crops(rng, self._size, self._image)[order])
+        starts = starts - first_pass * self._size
+        return self._batches(
+            np.concatenate(orders), np.concatenate(crops), starts, starts + batch_size
+        )
+
+    def _draw(self, purpose, number):
+        seed, step = self._key
+        return generator(seed, purpose, step, number)
+
+    def _batches(self, order, crops, starts, ends):
+        order = tf.constant(order, tf.int64)
+        crops = tf.constant(crops, tf.int32)
+
+        def load(start, end):
+            indices = order[start:end]
+            images = gather_crops(self._images, indices, crops[start:end], self._image)
+            return images, tf.gather(self._labels, indices)
+
+        parts = _split_evenly(starts, ends, self._num_replicas)
+        dataset = tf.data.Dataset.from_tensor_slices(parts)
+        return dataset.map(load).prefetch(2 * self._num_replicas)
+
+
+def evaluation_batches(images, image, batch_size=500):
+    """`tf.data.Dataset` of centre crops, in order; the last batch may be smaller."""
+    held = tf.constant(images)
+    indices = tf.data.Dataset.range(len(images)).batch(batch_size)
+
+    def load(batch):
+        crops = tf.constant(centre_crops(1, image))
+        return gather_crops(held, batch, tf.tile(crops, (tf.shape(batch)[0], 1)), image)
+
+    return indices.map(load).prefetch(1)
+
+
+def split_validation(pool, num_per_class, rng):
+    """Sets the same number of images of every class aside.
+
+    Args:
+        pool: `Examples`.
+        num_per_class: images of each class to set aside.
+        rng: `np.random.Generator`.
+
+    Returns:
+        `(training, validation)`, both `Examples`.
+    """
+    shuffled = rng.permutation(len(pool))
+    by_class = shuffled[np.argsort(pool.labels[shuffled], kind="stable")]
+    labels = pool.labels[by_class]
+    rank = np.arange(len(pool)) - np.searchsorted(labels, labels)
+    aside = np.sort(by_class[rank < num_per_class])
+    rest = np.setdiff1d(np.arange(len(pool)), aside)
+    return pool.select(rest), pool.select(aside)
+
+
+def _split_evenly(starts, ends, num_parts):
+    """Cuts every range [start, end) into `num_parts` of nearly equal length."""
+    fractions = np.arange(num_parts + 1)
+    cuts = starts[:, None] + (ends - starts)[:, None] * fractions // num_parts
+    return cuts[:, :-1].reshape(-1), cuts[:, 1:].reshape(-1)

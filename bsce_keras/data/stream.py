@@ -1,0 +1,105 @@
+"""The stream of steps: which images arrive when, under which labels."""
+
+import dataclasses
+
+import numpy as np
+
+from bsce_keras.data.datasets import ImageDataset, load_dataset
+from bsce_keras.examples import Examples
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One arrival of new classes.
+
+    Args:
+        index: 0 is the base step.
+        num_old_classes: classes of all steps before.
+        num_new_classes: classes that arrive now.
+        class_names: their names, in the order of their labels.
+        examples: their training images; labels are positions in arrival order, so
+            they lie in `[num_old_classes, num_classes)`.
+    """
+
+    index: int
+    num_old_classes: int
+    num_new_classes: int
+    class_names: tuple[str, ...]
+    examples: Examples
+
+    @property
+    def num_classes(self):
+        """Classes seen up to and with this step."""
+        return self.num_old_classes + self.num_new_classes
+
+
+class ClassIncrementalStream:
+    """A data set cut into a base step and increments of new classes.
+
+    All images are read once and sorted by arrival, so that steps and test sets are
+    views of the same arrays and cost no further memory.
+
+    Args:
+        config: a `config.StreamConfig`; increments may differ in size.
+
+    Attributes:
+        config: as given.
+        dataset: the `ImageDataset` in arrival order; labels are class ids.
+        steps: list of the `Step`s, base step first.
+
+    Raises:
+        RequestError, RunError: as `load_dataset`.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        # The inverse permutation of the order: label by class id.
+        label_of = np.argsort(np.array(config.order, dtype=np.int64))
+        loaded = load_dataset(config)
+        self.dataset = ImageDataset(
+            train=_by_arrival(loaded.train, label_of),
+            test=_by_arrival(loaded.test, label_of),
+            skipped_images=loaded.skipped_images,
+        )
+        self._train = _relabelled(self.dataset.train, label_of)
+        self._test = _relabelled(self.dataset.test, label_of)
+        self.steps = self._make_steps()
+
+    def seen_test(self, step):
+        """Test images of all classes up to a step, sorted by label, then by id.
+
+        Args:
+            step: a `Step` of this stream.
+
+        Returns:
+            `Examples` with labels in `[0, step.num_classes)`.
+        """
+        return _label_range(self._test, 0, step.num_classes)
+
+    def _make_steps(self):
+        sizes = (self.config.num_base_classes, *self.config.increments)
+        ends = np.cumsum(sizes).tolist()
+        names = self.config.arriving_class_names
+        return [
+            Step(
+                index=index,
+                num_old_classes=end - size,
+                num_new_classes=size,
+                class_names=names[end - size : end],
+                examples=_label_range(self._train, end - size, end),
+            )
+            for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
+        ]
+
+
+def _by_arrival(examples, label_of):
+    return examples.select(np.argsort(label_of[examples.labels], kind="stable"))
+
+
+def _relabelled(examples, label_of):
+    return dataclasses.replace(examples, labels=label_of[examples.labels])
+
+
+def _label_range(examples, first, end):
+    """The examples with labels in `[first, end)`, out of examples sorted by label."""
+    return examples.select(slice(*np.searchsorted(examples.labels, [first, end])))

@@ -1,0 +1,363 @@
+"""`python -m bsce_keras.evaluate`: scores exported models again, on test images."""
+
+import dataclasses
+import logging
+import math
+import os
+import re
+import sys
+
+import numpy as np
+
+from bsce_keras.config import ImageSpec, StreamConfig
+from bsce_keras.data.catalog import describe_dataset, evaluation_folder
+from bsce_keras.errors import RequestError
+from bsce_keras.evaluation.evaluate import evaluate
+from bsce_keras.evaluation.metrics import group_accuracy
+from bsce_keras.flags import run_command
+from bsce_keras.records.store import read_run
+from bsce_keras.served_model import load_model, model_problems
+
+_SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
+_MOST_NAMES_SHOWN = 10
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
+    """
+    return run_command("evaluate", _evaluate, argv, check=_problems)
+
+
+def score_run(run_dir, stream_config, batch_size):
+    """Scores the exported steps of a run on the test images of the classes they saw.
+
+    Args:
+        run_dir: the run folder.
+        stream_config: its `StreamConfig`.
+        batch_size: images computed at a time.
+
+    Yields:
+        `(step, scores)` per export: the `data.stream.Step`, and the accuracies of
+        steps.jsonl as a dictionary, NaN where there are no test images.
+
+    Raises:
+        RequestError: an export that is altered or does not belong to this stream.
+    """
+    # Here and not above: a wrong request is refused before TensorFlow loads.
+    from bsce_keras.data.stream import ClassIncrementalStream
+
+    stream = ClassIncrementalStream(stream_config)
+    num_base = stream_config.num_base_classes
+    for number, path in exported_steps(run_dir).items():
+        model = load_model(path)
+        step = _step_of(model, number, stream)
+        if step is None:
+            raise RequestError(
+                f"{path} is no step of this run. Its classes, which config.json does "
+                f"not say: {_shown(model.class_names)}. Restore or delete it."
+            )
+        confusion = _confusion(model, stream.seen_test(step), batch_size)
+        ranges = (
+            (0, step.num_classes),
+            (0, num_base),
+            (0, step.num_old_classes),
+            (step.num_old_classes, step.num_classes),
+        )
+        scores = [group_accuracy(confusion, *classes) for classes in ranges]
+        yield step, dict(zip(_SCORES, scores, strict=True))
+
+
+def score_model(model, stream_config, batch_size):
+    """Confusion matrix of a model on test images, classes matched by name.
+
+    The model may answer with any of its classes. Test images of classes that it does
+    not know are left out, with a warning that names the classes.
+
+    Args:
+        model: `served_model.ServedModel`.
+        stream_config: `StreamConfig` of the data set.
+        batch_size: images computed at a time.
+
+    Returns:
+        int64, shape `(N, N)` for the N classes of the model, rows true classes.
+
+    Raises:
+        RequestError: no class in common, or images of another number of channels.
+    """
+    from bsce_keras.data.datasets import load_dataset
+
+    label_of = _labels(model, stream_config)
+    image = stream_config.image
+    if model.channels not in (None, image.channels):
+        raise RequestError(
+            f"--model takes images of {model.channels} channels, but those of "
+            f"{stream_config.dataset} have {image.channels}. Choose another --dataset."
+        )
+    if model.stored_size:
+        # What the model would make of them; resizing twice would change the scores.
+        image = dataclasses.replace(image, stored_size=model.stored_size)
+        stream_config = dataclasses.replace(stream_config, image=image)
+    test = load_dataset(stream_config).test
+    labels = label_of[test.labels]
+    known = dataclasses.replace(test, labels=labels).select(labels >= 0)
+    return _confusion(model, known, batch_size)
+
+
+def exported_steps(run_dir):
+    """Folders of the exported steps of a run, by step number."""
+    folder = os.path.join(run_dir, "exports")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {
+        int(name.removeprefix("step_")): os.path.join(folder, name)
+        for name in names
+        if re.fullmatch(r"step_\d+", name)
+    }
+
+
+def _evaluate(values, _):
+    problems = _problems(values)
+    if problems:
+        raise RequestError(problems)
+    if values.run_dir:
+        _evaluate_run(values)
+    else:
+        _evaluate_model(values)
+
+
+def _problems(values):
+    problems = []
+    if values.batch_size < 1:
+        problems.append(
+            f"--batch_size must be at least 1. Received: {values.batch_size}"
+        )
+    if bool(values.run_dir) == bool(values.model):
+        problems.append(
+            "Give either --run_dir=RUN or --model=EXPORT with --dataset. Received: "
+            + ("both" if values.run_dir else "neither")
+        )
+    elif values.run_dir:
+        problems += _run_problems(values)
+    else:
+        problems += model_problems(values.model) + _raised_by(_dataset_stream, values)
+    return problems
+
+
+def _run_problems(values):
+    problems = _raised_by(_run_stream, values)
+    if values.dataset:
+        problems.append(
+            "--dataset goes with --model: a run is scored on the data set it was "
+            f"trained on. Received: --dataset={values.dataset} with --run_dir"
+        )
+    exports = exported_steps(values.run_dir)
+    if not exports and not problems:
+        problems.append(
+            f"{values.run_dir} holds no exported step. Repeat its training command "
+            "with --export: what is finished is kept, and its last step is exported."
+        )
+    return problems + [p for path in exports.values() for p in model_problems(path)]
+
+
+def _raised_by(function, values):
+    try:
+        function(values)
+    except RequestError as error:
+        return error.problems
+    return []
+
+
+def _evaluate_run(values):
+    run = read_run(values.run_dir)
+    stream_config = _run_stream(values, fetch=True)
+    recorded = {line["step"]: line for line in run.steps}
+    rows, differ = [], False
+    for step, scores in score_run(values.run_dir, stream_config, values.batch_size):
+        record = recorded.pop(step.index, {})
+        mark = "" if _agree(scores, record) else "*"
+        differ = differ or bool(mark)
+        rows.append(
+            [str(step.index), str(step.num_classes)]
+            + [_percent(scores[name]) for name in _SCORES]
+            + [_percent(record.get("accuracy")), mark]
+        )
+    head = ["step", "classes", "accuracy", "base", "old", "new", "recorded", ""]
+    print(_table([head, *rows]))
+    if differ:
+        print(
+            "\n* not what the run recorded. Other test images, hardware or package "
+            "versions than those of versions.json?"
+        )
+    if recorded:
+        print(f"\nNot exported, so not scored: steps {_shown(map(str, recorded))}.")
+
+
+def _evaluate_model(values):
+    stream_config = _dataset_stream(values, fetch=True)
+    model = load_model(values.model)
+    confusion = score_model(model, stream_config, values.batch_size)
+    num_images = int(confusion.sum())
+    if not num_images:
+        raise RequestError(
+            f"{values.dataset} has no test images of the classes of {values.model}."
+        )
+    num_classes = np.count_nonzero(confusion.sum(axis=1))
+    accuracy = _percent(group_accuracy(confusion, 0, len(confusion)))
+    head = ["images", "classes", "accuracy"]
+    print(_table([head, [str(num_images), str(num_classes), accuracy]]))
+
+
+def _run_stream(values, fetch=False):
+    """The `StreamConfig` of a run, its images looked for where they are now."""
+    stream = _recorded_stream(values.run_dir)
+    if values.data_dir:
+        stream = dataclasses.replace(stream, data_dir=values.data_dir)
+    if values.on_bad_image:
+        stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
+    # Fetching is for a request without problems; until then its images may be missing.
+    if fetch or not values.download:
+        _check_images(stream, values.download)
+    return stream
+
+
+def _recorded_stream(run_dir):
+    fields = read_run(run_dir).config.get("stream")
+    try:
+        image = ImageSpec(**_with_tuples(fields["image"]))
+        return StreamConfig(**{**_with_tuples(fields), "image": image})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{run_dir}/config.json is not of this version of bsce_keras ({error}). Use "
+            "the version that versions.json names, or score each export with --model."
+        ) from error
+
+
+def _with_tuples(fields):
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.items()
+    }
+
+
+def _check_images(stream, download):
+    """Refuses a data set that is not there or has other classes than the run knew."""
+    if stream.dataset == "folder":
+        # Its training images and later classes are not needed: the test images are.
+        folder = evaluation_folder(stream.data_dir)
+        if not folder.is_dir():
+            raise RequestError(
+                f"The test images of the run are gone from {folder}. Pass "
+                "--data_dir=DIR, the folder that holds test/CLASS/* now."
+            )
+        return
+    info = describe_dataset(stream.dataset, stream.data_dir, download=download)
+    if info.class_names != stream.class_names:
+        raise RequestError(
+            f"The classes of {stream.dataset} are no longer those of the run. Then: "
+            f"{_shown(stream.class_names)}. Now: {_shown(info.class_names)}. Pass "
+            "--data_dir=DIR of the copy it was trained on."
+        )
+
+
+def _dataset_stream(values, fetch=False):
+    """All classes of a data set as one step, in the order of their ids."""
+    if not values.dataset:
+        raise RequestError(
+            "--model needs --dataset: digits, cifar10, cifar100, folder or tfds:NAME"
+        )
+    if values.download and not fetch:
+        return None
+    info = describe_dataset(values.dataset, values.data_dir, download=values.download)
+    return StreamConfig(
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        class_names=info.class_names,
+        class_order="sorted",
+        order=tuple(range(len(info.class_names))),
+        num_base_classes=len(info.class_names),
+        increments=(),
+        image=info.image,
+        on_bad_image=values.on_bad_image or StreamConfig.on_bad_image,
+    )
+
+
+def _step_of(model, number, stream):
+    """The step of a stream that a model is of, or None."""
+    step = next((step for step in stream.steps if step.index == number), None)
+    names = stream.config.arriving_class_names
+    return step if step and model.class_names == names[: step.num_classes] else None
+
+
+def _labels(model, stream_config):
+    """The model's label of every class id of a data set, -1 where it has none."""
+    label_of = {name: label for label, name in enumerate(model.class_names)}
+    names = stream_config.class_names
+    unknown = [name for name in names if name not in label_of]
+    if len(unknown) == len(names):
+        raise RequestError(
+            f"--model and {stream_config.dataset} have no class name in common. The "
+            f"model knows {_shown(model.class_names)}. The data set has: "
+            f"{_shown(names)}."
+        )
+    if unknown:
+        _log.warning(
+            "Left out, for the model does not know them: %d of %d classes, %s.",
+            len(unknown),
+            len(names),
+            _shown(unknown),
+        )
+    return np.array([label_of.get(name, -1) for name in names])
+
+
+def _confusion(model, test, batch_size):
+    return evaluate(
+        lambda images: model.probabilities(images, batch_size),
+        test,
+        len(model.class_names),
+    )
+
+
+def _agree(scores, record):
+    """Whether a line of steps.jsonl, if there is one, says the same."""
+    if not record:
+        return True
+    then = (record[name] for name in _SCORES)
+    now = (None if math.isnan(scores[name]) else scores[name] for name in _SCORES)
+    # Far less than one image: only rounding is forgiven.
+    return all(
+        a == b if None in (a, b) else math.isclose(a, b, abs_tol=5e-7)
+        for a, b in zip(then, now, strict=True)
+    )
+
+
+def _percent(fraction):
+    return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
+
+
+def _shown(names):
+    names = list(names)
+    more = len(names) - _MOST_NAMES_SHOWN
+    listed = ", ".join(names[:_MOST_NAMES_SHOWN])
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _table(rows):
+    """Columns as wide as their widest cell, aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""From confusion matrices to every score this package reports. NumPy only.
+
+A confusion matrix of step t has shape `(N_t, N_t)`: row = true class, column =
+predicted class, both in arrival order, entries count test images. Predictions are
+the argmax over all N_t classes seen so far, whichever group is scored. Every score
+is a fraction in [0, 1]; a score without test images is NaN.
+"""
+
+import numpy as np
+
+DEFINITIONS = {
+    "accuracy": (
+        "A_t: share of the test images of all classes seen up to step t that the "
+        "model of step t classifies correctly, argmax over all seen classes"
+    ),
+    "base_accuracy": "A_t restricted to test images of the classes of step 0",
+    "old_accuracy": "A_t restricted to test images of classes seen before step t",
+    "new_accuracy": "A_t restricted to test images of the classes of step t",
+    "nme_accuracy": "A_t of the nearest-mean-of-exemplars classifier",
+    "average_incremental_accuracy": (
+        "unweighted mean of A_0 ... A_T, the base step included"
+    ),
+    "final_accuracy": "A_T",
+    "final_base_accuracy": "base_accuracy of step T",
+    "final_old_accuracy": "old_accuracy of step T",
+    "final_new_accuracy": "new_accuracy of step T",
+    "forgetting": (
+        "mean over the class groups of steps j < T of (best accuracy on group j at "
+        "any step j <= l < T) - (accuracy on group j at step T); may be negative"
+    ),
+}
+
+
+def average_incremental_accuracy(step_accuracies):
+    """Unweighted mean of the accuracies of all steps, the base step included.
+
+        (A_0 + ... + A_T) / (T + 1)
+
+    A_t is the accuracy over the test images of every class seen up to step t. Steps
+    are not weighted by their number of classes.
+
+    Args:
+        step_accuracies: A_0 ... A_T, shape `(T + 1,)`. None counts as NaN.
+
+    Returns:
+        Float; NaN if any step is.
+
+    Raises:
+        ValueError: if there is no step.
+
+    >>> average_incremental_accuracy([0.9, 0.6, 0.3])
+    0.6
+    """
+    accuracies = np.asarray(step_accuracies, dtype=float)
+    if accuracies.ndim != 1 or not accuracies.size:
+        raise ValueError(
+            "`step_accuracies` needs one accuracy per step, shape (T + 1,). "
+            f"Received: shape {accuracies.shape}"
+        )
+    return float(accuracies.mean())
+
+
+def forgetting(accuracy_matrix):
+    """How much accuracy on earlier classes was lost by the end (Chaudhry et al.).
+
+        F = 1/T sum_{j < T} ( max_{j <= l < T} R[l, j] - R[T, j] )
+
+    The best row is searched among the earlier steps only, so that the value is
+    negative where the last step is the best. Groups without test images are left out.
+
+    Source: Chaudhry et al., ECCV 2018, https://arxiv.org/abs/1801.10112.
+
+    Args:
+        accuracy_matrix: R, shape `(T + 1, T + 1)`: accuracy of the model of step
+            `row` on the classes that arrived at step `column`, NaN above the
+            diagonal. See `accuracy_matrix()`.
+
+    Returns:
+        Float; NaN if T is 0 or no group can be scored.
+
+    Raises:
+        ValueError: if the matrix is not square.
+
+    >>> forgetting([[0.9, np.nan], [0.5, 0.8]])
+    0.4
+    """
+    matrix = np.asarray(accuracy_matrix, dtype=float)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ValueError(
+            "`accuracy_matrix` must have shape (T + 1, T + 1), one row per step and "
+            f"one column per group of classes. Received: shape {matrix.shape}"
+        )
+    last = len(matrix) - 1
+    losses = [matrix[j:last, j].max() - matrix[last, j] for j in range(last)]
+    defined = [loss for loss in losses if not np.isnan(loss)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def per_class_accuracy(confusion):
+    """Accuracy on each class, shape `(N,)`; NaN for a class without test images."""
+    images = confusion.sum(axis=1)
+    return np.where(images > 0, np.diag(confusion) / np.maximum(images, 1), np.nan)
+
+
+def group_accuracy(confusion, start, stop):
+    """Accuracy over the test images of classes [start, stop), all predictions allowed.
+
+    Every image counts alike (micro average), which equals the mean over classes
+    where all classes have the same number of test images.
+
+    Returns:
+        Float; NaN if these classes have no test images.
+    """
+    images = confusion[start:stop].sum()
+    correct = np.diag(confusion)[start:stop].sum()
+    return float(correct / images) if images else float("nan")
+
+
+def accuracy_matrix(confusions, boundaries):
+    """R[t, j]: accuracy of the model of step t on the classes that came at step j.
+
+    Args:
+        confusions: the confusion matrix of each step, T + 1 of them.
+        boundaries: classes seen after each step, N_0 ... N_T: group j is the
+            classes [N_{j-1}, N_j).
+
+    Returns:
+        Float array, shape `(T + 1, T + 1)`, NaN above the diagonal.
+    """
+    starts = [0, *boundaries[:-1]]
+    matrix = np.full((len(boundaries), len(boundaries)), np.nan)
+    for t, confusion in enumerate(confusions):
+        for j in range(t + 1):
+            matrix[t, j] = group_accuracy(confusion, starts[j], boundaries[j])
+    return matrix
+
+
+def summary_scores(confusions):
+    """The scores of a whole run, by the names of `DEFINITIONS`.
+
+    Args:
+        confusions: the confusion matrix of each step, T + 1 of them, at least one.
+
+    Returns:
+        Dictionary of floats; what is undefined is NaN.
+    """
+    boundaries = [len(confusion) for confusion in confusions]
+    last = confusions[-1]
+    num_old = boundaries[-2] if len(boundaries) > 1 else 0
+    accuracies = [group_accuracy(matrix, 0, len(matrix)) for matrix in confusions]
+    return {
+        "average_incremental_accuracy": average_incremental_accuracy(accuracies),
+        "final_accuracy": accuracies[-1],
+        "final_base_accuracy": group_accuracy(last, 0, boundaries[0]),
+        "final_old_accuracy": group_accuracy(last, 0, num_old),
+        "final_new_accuracy": group_accuracy(last, num_old, len(last)),
+        "forgetting": forgetting(accuracy_matrix(confusions, boundaries)),
+    }

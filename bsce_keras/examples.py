@@ -1,0 +1,37 @@
+"""Examples: images with labels, what the stream, the memory and training hand on."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examples:
+    """Images with their labels.
+
+    Args:
+        images: uint8, shape `(num_examples, side, side, channels)`.
+        labels: int64, shape `(num_examples,)`.
+        ids: int64, shape `(num_examples,)`, positions in the data set's list of
+            training (or test) images, the same in every process.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def select(self, indices):
+        """The examples at `indices`, an array or a slice; a slice copies nothing."""
+        return Examples(self.images[indices], self.labels[indices], self.ids[indices])
+
+    @staticmethod
+    def concatenate(parts):
+        """One `Examples` out of a list of at least one."""
+        return Examples(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.ids for part in parts]),
+        )

@@ -1,0 +1,120 @@
+"""run_experiment(): one class-incremental system on one stream, step after step."""
+
+import os
+import resource
+import sys
+
+from bsce_keras.base_step import load_base_step
+from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.evaluation.evaluate import evaluate
+from bsce_keras.export import export_step
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.learner.distribution import prepare_runtime
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.records.store import (
+    RunRecords,
+    StepRecord,
+    check_same_run,
+    run_lock,
+)
+
+
+def run_experiment(config, flagfile=""):
+    """Trains one class-incremental system on one stream.
+
+    A run folder that holds finished steps or epochs of the same configuration is gone
+    on with from there.
+
+    Args:
+        config: `ExperimentConfig`, see `bsce_keras.make_config`.
+        flagfile: text that repeats the run, kept in its folder.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        RequestError: the run folder belongs to another configuration or process; data
+            that cannot be read.
+        RunError: training cannot go on; what was finished stays.
+    """
+    with run_lock(config.run_dir):
+        check_same_run(config.run_dir, config)
+        strategy = prepare_runtime(config.training)
+        stream = ClassIncrementalStream(config.stream)
+        checkpoints = Checkpoints(config.run_dir)
+        memory = ReplayMemory(config.memory, config.training.seed)
+        learner = Learner(config, strategy, checkpoints)
+        finished = _restore(config, stream, checkpoints, memory, learner)
+        records = RunRecords(config.run_dir, config, finished, flagfile)
+        for step in stream.steps[len(finished) :]:
+            facts = learner.learn(step, replay=memory.examples())
+            memory.update(step, learner.features)
+            confusion = evaluate(
+                learner.logits, stream.seen_test(step), step.num_classes
+            )
+            record = _record(config, step, facts, memory, confusion)
+            _export(config, step, learner)
+            _save(checkpoints, record, memory, learner)
+            records.append(record)
+        return records.summary()
+
+
+def _restore(config, stream, checkpoints, memory, learner):
+    """Puts memory and learner where the last finished step left them."""
+    if config.base_run_dir and checkpoints.load_step(0) is None:
+        checkpoints.save_step(0, *load_base_step(config))
+    finished = checkpoints.finished_states()
+    if finished:
+        step = stream.steps[len(finished) - 1]
+        arrays, _ = checkpoints.load_step(step.index)
+        memory.restore(arrays)
+        learner.restore(step.num_classes, arrays)
+        if not os.path.isdir(_export_path(config, step)):
+            _export(config, step, learner)
+    return [StepRecord.from_state(state) for state in finished]
+
+
+def _save(checkpoints, record, memory, learner):
+    """From here on the step is finished."""
+    arrays = {**learner.to_arrays(), **memory.to_arrays()}
+    checkpoints.save_step(record.step, arrays, record.to_state())
+
+
+def _record(config, step, facts, memory, confusion):
+    return StepRecord(
+        step=step.index,
+        num_classes=step.num_classes,
+        num_old_classes=step.num_old_classes,
+        num_base_classes=config.stream.num_base_classes,
+        train_images=facts.train_images,
+        confusion=confusion,
+        epochs=facts.epochs,
+        train_seconds=facts.train_seconds,
+        images_per_second=facts.images_per_second,
+        peak_memory_mb=_peak_memory_mb(),
+        class_counts=facts.class_counts,
+        exemplars_per_class=memory.counts,
+        alpha=facts.alpha,
+    )
+
+
+def _export(config, step, learner):
+    if not config.export or (
+        config.export_only_last and step.index < len(config.stream.increments)
+    ):
+        return
+    names = config.stream.arriving_class_names[: step.num_classes]
+    path = _export_path(config, step)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    export_step(learner.classifier, config.stream.image, names, path)
+
+
+def _export_path(config, step):
+    return os.path.join(config.run_dir, "exports", f"step_{step.index:02d}")
+
+
+def _peak_memory_mb():
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,393 @@
+"""Every flag of every command: name, kind, meaning and default. Imports no TensorFlow.
+
+`bsce_keras.flags` reads a command line by these tables.
+"""
+
+import dataclasses
+
+from absl import flags as absl_flags
+
+from bsce_keras.config import (
+    ALPHA_OPTIMIZERS,
+    BAD_IMAGE_POLICIES,
+    CLASSIFICATION_LOSSES,
+    META_GRADIENTS,
+    PRECISIONS,
+    SELECTIONS,
+    STRATEGIES,
+    ExperimentConfig,
+    MemoryConfig,
+    MethodConfig,
+    StreamConfig,
+    TrainingConfig,
+)
+from bsce_keras.methods import METHODS
+
+# How a kind of flag is defined, how its value is shown, and what it expects.
+_KINDS = {
+    str: (absl_flags.DEFINE_string, "TEXT", "text"),
+    int: (absl_flags.DEFINE_integer, "INTEGER", "an integer"),
+    float: (absl_flags.DEFINE_float, "NUMBER", "a number"),
+    bool: (absl_flags.DEFINE_bool, "", "true or false"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One flag; `kind` is a type of `_KINDS` or the tuple of values to choose from.
+
+    Where the default depends on other flags, or must be told apart from a value that
+    was asked for, `default` is None and `default_text` tells it.
+    """
+
+    name: str
+    kind: type | tuple[str, ...]
+    help: str
+    default: object = None
+    default_text: str = ""
+
+    def define(self, values):
+        """Adds the flag to an `absl.flags.FlagValues`."""
+        if isinstance(self.kind, tuple):
+            absl_flags.DEFINE_enum(
+                self.name, self.default, self.kind, self.help, flag_values=values
+            )
+        else:
+            define, *_ = _KINDS[self.kind]
+            define(self.name, self.default, self.help, flag_values=values)
+
+    @property
+    def choices(self):
+        """The values to choose from; empty if it is no choice."""
+        return self.kind if isinstance(self.kind, tuple) else ()
+
+    @property
+    def expected(self):
+        """What a value must be, for messages."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        return _KINDS[self.kind][2]
+
+    @property
+    def usage(self):
+        """How it is written, for `--help`."""
+        if self.choices:
+            return f"--{self.name}=CHOICE"
+        if self.kind is bool:
+            return f"--{self.name}" if self.default is None else f"--[no]{self.name}"
+        return f"--{self.name}={_KINDS[self.kind][1]}"
+
+    @property
+    def description(self):
+        """Meaning, choices and default, for `--help`."""
+        choices = f"; {self.expected}" if self.choices else ""
+        default = self.default_text
+        if self.default is not None:
+            default = str(self.default).lower()
+        return f"{self.help}{choices}" + (f" (default: {default})" if default else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a command does, its flags by group, and what it takes besides flags."""
+
+    purpose: str
+    example: str
+    groups: dict[str, tuple[Flag, ...]]
+    positional: str | None = None
+
+    @property
+    def flags(self):
+        """All of its flags, in the order of `--help`."""
+        return [flag for group in self.groups.values() for flag in group]
+
+
+_DATA_SOURCE = (
+    Flag("dataset", str, "digits, cifar10, cifar100, folder or tfds:NAME"),
+    Flag(
+        "data_dir",
+        str,
+        "TFDS directory, or for folder the one that holds train/CLASS/* and "
+        "test/CLASS/* (val/ serves as test/)",
+        default_text="$TFDS_DATA_DIR or ~/tensorflow_datasets",
+    ),
+    Flag(
+        "download",
+        bool,
+        "permit TFDS to download a data set that is not prepared yet",
+        StreamConfig.download,
+    ),
+)
+_DATA = (
+    *_DATA_SOURCE,
+    Flag(
+        "image_size",
+        int,
+        "side of the images that the network sees, for folder and tfds:NAME",
+        default_text="64",
+    ),
+)
+_GENERAL = (
+    Flag(
+        "flagfile",
+        str,
+        "read flags from a file, one a line; # starts a comment, later flags win",
+    ),
+    Flag("help", bool, "print this list and exit"),
+)
+
+_TRAIN = Command(
+    purpose="Trains one class-incremental experiment: a base step and its increments.",
+    example="--dataset=digits --seed=2",
+    groups={
+        "Data set": (
+            *_DATA,
+            Flag(
+                "on_bad_image",
+                BAD_IMAGE_POLICIES,
+                "what an image that cannot be decoded does",
+                StreamConfig.on_bad_image,
+            ),
+        ),
+        "Stream of classes": (
+            Flag(
+                "num_base_classes",
+                int,
+                "classes of the base step",
+                default_text="half of them, rounded up",
+            ),
+            Flag(
+                "num_increments",
+                int,
+                "steps after the base step, each with an equal share of the other "
+                "classes",
+                default_text="5, or the next smaller number that divides",
+            ),
+            Flag(
+                "class_order",
+                str,
+                "lucir, icarl, seed:N, sorted, arrival, or a file with one class name "
+                "or id a line",
+                default_text="lucir; arrival for folder",
+            ),
+        ),
+        "Method and loss": (
+            Flag(
+                "method",
+                tuple(METHODS),
+                "the class-incremental system",
+                "il_baseline",
+            ),
+            Flag(
+                "classification_loss",
+                CLASSIFICATION_LOSSES,
+                "its classification loss, where default is the method's own",
+                "default",
+            ),
+            Flag(
+                "alpha",
+                float,
+                "weight of the old classes in balanced_softmax",
+                default_text=str(MethodConfig.alpha),
+            ),
+            Flag(
+                "alpha_learning_rate",
+                float,
+                "rate at which meta_balanced_softmax learns alpha",
+                default_text=str(MethodConfig.alpha_learning_rate),
+            ),
+            Flag(
+                "alpha_optimizer",
+                ALPHA_OPTIMIZERS,
+                "optimizer of alpha",
+                default_text=MethodConfig.alpha_optimizer,
+            ),
+            Flag(
+                "alpha_every",
+                int,
+                "updates of the network for one of alpha",
+                default_text=str(MethodConfig.alpha_every),
+            ),
+            Flag(
+                "meta_gradient",
+                META_GRADIENTS,
+                "how the gradient of alpha is computed: same number, different cost",
+                default_text=MethodConfig.meta_gradient,
+            ),
+        ),
+        "Memory": (
+            Flag(
+                "exemplars_per_class",
+                int,
+                "exemplars kept of each class, in a memory that grows",
+                default_text="20; 5 for digits",
+            ),
+            Flag(
+                "memory_budget",
+                int,
+                "exemplars kept in total, shared equally by the seen classes; instead "
+                "of --exemplars_per_class",
+            ),
+            Flag(
+                "exemplar_selection",
+                SELECTIONS,
+                "how exemplars are chosen",
+                MemoryConfig.selection,
+            ),
+        ),
+        "Training": (
+            Flag(
+                "epochs",
+                int,
+                "epochs of each step",
+                default_text="as published",
+            ),
+            Flag(
+                "batch_size",
+                int,
+                "images of one update over all devices",
+                default_text="as published",
+            ),
+            Flag(
+                "learning_rate",
+                float,
+                "rate at the start of each step",
+                default_text="as published",
+            ),
+            Flag(
+                "weight_decay",
+                float,
+                "L2 inside the gradient",
+                default_text="as published",
+            ),
+            Flag(
+                "schedule_scale",
+                float,
+                "shrinks or stretches every published schedule in proportion; explicit "
+                "--epochs are taken as given",
+                TrainingConfig.schedule_scale,
+            ),
+            Flag(
+                "backbone",
+                str,
+                "resnet8, resnet32 or resnet18",
+                default_text="by data set and image size",
+            ),
+            Flag(
+                "precision", PRECISIONS, "of the arithmetic", TrainingConfig.precision
+            ),
+            Flag("seed", int, "of every random choice", TrainingConfig.seed),
+            Flag(
+                "deterministic",
+                bool,
+                "the same command gives the same bits on one machine",
+                TrainingConfig.deterministic,
+            ),
+        ),
+        "Devices": (
+            Flag(
+                "strategy",
+                STRATEGIES,
+                "how devices share the work; multi_worker is not in this version",
+                TrainingConfig.strategy,
+            ),
+            Flag(
+                "virtual_devices",
+                int,
+                "split the CPU into this many devices, to try --strategy=mirrored "
+                "without GPUs; 0 does not",
+                TrainingConfig.virtual_devices,
+            ),
+            Flag(
+                "synchronized_batch_norm",
+                bool,
+                "batch statistics over all devices in place of one for each",
+                False,
+            ),
+        ),
+        "Run": (
+            Flag(
+                "run_dir",
+                str,
+                "folder of the run",
+                default_text="runs/DATASET_METHOD_LOSS_seedN",
+            ),
+            Flag("base_run_dir", str, "take the base step from this other run"),
+            Flag(
+                "resume",
+                bool,
+                "go on from what the run folder holds",
+                ExperimentConfig.resume,
+            ),
+            Flag(
+                "export",
+                bool,
+                "write a SavedModel of every step",
+                ExperimentConfig.export,
+            ),
+        ),
+        "General": _GENERAL,
+    },
+)
+
+_EVALUATE = Command(
+    purpose="Scores the exported models of a run, or one SavedModel on a data set.",
+    example="--run_dir=runs/NAME",
+    groups={
+        "What to score": (
+            Flag("run_dir", str, "every exported step of this run, on its test images"),
+            Flag("model", str, "one exported step, on the data set named below"),
+            # As many as training evaluates at a time: sums in bfloat16 depend on it.
+            Flag("batch_size", int, "images scored at a time", 500),
+        ),
+        "Data set": (
+            *_DATA_SOURCE,
+            Flag(
+                "on_bad_image",
+                BAD_IMAGE_POLICIES,
+                "what an image that cannot be decoded does",
+                default_text="error; for a run, as it was trained",
+            ),
+        ),
+        "General": _GENERAL,
+    },
+)
+
+_PREDICT = Command(
+    purpose="Classifies image files with an exported step, one line each.",
+    example="--model=runs/NAME/exports/step_05 photo.jpg",
+    groups={
+        "Prediction": (
+            Flag("model", str, "folder of an exported step"),
+            Flag("top_k", int, "most probable classes listed for each file", 1),
+            Flag("format", ("text", "json"), "of the answer", "text"),
+        ),
+        "General": _GENERAL,
+    },
+    positional="FILE",
+)
+
+_REPORT = Command(
+    purpose="Tables and figures of one or many runs.",
+    example="runs/*",
+    groups={
+        "Report": (
+            Flag("format", ("text", "markdown"), "of the printed tables", "text"),
+            Flag(
+                "output",
+                str,
+                "where the report files go",
+                default_text="the tables are only printed",
+            ),
+        ),
+        "General": _GENERAL,
+    },
+    positional="RUN_DIR",
+)
+
+COMMANDS = {
+    "train": _TRAIN,
+    "evaluate": _EVALUATE,
+    "predict": _PREDICT,
+    "report": _REPORT,
+}

@@ -1,0 +1,232 @@
+"""Reads the command line of every command; the flags are in `flag_definitions`.
+
+absl's own behaviour does not serve our users: it stops at the first error, exits 1,
+and hides flags of other modules. Here every problem is told at once, with exit code 2.
+absl's flags hold and parse the values; its global FLAGS stay untouched. Imports no
+TensorFlow.
+"""
+
+import collections
+import os
+import sys
+import textwrap
+
+from absl import flags as absl_flags
+
+from bsce_keras.errors import RequestError, RunError, did_you_mean
+from bsce_keras.flag_definitions import COMMANDS
+
+
+def define(command):
+    """The flags of `train`, `evaluate`, `predict` or `report`, at their defaults.
+
+    Returns:
+        `absl.flags.FlagValues` of the command's own, ready to be read: `values.seed`.
+    """
+    values = absl_flags.FlagValues()
+    for flag in COMMANDS[command].flags:
+        flag.define(values)
+    values.mark_as_parsed()
+    return values
+
+
+def parse(command, arguments):
+    """Reads all of a command line, whatever is wrong with it.
+
+    Understands `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans,
+    `--flagfile=FILE` (nested; paths are relative to the working directory), and `--`,
+    after which nothing is a flag. The last of several values of a flag wins.
+
+    Args:
+        command: `train`, `evaluate`, `predict` or `report`.
+        arguments: list of str, without the program's name.
+
+    Returns:
+        `(values, positional, problems)`: the flags, the list of other arguments, and
+        a list of what is wrong, one sentence each. A flag with a problem keeps its
+        default.
+    """
+    reader = _Reader(command)
+    reader.read(arguments)
+    reader.check_positional()
+    return reader.values, reader.positional, reader.problems
+
+
+def run_command(command, main, argv=None, check=None):
+    """Runs a command and turns its failures into messages and exit codes.
+
+    Args:
+        command: `train`, `evaluate`, `predict` or `report`.
+        main: function of the flag values and the list of other arguments; returns an
+            exit code, or None for 0.
+        argv: arguments without the program's name; those of the process by default.
+        check: function of the flag values that returns a list of problems. It is
+            asked when the command line is wrong, so that these are told as well.
+
+    Returns:
+        0, or 2 for a wrong request, 1 for a failure while running, 130 when
+        interrupted. Any other exception is a defect and passes with its traceback.
+    """
+    # TensorFlow reads it when it loads, which is later.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    values, positional, problems = parse(command, arguments)
+    if values.help:
+        print(help_text(command))
+        return 0
+    try:
+        if problems:
+            raise RequestError(problems + (check(values) if check else []))
+        return main(values, positional) or 0
+    except RequestError as error:
+        hint = f"`python -m bsce_keras.{command} --help` lists every flag"
+        return _fail(command, [*error.problems, hint], 2)
+    except RunError as error:
+        return _fail(command, [str(error)], 1)
+    except KeyboardInterrupt:
+        return _fail(command, ["interrupted; what was finished stays"], 130)
+
+
+def help_text(command):
+    """What a command does and every flag of it, by group, with meaning and default."""
+    spec = COMMANDS[command]
+    positional = f" {spec.positional}..." if spec.positional else ""
+    lines = [
+        spec.purpose,
+        "",
+        f"usage: python -m bsce_keras.{command} [flags]{positional}",
+        f"       python -m bsce_keras.{command} {spec.example}",
+    ]
+    for group, flags in spec.groups.items():
+        lines += ["", f"{group}:"]
+        for flag in flags:
+            indent = " " * 8
+            lines.append(f"  {flag.usage}")
+            lines += textwrap.wrap(
+                flag.description,
+                width=80,
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines)
+
+
+def set_values(values):
+    """The flags that were set, as a dictionary; those left at their default are not."""
+    return {
+        name: values[name].value
+        for name in values
+        if values[name].present and name != "help"
+    }
+
+
+def flagfile_text(values):
+    """The flags that were set, one a line: a flag file that repeats the command."""
+    return "".join(f"{values[name].serialize()}\n" for name in set_values(values))
+
+
+class _Reader:
+    """The state of reading one command line."""
+
+    def __init__(self, command):
+        self.values = define(command)
+        self.positional = []
+        self.problems = []
+        self._positional_name = COMMANDS[command].positional
+        self._definitions = {flag.name: flag for flag in COMMANDS[command].flags}
+        self._open_files = []
+
+    def read(self, arguments):
+        rest = collections.deque(arguments)
+        while rest:
+            argument = rest.popleft()
+            if argument == "--":
+                self.positional += rest
+                return
+            if argument.startswith("-") and argument != "-":
+                self._read_flag(argument, rest)
+            else:
+                self.positional.append(argument)
+
+    def check_positional(self):
+        name = self._positional_name
+        if name and not self.positional:
+            self.problems.append(f"Expected at least one {name}. Received: none")
+        if not name:
+            self.problems += [
+                f"Unexpected argument {argument!r}: this command takes flags only, "
+                "written --name=value, or --name and --noname for yes and no"
+                for argument in self.positional
+            ]
+
+    def _read_flag(self, argument, rest):
+        if argument == "-h":
+            argument = "--help"
+        given, equals, text = argument.partition("=")
+        name = given.removeprefix("--")
+        if self._is_boolean(name):
+            self._set(name, text if equals else "true")
+        elif self._is_boolean(name.removeprefix("no")):
+            self._negate(name, argument if equals else None)
+        elif name not in self.values:
+            self._unknown(given, None if equals else rest)
+        elif not equals and (not rest or rest[0].startswith("--")):
+            expected = self._definitions[name].expected
+            self.problems.append(f"--{name} needs a value: {expected}. Received: none")
+        else:
+            self._set(name, text if equals else rest.popleft())
+
+    def _is_boolean(self, name):
+        return name in self.values and self.values[name].boolean
+
+    def _negate(self, name, with_value):
+        if with_value:
+            self.problems.append(
+                f"--{name} takes no value. Received: {with_value}. Write --{name} or "
+                f"--{name.removeprefix('no')}=false"
+            )
+        else:
+            self._set(name.removeprefix("no"), "false")
+
+    def _unknown(self, given, rest):
+        hint = did_you_mean(given.lstrip("-"), self.values, prefix="--")
+        self.problems.append(f"Unknown flag {given}.{hint}")
+        # What follows was meant as its value and is no problem of its own.
+        if rest and not rest[0].startswith("--"):
+            rest.popleft()
+
+    def _set(self, name, text):
+        if name == "flagfile":
+            self._read_file(text)
+            return
+        try:
+            self.values[name].parse(text)
+        except absl_flags.IllegalFlagValueError:
+            flag = self._definitions[name]
+            self.problems.append(
+                f"--{name} must be {flag.expected}. Received: {text!r}."
+                f"{did_you_mean(text, flag.choices)}"
+            )
+
+    def _read_file(self, path):
+        if path in self._open_files:
+            chain = " -> ".join([*self._open_files, path])
+            self.problems.append(f"--flagfile={path} includes itself: {chain}")
+            return
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            self.problems.append(f"--flagfile={path} cannot be read: {reason}")
+            return
+        self._open_files.append(path)
+        self.read(line for line in lines if line and not line.startswith(("#", "//")))
+        self._open_files.pop()
+
+
+def _fail(command, messages, code):
+    for message in messages:
+        print(f"bsce_keras.{command}: {message}", file=sys.stderr)
+    return code

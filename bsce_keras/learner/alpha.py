@@ -1,0 +1,68 @@
+"""alpha, the weight of the old classes: a variable that learns by its own gradient."""
+
+import keras
+import tensorflow as tf
+
+# The paper says "usually between 0 and 1". A bound at the starting value 1 would push
+# alpha down by noise alone.
+LOWEST, HIGHEST = 0.01, 1.5
+
+_ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+
+class LearnedAlpha:
+    """alpha of one step, started at 1, with what its optimizer remembers.
+
+    Plain variables instead of a Keras optimizer: the gradient is already the sum over
+    replicas, and Keras's optimizers would sum it again.
+
+    Args:
+        learning_rate: of the outer update; the paper prints 1.
+        optimizer: `sgd`, as printed, or `adam`.
+    """
+
+    def __init__(self, learning_rate, optimizer="sgd"):
+        self.learning_rate = learning_rate
+        self.optimizer = optimizer
+        self.value = _scalar(1.0, "alpha")
+        self.first_moment = _scalar(0.0, "alpha_first_moment")
+        self.second_moment = _scalar(0.0, "alpha_second_moment")
+        self.num_updates = _scalar(0.0, "alpha_updates")
+        self.num_clips = _scalar(0.0, "alpha_clips")
+
+    @property
+    def variables(self):
+        """Everything a checkpoint has to hold."""
+        return [
+            self.value,
+            self.first_moment,
+            self.second_moment,
+            self.num_updates,
+            self.num_clips,
+        ]
+
+    def descend(self, gradient):
+        """One outer update; returns the new alpha, clipped to [0.01, 1.5]."""
+        self.num_updates.assign_add(1.0)
+        direction = gradient
+        if self.optimizer == "adam":
+            direction = self._adam_direction(gradient)
+        wanted = self.value - self.learning_rate * direction
+        alpha = tf.clip_by_value(wanted, LOWEST, HIGHEST)
+        self.num_clips.assign_add(tf.cast(tf.not_equal(wanted, alpha), tf.float32))
+        self.value.assign(alpha)
+        return alpha
+
+    def _adam_direction(self, gradient):
+        first = _ADAM_BETA_1 * self.first_moment + (1 - _ADAM_BETA_1) * gradient
+        second = _ADAM_BETA_2 * self.second_moment + (1 - _ADAM_BETA_2) * gradient**2
+        self.first_moment.assign(first)
+        self.second_moment.assign(second)
+        count = self.num_updates.value
+        unbiased_first = first / (1 - _ADAM_BETA_1**count)
+        unbiased_second = second / (1 - _ADAM_BETA_2**count)
+        return unbiased_first / (tf.sqrt(unbiased_second) + _ADAM_EPSILON)
+
+
+def _scalar(value, name):
+    return keras.Variable(value, dtype="float32", trainable=False, name=name)

@@ -1,0 +1,111 @@
+"""Checkpoints: named arrays and a JSON state, whole or not there.
+
+A checkpoint NAME is `NAME.npz` and, written after it, the manifest `NAME.json` with
+the state and the SHA-256 of the arrays. One without a valid manifest does not exist.
+`step_02` is a finished step; `step_02_epoch_0007` a step that goes on with epoch 7.
+"""
+
+import io
+import json
+import logging
+import os
+import re
+import zipfile
+
+import numpy as np
+
+from bsce_keras.files import read_json, sha256, write_atomically, write_json
+
+_log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of a run.
+
+    Args:
+        run_dir: the run folder.
+    """
+
+    def __init__(self, run_dir):
+        self.folder = os.path.join(run_dir, "checkpoints")
+
+    def save_step(self, step, arrays, state):
+        """Saves a finished step, then drops what led to it."""
+        self._save(f"step_{step:02d}", arrays, state)
+        self._remove_progress(step, keep=0)
+
+    def save_progress(self, step, epoch, arrays, state):
+        """Saves a step that is to go on with `epoch`; the one before stays too."""
+        self._save(f"step_{step:02d}_epoch_{epoch:04d}", arrays, state)
+        self._remove_progress(step, keep=2)
+
+    def load_step(self, step):
+        """`(arrays, state)` of a finished step, or None."""
+        return self._load(f"step_{step:02d}")
+
+    def load_progress(self, step):
+        """`(arrays, state)` of the furthest valid progress in a step, or None."""
+        for name in reversed(self._progress_names(step)):
+            loaded = self._load(name)
+            if loaded is not None:
+                return loaded
+        return None
+
+    def finished_states(self):
+        """States of the finished steps 0, 1, ... up to the first missing one."""
+        states = []
+        while (loaded := self.load_step(len(states))) is not None:
+            states.append(loaded[1])
+        return states
+
+    def _save(self, name, arrays, state):
+        os.makedirs(self.folder, exist_ok=True)
+        path = os.path.join(self.folder, name)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_atomically(f"{path}.npz", buffer.getvalue())
+        manifest = {"sha256": sha256(f"{path}.npz"), "state": state}
+        write_json(f"{path}.json", manifest)
+
+    def _load(self, name):
+        path = os.path.join(self.folder, name)
+        if not os.path.exists(f"{path}.json"):
+            return None
+        try:
+            manifest = read_json(f"{path}.json")
+            if sha256(f"{path}.npz") != manifest["sha256"]:
+                raise ValueError("its SHA-256 is not the one in the manifest")
+            with np.load(f"{path}.npz", allow_pickle=False) as file:
+                return dict(file), manifest["state"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            _log.warning(
+                "Checkpoint %s is damaged (%s). Going back to the one before.",
+                path,
+                error if not isinstance(error, json.JSONDecodeError) else "not JSON",
+            )
+            return None
+
+    def _progress_names(self, step):
+        pattern = re.compile(rf"(step_{step:02d}_epoch_\d+)\.json")
+        if not os.path.isdir(self.folder):
+            return []
+        found = (pattern.fullmatch(file) for file in os.listdir(self.folder))
+        return sorted(match[1] for match in found if match)
+
+    def _remove_progress(self, step, keep):
+        names = self._progress_names(step)
+        for name in names[: len(names) - keep]:
+            # The manifest goes first: without it the checkpoint does not exist.
+            for ending in (".json", ".npz"):
+                os.remove(os.path.join(self.folder, name + ending))
+
+
+def pack(prefix, values):
+    """A list of arrays as named arrays."""
+    return {f"{prefix}/{i:04d}": np.asarray(value) for i, value in enumerate(values)}
+
+
+def unpack(prefix, arrays):
+    """The list that `pack` was given."""
+    names = sorted(name for name in arrays if name.startswith(f"{prefix}/"))
+    return [arrays[name] for name in names]

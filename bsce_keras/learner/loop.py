@@ -1,0 +1,124 @@
+"""The epoch loop: one traced update per kind, on one device or many replicas."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class EpochLoop:
+    """Runs epochs of updates through `strategy.run(trainer.train_step, ...)`.
+
+    Own loop instead of `fit`: updates that move alpha alternate with plain ones, the
+    data position is ours, and Keras's `fit` does not run on several workers. Keras
+    callbacks work as in `fit`.
+
+    Args:
+        trainer: compiled `IncrementalTrainer`, built inside the strategy's scope.
+        training_input: `TrainingInput`.
+        validation_input: `TrainingInput` of the balanced split, or None.
+        alpha_every: updates between two that move alpha; the first update does.
+        strategy: `tf.distribute` strategy.
+        callbacks: Keras callbacks. `on_train_batch_end` gets tensors, not floats:
+            reading one waits for the device.
+        num_epochs: for callbacks that show progress.
+    """
+
+    def __init__(
+        self,
+        trainer,
+        training_input,
+        validation_input,
+        alpha_every,
+        strategy,
+        callbacks,
+        num_epochs,
+    ):
+        self._trainer = trainer
+        self._input = training_input
+        self._validation_input = validation_input
+        self._alpha_every = alpha_every
+        self._strategy = strategy
+        self._callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            model=trainer,
+            epochs=num_epochs,
+            steps=training_input.updates_per_epoch,
+        )
+
+        @tf.function
+        def plain_update(batches):
+            return strategy.run(trainer.train_step, (next(batches),))
+
+        @tf.function
+        def alpha_update(batches, validation_batches):
+            batch = (*next(batches), *next(validation_batches))
+            return strategy.run(trainer.train_step, (batch,))
+
+        self._plain_update = plain_update
+        self._alpha_update = alpha_update
+
+    @property
+    def num_traces(self):
+        """How often each kind of update was traced: at most once, see the tests."""
+        return (
+            self._plain_update.experimental_get_tracing_count(),
+            self._alpha_update.experimental_get_tracing_count(),
+        )
+
+    def run_epoch(self, epoch, learning_rate):
+        """One epoch at one learning rate.
+
+        Callbacks get the mean of each term over the epoch's updates, the rate, and
+        alpha after the last update that moved it.
+
+        Returns:
+            List of alpha after each update that moved it.
+        """
+        self._trainer.optimizer.learning_rate = learning_rate
+        num_updates = self._input.updates_per_epoch
+        first = epoch * num_updates
+        moves = [self._moves_alpha(first + update) for update in range(num_updates)]
+        batches = self._distribute(self._input.epoch(epoch))
+        validation_batches = self._validation_batches(first, sum(moves))
+        self._callbacks.on_epoch_begin(epoch)
+        history, alphas = [], []
+        for update, moves_alpha in enumerate(moves):
+            self._callbacks.on_train_batch_begin(update)
+            if moves_alpha:
+                logs = self._local(self._alpha_update(batches, validation_batches))
+                alphas.append(logs.pop("alpha"))
+                logs.pop("alpha_gradient")
+            else:
+                logs = self._local(self._plain_update(batches))
+            history.append(logs)
+            self._callbacks.on_train_batch_end(update, logs)
+        means = {
+            name: float(np.mean([float(logs[name]) for logs in history]))
+            for name in history[0]
+        }
+        means["learning_rate"] = learning_rate
+        alphas = [float(alpha) for alpha in alphas]
+        if alphas:
+            means["alpha"] = alphas[-1]
+        self._callbacks.on_epoch_end(epoch, means)
+        return alphas
+
+    def _moves_alpha(self, update):
+        return self._validation_input is not None and update % self._alpha_every == 0
+
+    def _validation_batches(self, first_update, num_batches):
+        if self._validation_input is None:
+            return None
+        already = -(-first_update // self._alpha_every)
+        return self._distribute(self._validation_input.cycle(already, num_batches))
+
+    def _distribute(self, dataset):
+        """An iterator whose elements hold one batch per replica."""
+        return iter(self._strategy.distribute_datasets_from_function(lambda _: dataset))
+
+    def _local(self, logs):
+        """Logs are the same on every replica: take the first."""
+        return {
+            name: self._strategy.experimental_local_results(value)[0]
+            for name, value in logs.items()
+        }

@@ -1,0 +1,106 @@
+"""What a user sees and keeps of training: a progress line, TensorBoard scalars."""
+
+import os
+import sys
+import time
+
+import keras
+import tensorflow as tf
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+
+class ProgressLine(keras.callbacks.Callback):
+    """One line per epoch: step, epoch, loss terms, images per second, time left.
+
+    On a terminal the line is live; elsewhere it is printed once an epoch.
+
+    Args:
+        step, num_steps: this step and the number of all.
+        images_per_epoch: size of the training pool.
+        seconds_before: training time of this step before a resume.
+    """
+
+    REFRESH_SECONDS = 0.5
+
+    def __init__(self, step, num_steps, images_per_epoch):
+        super().__init__()
+        self._title = f"step {step}/{num_steps - 1}"
+        self._images_per_epoch = images_per_epoch
+        self._console = Console(file=sys.stdout, highlight=False)
+        self._live = None
+        self._first_epoch = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        now = time.perf_counter()
+        if self._first_epoch is None:
+            self._first_epoch, self._training_begin = epoch, now
+        self._epoch, self._epoch_begin, self._shown = epoch, now, now
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if self._live is None or now - self._shown < self.REFRESH_SECONDS:
+            return
+        self._shown = now
+        done = (batch + 1) / self.params["steps"]
+        self._live.update(Text(self._line(done, logs)), refresh=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = Text(self._line(1.0, logs))
+        if self._live is None:
+            self._console.print(line, soft_wrap=True)
+        else:
+            self._live.update(line, refresh=True)
+            self._live.stop()
+            self._live = None
+
+    def _line(self, done, logs):
+        now = time.perf_counter()
+        speed = done * self._images_per_epoch / max(now - self._epoch_begin, 1e-9)
+        passed = self._epoch - self._first_epoch + done
+        left = self.params["epochs"] - self._epoch - done
+        seconds_left = (now - self._training_begin) / passed * left
+        terms = "  ".join(f"{name} {float(value):.3g}" for name, value in logs.items())
+        return (
+            f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}  {terms}  "
+            f"{speed:.0f} images/s  {_clock(seconds_left)} left in this step"
+        )
+
+
+class ScalarLog(keras.callbacks.Callback):
+    """Means of every epoch as TensorBoard scalars, one folder per step.
+
+    Args:
+        folder: the run's `tensorboard/` folder.
+        step: the step's number.
+    """
+
+    def __init__(self, folder, step):
+        super().__init__()
+        path = os.path.join(folder, f"step_{step:02d}")
+        self._writer = tf.summary.create_file_writer(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with self._writer.as_default():
+            for name, value in logs.items():
+                tf.summary.scalar(name, value, step=epoch)
+        self._writer.flush()
+
+    def log_alphas(self, alphas, first):
+        """alpha after every update that moved it."""
+        with self._writer.as_default():
+            for number, alpha in enumerate(alphas, start=first):
+                tf.summary.scalar("alpha_by_update", alpha, step=number)
+        self._writer.flush()
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    )

@@ -1,0 +1,207 @@
+"""IncrementalTrainer: the package's only `train_step`."""
+
+import keras
+import tensorflow as tf
+
+from bsce_keras.learner.replicas import (
+    all_reduce_sum,
+    mean_over_replicas,
+    num_replicas,
+)
+from bsce_keras.meta import (
+    BalancedTerm,
+    VirtualStep,
+    closed_form,
+    gradients_by_logits,
+    nested_tapes,
+    plain_crossentropy,
+)
+from bsce_keras.methods.base import CLASSIFICATION
+
+
+class IncrementalTrainer(keras.Model):
+    """Trains a student against the loss terms of one step.
+
+    Student and teacher are parts of the trainer, so neither ships with the other.
+    `train_step` takes `(images, labels)`, or `(images, labels, validation_images,
+    validation_labels)` for an update that also moves alpha. It works under `fit` and
+    under `strategy.run`; batches are per replica.
+
+    Every term is a mean over the global batch: local sums divided by the number of
+    images over all replicas. Terms are tracked under their own names, unweighted.
+
+    Before anything is assigned the loss terms and gradients are checked: one that is
+    not finite raises `tf.errors.InvalidArgumentError` and leaves every variable as it
+    was.
+
+    Args:
+        student: classifier in training, images -> dictionary of outputs.
+        teacher: frozen classifier of the previous step, or None.
+        terms: list of `LossTerm`.
+        context: the `StepContext`.
+        learned_alpha: `LearnedAlpha`, or None where alpha is fixed.
+        meta_gradient: `closed_form` or `nested_tapes`.
+    """
+
+    def __init__(
+        self,
+        student,
+        teacher,
+        terms,
+        context,
+        learned_alpha=None,
+        meta_gradient="closed_form",
+    ):
+        super().__init__(name="incremental_trainer")
+        self.student = student
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self.terms = tuple(terms)
+        self.context = context
+        self.learned_alpha = learned_alpha
+        self.meta_gradient = meta_gradient
+        self.built = True
+
+    def call(self, images, training=False):
+        return self.student(images, training=training)["logits"]
+
+    def train_step(self, data):
+        if len(data) == 4:
+            return self._meta_update(*data)
+        return self._plain_update(*data)
+
+    def _plain_update(self, images, labels):
+        size = _global_size(labels)
+        values = self._values()
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            outputs, state = self._forward(values, images)
+            means = self._term_means(labels, outputs, self._teach(images), size)
+            loss = self.optimizer.scale_loss(self._total(means))
+        return self._assign(tape.gradient(loss, values), state, means)
+
+    def _meta_update(self, images, labels, validation_images, validation_labels):
+        size = _global_size(labels)
+        values = self._values()
+        taught = self._teach(images)
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(values)
+            outputs, state = self._forward(values, images)
+            logits, other_loss = self._logits_and_other_loss(
+                labels, outputs, taught, size
+            )
+        term = self._balanced_term(labels, size)
+        variables = self.student.trainable_variables
+        step = VirtualStep(
+            apply=lambda gradients, start: self.optimizer.virtual_step(
+                gradients, start, variables
+            ),
+            sensitivity=self.optimizer.virtual_step_sensitivity,
+        )
+        validation_size = _global_size(validation_labels)
+
+        def validate(start):
+            validation_logits = self._forward(start, validation_images)[0]["logits"]
+            losses = plain_crossentropy(validation_labels, validation_logits)
+            return tf.reduce_sum(losses) / tf.cast(validation_size, losses.dtype)
+
+        def forward(start):
+            again = self._forward(start, images)[0]
+            return self._logits_and_other_loss(labels, again, taught, size)
+
+        alpha = tf.convert_to_tensor(self.learned_alpha.value)
+        rest = (term, values, alpha, step, validate, all_reduce_sum)
+        if self.meta_gradient == "nested_tapes":
+            slope = nested_tapes(forward, *rest)
+        else:
+            slope = closed_form(tape, logits, other_loss, *rest)
+        slope = tf.debugging.check_numerics(slope, "the gradient of alpha")
+        new_alpha = self.learned_alpha.descend(slope)
+        means = self._term_means(labels, outputs, taught, size)
+        gradients = gradients_by_logits(
+            tape, logits, other_loss, term.gradient_by_logits(logits, new_alpha), values
+        )
+        logs = self._assign(gradients, state, means)
+        return {**logs, "alpha": new_alpha, "alpha_gradient": slope}
+
+    def _values(self):
+        return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]
+
+    def _forward(self, values, images):
+        """Outputs and new batch statistics; no variable changes."""
+        state = [v.value for v in self.student.non_trainable_variables]
+        return self.student.stateless_call(values, state, images, training=True)
+
+    def _teach(self, images):
+        if self.teacher is None:
+            return None
+        return self.teacher(images, training=False)
+
+    def _term_means(self, labels, outputs, taught, size):
+        """This replica's share of each term's mean over the global batch."""
+        return {
+            term.name: _share_of_mean(term.values(labels, outputs, taught), size)
+            for term in self.terms
+        }
+
+    def _total(self, means):
+        return tf.add_n([term.weight * means[term.name] for term in self.terms])
+
+    def _logits_and_other_loss(self, labels, outputs, taught, size):
+        others = [
+            term.weight * _share_of_mean(term.values(labels, outputs, taught), size)
+            for term in self.terms
+            if term.name != CLASSIFICATION
+        ]
+        return outputs["logits"], tf.add_n(others) if others else None
+
+    def _balanced_term(self, labels, size):
+        weight = next(t.weight for t in self.terms if t.name == CLASSIFICATION)
+        return BalancedTerm(
+            labels,
+            self.context.class_counts,
+            self.context.num_old_classes,
+            weight,
+            size,
+        )
+
+    def _assign(self, gradients, state, means):
+        """One guarded step: weights and batch statistics together, or neither."""
+        checks = [
+            tf.debugging.check_numerics(mean, f"the loss term '{name}'")
+            for name, mean in means.items()
+        ]
+        if not hasattr(self.optimizer, "inner_optimizer"):
+            # A loss-scaling optimizer meets infinities by design and skips them.
+            norm = tf.linalg.global_norm(gradients)
+            checks.append(tf.debugging.check_numerics(norm, "the gradient"))
+        with tf.control_dependencies(checks):
+            gradients = [tf.identity(gradient) for gradient in gradients]
+            state = [tf.identity(value) for value in mean_over_replicas(state)]
+        self.optimizer.apply(gradients, self.student.trainable_variables)
+        for variable, value in zip(
+            self.student.non_trainable_variables, state, strict=True
+        ):
+            variable.assign(value)
+        names = list(means)
+        totals = all_reduce_sum([tf.stack([means[name] for name in names])])[0]
+        logs = dict(zip(names, tf.unstack(totals), strict=True))
+        return {"loss": self._total(logs), **logs}
+
+
+def _global_size(labels):
+    """Images of the batch over all replicas."""
+    local = tf.shape(labels)[0]
+    if num_replicas() == 1:
+        return local
+    return all_reduce_sum([local])[0]
+
+
+def _share_of_mean(values, size):
+    if not isinstance(values, tuple):
+        return tf.reduce_sum(values) / tf.cast(size, values.dtype)
+    values, mask = values
+    mask = tf.cast(mask, values.dtype)
+    total = all_reduce_sum([tf.reduce_sum(mask)])[0]
+    return tf.math.divide_no_nan(tf.reduce_sum(values * mask), total)

@@ -1,0 +1,294 @@
+"""The gradient of the validation loss by alpha: closed form and nested tapes.
+
+Meta-Balanced Softmax (Jodelet et al., section 3.3, Algorithm 1) takes one virtual
+update theta* of the network under the balanced softmax with weight alpha, measures
+the plain cross-entropy of theta* on a small balanced batch, and moves alpha against
+its gradient. Both functions here return that gradient exactly:
+
+`nested_tapes` differentiates through the virtual update, as the algorithm reads.
+
+`closed_form` uses that alpha enters only the log prior. With q the balanced softmax
+and Q_b = sum of q_bk over old k, d L / d alpha = (w_c / alpha) mean_b(Q_b - [y_b old]),
+so that d theta* / d alpha = -(lr w_c / alpha) grad_theta mean_b Q_b and
+
+    d CE_val / d alpha = < grad CE_val(theta*), d theta* / d alpha >
+
+which takes first-order gradients only.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+from keras import ops
+
+from bsce_keras.losses.balanced_softmax import (
+    balanced_softmax_crossentropy,
+    log_prior,
+)
+from bsce_keras.losses.dtypes import at_least_float32
+
+
+@dataclasses.dataclass(frozen=True)
+class BalancedTerm:
+    """The balanced softmax term of one batch, summed over images and divided by `size`.
+
+    Args:
+        labels: int, shape `(batch,)`.
+        class_counts, num_old_classes: as in `balanced_softmax_crossentropy`.
+        weight: w_c, what the term is multiplied by in the training loss.
+        size: images of the batch over all replicas, so that sums over replicas are
+            means over the global batch.
+    """
+
+    labels: tf.Tensor
+    class_counts: tf.Tensor
+    num_old_classes: int
+    weight: float
+    size: tf.Tensor
+
+    def loss(self, logits, alpha):
+        """Weighted loss, a scalar."""
+        values = balanced_softmax_crossentropy(
+            self.labels, logits, self.class_counts, alpha, self.num_old_classes
+        )
+        return self.weight * tf.reduce_sum(values) / tf.cast(self.size, values.dtype)
+
+    def gradient_by_logits(self, logits, alpha):
+        """Its gradient by the logits, shape `(batch, num_classes)`."""
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = self.loss(logits, alpha)
+        return tape.gradient(loss, logits)
+
+    def old_mass_gradient_by_logits(self, logits, alpha):
+        """Gradient by the logits of the weighted mean of Q_b / alpha.
+
+        d Q_b / d z_bk = q_bk ([k old] - Q_b).
+        """
+        wide = at_least_float32(logits)
+        prior = log_prior(self.class_counts, alpha, self.num_old_classes)
+        shares = ops.softmax(wide + ops.cast(prior, wide.dtype))
+        is_old = ops.cast(
+            ops.arange(shares.shape[-1]) < self.num_old_classes, wide.dtype
+        )
+        mass = ops.sum(shares * is_old, axis=-1, keepdims=True)
+        scale = self.weight / (
+            ops.cast(alpha, wide.dtype) * ops.cast(self.size, wide.dtype)
+        )
+        return ops.cast(scale * shares * (is_old - mass), logits.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class VirtualStep:
+    """One update on paper.
+
+    Args:
+        apply: `(gradients, values) -> values`, differentiable.
+        sensitivity: `(gradients, tangents) -> tangents`: how the result moves when the
+            gradients move along `tangents`.
+    """
+
+    apply: Callable
+    sensitivity: Callable
+
+
+def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, reduce):
+    """Gradient of the validation loss by alpha from first-order gradients.
+
+    Args:
+        tape: a persistent tape that watched `values` and recorded the forward pass.
+        logits: of the training batch, recorded by the tape.
+        other_loss: scalar, everything in the training loss but the balanced term,
+            already divided by the global batch size; None for nothing.
+        term: the `BalancedTerm` of the training batch.
+        values: list of tensors, the parameters theta.
+        alpha: scalar tensor.
+        step: the `VirtualStep`.
+        validate: `values -> scalar`: cross-entropy of the validation batch, divided by
+            its global size.
+        reduce: sums a list of tensors over replicas.
+
+    Returns:
+        Scalar, the same on every replica.
+    """
+    gradients = reduce(
+        gradients_by_logits(
+            tape, logits, other_loss, term.gradient_by_logits(logits, alpha), values
+        )
+    )
+    tangents = reduce(
+        _filled(
+            tape.gradient(
+                logits,
+                values,
+                output_gradients=term.old_mass_gradient_by_logits(logits, alpha),
+            ),
+            values,
+        )
+    )
+    virtual_values = step.apply(gradients, values)
+    with tf.GradientTape() as validation_tape:
+        validation_tape.watch(virtual_values)
+        validation_loss = validate(virtual_values)
+    slopes = reduce(
+        _filled(validation_tape.gradient(validation_loss, virtual_values), values)
+    )
+    moves = step.sensitivity(gradients, tangents)
+    return tf.add_n(
+        [
+            tf.cast(tf.reduce_sum(slope * move), alpha.dtype)
+            for slope, move in zip(slopes, moves, strict=True)
+        ]
+    )
+
+
+def nested_tapes(forward, term, values, alpha, step, validate, reduce):
+    """The same gradient by differentiating through the virtual update.
+
+    Args:
+        forward: `values -> (logits, other_loss)` of the training batch.
+        term, values, alpha, step, validate, reduce: as in `closed_form`; `reduce` must
+            be differentiable.
+
+    Returns:
+        Scalar, the same on every replica.
+    """
+    with tf.GradientTape() as outer:
+        outer.watch(alpha)
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            logits, other_loss = forward(values)
+            loss = term.loss(logits, alpha)
+            if other_loss is not None:
+                loss += tf.cast(other_loss, loss.dtype)
+        gradients = reduce(_filled(inner.gradient(loss, values), values))
+        validation_loss = validate(step.apply(gradients, values))
+    return reduce([outer.gradient(validation_loss, alpha)])[0]
+
+
+def gradients_by_logits(tape, logits, other_loss, logits_gradient, values):
+    """Parameter gradients of a loss known by its gradient at the logits.
+
+    Lets one recorded forward pass serve several alphas: only the gradient at the logits
+    changes between them.
+    """
+    targets, upstream = [logits], [logits_gradient]
+    if other_loss is not None:
+        targets.append(other_loss)
+        upstream.append(tf.ones_like(other_loss))
+    return _filled(tape.gradient(targets, values, output_gradients=upstream), values)
+
+
+def alpha_gradient(
+    model,
+    alpha,
+    train_batch,
+    validation_batch,
+    *,
+    class_counts,
+    num_old_classes,
+    learning_rate,
+    classification_weight=1.0,
+    other_loss=None,
+    method="closed_form",
+):
+    """Exact d(validation loss) / d(alpha) of Algorithm 1, for a plain gradient step.
+
+        theta* = theta - learning_rate grad_theta [ w_c mean L_bal(alpha) + other ]
+        returns d mean CE(model(theta*, validation images)) / d alpha
+
+    Batch normalisation uses batch statistics; no variable of the model changes.
+
+    Args:
+        model: built `keras.Model` from images to logits.
+        alpha: number above 0.
+        train_batch, validation_batch: `(images, labels)`.
+        class_counts: training images per seen class.
+        num_old_classes: the first classes, which alpha weighs.
+        learning_rate: of the virtual step.
+        classification_weight: w_c.
+        other_loss: `(images, logits) -> scalar`, added to the training loss.
+        method: `closed_form` or `nested_tapes`: the same number at different cost.
+
+    Returns:
+        Scalar tensor.
+
+    Raises:
+        ValueError: an unknown method, or alpha not above 0.
+
+    Source: Jodelet et al., Algorithm 1. It prints the virtual step without a rate; the
+    caller gives the rate in force.
+    """
+    if method not in ("closed_form", "nested_tapes"):
+        raise ValueError(
+            "`method` must be 'closed_form' or 'nested_tapes'. "
+            f"Received: method={method!r}"
+        )
+    if float(alpha) <= 0:
+        raise ValueError(f"`alpha` must be above 0. Received: alpha={float(alpha)}")
+    images, labels = train_batch
+    validation_images, validation_labels = validation_batch
+    values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
+    alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
+    term = BalancedTerm(
+        tf.convert_to_tensor(labels),
+        class_counts,
+        num_old_classes,
+        classification_weight,
+        tf.shape(labels)[0],
+    )
+    rate = tf.constant(learning_rate, values[0].dtype)
+    step = VirtualStep(
+        apply=lambda gradients, start: [
+            value - rate * gradient
+            for value, gradient in zip(start, gradients, strict=True)
+        ],
+        sensitivity=lambda _, tangents: [-rate * tangent for tangent in tangents],
+    )
+
+    def logits_of(start, batch_images):
+        return model.stateless_call(
+            start,
+            [v.value for v in model.non_trainable_variables],
+            batch_images,
+            training=True,
+        )[0]
+
+    def forward(start):
+        logits = logits_of(start, images)
+        return logits, None if other_loss is None else other_loss(images, logits)
+
+    def validate(start):
+        logits = logits_of(start, validation_images)
+        return tf.reduce_mean(plain_crossentropy(validation_labels, logits))
+
+    if method == "nested_tapes":
+        return nested_tapes(forward, term, values, alpha, step, validate, _unreduced)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values)
+        logits, other = forward(values)
+    return closed_form(
+        tape, logits, other, term, values, alpha, step, validate, _unreduced
+    )
+
+
+def plain_crossentropy(labels, logits):
+    """Softmax cross-entropy, one value per image, in float32 at least."""
+    return ops.sparse_categorical_crossentropy(
+        ops.reshape(ops.cast(labels, "int32"), (-1,)),
+        at_least_float32(logits),
+        from_logits=True,
+    )
+
+
+def _filled(gradients, values):
+    """Zeros where a loss does not depend on a parameter."""
+    return [
+        tf.zeros_like(value) if gradient is None else gradient
+        for gradient, value in zip(gradients, values, strict=True)
+    ]
+
+
+def _unreduced(tensors):
+    return tensors

@@ -1,0 +1,15 @@
+"""Methods by name. Free of TensorFlow: `load_method` imports only the one asked for."""
+
+import importlib
+
+METHODS = {
+    "finetune": "bsce_keras.methods.finetune:Finetune",
+    "il_baseline": "bsce_keras.methods.il_baseline:ILBaseline",
+}
+
+
+def load_method(config):
+    """The method of a `MethodConfig`, ready to train."""
+    module, name = METHODS[config.name].split(":")
+    method_class = getattr(importlib.import_module(module), name)
+    return method_class(config.parameters)

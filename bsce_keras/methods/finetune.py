@@ -1,0 +1,9 @@
+"""Fine-tuning on new images and the memory, without distillation: a lower bound."""
+
+from bsce_keras.methods.base import Method
+
+
+class Finetune(Method):
+    """The classification term alone; every method should do better."""
+
+    uses_teacher = False

@@ -1,0 +1,33 @@
+"""The paper's incremental-learning baseline: replay and logit distillation."""
+
+from bsce_keras.losses import logit_distillation
+from bsce_keras.methods.base import LossTerm, Method
+
+
+class ILBaseline(Method):
+    """Classification and distillation, weighed by the share of old classes.
+
+        L = rho L_d + (1 - rho) L_c,   rho = N_{t-1} / N_t
+
+    Source: Jodelet et al., Eqs. 1 and 2, after BiC.
+    """
+
+    def classification_weight(self, context):
+        return 1.0 - _old_share(context)
+
+    def loss_terms(self, context):
+        terms = super().loss_terms(context)
+        if context.num_old_classes:
+            terms.append(
+                LossTerm("distillation", _old_share(context), self._distillation)
+            )
+        return terms
+
+    def _distillation(self, labels, student, teacher):
+        return logit_distillation(
+            teacher["logits"], student["logits"], self.parameters.temperature
+        )
+
+
+def _old_share(context):
+    return context.num_old_classes / context.num_classes

@@ -1,0 +1,60 @@
+"""Backbone + head: one model from uint8 images to named outputs."""
+
+import keras
+
+from bsce_keras.models.layers import NormalizeImages
+from bsce_keras.models.resnet import resnet18
+from bsce_keras.models.resnet_cifar import resnet8, resnet32
+
+BACKBONES = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
+
+
+def make_backbone(config, image, variant):
+    """The backbone of a `ModelConfig` for images of an `ImageSpec`."""
+    return BACKBONES[config.backbone](
+        variant=variant,
+        image_size=image.size,
+        synchronized=config.synchronized_batch_norm,
+    )
+
+
+def build_classifier(backbone, head, image):
+    """Joins normalisation, backbone and head.
+
+    Args:
+        backbone: `keras.Model` from normalised images to features, with layers named
+            `stage1`, `stage2`, ... whose outputs are attention maps.
+        head: layer from features to a dictionary that holds `logits`.
+        image: `ImageSpec`; its mean and std normalise.
+
+    Returns:
+        `keras.Model` from images `(batch, size, size, channels)` with values in
+        [0, 255] to a dictionary: what the head returns, `features`, and the maps by
+        layer name. A method picks what it needs; what nobody uses costs nothing.
+    """
+    maps = {
+        layer.name: layer.output
+        for layer in backbone.layers
+        if layer.name.startswith("stage")
+    }
+    inner = keras.Model(
+        backbone.input, {**maps, "features": backbone.output}, name="backbone"
+    )
+    images = keras.Input((image.size, image.size, image.channels), name="images")
+    outputs = inner(NormalizeImages(image.mean, image.std)(images))
+    return keras.Model(
+        images, {**head(outputs["features"]), **outputs}, name="classifier"
+    )
+
+
+def head_of(classifier):
+    """The classifier's head: its last layer."""
+    return classifier.layers[-1]
+
+
+def grow_classifier(classifier, old):
+    """Copies a classifier of fewer classes into a new one: backbone and old columns."""
+    classifier.get_layer("backbone").set_weights(
+        old.get_layer("backbone").get_weights()
+    )
+    head_of(classifier).grow_from(head_of(old))

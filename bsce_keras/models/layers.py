@@ -1,0 +1,188 @@
+"""Layers with the references' semantics: fused batch normalisation, paddings."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class FusedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation over the channels of `(batch, height, width, channels)`.
+
+        y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
+
+    In training, moments are those of the batch and the moving averages take 10 % of
+    them, the variance unbiased, as in PyTorch; Keras's own layer stores the biased one
+    and runs several times slower, for it is not one op. Scale, shift and averages are
+    float32 whatever the input is. A written-out path of the same function serves
+    float64 and the synchronised mode, which the fused op cannot.
+
+    Args:
+        momentum: share of the old average that stays (0.9, as in the references).
+        epsilon: added to the variance (1e-5, as in the references).
+        zero_gamma: start gamma at 0 instead of 1.
+        synchronized: take the moments over all replicas. By default each replica uses
+            its own, as the references do.
+    """
+
+    def __init__(
+        self, momentum=0.9, epsilon=1e-5, zero_gamma=False, synchronized=False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.zero_gamma = zero_gamma
+        self.synchronized = synchronized
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        gamma = "zeros" if self.zero_gamma else "ones"
+        self.gamma = self._weight("gamma", shape, gamma)
+        self.beta = self._weight("beta", shape, "zeros")
+        self.moving_mean = self._weight("moving_mean", shape, "zeros", trainable=False)
+        self.moving_variance = self._weight(
+            "moving_variance", shape, "ones", trainable=False
+        )
+
+    def _weight(self, name, shape, initializer, trainable=True):
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            trainable=trainable,
+            dtype=dtype,
+            autocast=False,
+        )
+
+    def call(self, inputs, training=False):
+        fusible = self.compute_dtype != "float64"
+        if not training:
+            return self._inference(inputs, fusible)
+        if fusible and not self.synchronized:
+            outputs, mean, variance = self._fused(inputs)
+        else:
+            outputs, mean, variance = self._written_out(inputs)
+        self._update(self.moving_mean, mean)
+        self._update(self.moving_variance, variance)
+        return outputs
+
+    def _inference(self, inputs, fusible):
+        scale, shift = self.gamma.value, self.beta.value
+        mean, variance = self.moving_mean.value, self.moving_variance.value
+        if not fusible:
+            return _normalize(inputs, mean, variance, scale, shift, self.epsilon)
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, shift, mean, variance, self.epsilon, is_training=False
+        )[0]
+
+    def _fused(self, inputs):
+        """Batch moments by the fused op, which returns the unbiased variance."""
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon
+        )
+
+    def _written_out(self, inputs):
+        wide = tf.cast(inputs, self.gamma.dtype)
+        reduce = _sum_over_replicas if self.synchronized else tf.identity
+        shape = tf.shape(wide)
+        count = reduce(tf.cast(shape[0] * shape[1] * shape[2], wide.dtype))
+        mean = reduce(tf.reduce_sum(wide, (0, 1, 2))) / count
+        variance = reduce(tf.reduce_sum(tf.square(wide - mean), (0, 1, 2))) / count
+        outputs = _normalize(
+            wide, mean, variance, self.gamma.value, self.beta.value, self.epsilon
+        )
+        unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
+        return tf.cast(outputs, inputs.dtype), mean, unbiased
+
+    def _update(self, average, value):
+        value = tf.stop_gradient(value)
+        average.assign(average.value * self.momentum + value * (1.0 - self.momentum))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "zero_gamma": self.zero_gamma,
+            "synchronized": self.synchronized,
+        }
+
+
+def _normalize(inputs, mean, variance, scale, shift, epsilon):
+    factor = scale * tf.math.rsqrt(variance + epsilon)
+    return inputs * factor + (shift - mean * factor)
+
+
+def _sum_over_replicas(tensor):
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return tensor
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class SubsampleAndPadChannels(keras.layers.Layer):
+    """PODNet's shortcut without parameters: every second pixel, new channels zero."""
+
+    def call(self, inputs):
+        taken = inputs[:, ::2, ::2, :]
+        return ops.concatenate([taken, ops.zeros_like(taken)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return batch, -(-height // 2), -(-width // 2), 2 * channels
+
+
+def convolution(inputs, filters, kernel_size, strides=1, name=None):
+    """Convolution as in the references: symmetric padding, no bias, He fan-out.
+
+    Keras's `same` pads only right and bottom where the stride is 2, so the padding is
+    written out there.
+    """
+    padding = "same"
+    if strides > 1 and kernel_size > 1:
+        inputs = keras.layers.ZeroPadding2D(kernel_size // 2)(inputs)
+        padding = "valid"
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(
+            scale=2.0, mode="fan_out", distribution="untruncated_normal"
+        ),
+        name=name,
+    )(inputs)
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class NormalizeImages(keras.layers.Layer):
+    """uint8 images to `(x / 255 - mean) / std`, in float32.
+
+    The one place where pixels are normalised: the classifier carries it, so training,
+    evaluation and the exported model cannot differ.
+
+    Args:
+        mean, std: one number per channel, of pixels scaled to [0, 1].
+    """
+
+    def __init__(self, mean, std, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    def call(self, inputs):
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        images = ops.cast(inputs, dtype)
+        mean = ops.convert_to_tensor(self.mean, dtype)
+        std = ops.convert_to_tensor(self.std, dtype)
+        return (images / 255.0 - mean) / std
+
+    def compute_output_spec(self, inputs):
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        return keras.KerasTensor(inputs.shape, dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "std": self.std}

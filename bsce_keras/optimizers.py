@@ -1,0 +1,130 @@
+"""SGD as the references run it, and its learning-rate schedules."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class CoupledSGD(keras.optimizers.Optimizer):
+    """SGD with L2 inside the gradient and a momentum buffer free of the rate.
+
+        g <- clamp(gradient) + weight_decay * w
+        m <- momentum * m + g
+        w <- w - learning_rate * m
+
+    This is PyTorch's recursion. Keras's own `SGD` decouples weight decay from the
+    gradient (after 200 updates a lone weight falls to .990 instead of .909) and keeps
+    the old rate inside its buffer when the rate drops.
+
+    Args:
+        learning_rate: a number or a Keras schedule.
+        momentum: share of the buffer that stays.
+        weight_decay: L2 coefficient, applied to every variable.
+        gradient_clamp: bound on every gradient element, after the sum over replicas and
+            before weight decay; None for none.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=0.0,
+        gradient_clamp=None,
+        name="coupled_sgd",
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.coupled_weight_decay = weight_decay
+        self.gradient_clamp = gradient_clamp
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.buffers = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient, variable, learning_rate):
+        # `variable` is one replica's tf.Variable here, whatever Keras was handed.
+        buffer = self.buffers[self._get_variable_index(variable)]
+        value, new_buffer = self._advance(
+            gradient, tf.convert_to_tensor(variable), buffer.value, learning_rate
+        )
+        self.assign(buffer, new_buffer)
+        self.assign(variable, value)
+
+    def virtual_step(self, gradients, values, variables):
+        """The values one update would lead to, on paper: nothing is assigned.
+
+        Differentiable by the gradients, so that nested tapes can pass through it.
+
+        Args:
+            gradients, values: tensors, one per variable; gradients are already summed
+                over replicas.
+            variables: whose momentum buffers to use.
+
+        Returns:
+            A list of tensors.
+        """
+        rate = tf.convert_to_tensor(self.learning_rate)  # a schedule has no `.value`
+        return [
+            self._advance(
+                gradient,
+                value,
+                self.buffers[self._get_variable_index(variable)].value,
+                rate,
+            )[0]
+            for gradient, value, variable in zip(
+                gradients, values, variables, strict=True
+            )
+        ]
+
+    def virtual_step_sensitivity(self, gradients, tangents):
+        """How `virtual_step` moves when `gradients` move along `tangents`.
+
+        Momentum and weight decay are constants of the step and drop out; an element
+        whose gradient is clamped does not move.
+        """
+        rate = tf.convert_to_tensor(self.learning_rate)
+        if self.gradient_clamp is None:
+            return [-tf.cast(rate, tangent.dtype) * tangent for tangent in tangents]
+        return [
+            tf.where(
+                tf.abs(gradient) <= self.gradient_clamp,
+                -tf.cast(rate, tangent.dtype) * tangent,
+                tf.zeros_like(tangent),
+            )
+            for gradient, tangent in zip(gradients, tangents, strict=True)
+        ]
+
+    def _advance(self, gradient, value, buffer, learning_rate):
+        if self.gradient_clamp is not None:
+            bound = self.gradient_clamp
+            gradient = tf.clip_by_value(gradient, -bound, bound)
+        gradient = tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
+        buffer = self.momentum * buffer + gradient
+        return value - tf.cast(learning_rate, value.dtype) * buffer, buffer
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "weight_decay": self.coupled_weight_decay,
+            "gradient_clamp": self.gradient_clamp,
+        }
+
+
+def learning_rate_at(config, epoch):
+    """Rate of a 0-based epoch under a `TrainingConfig`.
+
+    `multistep`: a tenth after each milestone that has been reached. `cosine`: from the
+    full rate down to 0 over the epochs of the step.
+    """
+    if config.schedule == "cosine":
+        return config.learning_rate * (
+            0.5 + 0.5 * math.cos(math.pi * epoch / config.epochs)
+        )
+    drops = sum(milestone <= epoch for milestone in config.milestones)
+    return config.learning_rate * 0.1**drops

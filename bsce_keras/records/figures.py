@@ -1,0 +1,155 @@
+"""Plots of runs, drawn with Matplotlib's object interface: no display, no globals."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bsce_keras.records.tables import group_labels, group_runs
+
+# Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# One fewer than the colours, so that the pairs repeat late.
+_MARKERS = "osD^vP"
+# Up to this many steps each has its own tick.
+_MOST_TICKS = 12
+
+
+def accuracy_over_steps(results, path):
+    """Draws the accuracy on all seen classes after every step, one line per run.
+
+    Runs that differ in their seed share a colour and one entry of the legend, which
+    gives the mean of their average incremental accuracies (of the steps so far).
+
+    Args:
+        results: `RunResult`s.
+        path: PNG file to write.
+    """
+    figure, axes = _figure("accuracy on all seen classes (%)")
+    _draw_runs(axes, results, "accuracy", scale=100)
+    axes.set_ylim(0, 102)
+    _save(figure, path)
+
+
+def alpha_figure(results, path):
+    """Draws alpha at the end of every step, for the runs that have one.
+
+    Args:
+        results: `RunResult`s.
+        path: PNG file to write.
+    """
+    figure, axes = _figure("alpha, weight of the old classes")
+    _draw_runs(axes, results, "alpha", scale=1)
+    axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
+    axes.set_ylim(bottom=0)
+    _save(figure, path)
+
+
+def has_alpha(result):
+    """Whether a run has an alpha to draw."""
+    return any(step["alpha"] is not None for step in result.steps)
+
+
+def confusion_figure(confusion, num_base_classes, path, title=None):
+    """Draws log(1 + count) of a confusion matrix, classes in arrival order.
+
+    The colour scale goes from 0 to log(1 + test images of the largest class), so
+    that matrices on the same test images compare. Thin lines part the base classes
+    from those that came later.
+
+    Args:
+        confusion: int, shape `(N, N)`, rows are true classes.
+        num_base_classes: classes of step 0.
+        path: PNG file to write.
+        title: above the image, if given.
+    """
+    most_images = int(confusion.sum(axis=1).max())
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(
+        np.log1p(confusion),
+        cmap=colormaps["magma"],
+        vmin=0,
+        vmax=np.log1p(most_images),
+        interpolation="nearest",
+    )
+    if num_base_classes < len(confusion):
+        for line in (axes.axhline, axes.axvline):
+            line(num_base_classes - 0.5, color="white", linewidth=0.8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("predicted class, in order of arrival")
+    axes.set_ylabel("true class, in order of arrival")
+    axes.set_title(title or "", fontsize="medium")
+    counts = _round_counts(most_images)
+    bar = figure.colorbar(image, ax=axes, ticks=np.log1p(counts), shrink=0.9)
+    bar.ax.set_yticklabels([str(count) for count in counts])
+    bar.set_label("test images, coloured by log(1 + count)")
+    _save(figure, path)
+
+
+def _draw_runs(axes, results, field, scale):
+    """One line per run through a field of its steps, where that is defined."""
+    groups = group_runs(results)
+    ticks = set()
+    for i, (group, label) in enumerate(zip(groups, group_labels(groups), strict=True)):
+        curves = [_curve(run, field, scale) for run in group.runs]
+        curves = [curve for curve in curves if curve]
+        for j, curve in enumerate(curves):
+            axes.plot(
+                list(curve.keys()),
+                list(curve.values()),
+                label=_legend_entry(label, curves) if j == 0 else None,
+                color=_COLORS[i % len(_COLORS)],
+                marker=_MARKERS[i % len(_MARKERS)],
+                markeredgecolor="white",
+                markersize=7,
+            )
+            ticks.update(curve)
+    if not ticks:
+        return
+    if len(ticks) <= _MOST_TICKS:
+        axes.set_xticks(sorted(ticks))
+    axes.legend(
+        title="mean over steps in brackets",
+        title_fontsize="small",
+        fontsize="small",
+        frameon=False,
+    )
+
+
+def _curve(run, field, scale):
+    return {
+        step["num_classes"]: scale * step[field]
+        for step in run.steps
+        if step[field] is not None
+    }
+
+
+def _legend_entry(label, curves):
+    mean = np.mean([np.mean(list(curve.values())) for curve in curves])
+    several = f", {len(curves)} runs" if len(curves) > 1 else ""
+    return f"{label} ({mean:.2f}){several}"
+
+
+def _round_counts(largest):
+    """0, the powers of ten below the largest count, and the largest count."""
+    powers = [10**i for i in range(len(str(largest))) if 2 * 10**i <= largest]
+    return [0, *powers, largest]
+
+
+def _figure(ylabel):
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("classes seen")
+    axes.set_ylabel(ylabel)
+    return figure, axes
+
+
+def _save(figure, path):
+    FigureCanvasAgg(figure).print_figure(path, dpi=130)

@@ -1,0 +1,206 @@
+"""What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
+
+import importlib.metadata
+import json
+import platform
+
+from bsce_keras import __version__
+from bsce_keras.evaluation.metrics import DEFINITIONS
+
+# Where an upgrade may change numbers or the format of a checkpoint.
+DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
+
+# Fields of a config that are set by a flag of another name.
+_FLAGS = {
+    "memory.selection": "--exemplar_selection",
+    "method.name": "--method",
+    "stream.image.size": "--image_size",
+    "stream.increments": "--num_increments",
+    "stream.order": "--class_order",
+}
+# Fields that follow from several flags, or from the data.
+_DERIVED = {"class_names", "milestones", "momentum", "schedule"}
+
+_OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
+
+
+def versions():
+    """Versions and machine of this process; None for what is not installed."""
+    return {
+        "python": platform.python_version(),
+        "bsce_keras": __version__,
+        "tensorflow": _installed("tensorflow", "tensorflow-cpu"),
+        "keras": _installed("keras"),
+        "numpy": _installed("numpy"),
+        "tensorflow_datasets": _installed("tensorflow-datasets"),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+    }
+
+
+def protocol(config, versions=None):
+    """The protocol of a run in words and numbers.
+
+    Args:
+        config: an `ExperimentConfig`.
+        versions: the dictionary of `versions()`, included if given.
+
+    Returns:
+        JSON-able dictionary.
+    """
+    stream = config.stream
+    answers = {
+        "class_order": {
+            "name": stream.class_order,
+            "class_names": list(stream.arriving_class_names),
+            "classes_per_step": [stream.num_base_classes, *stream.increments],
+        },
+        "images_per_class": (
+            "`class_counts` of each line of steps.jsonl: training images of every "
+            "seen class at that step, exemplars included, in arrival order"
+        ),
+        "memory": _memory(config),
+        "optimizer": _optimizer(config.training),
+        "batch_normalization": _batch_normalization(config.model),
+        "precision": config.training.precision,
+        "evaluation": (
+            "test images of all classes seen so far, centre crop, one view; argmax "
+            "over the plain logits of all seen classes: no prior, no alpha and no "
+            "knowledge of the step is used"
+        ),
+        "metrics": DEFINITIONS,
+    }
+    return answers if versions is None else {**answers, "versions": versions}
+
+
+def outcome_fields(config):
+    """Everything in a config that decides the outcome, by dotted name.
+
+    Args:
+        config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
+
+    Returns:
+        Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
+    """
+    decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
+    # The round trip turns tuples into lists, as they are in config.json.
+    fields = _flatten(json.loads(json.dumps(decisive)))
+    # Whether a copy had to be fetched does not change what is in it.
+    fields.pop("stream.download", None)
+    return fields
+
+
+def outcome_differences(theirs, ours):
+    """What decides the outcome and differs between the config of a run and a request.
+
+    Args:
+        theirs: config.json of the run.
+        ours: `ExperimentConfig.to_json()` of the request.
+
+    Returns:
+        List of texts, each naming a flag or field and both values.
+    """
+    theirs, ours = outcome_fields(theirs), outcome_fields(ours)
+    texts = []
+    for name in sorted(theirs | ours):
+        before, now = theirs.get(name), ours.get(name)
+        if before != now:
+            texts.append(
+                f"{_flag(name)} was {_shown(before, now)}, now {_shown(now, before)}"
+            )
+    return texts
+
+
+def _flag(field):
+    section, _, leaf = field.rpartition(".")
+    if field in _FLAGS:
+        return f"{_FLAGS[field]} ({field})"
+    if "." in section or leaf in _DERIVED:
+        return field
+    return f"--{leaf} ({field})"
+
+
+def _shown(value, other):
+    """A value for a message; of long lists the place where they part."""
+    both_lists = isinstance(value, list) and isinstance(other, list)
+    if not both_lists or max(len(value), len(other)) <= 8:
+        return json.dumps(value)
+    same = next(
+        (i for i, (a, b) in enumerate(zip(value, other, strict=False)) if a != b),
+        min(len(value), len(other)),
+    )
+    return f"{len(value)} entries, from {same} on {json.dumps(value[same : same + 3])}"
+
+
+def _flatten(value, prefix=""):
+    if not isinstance(value, dict):
+        return {prefix: value}
+    fields = {}
+    for name, inner in value.items():
+        fields |= _flatten(inner, f"{prefix}.{name}" if prefix else name)
+    return fields
+
+
+def _memory(config):
+    memory = config.memory
+    classes = [config.stream.num_base_classes]
+    for increment in config.stream.increments:
+        classes.append(classes[-1] + increment)
+    if memory.memory_budget is None:
+        policy = f"growing: up to {memory.exemplars_per_class} exemplars of every class"
+    else:
+        policy = (
+            f"fixed: at most {memory.memory_budget} exemplars in total, shared "
+            "equally by the seen classes"
+        )
+    quotas = [memory.quota(number) for number in classes]
+    return {
+        "policy": policy,
+        "selection": memory.selection,
+        "quota_per_class_after_step": quotas,
+        "limit_in_total_after_step": [
+            quota * number for quota, number in zip(quotas, classes, strict=True)
+        ],
+    }
+
+
+def _optimizer(training):
+    if training.schedule == "cosine":
+        decay = "cosine decay to 0 over the epochs of a step"
+    elif training.milestones:
+        epochs = ", ".join(str(epoch) for epoch in training.milestones)
+        decay = f"divided by 10 after {epochs} epochs"
+    else:
+        decay = "constant"
+    return (
+        f"SGD, momentum {training.momentum}, a new optimizer at every step; "
+        f"{training.epochs} epochs a step, global batch {training.batch_size}; "
+        f"learning rate {training.learning_rate}, {decay}; L2 penalty "
+        f"{training.weight_decay} added to the gradient of every trainable variable "
+        "(coupled, before momentum); the learning rate is kept out of the momentum "
+        "buffer, so that a drop acts at once"
+    )
+
+
+def _batch_normalization(model):
+    if model.synchronized_batch_norm:
+        return "statistics over the global batch, synchronised between replicas"
+    return "statistics per replica, over its share of the global batch"
+
+
+def _installed(*distributions):
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _cpu_model():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2] for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()

@@ -1,0 +1,370 @@
+"""The run folder: written after every step, read back by reports.
+
+Checkpoints are the truth and the records are derived from them: whoever resumes
+hands over the finished steps, and the records are written anew, never appended to.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import io
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from bsce_keras.errors import RequestError
+from bsce_keras.evaluation import metrics
+from bsce_keras.files import read_json, write_atomically, write_json
+from bsce_keras.records.protocol import (
+    DECISIVE_PACKAGES,
+    outcome_differences,
+    protocol,
+    versions,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StepRecord:
+    """What one finished step leaves behind.
+
+    Args:
+        step: 0 for the base step.
+        num_classes: classes seen, N_t.
+        num_old_classes: classes seen before this step, N_{t-1}; 0 at step 0.
+        num_base_classes: classes of step 0.
+        train_images: size of the training pool, exemplars included.
+        confusion: int, shape `(N_t, N_t)`: rows are true classes, columns
+            predictions, in arrival order.
+        epochs: epochs trained.
+        train_seconds: wall time of training.
+        images_per_second: training throughput.
+        peak_memory_mb: of the process or the device.
+        class_counts: training images of each seen class.
+        exemplars_per_class: exemplars of each seen class after the step.
+        alpha: at the end of the step; None if there is none, as at step 0.
+        nme_accuracy: of the nearest-mean-of-exemplars classifier, if there is one.
+
+    Raises:
+        ValueError: if the confusion matrix does not have one row per seen class.
+    """
+
+    step: int
+    num_classes: int
+    num_old_classes: int
+    num_base_classes: int
+    train_images: int
+    confusion: np.ndarray
+    epochs: int
+    train_seconds: float
+    images_per_second: float
+    peak_memory_mb: float
+    class_counts: list[int]
+    exemplars_per_class: list[int]
+    alpha: float | None = None
+    nme_accuracy: float | None = None
+
+    def __post_init__(self):
+        if np.shape(self.confusion) != (self.num_classes, self.num_classes):
+            raise ValueError(
+                f"`confusion` of step {self.step} needs one row and one column per "
+                f"seen class, shape ({self.num_classes}, {self.num_classes}). "
+                f"Received: shape {np.shape(self.confusion)}"
+            )
+
+    def to_line(self):
+        """The fields of steps.jsonl; what is undefined is None."""
+        base, old = self.num_base_classes, self.num_old_classes
+        seen = self.num_classes
+        return {
+            "step": self.step,
+            "num_classes": seen,
+            "num_old_classes": old,
+            "train_images": self.train_images,
+            "accuracy": self._accuracy(0, seen),
+            "base_accuracy": self._accuracy(0, base),
+            "old_accuracy": self._accuracy(0, old),
+            "new_accuracy": self._accuracy(old, seen),
+            "nme_accuracy": _defined(self.nme_accuracy),
+            "alpha": _defined(self.alpha),
+            "epochs": self.epochs,
+            "train_seconds": _defined(self.train_seconds),
+            "images_per_second": _defined(self.images_per_second),
+            "peak_memory_mb": _defined(self.peak_memory_mb),
+            "class_counts": [int(count) for count in self.class_counts],
+            "exemplars_per_class": [int(count) for count in self.exemplars_per_class],
+        }
+
+    def to_state(self):
+        """JSON-able dictionary from which `from_state` makes an equal record."""
+        state = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
+        }
+        line = self.to_line()
+        state |= {name: line[name] for name in state if name in line}
+        state["confusion"] = np.asarray(self.confusion).tolist()
+        return state
+
+    @classmethod
+    def from_state(cls, state):
+        """The record of `to_state`."""
+        confusion = np.array(state["confusion"], dtype=np.int64)
+        return cls(**{**state, "confusion": confusion})
+
+    def _accuracy(self, start, stop):
+        confusion = np.asarray(self.confusion)
+        return _defined(metrics.group_accuracy(confusion, start, stop))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunResult:
+    """A run folder as reports read it.
+
+    Args:
+        run_dir: where it was read from.
+        config: config.json, the protocol included.
+        steps: the lines of steps.jsonl.
+        summary: summary.json; None while the run is not complete.
+        per_class_accuracy: shape `(T + 1, N)`, NaN where unseen; None without steps.
+        confusion: of the last finished step; None without steps.
+    """
+
+    run_dir: str
+    config: dict
+    steps: list[dict]
+    summary: dict | None
+    per_class_accuracy: np.ndarray | None
+    confusion: np.ndarray | None
+
+
+class RunRecords:
+    """Writes the records of one run.
+
+    Call `check_same_run` first: the constructor writes config.json anew.
+
+    Args:
+        run_dir: the folder, made if it does not exist.
+        config: the `ExperimentConfig`.
+        finished: records of the steps that checkpoints hold, in order.
+        flagfile: text of flagfile.flags, the command to ask again.
+    """
+
+    def __init__(self, run_dir, config, finished=(), flagfile=""):
+        self._dir = pathlib.Path(run_dir)
+        self._config = {**config.to_json(), "protocol": protocol(config)}
+        self._stream = config.stream
+        self._records = list(finished)
+        self._dir.mkdir(parents=True, exist_ok=True)
+        if len(self._records) < self._num_steps:
+            # summary.json says that a run is complete: this one no longer is.
+            (self._dir / "summary.json").unlink(missing_ok=True)
+        write_json(self._dir / "config.json", self._config)
+        write_json(self._dir / "versions.json", versions())
+        write_atomically(self._dir / "flagfile.flags", flagfile)
+        self._write_steps()
+
+    def append(self, record):
+        """Adds a finished step and rewrites steps.jsonl and the arrays.
+
+        Raises:
+            ValueError: if it is not the step that comes next.
+        """
+        if record.step != len(self._records):
+            raise ValueError(
+                f"Expected the record of step {len(self._records)}. "
+                f"Received: step {record.step}"
+            )
+        self._records.append(record)
+        self._write_steps()
+
+    def summary(self):
+        """Draws the figures, writes summary.json last of all, and returns it.
+
+        Raises:
+            ValueError: if a step is missing.
+        """
+        if len(self._records) != self._num_steps:
+            raise ValueError(
+                f"A summary needs all {self._num_steps} steps. "
+                f"Received: {len(self._records)}"
+            )
+        summary = self._summary()
+        self._draw()
+        write_json(self._dir / "summary.json", summary)
+        return summary
+
+    @property
+    def _num_steps(self):
+        return 1 + len(self._stream.increments)
+
+    def _summary(self):
+        confusions = [np.asarray(record.confusion) for record in self._records]
+        scores = metrics.summary_scores(confusions)
+        return {
+            **{name: _defined(score) for name, score in scores.items()},
+            "alpha": [_defined(record.alpha) for record in self._records],
+            "num_steps": self._num_steps,
+            "train_seconds": math.fsum(
+                record.train_seconds for record in self._records
+            ),
+            "metrics": {name: metrics.DEFINITIONS[name] for name in scores},
+        }
+
+    def _write_steps(self):
+        lines = [
+            json.dumps(record.to_line(), allow_nan=False) + "\n"
+            for record in self._records
+        ]
+        if self._records:
+            _write_array(self._dir / "per_class_accuracy.npy", self._per_class())
+            _write_array(self._dir / "confusion.npy", self._records[-1].confusion)
+        else:
+            (self._dir / "per_class_accuracy.npy").unlink(missing_ok=True)
+            (self._dir / "confusion.npy").unlink(missing_ok=True)
+        write_atomically(self._dir / "steps.jsonl", "".join(lines))
+
+    def _per_class(self):
+        table = np.full((self._num_steps, self._stream.num_classes), np.nan)
+        for row, record in zip(table, self._records, strict=False):
+            confusion = np.asarray(record.confusion)
+            row[: record.num_classes] = metrics.per_class_accuracy(confusion)
+        return table
+
+    def _draw(self):
+        # Matplotlib takes a second to load: not before it is needed.
+        from bsce_keras.records import figures
+
+        folder = self._dir / "figures"
+        folder.mkdir(exist_ok=True)
+        result = read_run(self._dir)
+        figures.accuracy_over_steps([result], folder / "accuracy.png")
+        figures.confusion_figure(
+            result.confusion, self._stream.num_base_classes, folder / "confusion.png"
+        )
+        if figures.has_alpha(result):
+            figures.alpha_figure([result], folder / "alpha.png")
+
+
+def read_run(run_dir):
+    """Reads a run folder, finished or not, as a `RunResult`.
+
+    Raises:
+        RequestError: if it is no run folder, or a file in it is damaged.
+    """
+    folder = pathlib.Path(run_dir)
+    for name in ("config.json", "steps.jsonl"):
+        if not (folder / name).is_file():
+            raise RequestError(
+                f"{run_dir} is no run folder: it has no {name}. Give the --run_dir "
+                "of a training run."
+            )
+    return RunResult(
+        run_dir=str(run_dir),
+        config=_read(folder / "config.json", read_json),
+        steps=_read(folder / "steps.jsonl", _read_lines),
+        summary=_read_if_there(folder / "summary.json", read_json),
+        per_class_accuracy=_read_if_there(folder / "per_class_accuracy.npy", _load),
+        confusion=_read_if_there(folder / "confusion.npy", _load),
+    )
+
+
+def check_same_run(run_dir, config):
+    """Refuses to go on in a run folder that belongs to another configuration.
+
+    A folder without config.json is free to use.
+
+    Raises:
+        RequestError: naming every field that decides the outcome and differs, and
+            every decisive package whose major version differs.
+    """
+    folder = pathlib.Path(run_dir)
+    found = _read_if_there(folder / "config.json", read_json)
+    if found is None:
+        return
+    differences = outcome_differences(found, config.to_json())
+    problems = _version_problems(run_dir)
+    if differences:
+        problems += [
+            f"{run_dir} holds a run of another configuration. Give its flags (see "
+            f"{folder / 'flagfile.flags'}) to go on with it, or another --run_dir:",
+            *differences,
+        ]
+    if problems:
+        raise RequestError(problems)
+
+
+@contextlib.contextmanager
+def run_lock(run_dir):
+    """Keeps a run folder to one process; the kernel releases a dead one's lock.
+
+    Raises:
+        RequestError: if another process holds it, naming that process.
+    """
+    os.makedirs(run_dir, exist_ok=True)
+    with open(os.path.join(run_dir, ".lock"), "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise RequestError(
+                f"{run_dir} is in use by process {file.read().strip()}. Wait for it, "
+                "stop it, or give another --run_dir."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _version_problems(run_dir):
+    theirs = _read_if_there(pathlib.Path(run_dir) / "versions.json", read_json) or {}
+    ours = versions()
+    changed = [
+        f"{name} {theirs[name]} (here {ours[name]})"
+        for name in DECISIVE_PACKAGES
+        if theirs.get(name) and _major(theirs[name]) != _major(ours[name])
+    ]
+    if not changed:
+        return []
+    return [
+        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
+        "on, or give another --run_dir."
+    ]
+
+
+def _major(version):
+    return str(version).partition(".")[0]
+
+
+def _defined(value):
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _write_array(path, array):
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
+
+
+def _load(path):
+    return np.load(path, allow_pickle=False)
+
+
+def _read_lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def _read_if_there(path, reader):
+    return _read(path, reader) if path.is_file() else None
+
+
+def _read(path, reader):
+    try:
+        return reader(path)
+    except (ValueError, EOFError) as error:
+        raise RequestError(
+            f"{path} is damaged ({error}). Delete it and resume the run, which writes "
+            "it anew, or give another folder."
+        ) from error

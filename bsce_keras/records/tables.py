@@ -1,0 +1,214 @@
+"""Runs in rows: mean and sample standard deviation over seeds, in percent."""
+
+import dataclasses
+import json
+import statistics
+import textwrap
+
+from bsce_keras.records.protocol import outcome_fields
+from bsce_keras.records.store import RunResult
+
+# What a row is; `other` tells apart groups that agree in all the rest.
+_HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
+# Column heads and the fields of summary.json they show.
+_SCORES = {
+    "average": "average_incremental_accuracy",
+    "final": "final_accuracy",
+    "base": "final_base_accuracy",
+    "old": "final_old_accuracy",
+    "new": "final_new_accuracy",
+    "forgetting": "forgetting",
+}
+_NOTE = (
+    "Percent; mean ± sample standard deviation over runs that differ in their seed. "
+    "average: unweighted mean of the accuracies after every step, the base "
+    "step included; final, base, old, new: the model of the last step on test images "
+    "of all, base, earlier and last classes, predicting among all classes."
+)
+_UNDEFINED = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing that decides the outcome but their seed.
+
+    Args:
+        columns: what they are, by column head.
+        runs: the `RunResult`s.
+    """
+
+    columns: dict[str, str]
+    runs: list[RunResult]
+
+
+def group_runs(results):
+    """Groups runs over seeds, in the order of their first run."""
+    runs = {}
+    for result in results:
+        runs.setdefault(_key(result), []).append(result)
+    groups = [Group(_columns(members[0]), members) for members in runs.values()]
+    return [_told_apart(group, groups) for group in groups]
+
+
+def group_labels(groups):
+    """One short name per group: its method and loss, and what else varies."""
+    extra = [head for head in _varying(groups) if head not in ("method", "loss")]
+    labels = []
+    for group in groups:
+        columns = group.columns
+        parts = [f"{head} {columns[head]}" for head in extra if columns[head]]
+        labels.append(", ".join([f"{columns['method']} + {columns['loss']}", *parts]))
+    return labels
+
+
+def text_table(results):
+    """The comparison of many runs in aligned columns, for a terminal.
+
+    What all rows share is said above the table. Runs that are not complete are named
+    below it, not averaged.
+    """
+    common, head, rows = _comparison(results)
+    paragraphs = [common, _aligned(head, rows), textwrap.fill(_NOTE, 88)]
+    return "\n\n".join([*filter(None, paragraphs), *_unfinished(results)])
+
+
+def markdown_table(results):
+    """The same as `text_table`, in Markdown."""
+    common, head, rows = _comparison(results)
+    lines = [head, ["---"] * len(head), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n\n".join([*filter(None, [common, table, _NOTE]), *_unfinished(results)])
+
+
+def step_table(result):
+    """One run, one line per finished step."""
+    head = ["step", "classes", "images", "accuracy", "base", "old", "new", "alpha"]
+    rows = [
+        [
+            str(step["step"]),
+            str(step["num_classes"]),
+            str(step["train_images"]),
+            _percent(step["accuracy"]),
+            _percent(step["base_accuracy"]),
+            _percent(step["old_accuracy"]),
+            _percent(step["new_accuracy"]),
+            _UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+        ]
+        for step in result.steps
+    ]
+    return _aligned(head, rows)
+
+
+def _comparison(results):
+    """What all groups share in words, then column heads and rows."""
+    groups = group_runs([result for result in results if result.summary])
+    varying = _varying(groups)
+    heads = [head for head in _HEADS if head in varying or head in ("method", "loss")]
+    common = ", ".join(
+        f"{head} {groups[0].columns[head]}"
+        for head in _HEADS
+        if groups and head not in heads and groups[0].columns[head]
+    )
+    rows = [
+        [group.columns[head] for head in heads]
+        + [_mean_and_spread(group.runs, score) for score in _SCORES.values()]
+        + [str(len(group.runs))]
+        for group in groups
+    ]
+    return common, [*heads, *_SCORES, "runs"], rows
+
+
+def _varying(groups):
+    return [
+        head for head in _HEADS if len({group.columns[head] for group in groups}) > 1
+    ]
+
+
+def _mean_and_spread(runs, score):
+    values = [run.summary.get(score) for run in runs]
+    if None in values:
+        return _UNDEFINED
+    mean = _percent(statistics.fmean(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {_percent(statistics.stdev(values))}"
+
+
+def _percent(fraction):
+    return _UNDEFINED if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _key(result):
+    fields = outcome_fields(result.config)
+    # Seeds are what is averaged over, and each seed has its own shared base run.
+    del fields["training.seed"], fields["base_run_dir"]
+    return json.dumps(fields, sort_keys=True)
+
+
+def _columns(result):
+    stream, method = result.config["stream"], result.config["method"]
+    training = result.config["training"]
+    loss = method["classification_loss"]
+    if loss == "balanced_softmax" and method["alpha"] != 1:
+        loss += f", alpha {method['alpha']:g}"
+    return {
+        "data set": stream["dataset"],
+        "classes": _arrivals(stream["num_base_classes"], stream["increments"]),
+        "method": method["name"],
+        "loss": loss,
+        "scale": f"{training['schedule_scale']:g}",
+        "precision": training["precision"],
+        "other": "",
+    }
+
+
+def _arrivals(num_base_classes, increments):
+    if len(increments) > 1 and len(set(increments)) == 1:
+        return f"{num_base_classes} + {len(increments)} x {increments[0]}"
+    return " + ".join(str(size) for size in [num_base_classes, *increments])
+
+
+def _told_apart(group, groups):
+    alike = [
+        outcome_fields(other.runs[0].config)
+        for other in groups
+        if other.columns == group.columns
+    ]
+    own = outcome_fields(group.runs[0].config)
+    varying = [
+        name
+        for name, value in own.items()
+        if name not in ("training.seed", "base_run_dir")
+        and any(fields.get(name) != value for fields in alike)
+    ]
+    if not varying:
+        return group
+    other = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in varying)
+    return Group({**group.columns, "other": other}, group.runs)
+
+
+def _unfinished(results):
+    return [
+        f"Left out, not complete: {result.run_dir} ({len(result.steps)} of "
+        f"{1 + len(result.config['stream']['increments'])} steps). The command in its "
+        "flagfile.flags resumes it."
+        for result in results
+        if not result.summary
+    ]
+
+
+def _aligned(head, rows):
+    """Columns as wide as their widest cell; numbers to the right."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numeric = [
+        all(row[i][:1] in "-0123456789" and " x " not in row[i] for row in rows)
+        for i in range(len(head))
+    ]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )

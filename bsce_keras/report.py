@@ -1,0 +1,103 @@
+"""`python -m bsce_keras.report RUN_DIR...`: tables and figures from run folders."""
+
+import os
+import pathlib
+import sys
+
+from bsce_keras.errors import RequestError
+from bsce_keras.files import write_atomically
+from bsce_keras.flags import run_command
+from bsce_keras.records import tables
+from bsce_keras.records.store import read_run
+
+_TABLES = {"text": tables.text_table, "markdown": tables.markdown_table}
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 for a wrong request.
+    """
+    return run_command("report", _report, argv)
+
+
+def write_report(results, folder):
+    """Writes table.md, the comparison figures and each run's confusion matrix.
+
+    Args:
+        results: `RunResult`s.
+        folder: made if it does not exist.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        RequestError: if `folder` is a file.
+    """
+    # Matplotlib takes a second to load: not before it is needed.
+    from bsce_keras.records import figures
+
+    folder = pathlib.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(
+            f"--output must name a folder. Received: {folder}, which is a file."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "table.md"]
+    write_atomically(written[0], tables.markdown_table(results))
+    begun = [result for result in results if result.steps]
+    if begun:
+        written.append(folder / "accuracy.png")
+        figures.accuracy_over_steps(begun, written[-1])
+    if any(figures.has_alpha(result) for result in begun):
+        written.append(folder / "alpha.png")
+        figures.alpha_figure(begun, written[-1])
+    for name, result in _names(begun).items():
+        written.append(folder / f"confusion_{name}.png")
+        num_base_classes = result.config["stream"]["num_base_classes"]
+        figures.confusion_figure(
+            result.confusion, num_base_classes, written[-1], title=name
+        )
+    return written
+
+
+def _report(values, run_dirs):
+    # A folder given twice must not count as two seeds.
+    unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
+    results = _read_all(unique.values())
+    print(_TABLES[values.format](results))
+    if len(results) == 1:
+        print(f"\n{tables.step_table(results[0])}")
+    if values.output:
+        for path in write_report(results, values.output):
+            print(f"wrote {path}")
+
+
+def _read_all(run_dirs):
+    results, problems = [], []
+    for run_dir in run_dirs:
+        try:
+            results.append(read_run(run_dir))
+        except RequestError as error:
+            problems += error.problems
+    if problems:
+        raise RequestError(problems)
+    return results
+
+
+def _names(results):
+    """Names fit for files, by the last parts of the run folders that differ."""
+    paths = [pathlib.Path(os.path.realpath(result.run_dir)).parts for result in results]
+    length = 1
+    while len({path[-length:] for path in paths}) < len(paths):
+        length += 1
+    names = ["_".join(path[-length:]).strip("/") for path in paths]
+    return dict(zip(names, results, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""From a request to a checked `ExperimentConfig`: defaults, schedules, contradictions.
+
+The only place that chooses a default by data set or method. Free of TensorFlow.
+"""
+
+import dataclasses
+import math
+import os
+
+from bsce_keras import config as configs
+from bsce_keras import recipes
+from bsce_keras.contradictions import META_OPTIONS, contradictions, folder_problems
+from bsce_keras.data.catalog import describe_dataset, find_prepared, tfds_name
+from bsce_keras.data.class_orders import class_order
+from bsce_keras.errors import RequestError, did_you_mean
+from bsce_keras.methods import METHODS
+
+TFDS_NAMES = ("cifar10", "cifar100")
+BACKBONES = ("resnet8", "resnet32", "resnet18")
+
+DEFAULT_METHOD = "il_baseline"
+# The loss of its own of every method so far.
+DEFAULT_LOSS = "softmax"
+# Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
+DEFAULT_EXEMPLARS_PER_CLASS = {
+    recipes.SMALL: 5,
+    recipes.CIFAR: 20,
+    recipes.IMAGENET: 20,
+}
+MOST_INCREMENTS_BY_DEFAULT = 5
+
+_PATHS = ("data_dir", "run_dir", "base_run_dir")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for; None leaves a choice to the data set and the method."""
+
+    dataset: str | None
+    data_dir: str | None = None
+    download: bool | None = None
+    image_size: int | None = None
+    on_bad_image: str | None = None
+    num_base_classes: int | None = None
+    num_increments: int | None = None
+    increments: list[int] | None = None
+    class_order: str | None = None
+    method: str | None = None
+    classification_loss: str | None = None
+    alpha: float | None = None
+    alpha_learning_rate: float | None = None
+    alpha_optimizer: str | None = None
+    alpha_every: int | None = None
+    meta_gradient: str | None = None
+    exemplars_per_class: int | None = None
+    memory_budget: int | None = None
+    exemplar_selection: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    schedule_scale: float | None = None
+    backbone: str | None = None
+    precision: str | None = None
+    strategy: str | None = None
+    virtual_devices: int | None = None
+    synchronized_batch_norm: bool | None = None
+    deterministic: bool | None = None
+    seed: int | None = None
+    run_dir: str | None = None
+    base_run_dir: str | None = None
+    resume: bool | None = None
+    export: bool | None = None
+    export_only_last: bool | None = None
+
+    def given(self, *names):
+        """Those of the named values that were asked for."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def method_name(self):
+        """The method asked for, or the default one."""
+        return self.method or DEFAULT_METHOD
+
+    @property
+    def loss(self):
+        """The classification loss, with `default` resolved."""
+        if self.classification_loss in (None, "default"):
+            return DEFAULT_LOSS
+        return self.classification_loss
+
+    @property
+    def resolved_run_dir(self):
+        """The run folder asked for, or one named after the request."""
+        seed = configs.TrainingConfig.seed if self.seed is None else self.seed
+        name = f"{self.dataset}_{self.method_name}_{self.loss}_seed{seed}"
+        default = os.path.join("runs", name.replace(":", "-").replace("/", "-"))
+        return self.run_dir or default
+
+
+def make_config(dataset, **request):
+    """The configuration of an experiment, complete and checked.
+
+    Reads folders and label files of the data set, decodes no image, writes nothing.
+
+    Args:
+        dataset: as `--dataset`.
+        **request: one keyword per flag of `bsce_keras.train`, of the same name and
+            meaning; one left out, or None, takes the published default for this data
+            set and method. Beyond the flags: `increments`, a list of uneven increment
+            sizes in place of `num_increments`, and `export_only_last`.
+
+    Returns:
+        `bsce_keras.config.ExperimentConfig`.
+
+    Raises:
+        RequestError: with every problem found, not only the first.
+
+    Example:
+
+    >>> config = make_config("digits", classification_loss="balanced_softmax", epochs=2)
+    >>> config.stream.num_base_classes, config.stream.increments
+    (5, (1, 1, 1, 1, 1))
+    """
+    config, problems = _examine(dataset, request)
+    if config is None and not problems:
+        # All is well but for a data set that is yet to be fetched.
+        config, problems = _examine(dataset, request, fetch=True)
+    if problems:
+        raise RequestError(problems)
+    return config
+
+
+def request_problems(dataset, **request):
+    """Every problem of a request to `make_config`, as sentences; downloads nothing."""
+    return _examine(dataset, request)[1]
+
+
+def _examine(dataset, request, fetch=False):
+    """The configuration, or None, and the problems found.
+
+    Both are empty if only a data set is missing that has to be fetched first.
+    """
+    problems = _Problems()
+    asked = Request(dataset, **_known_only(request, problems))
+    problems += contradictions(asked) + folder_problems(asked)
+    info = problems.attempt(_describe, asked, fetch)
+    # Without a known data set the rest is still checked, as if it were CIFAR.
+    kind = info.kind if info else recipes.CIFAR
+    stream = _stream(asked, info, problems) if info else None
+    memory = problems.attempt(_memory, asked, kind)
+    model = problems.attempt(_model, asked, info)
+    method = problems.attempt(_method, asked)
+    training = problems.attempt(_training, asked, kind)
+    config = None
+    if stream and memory and method:
+        config = problems.attempt(
+            configs.ExperimentConfig,
+            stream=stream,
+            memory=memory,
+            model=model,
+            method=method,
+            training=training,
+            run_dir=asked.resolved_run_dir,
+            base_run_dir=asked.base_run_dir or None,
+            **asked.given("resume", "export", "export_only_last"),
+        )
+    return config, problems
+
+
+class _Problems(list):
+    """Every problem found so far."""
+
+    def attempt(self, make, *args, **kwargs):
+        """`make(...)`, or None once its problems are noted."""
+        try:
+            return make(*args, **kwargs)
+        except RequestError as error:
+            self.extend(error.problems)
+            return None
+
+
+def _known_only(request, problems):
+    names = [field.name for field in dataclasses.fields(Request)]
+    problems += [
+        f"make_config has no option {name!r}.{did_you_mean(name, names)}"
+        for name in request
+        if name not in names
+    ]
+    return {
+        name: os.path.expanduser(value) if value and name in _PATHS else value
+        for name, value in request.items()
+        if name in names
+    }
+
+
+def _describe(asked, fetch):
+    if not asked.dataset:
+        raise RequestError(
+            "--dataset is required: digits, cifar10, cifar100, folder or tfds:NAME"
+        )
+    if asked.download and not fetch and _is_missing(asked):
+        return None
+    return describe_dataset(
+        asked.dataset, **asked.given("data_dir", "image_size", "download")
+    )
+
+
+def _is_missing(asked):
+    """Whether TFDS would have to fetch the data set."""
+    of_tfds = asked.dataset.startswith("tfds:") or asked.dataset in TFDS_NAMES
+    name = tfds_name(asked.dataset)
+    return of_tfds and find_prepared(name, asked.data_dir) is None
+
+
+def _stream(asked, info, problems):
+    num_classes = len(info.class_names)
+    order_name = asked.class_order or (
+        "arrival" if asked.dataset == "folder" else "lucir"
+    )
+    order = problems.attempt(class_order, order_name, num_classes, info.class_names)
+    num_base = asked.num_base_classes
+    if num_base is None:
+        num_base = (num_classes + 1) // 2
+    increments = problems.attempt(_increments, asked, num_base, num_classes)
+    return problems.attempt(
+        configs.StreamConfig,
+        dataset=asked.dataset,
+        data_dir=asked.data_dir,
+        class_names=tuple(info.class_names),
+        class_order=order_name,
+        # Stand-ins where something was refused, so that the rest is still checked.
+        order=tuple(range(num_classes) if order is None else order.tolist()),
+        num_base_classes=num_base,
+        increments=increments or (),
+        image=info.image,
+        **asked.given("on_bad_image", "download"),
+    )
+
+
+def _increments(asked, num_base, num_classes):
+    """New classes of steps 1..T: as asked for, or the rest in equal parts."""
+    if asked.increments is not None:
+        return tuple(asked.increments)
+    if not 1 <= num_base <= num_classes:
+        return ()  # StreamConfig says what is wrong with the base classes.
+    rest = num_classes - num_base
+    fitting = [count for count in range(1, rest + 1) if rest % count == 0]
+    count = asked.num_increments
+    if count is None:
+        count = max((n for n in fitting if n <= MOST_INCREMENTS_BY_DEFAULT), default=0)
+    if count == 0:
+        return ()
+    if count not in fitting:
+        raise RequestError(
+            f"--num_increments={count} does not divide the {rest} classes left after "
+            f"{num_base} base classes. Numbers of increments that do: "
+            f"{', '.join(map(str, fitting or [0]))}. (Uneven increments: "
+            "make_config(..., increments=[...]) in Python.)"
+        )
+    return (rest // count,) * count
+
+
+def _memory(asked, kind):
+    per_class = asked.exemplars_per_class
+    if per_class is None and asked.memory_budget is None:
+        per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind]
+    selection = asked.exemplar_selection or configs.MemoryConfig.selection
+    return configs.MemoryConfig(per_class, asked.memory_budget, selection)
+
+
+def _model(asked, info):
+    backbone = asked.backbone or (info.default_backbone if info else "resnet32")
+    if backbone.startswith("keras_hub:") or "/" in backbone:
+        raise RequestError(
+            f"--backbone={backbone}: presets of keras_hub and saved backbones are not "
+            f"in this version. Use one of {', '.join(BACKBONES)}."
+        )
+    if backbone not in BACKBONES:
+        raise RequestError(
+            f"--backbone must be one of {', '.join(BACKBONES)}. "
+            f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
+        )
+    return configs.ModelConfig(backbone, **asked.given("synchronized_batch_norm"))
+
+
+def _method(asked):
+    name = asked.method_name
+    problems = _Problems()
+    if name not in METHODS:
+        problems.append(
+            f"--method must be one of {', '.join(METHODS)}. "
+            f"Received: {name!r}.{did_you_mean(name, METHODS)}"
+        )
+    method = problems.attempt(
+        configs.MethodConfig,
+        name,
+        asked.loss,
+        recipes.parameters(name),
+        **asked.given("alpha", *META_OPTIONS),
+    )
+    if problems:
+        raise RequestError(problems)
+    return method
+
+
+def _training(asked, kind):
+    recipe = recipes.recipe(asked.method_name, kind)
+    settings = dataclasses.asdict(recipe) | asked.given(
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "schedule_scale",
+        "precision",
+        "strategy",
+        "virtual_devices",
+        "deterministic",
+        "seed",
+    )
+    settings["epochs"], settings["milestones"] = _schedule(asked, recipe)
+    training = configs.TrainingConfig(**settings)
+    if training.batch_size < training.virtual_devices:
+        raise RequestError(
+            f"--batch_size={training.batch_size} is the size over all devices and "
+            "must leave at least one image for each of "
+            f"--virtual_devices={training.virtual_devices}. Raise the former or lower "
+            "the latter."
+        )
+    return training
+
+
+def _schedule(asked, recipe):
+    """Epochs and drops; explicit epochs are taken as given and the drops follow."""
+    if asked.epochs is not None:
+        scale = asked.epochs / recipe.epochs
+    else:
+        scale = asked.given("schedule_scale").get("schedule_scale", 1.0)
+    if not (math.isfinite(scale) and scale > 0):
+        # TrainingConfig names the flag that made it so.
+        return recipe.epochs if asked.epochs is None else asked.epochs, ()
+    return recipes.scaled_schedule(recipe.epochs, recipe.milestones, scale)

@@ -1,0 +1,36 @@
+"""`python -m bsce_keras.train`: one experiment, a base step and its increments."""
+
+import sys
+
+from bsce_keras.flags import flagfile_text, run_command, set_values
+from bsce_keras.request import make_config, request_problems
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 (failed while running) or 2 (wrong request).
+    """
+    return run_command(
+        "train", _train, argv, check=lambda values: request_problems(**_asked(values))
+    )
+
+
+def _train(values, _):
+    config = make_config(**_asked(values))
+    # Here and not above: a wrong request is refused before TensorFlow loads.
+    from bsce_keras.experiment import run_experiment
+
+    run_experiment(config, flagfile=flagfile_text(values))
+
+
+def _asked(values):
+    return {"dataset": None, **set_values(values)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

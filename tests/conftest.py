@@ -1,0 +1,46 @@
+"""One TensorFlow set-up for the whole session, and a clean Keras for every test."""
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+
+import pytest
+
+DEVICES = ("CPU:0", "CPU:1")
+
+
+def pytest_collection_finish(session):
+    """Splits the CPU in two, which TensorFlow allows only before its first operation.
+
+    Tests that need no TensorFlow do not wait for it, so this is not done earlier. It
+    fails if importing a module already ran an operation: modules must not.
+    """
+    wanted = any("two_devices" in item.fixturenames for item in session.items)
+    if wanted or "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration() for _ in DEVICES],
+        )
+
+
+@pytest.fixture(scope="session")
+def two_devices():
+    """The session's only `MirroredStrategy`: two replicas on two logical CPUs."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(DEVICES)
+
+
+@pytest.fixture(autouse=True)
+def clean_keras():
+    """Leaves no layer names, seeds or dtype policy behind for the next test."""
+    yield
+    if "keras" in sys.modules:
+        import keras
+
+        # Freeing memory takes 0.2 s of garbage collection; Python gets there anyway.
+        keras.backend.clear_session(free_memory=False)
+        keras.config.set_dtype_policy("float32")

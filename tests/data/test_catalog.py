@@ -1,0 +1,189 @@
+"""A data set is described, or refused with a way out, before TensorFlow loads."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bsce_keras import recipes
+from bsce_keras.data import datasets
+from bsce_keras.data.catalog import describe_dataset, find_prepared
+from bsce_keras.errors import RequestError
+
+FEATURES = {"featuresDict": {"features": {"image": {}, "label": {}}}}
+
+
+def write_copy(folder, names=("ant", "bee"), splits=("train", "test"), features=None):
+    folder.mkdir(parents=True)
+    info = {"splits": [{"name": split} for split in splits]}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    (folder / "features.json").write_text(json.dumps(features or FEATURES))
+    (folder / "label.labels.txt").write_text("\n".join(names) + "\n")
+
+
+def write_files(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+
+
+def refusal(*args, **kwargs):
+    with pytest.raises(RequestError) as caught:
+        describe_dataset(*args, **kwargs)
+    return caught.value.problems
+
+
+def test_catalog_and_class_orders_load_no_tensorflow():
+    code = (
+        "import sys; from bsce_keras.data.catalog import describe_dataset;"
+        "from bsce_keras.data import class_order; class_order('lucir', 10);"
+        "describe_dataset('digits');"
+        "sys.exit('tensorflow' in sys.modules or 'tensorflow_datasets' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_digits_are_ten_small_grey_classes():
+    info = describe_dataset("digits")
+    assert info.class_names == tuple("0123456789")
+    assert (info.kind, info.default_backbone) == (recipes.SMALL, "resnet8")
+    assert (info.image.size, info.image.channels, info.image.flip) == (8, 1, False)
+
+
+def test_digits_statistics_are_those_of_the_training_split():
+    info = describe_dataset("digits")
+    pixels = datasets._load_digits().train.images / 255
+    assert pixels.mean() == pytest.approx(info.image.mean[0], abs=5e-5)
+    assert pixels.std() == pytest.approx(info.image.std[0], abs=5e-5)
+
+
+def test_cifar_reads_class_names_of_the_newest_prepared_copy(tmp_path):
+    write_copy(tmp_path / "cifar10" / "3.0.2", ["old"])
+    write_copy(tmp_path / "cifar10" / "3.0.10", ["plane", "car"])
+    write_copy(tmp_path / "cifar10" / "incomplete.AB_4.0.0", ["half"])
+    info = describe_dataset("cifar10", str(tmp_path))
+    assert info.class_names == ("plane", "car")
+    assert (info.kind, info.default_backbone) == (recipes.CIFAR, "resnet32")
+    assert (info.image.stored_size, info.image.pad) == (32, 4)
+
+
+def test_missing_copy_and_needless_image_size_are_told_together(tmp_path):
+    size, missing = refusal("cifar100", str(tmp_path), image_size=64)
+    assert "--image_size" in size and "64" in size
+    assert str(tmp_path / "cifar100") in missing
+    assert "--data_dir" in missing and "--download" in missing
+
+
+def test_default_directory_is_that_of_tfds(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    write_copy(tmp_path / "cifar10" / "3.0.2")
+    assert describe_dataset("cifar10").class_names == ("ant", "bee")
+
+
+def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
+    calls = []
+
+    def prepare(name, data_dir):
+        calls.append(name)
+        write_copy(tmp_path / name / "1.0.0")
+
+    monkeypatch.setattr(datasets, "prepare_dataset", prepare)
+    for _ in range(2):
+        info = describe_dataset("tfds:insects", str(tmp_path), download=True)
+    assert calls == ["insects"] and info.class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize(
+    ("size", "backbone", "kind", "stored"),
+    [
+        (None, "resnet18", recipes.IMAGENET, 73),
+        (40, "resnet32", recipes.CIFAR, 46),
+        (41, "resnet18", recipes.IMAGENET, 47),
+        (224, "resnet18", recipes.IMAGENET, 256),
+    ],
+)
+def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored):
+    write_copy(tmp_path / "insects" / "1.0.0")
+    info = describe_dataset("tfds:insects", str(tmp_path), image_size=size)
+    assert (info.default_backbone, info.kind) == (backbone, kind)
+    assert info.image.stored_size == stored
+
+
+def test_only_configuration_is_taken_and_several_must_be_named(tmp_path):
+    write_copy(tmp_path / "birds" / "small" / "1.0.0")
+    assert find_prepared("birds", tmp_path) == tmp_path / "birds" / "small" / "1.0.0"
+    write_copy(tmp_path / "birds" / "large" / "1.0.0")
+    (problem,) = refusal("tfds:birds", str(tmp_path))
+    assert "tfds:birds/large" in problem and "tfds:birds/small" in problem
+    info = describe_dataset("tfds:birds/large", str(tmp_path))
+    assert info.name == "tfds:birds/large"
+
+
+def test_tfds_set_without_labels_or_test_split_is_refused(tmp_path):
+    features = {"featuresDict": {"features": {"image": {}, "boxes": {}}}}
+    write_copy(tmp_path / "boxes" / "1.0.0", splits=["train"], features=features)
+    no_label, no_split = refusal("tfds:boxes", str(tmp_path))
+    assert "boxes, image" in no_label
+    assert "`validation`" in no_split
+
+
+@pytest.mark.parametrize("name", ["tfds:", "tfds:../secret", "tfds:a/b/c"])
+def test_malformed_tfds_names_are_refused(tmp_path, name):
+    assert "tfds:NAME" in refusal(name, str(tmp_path))[0]
+
+
+def test_unreadable_dataset_info_is_named(tmp_path):
+    write_copy(tmp_path / "insects" / "1.0.0")
+    (tmp_path / "insects" / "1.0.0" / "dataset_info.json").write_text("{")
+    assert "dataset_info.json" in refusal("tfds:insects", str(tmp_path))[0]
+
+
+def test_folder_classes_are_the_visible_training_folders(tmp_path):
+    write_files(
+        tmp_path,
+        "train/cat/1.JPG",
+        "train/ant/1.png",
+        "train/.cache/1.png",
+        "train/README.txt",
+        "val/cat/1.gif",
+    )
+    info = describe_dataset("folder", str(tmp_path))
+    assert info.class_names == ("ant", "cat")
+    assert (info.image.size, info.image.stored_size) == (64, 73)
+
+
+def test_folder_problems_are_told_together(tmp_path):
+    write_files(
+        tmp_path,
+        "train/ant/._1.png",
+        "train/bee/notes.txt",
+        "train/cat/1.png",
+        "test/cat/1.png",
+        "test/dog/1.png",
+    )
+    size, empty, unknown = refusal("folder", str(tmp_path), image_size=3)
+    assert "--image_size" in size
+    assert "ant, bee" in empty and "cat" not in empty.split("any in")[1]
+    assert "train/: dog." in unknown
+
+
+def test_missing_parts_of_a_folder_are_named(tmp_path):
+    assert "--data_dir" in refusal("folder")[0]
+    no_train, no_test = refusal("folder", str(tmp_path))
+    assert str(tmp_path / "train") in no_train and "val/" in no_test
+    write_files(tmp_path, "train/ant/1.png", "test/ant/notes.txt")
+    assert "test images" in refusal("folder", str(tmp_path))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cifar1000", "Did you mean cifar100"),
+        ("mnist", "tfds:NAME"),
+        ("imagenet2012", "--dataset=folder"),
+        ("subimagenet", "not supported"),
+    ],
+)
+def test_unknown_names_get_a_way_out(name, hint):
+    assert hint in refusal(name)[0]

@@ -1,0 +1,220 @@
+"""Every image once an epoch, in an order that depends on its key alone."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.data.datasets import Examples
+from bsce_keras.data.pipeline import (
+    TrainingInput,
+    evaluation_batches,
+    split_validation,
+)
+from bsce_keras.randomness import Purpose, generator, integer
+
+SIZE = 11
+PLAIN = ImageSpec(size=2, stored_size=2, channels=1)
+PADDED = ImageSpec(size=6, stored_size=6, channels=1, pad=2)
+
+
+def make_pool(size=SIZE, image=PLAIN):
+    """Random images whose labels are their positions."""
+    side = image.stored_size
+    images = np.random.default_rng(0).integers(0, 256, (size, side, side, 1), np.uint8)
+    return Examples(images, np.arange(size), np.arange(size))
+
+
+def make_input(size=SIZE, image=PLAIN, batch_size=4, key=(1, 0), num_replicas=1):
+    return TrainingInput(make_pool(size, image), image, batch_size, *key, num_replicas)
+
+
+# Tracing the map takes longer than running it, so properties share one input.
+shared_input = functools.cache(make_input)
+
+
+def elements(dataset):
+    return [(images.numpy(), labels.numpy()) for images, labels in dataset]
+
+
+def labels_of(dataset):
+    return [labels.tolist() for _, labels in elements(dataset)]
+
+
+def assert_same_elements(ours, expected):
+    assert len(ours) == len(expected)
+    for one, other in zip(ours, expected, strict=True):
+        for mine, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_an_epoch_holds_every_image_once_the_rest_in_a_smaller_batch():
+    training = make_input()
+    for epoch in range(2):
+        batches = labels_of(training.epoch(epoch))
+        assert [len(batch) for batch in batches] == [4, 4, 3]
+        assert sorted(sum(batches, [])) == list(range(SIZE))
+    assert training.updates_per_epoch == 3
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(8, [4, 4]), (3, [3]), (4, [4])])
+def test_batches_of_other_pools(size, sizes):
+    training = make_input(size)
+    assert [len(batch) for batch in labels_of(training.epoch(0))] == sizes
+    assert training.updates_per_epoch == len(sizes)
+
+
+def test_images_come_with_their_own_labels():
+    image = ImageSpec(size=2, stored_size=2, channels=1, flip=False)
+    pool = make_pool()
+    for images, labels in elements(make_input(image=image).epoch(0)):
+        np.testing.assert_array_equal(images, pool.images[labels])
+
+
+def test_epochs_steps_and_seeds_differ_and_equal_keys_agree():
+    first = make_input(image=PADDED)
+    again = make_input(image=PADDED)
+    assert_same_elements(elements(first.epoch(3)), elements(again.epoch(3)))
+    orders = [
+        sum(labels_of(make_input(key=key).epoch(epoch)), [])
+        for key, epoch in [((1, 0), 0), ((1, 0), 1), ((1, 1), 0), ((2, 0), 0)]
+    ]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_an_image_is_cropped_anew_every_epoch():
+    training = make_input(image=PADDED)
+    pictures = []
+    for epoch in range(2):
+        by_label = {
+            label: picture.tobytes()
+            for images, labels in elements(training.epoch(epoch))
+            for picture, label in zip(images, labels, strict=True)
+        }
+        pictures.append(by_label)
+    same = sum(pictures[0][label] == pictures[1][label] for label in range(SIZE))
+    assert same < SIZE // 2
+
+
+def test_the_order_is_the_same_whatever_was_read_before():
+    training = make_input()
+    late = labels_of(training.epoch(5))
+    assert late == labels_of(make_input().epoch(5)) == labels_of(training.epoch(5))
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+@pytest.mark.parametrize("first_update", range(4))
+def test_an_epoch_may_be_entered_anywhere(first_update, num_replicas):
+    training = make_input(image=PADDED, num_replicas=num_replicas)
+    rest = elements(training.epoch(2, first_update))
+    whole = elements(training.epoch(2))
+    assert_same_elements(rest, whole[first_update * num_replicas :])
+
+
+@pytest.mark.parametrize("size", [10, 11])
+def test_replicas_share_every_batch_evenly(size):
+    alone = elements(make_input(size, PADDED).epoch(1))
+    parts = elements(make_input(size, PADDED, num_replicas=2).epoch(1))
+    together = []
+    for left, right in zip(parts[::2], parts[1::2], strict=True):
+        assert 0 <= len(right[1]) - len(left[1]) <= 1
+        together.append(
+            [np.concatenate(pair) for pair in zip(left, right, strict=True)]
+        )
+    assert_same_elements(together, alone)
+
+
+def test_a_last_batch_too_small_for_all_replicas_is_left_out():
+    training = make_input(size=9, num_replicas=2)
+    assert training.updates_per_epoch == 2
+    assert [len(part) for part in labels_of(training.epoch(0))] == [2, 2, 2, 2]
+
+
+@given(
+    first_update=st.integers(0, 20),
+    num_updates=st.integers(0, 6),
+    batch_size=st.sampled_from([2, 4, 30]),
+    num_replicas=st.sampled_from([1, 2]),
+)
+@settings(max_examples=12, deadline=None)
+def test_a_cycle_may_be_entered_anywhere(
+    first_update, num_updates, batch_size, num_replicas
+):
+    training = shared_input(
+        image=PADDED, batch_size=batch_size, num_replicas=num_replicas
+    )
+    part = elements(training.cycle(first_update, num_updates))
+    whole = elements(training.cycle(0, first_update + num_updates))
+    assert len(part) == num_updates * num_replicas
+    assert_same_elements(part, whole[first_update * num_replicas :])
+
+
+def test_a_cycle_goes_through_all_images_pass_by_pass_in_full_batches():
+    batches = labels_of(make_input().cycle(0, SIZE))
+    assert {len(batch) for batch in batches} == {4}
+    passes = np.reshape(sum(batches, []), (4, SIZE))
+    assert np.all(np.sort(passes) == np.arange(SIZE))
+    assert len({tuple(order) for order in passes.tolist()}) == 4
+
+
+def test_a_pool_smaller_than_the_batch_is_one_batch_a_pass():
+    batches = labels_of(make_input(size=3).cycle(5, 2))
+    assert [sorted(batch) for batch in batches] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_evaluation_takes_every_centre_in_order():
+    image = ImageSpec(size=2, stored_size=4, channels=1, pad=1)
+    images = make_pool(5, image).images
+    batches = [batch.numpy() for batch in evaluation_batches(images, image, 2)]
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(batches), images[:, 1:3, 1:3])
+
+
+# The balanced split.
+
+
+def unbalanced_pool():
+    labels = np.repeat([0, 1, 2], [4, 9, 2])[np.random.default_rng(0).permutation(15)]
+    images = np.arange(15, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return Examples(images, labels, 100 + np.arange(15))
+
+
+def test_the_split_is_balanced_disjoint_and_complete():
+    pool = unbalanced_pool()
+    training, validation = split_validation(pool, 2, np.random.default_rng(0))
+    assert np.bincount(validation.labels).tolist() == [2, 2, 2]
+    assert np.bincount(training.labels).tolist() == [2, 7]
+    ids = np.concatenate([training.ids, validation.ids])
+    assert sorted(ids) == pool.ids.tolist()
+    for part in (training, validation):
+        np.testing.assert_array_equal(part.labels, pool.labels[part.ids - 100])
+        np.testing.assert_array_equal(part.images, pool.images[part.ids - 100])
+
+
+def test_the_split_is_random_but_repeatable():
+    splits = [
+        split_validation(unbalanced_pool(), 2, np.random.default_rng(seed))[1]
+        for seed in (0, 0, 1)
+    ]
+    assert splits[0].ids.tolist() == splits[1].ids.tolist() != splits[2].ids.tolist()
+
+
+# The keys of random numbers.
+
+
+def test_draws_of_other_purposes_positions_and_seeds_differ():
+    keys = [(seed, purpose, 2, 3) for seed in (0, 1) for purpose in Purpose]
+    keys += [(0, Purpose.EPOCH_ORDER, 3, 2), (0, Purpose.EPOCH_ORDER, 2, 4)]
+    draws = {integer(*key) for key in keys}
+    assert len(draws) == len(keys)
+    assert draws == {integer(*key) for key in keys}
+    assert all(0 <= draw < 2**31 for draw in draws)
+
+
+def test_a_draw_does_not_depend_on_draws_before():
+    expected = generator(1, Purpose.WEIGHTS, 0).random()
+    generator(1, Purpose.AUGMENTATION, 0).random(100)
+    assert generator(1, Purpose.WEIGHTS, 0).random() == expected

@@ -1,0 +1,49 @@
+"""Two small steps of noise images, shared by the learner's tests."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+NUM_IMAGES = 160
+
+
+@pytest.fixture(scope="session")
+def two_steps():
+    """A base step of 5 classes and an increment of one, 160 images each.
+
+    The labels are those of digits, the pixels are noise: black borders put whole areas
+    on the kink of a ReLU, where rounding decides, and no two orders of summation agree.
+    """
+    from bsce_keras.data.stream import ClassIncrementalStream
+    from bsce_keras.request import make_config
+
+    stream = ClassIncrementalStream(make_config("digits", num_increments=5).stream)
+
+    def shrunk(step):
+        rng = np.random.default_rng(step.index)
+        chosen = rng.permutation(len(step.examples))[:NUM_IMAGES]
+        examples = step.examples.select(chosen)
+        noise = rng.integers(0, 256, examples.images.shape).astype(np.uint8)
+        examples = dataclasses.replace(examples, images=noise)
+        return dataclasses.replace(step, examples=examples)
+
+    return [shrunk(step) for step in stream.steps[:2]]
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    """Configuration of a run of one epoch a step; keywords as for `make_config`."""
+    from bsce_keras.request import make_config
+
+    def make(**request):
+        defaults = {
+            "epochs": 1,
+            "batch_size": 16,
+            "learning_rate": 0.01,
+            "precision": "float32",
+            "run_dir": str(tmp_path / "run"),
+        }
+        return make_config("digits", **{**defaults, **request})
+
+    return make

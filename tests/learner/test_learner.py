@@ -1,0 +1,128 @@
+"""Whole steps on tiny pools: replicas, meta updates, traces, what a step reports."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+
+
+def learn(config, steps, strategy=None):
+    """Trains the steps; returns the learner and what each step reported."""
+    strategy = strategy or tf.distribute.get_strategy()
+    learner = Learner(config, strategy, Checkpoints(config.run_dir))
+    memory = ReplayMemory(config.memory, config.training.seed)
+    facts = []
+    for step in steps:
+        facts.append(learner.learn(step, memory.examples()))
+        memory.update(step, learner.features)
+    return learner, facts
+
+
+def weights_of(learner):
+    return [np.asarray(weight) for weight in learner.classifier.get_weights()]
+
+
+def test_two_replicas_equal_one_device(tiny_config, two_steps, two_devices):
+    """10 updates a step, distillation and meta updates included."""
+    request = {
+        "classification_loss": "meta_balanced_softmax",
+        "alpha_every": 3,
+        "synchronized_batch_norm": True,
+        "exemplars_per_class": 4,
+    }
+    one, one_facts = learn(tiny_config(**request, run_dir="runs/one"), two_steps)
+    two, two_facts = learn(
+        tiny_config(**request, run_dir="runs/two"), two_steps, two_devices
+    )
+    for ours, theirs in zip(weights_of(one), weights_of(two), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert len(one_facts[1].alphas) == 4
+    assert one_facts[1].alphas[-1] != 1.0
+    np.testing.assert_allclose(one_facts[1].alphas, two_facts[1].alphas, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_closed_form_and_nested_tapes_move_alpha_alike(
+    tiny_config, two_steps, precision
+):
+    """With momentum, weight decay and distillation, at the trained precision."""
+    alphas = {}
+    for form in ("closed_form", "nested_tapes"):
+        keras.config.set_dtype_policy(precision)
+        config = tiny_config(
+            classification_loss="meta_balanced_softmax",
+            meta_gradient=form,
+            alpha_every=1,
+            learning_rate=0.1,
+            run_dir=f"runs/{form}",
+        )
+        alphas[form] = np.array(learn(config, two_steps)[1][1].alphas)
+    moved = np.abs(alphas["nested_tapes"] - 1.0).max()
+    tolerance = 1e-4 if precision == "float32" else 0.2
+    assert moved > 1e-4
+    np.testing.assert_allclose(*alphas.values(), atol=tolerance * moved)
+
+
+def test_a_step_goes_on_from_the_last_saved_epoch(tiny_config, two_steps, monkeypatch):
+    """Stopped after its second epoch, the same bits come out at the end."""
+    request = {"classification_loss": "meta_balanced_softmax", "epochs": 3}
+    whole, whole_facts = learn(tiny_config(**request, run_dir="runs/whole"), two_steps)
+
+    config = tiny_config(**request, run_dir="runs/stopped")
+    save = Checkpoints.save_progress
+
+    def save_and_stop(self, step, epoch, arrays, state):
+        save(self, step, epoch, arrays, state)
+        if (step, epoch) == (1, 2):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save_progress", save_and_stop)
+    memory = ReplayMemory(config.memory, config.training.seed)
+    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    learner.learn(two_steps[0], None)
+    memory.update(two_steps[0], learner.features)
+    with pytest.raises(KeyboardInterrupt):
+        learner.learn(two_steps[1], memory.examples())
+    monkeypatch.undo()
+    again = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    again.restore(two_steps[0].num_classes, learner.to_arrays())
+    facts = again.learn(two_steps[1], memory.examples())
+
+    assert facts.alphas == whole_facts[1].alphas
+    for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_teacher_does_not_change(tiny_config, two_steps):
+    learner, _ = learn(tiny_config(), two_steps[:1])
+    teacher, before = learner.classifier, weights_of(learner)
+    learner.learn(two_steps[1], two_steps[0].examples.select(slice(20)))
+    assert learner.classifier is not teacher
+    for old, new in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_counts_are_those_of_the_training_pool(tiny_config, two_steps):
+    """Under meta-learning, without the images that validate alpha."""
+    request = {"exemplars_per_class": 20}
+    config = tiny_config(classification_loss="balanced_softmax", **request)
+    _, plain = learn(config, two_steps)
+    config = tiny_config(
+        classification_loss="meta_balanced_softmax", run_dir="runs/meta", **request
+    )
+    _, meta = learn(config, two_steps)
+    assert plain[1].class_counts[:5] == [20] * 5
+    assert meta[1].class_counts[:5] == [18] * 5
+    assert meta[1].class_counts[5] == plain[1].class_counts[5] - 2
+    assert meta[1].train_images == plain[1].train_images - 12
+    assert (plain[0].alpha, plain[1].alpha) == (None, 1.0)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Relative run folders land in the test's own folder."""
+    monkeypatch.chdir(tmp_path)

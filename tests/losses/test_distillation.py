@@ -1,0 +1,62 @@
+"""Logit distillation: worked numbers, and where its gradient vanishes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.losses import logit_distillation
+
+# softmax([0, log 3]) is (1/4, 3/4).
+TEACHER = np.array([[0.0, np.log(3)]], np.float32)
+UNDECIDED = np.zeros((1, 2), np.float32)
+ENTROPY = np.log(4) - 0.75 * np.log(3)
+
+
+def gradients(teacher, student, temperature=2.0):
+    teacher, student = tf.constant(teacher), tf.constant(student)
+    with tf.GradientTape() as tape:
+        tape.watch([teacher, student])
+        loss = tf.reduce_sum(logit_distillation(teacher, student, temperature))
+    return tape.gradient(loss, [teacher, student])
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+@pytest.mark.parametrize(
+    ("student", "expected"), [(UNDECIDED, np.log(2)), (TEACHER, ENTROPY)]
+)
+def test_worked_numbers_times_the_squared_temperature(student, expected, temperature):
+    loss = logit_distillation(TEACHER * temperature, student * temperature, temperature)
+    np.testing.assert_allclose(loss, [temperature**2 * expected], rtol=1e-6)
+
+
+def test_gradient_is_temperature_times_the_difference_of_probabilities():
+    _, student = gradients(2 * TEACHER, UNDECIDED, temperature=2.0)
+    np.testing.assert_allclose(student, [[2 * 0.25, -2 * 0.25]], atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_no_gradient_where_the_student_agrees_up_to_a_constant(shift):
+    _, student = gradients(TEACHER, TEACHER + shift)
+    np.testing.assert_allclose(student, [[0, 0]], atol=1e-6)
+
+
+def test_the_teacher_gets_no_gradient():
+    teacher, _ = gradients(TEACHER, UNDECIDED)
+    assert teacher is None
+
+
+def test_logits_of_new_classes_are_ignored():
+    grown = np.concatenate([UNDECIDED, [[7.0, -7.0]]], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(
+        logit_distillation(TEACHER, grown), logit_distillation(TEACHER, UNDECIDED)
+    )
+    _, student = gradients(TEACHER, grown)
+    assert np.all(student[:, 2:] == 0) and np.all(student[:, :2] != 0)
+
+
+def test_bfloat16_logits_give_a_float32_loss():
+    loss = logit_distillation(
+        tf.zeros((1, 3), "bfloat16"), tf.zeros((1, 3), "bfloat16")
+    )
+    assert loss.dtype == tf.float32
+    np.testing.assert_allclose(loss, [4 * np.log(3)], rtol=1e-6)

@@ -1,0 +1,164 @@
+"""The memory keeps to its budget, its ranking and its order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsce_keras.config import MemoryConfig
+from bsce_keras.data.datasets import Examples
+from bsce_keras.data.stream import Step
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.memory.selection import herding
+
+SIZES = ((12, 9), (11,), (10, 12))  # images of each class of each step
+
+
+def make_steps(sizes=SIZES):
+    """Steps of random 2x2 images; ids are unique over all of them."""
+    rng = np.random.default_rng(0)
+    steps, num_old, first_id = [], 0, 0
+    for index, per_class in enumerate(sizes):
+        labels = np.repeat(num_old + np.arange(len(per_class)), per_class)
+        labels = rng.permutation(labels)
+        ids = first_id + np.arange(len(labels))
+        images = rng.integers(0, 256, (len(labels), 2, 2, 1), dtype=np.uint8)
+        names = tuple(f"class {num_old + i}" for i in range(len(per_class)))
+        examples = Examples(images, labels, ids)
+        steps.append(Step(index, num_old, len(per_class), names, examples))
+        num_old += len(per_class)
+        first_id += len(labels)
+    return steps
+
+
+def features_of(images):
+    return images.reshape(len(images), -1).astype(np.float64) + 1.0
+
+
+def snapshots(config, sizes=SIZES, seed=1):
+    """Ids per class after each step."""
+    memory = ReplayMemory(config, seed)
+    taken = []
+    for step in make_steps(sizes):
+        memory.update(step, features_of)
+        taken.append(ids_per_class(memory))
+    return taken
+
+
+def ids_per_class(memory):
+    held = memory.examples()
+    if held is None:
+        return [[] for _ in memory.counts]
+    return [
+        held.ids[held.labels == label].tolist() for label in range(len(memory.counts))
+    ]
+
+
+def growing(exemplars_per_class, selection="herding"):
+    return MemoryConfig(exemplars_per_class, selection=selection)
+
+
+def fixed(memory_budget, selection="herding"):
+    return MemoryConfig(None, memory_budget, selection)
+
+
+def counts(taken):
+    return [[len(ids) for ids in snapshot] for snapshot in taken]
+
+
+@pytest.mark.parametrize("selection", ["herding", "random"])
+def test_a_growing_memory_keeps_the_same_number_of_every_class(selection):
+    taken = snapshots(growing(3, selection=selection))
+    assert counts(taken) == [[3, 3], [3, 3, 3], [3, 3, 3, 3, 3]]
+    assert taken[2][:3] == taken[1] and taken[1][:2] == taken[0]
+
+
+def test_a_fixed_memory_shares_its_total_equally():
+    # 20 exemplars for 2, 3 and 5 classes; the second class has only 9 images.
+    assert counts(snapshots(fixed(20))) == [[10, 9], [6, 6, 6], [4, 4, 4, 4, 4]]
+
+
+@pytest.mark.parametrize("selection", ["herding", "random"])
+def test_a_shrinking_class_keeps_the_first_of_its_ranking(selection):
+    first, second, third = snapshots(fixed(20, selection))
+    for before, after in [(first, second), (second, third)]:
+        for old, kept in zip(before, after, strict=False):
+            assert kept == old[: len(kept)]
+
+
+def test_exemplars_are_those_of_herding_in_its_order():
+    (step,) = make_steps([(12, 9)])
+    memory = ReplayMemory(growing(4), seed=1)
+    memory.update(step, features_of)
+    for label, ids in enumerate(ids_per_class(memory)):
+        candidates = step.examples.select(step.examples.labels == label)
+        ranking = herding(features_of(candidates.images), 4)
+        assert ids == candidates.ids[ranking].tolist()
+
+
+def test_examples_come_by_class_then_rank_with_their_own_images():
+    memory = ReplayMemory(fixed(20), seed=1)
+    everything = Examples.concatenate([step.examples for step in make_steps()])
+    for step in make_steps():
+        memory.update(step, features_of)
+    held = memory.examples()
+    assert held.labels.tolist() == np.repeat(np.arange(5), 4).tolist()
+    np.testing.assert_array_equal(everything.labels[held.ids], held.labels)
+    np.testing.assert_array_equal(everything.images[held.ids], held.images)
+
+
+def test_random_exemplars_follow_the_seed():
+    config = growing(5, selection="random")
+    taken = snapshots(config, seed=1)
+    assert taken == snapshots(config, seed=1) != snapshots(config, seed=2)
+
+
+@pytest.mark.parametrize("config", [growing(0), fixed(0), fixed(4)])
+def test_a_budget_below_one_image_a_class_leaves_no_examples(config):
+    memory = ReplayMemory(config, seed=1)
+    for step in make_steps():
+        memory.update(step, features_of)
+    assert memory.examples() is None and len(memory) == 0
+    assert memory.counts == [0] * 5
+
+
+def test_a_new_memory_is_empty():
+    memory = ReplayMemory(growing(20), seed=1)
+    assert memory.examples() is None and memory.counts == [] and len(memory) == 0
+
+
+@given(
+    sizes=st.lists(
+        st.lists(st.integers(1, 6), min_size=1, max_size=3), min_size=1, max_size=4
+    ),
+    budget=st.integers(0, 30),
+    is_fixed=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_budget_is_never_exceeded(sizes, budget, is_fixed):
+    config = fixed(budget) if is_fixed else growing(budget)
+    num_classes = np.cumsum([len(per_class) for per_class in sizes])
+    taken = counts(snapshots(config, sizes))
+    for held, seen in zip(taken, num_classes, strict=True):
+        assert len(held) == seen
+        assert sum(held) <= (budget if is_fixed else budget * seen)
+        assert max(held) <= config.quota(seen)
+
+
+@pytest.mark.parametrize("config", [growing(3), fixed(20), growing(0), fixed(3)])
+@pytest.mark.parametrize("num_steps", [0, 2])
+def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps):
+    memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
+    steps = make_steps()
+    for step in steps[:num_steps]:
+        memory.update(step, features_of)
+    restored.restore(memory.to_arrays())
+    for step in steps[num_steps:]:
+        assert restored.counts == memory.counts
+        assert ids_per_class(restored) == ids_per_class(memory)
+        memory.update(step, features_of)
+        restored.update(step, features_of)
+    arrays = memory.to_arrays()
+    assert arrays.keys() == restored.to_arrays().keys()
+    for name, values in restored.to_arrays().items():
+        np.testing.assert_array_equal(values, arrays[name])

@@ -1,0 +1,109 @@
+"""Herding is the references' procedure, repeats included."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bsce_keras.memory import herding
+from bsce_keras.memory.selection import random_exemplars
+
+
+def herding_as_published(features, num_exemplars):
+    """The released loop, literally; for data without ties."""
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    mean = rows.mean(axis=0)
+    w = mean
+    picked = []
+    for _ in range(1000):
+        best = np.argmax(rows @ w)
+        if best not in picked:
+            picked.append(best)
+        if len(picked) == num_exemplars:
+            break
+        w = w + mean - rows[best]
+    return picked
+
+
+def random_features(num_images=60, size=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.maximum(rng.normal(loc=0.5, size=(num_images, size)), 0) + 1e-3
+
+
+def test_a_repeated_pick_moves_the_target_without_being_listed_twice():
+    # Unit rows of mean (.65, .25). Scores and picks by hand:
+    #   w = ( .65,  .25): .65  .25  .67  .37 -> 2
+    #   w = ( .50, -.10): .50 -.10  .34  .46 -> 0
+    #   w = ( .15,  .15): .15  .15  .21  .03 -> 2 again
+    #   w = ( .00, -.20): .00 -.20 -.12  .12 -> 3
+    # Without the repeat the third pick would be 0.15 against .03: row 1.
+    rows = np.array([[1, 0], [0, 1], [0.8, 0.6], [0.8, -0.6]])
+    assert herding(rows, 3).tolist() == [2, 0, 3]
+    # Lengths of rows do not matter, and every length of list is a prefix.
+    scaled = rows * np.array([[1], [7], [0.1], [3]])
+    assert herding(scaled, 2).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("num_exemplars", [1, 7, 20])
+def test_equals_the_released_loop(seed, num_exemplars):
+    features = random_features(seed=seed)
+    expected = herding_as_published(features, num_exemplars)
+    assert len(expected) == num_exemplars
+    assert herding(features, num_exemplars).tolist() == expected
+
+
+def test_exemplars_have_the_mean_of_their_class_more_nearly_than_chance():
+    features = random_features(200)
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+
+    def distance(indices):
+        return np.linalg.norm(rows[indices].mean(axis=0) - rows.mean(axis=0))
+
+    rng = np.random.default_rng(0)
+    by_chance = [distance(random_exemplars(200, 20, rng)) for _ in range(20)]
+    assert distance(herding(features, 20)) < np.median(by_chance) / 2
+
+
+def test_the_lowest_index_wins_a_tie():
+    # Rows 1 and 3 are one direction, nearest to the mean.
+    rows = np.array([[1, 0], [1, 1], [0, 1], [2, 2]])
+    assert herding(rows, 1).tolist() == [1]
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_a_tie_broken_by_rounding_is_still_a_tie(shift):
+    # Every row has the same cosine to their mean, summed up in another order.
+    rows = np.array(list(itertools.permutations([0.1, 0.3, 0.7])))
+    assert herding(np.roll(rows, shift, axis=0), 1).tolist() == [0]
+
+
+def test_identical_images_are_taken_in_order():
+    # 0.1 and 0.3 are no binary fractions: dot products of equal rows may differ.
+    rows = np.tile([[0.1, 0.3, 0.7]], (50, 1))
+    assert herding(rows, 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_what_1000_iterations_leave_open_is_filled_up_in_index_order():
+    # The copies of each direction are never reached: their first one is.
+    rows = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [1, 0]])
+    assert herding(rows, 4).tolist() == [1, 0, 2, 3]
+    assert herding_as_published(rows, 4) == [1, 0]
+
+
+@pytest.mark.parametrize("num_exemplars", [3, 20])
+def test_all_images_are_kept_where_there_are_not_more(num_exemplars):
+    picks = herding(random_features(3), num_exemplars)
+    assert sorted(picks.tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("num_images", "num_exemplars"), [(3, 0), (0, 3)])
+def test_nothing_wanted_or_nothing_there_gives_no_indices(num_images, num_exemplars):
+    picks = herding(np.ones((num_images, 2)), num_exemplars)
+    assert picks.shape == (0,) and picks.dtype == np.int64
+
+
+def test_random_exemplars_differ_from_each_other():
+    picks = random_exemplars(10, 6, np.random.default_rng(0))
+    assert len(set(picks.tolist())) == 6 and set(picks.tolist()) <= set(range(10))
+    assert len(random_exemplars(4, 6, np.random.default_rng(0))) == 4

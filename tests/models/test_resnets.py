@@ -1,0 +1,124 @@
+"""Backbones: sizes, maps and ReLUs are those of the code bases they come from."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from bsce_keras.models import resnet8, resnet18, resnet32
+from bsce_keras.models.layers import FusedBatchNormalization
+
+BUILDERS = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
+VARIANTS = ("il_baseline", "lucir", "podnet")
+# Blocks a stage; il_baseline ends all of them with a ReLU.
+STAGES = {"resnet8": (1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet32": (5, 5, 4, 1)}
+
+
+@functools.cache
+def backbone(name, variant):
+    return BUILDERS[name](variant)
+
+
+def num_trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+
+
+def layers_of(model, layer_class):
+    return [layer for layer in model.layers if isinstance(layer, layer_class)]
+
+
+def blocks_with_relu(model):
+    """For each block in order, whether a ReLU follows the addition."""
+    rectified = {id(relu.input) for relu in layers_of(model, keras.layers.ReLU)}
+    additions = layers_of(model, keras.layers.Add)
+    return [id(addition.output) in rectified for addition in additions]
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "expected"),
+    [
+        ("resnet32", "il_baseline", 466_256),
+        ("resnet32", "lucir", 466_256),
+        ("resnet32", "podnet", 463_504),
+        ("resnet18", "il_baseline", 11_176_512),
+        ("resnet18", "lucir", 11_176_512),
+        ("resnet18", "podnet", 11_168_832),
+    ],
+)
+def test_number_of_trainable_weights(name, variant, expected):
+    assert num_trainable(backbone(name, variant)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "sides", "channels"),
+    [
+        ("resnet8", "il_baseline", (8, 4, 2), (16, 32, 64)),
+        ("resnet32", "il_baseline", (32, 16, 8, 8), (16, 32, 64, 64)),
+        ("resnet32", "podnet", (32, 16, 8, 8), (16, 32, 64, 64)),
+        ("resnet18", "lucir", (56, 28, 14, 7), (64, 128, 256, 512)),
+        # Without stride in the stem maps are four times as large.
+        ("resnet18", "podnet", (112, 56, 28, 14), (64, 128, 256, 512)),
+    ],
+)
+def test_shapes_of_maps_and_features(name, variant, sides, channels):
+    model = backbone(name, variant)
+    maps = [model.get_layer(f"stage{i + 1}").output.shape for i in range(len(sides))]
+    assert maps == [(None, s, s, c) for s, c in zip(sides, channels, strict=True)]
+    assert model.output.shape == (None, channels[-1])
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_each_family_rectifies_its_own_blocks(name):
+    stages = STAGES[name]
+    last_of_stage = np.cumsum(stages) - 1
+    every = np.ones(sum(stages), bool)
+    all_but_last = every.copy()
+    all_but_last[-1] = False
+    if name == "resnet18":
+        podnet = every.copy()
+        podnet[last_of_stage] = False
+    else:
+        podnet = ~every
+    for variant, expected in zip(VARIANTS, [every, all_but_last, podnet], strict=True):
+        assert blocks_with_relu(backbone(name, variant)) == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("variant", "signed"), [("il_baseline", False), ("lucir", True), ("podnet", True)]
+)
+def test_only_the_baseline_rectifies_its_features(variant, signed):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(4, 8, 8, 1)).astype(np.float32)
+    # At gamma and beta 0 PODNet's blocks would only pass the rectified stem on.
+    model = resnet8(variant)
+    for layer in layers_of(model, FusedBatchNormalization):
+        layer.beta.assign(rng.normal(size=layer.beta.shape))
+    features = model(images).numpy()
+    assert (features.min() < 0) == signed
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_podnet_starts_the_second_scale_of_each_block_at_zero(name, variant):
+    normalizations = layers_of(backbone(name, variant), FusedBatchNormalization)
+    zero = [not np.any(layer.gamma.numpy()) for layer in normalizations]
+    expected = sum(STAGES[name]) if variant == "podnet" else 0
+    assert sum(zero) == expected
+
+
+@pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS)
+def test_unknown_variants_are_refused(builder):
+    with pytest.raises(ValueError, match="il_baseline, lucir, podnet.*'torch'"):
+        builder("torch")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_saved_backbone_comes_back(variant, tmp_path):
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
+    model = resnet8(variant, synchronized=True)
+    keras.saving.save_model(model, tmp_path / "backbone.keras")
+    loaded = keras.saving.load_model(tmp_path / "backbone.keras")
+    np.testing.assert_array_equal(loaded(images), model(images))
+    normalizations = layers_of(loaded, FusedBatchNormalization)
+    assert normalizations and all(layer.synchronized for layer in normalizations)

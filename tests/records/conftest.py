@@ -1,0 +1,104 @@
+"""A made-up three-step run with scores worked out by hand."""
+
+import numpy as np
+import pytest
+
+from bsce_keras.config import (
+    ExperimentConfig,
+    ImageSpec,
+    MemoryConfig,
+    MethodConfig,
+    ModelConfig,
+    StreamConfig,
+    TrainingConfig,
+)
+from bsce_keras.recipes import NoParameters
+from bsce_keras.records.store import RunRecords, StepRecord, read_run
+
+# 2 + 1 + 1 classes, 4 test images a class. Accuracies 7/8, 9/12, 6/16.
+CONFUSIONS = (
+    [[4, 0], [1, 3]],
+    [[3, 0, 1], [0, 2, 2], [0, 0, 4]],
+    [[1, 0, 1, 2], [0, 1, 0, 3], [0, 0, 1, 3], [1, 0, 0, 3]],
+)
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """A function from a loss, a seed and training fields to an `ExperimentConfig`."""
+
+    def make(loss="softmax", seed=1, run_dir=None, alpha=1.0, **training):
+        return ExperimentConfig(
+            stream=StreamConfig(
+                dataset="letters",
+                data_dir=None,
+                class_names=("a", "b", "c", "d"),
+                class_order="seed:3",
+                order=(2, 0, 3, 1),
+                num_base_classes=2,
+                increments=(1, 1),
+                image=ImageSpec(size=8, stored_size=8),
+            ),
+            memory=MemoryConfig(exemplars_per_class=5),
+            model=ModelConfig("resnet8"),
+            method=MethodConfig("finetune", loss, NoParameters(), alpha=alpha),
+            training=TrainingConfig(
+                **{
+                    "epochs": 10,
+                    "batch_size": 32,
+                    "learning_rate": 0.1,
+                    "weight_decay": 0.0,
+                    "seed": seed,
+                    **training,
+                }
+            ),
+            run_dir=str(run_dir or tmp_path / f"{loss}_{seed}"),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_record():
+    """A function from a step and fields to the `StepRecord` of the worked example."""
+
+    def make(step, **fields):
+        num_classes = len(CONFUSIONS[step])
+        num_old_classes = len(CONFUSIONS[step - 1]) if step else 0
+        values = {
+            "step": step,
+            "num_classes": num_classes,
+            "num_old_classes": num_old_classes,
+            "num_base_classes": 2,
+            "train_images": 100,
+            "confusion": np.array(CONFUSIONS[step]),
+            "epochs": 10,
+            "train_seconds": 1.5,
+            "images_per_second": 500.0,
+            "peak_memory_mb": 900.0,
+            "class_counts": [5] * num_old_classes
+            + [50] * (num_classes - num_old_classes),
+            "exemplars_per_class": [5] * num_classes,
+        }
+        return StepRecord(**{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_run(make_config, make_record):
+    """A function from a config's fields to the `RunResult` of a written run."""
+
+    def make(loss="softmax", num_steps=3, confusion=None, **fields):
+        config = make_config(loss, **fields)
+        records = RunRecords(config.run_dir, config)
+        for step in range(num_steps):
+            last = (
+                {"confusion": confusion} if step == 2 and confusion is not None else {}
+            )
+            records.append(make_record(step, **last))
+        if num_steps == 3:
+            records.summary()
+        return read_run(config.run_dir)
+
+    return make

@@ -1,0 +1,74 @@
+"""Figures: what is drawn, read back from Matplotlib or from the pixels."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from bsce_keras.records import figures
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that would have been written."""
+    kept = []
+    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    return kept
+
+
+def labelled_lines(figure):
+    return {
+        line.get_label(): line
+        for line in figure.axes[0].lines
+        if not line.get_label().startswith("_")
+    }
+
+
+def test_a_line_goes_through_the_accuracy_of_every_step(make_run, drawn):
+    figures.accuracy_over_steps([make_run()], "curve.png")
+    line = labelled_lines(drawn[-1])["finetune + softmax (66.67)"]
+    assert list(line.get_xdata()) == [2, 3, 4]
+    assert list(line.get_ydata()) == [87.5, 75, 37.5]
+
+
+def test_seeds_share_a_colour_and_a_legend_entry(make_run, drawn):
+    runs = [make_run(seed=1), make_run(seed=2), make_run("balanced_softmax")]
+    figures.accuracy_over_steps(runs, "curve.png")
+    lines = drawn[-1].axes[0].lines
+    assert [line.get_color() for line in lines].count(lines[0].get_color()) == 2
+    assert list(labelled_lines(drawn[-1])) == [
+        "finetune + softmax (66.67), 2 runs",
+        "finetune + balanced_softmax (66.67)",
+    ]
+
+
+def test_confusion_colours_go_from_zero_to_the_largest_class(drawn):
+    confusion = np.array([[7, 2, 0], [1, 3, 0], [0, 0, 4]])
+    figures.confusion_figure(confusion, 2, "confusion.png")
+    axes, bar = drawn[-1].axes
+    image = axes.images[0]
+    assert image.get_clim() == pytest.approx((0, np.log(1 + 9)))
+    np.testing.assert_allclose(image.get_array(), np.log(1.0 + confusion))
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "1", "9"]
+
+
+def test_lines_part_base_classes_from_later_ones(drawn):
+    figures.confusion_figure(np.eye(5, dtype=int), 3, "confusion.png")
+    horizontal, vertical = drawn[-1].axes[0].lines
+    assert set(horizontal.get_ydata()) == set(vertical.get_xdata()) == {2.5}
+
+
+def test_a_lone_base_step_has_no_such_lines(drawn):
+    figures.confusion_figure(np.eye(3, dtype=int), 3, "confusion.png")
+    assert not drawn[-1].axes[0].lines
+
+
+def test_without_scores_or_test_images_a_figure_is_still_drawn(make_run, tmp_path):
+    figures.alpha_figure([make_run()], tmp_path / "alpha.png")
+    figures.confusion_figure(np.zeros((2, 2), int), 1, tmp_path / "confusion.png")
+    assert (tmp_path / "alpha.png").exists() and (tmp_path / "confusion.png").exists()
+
+
+def test_files_are_images_as_wide_as_a_page(make_run, tmp_path):
+    figures.accuracy_over_steps([make_run()], tmp_path / "curve.png")
+    height, width, _ = imread(tmp_path / "curve.png").shape
+    assert width > height > 400

@@ -1,0 +1,56 @@
+"""What a run says about how its numbers came about."""
+
+import dataclasses
+import json
+
+from bsce_keras.config import MemoryConfig, ModelConfig
+from bsce_keras.records.protocol import outcome_fields, protocol, versions
+
+
+def test_a_growing_memory_in_numbers(make_config):
+    memory = protocol(make_config())["memory"]
+    assert memory["policy"].startswith("growing: up to 5 exemplars")
+    assert memory["quota_per_class_after_step"] == [5, 5, 5]
+    assert memory["limit_in_total_after_step"] == [10, 15, 20]
+
+
+def test_a_fixed_memory_is_shared_by_the_seen_classes(make_config):
+    budget = MemoryConfig(exemplars_per_class=None, memory_budget=13)
+    memory = protocol(dataclasses.replace(make_config(), memory=budget))["memory"]
+    assert "at most 13 exemplars in total" in memory["policy"]
+    assert memory["quota_per_class_after_step"] == [6, 4, 3]
+    assert memory["limit_in_total_after_step"] == [12, 12, 12]
+
+
+def test_the_questions_users_ask_are_answered(make_config):
+    answers = protocol(make_config(milestones=(4, 8)), versions={"keras": "3.15.1"})
+    assert answers["class_order"] == {
+        "name": "seed:3",
+        "class_names": ["c", "a", "d", "b"],
+        "classes_per_step": [2, 1, 1],
+    }
+    assert "divided by 10 after 4, 8 epochs" in answers["optimizer"]
+    assert "coupled" in answers["optimizer"]
+    assert "unweighted" in answers["metrics"]["average_incremental_accuracy"]
+    assert "per replica" in answers["batch_normalization"]
+    assert answers["versions"] == {"keras": "3.15.1"}
+    json.dumps(answers, allow_nan=False)
+
+
+def test_synchronised_batch_normalisation_is_said(make_config):
+    model = ModelConfig("resnet8", synchronized_batch_norm=True)
+    answers = protocol(dataclasses.replace(make_config(), model=model))
+    assert "synchronised" in answers["batch_normalization"]
+
+
+def test_where_a_run_is_written_does_not_decide_its_outcome(make_config):
+    config = make_config()
+    stream = dataclasses.replace(config.stream, download=True)
+    other = dataclasses.replace(config, run_dir="x", export=False, stream=stream)
+    assert outcome_fields(other.to_json()) == outcome_fields(config.to_json())
+
+
+def test_versions_name_what_ran():
+    found = versions()
+    assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
+    assert found["tensorflow"].startswith("2.")

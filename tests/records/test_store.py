@@ -1,0 +1,237 @@
+"""What a run folder holds, when, and who may write it."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bsce_keras.errors import RequestError
+from bsce_keras.records import store
+from bsce_keras.records.store import (
+    RunRecords,
+    StepRecord,
+    check_same_run,
+    read_run,
+    run_lock,
+)
+
+FIELDS = [
+    "step",
+    "num_classes",
+    "num_old_classes",
+    "train_images",
+    "accuracy",
+    "base_accuracy",
+    "old_accuracy",
+    "new_accuracy",
+    "nme_accuracy",
+    "alpha",
+    "epochs",
+    "train_seconds",
+    "images_per_second",
+    "peak_memory_mb",
+]
+
+
+def test_a_line_has_the_promised_fields_with_scores_from_the_confusion(make_record):
+    line = make_record(2, alpha=0.5, nme_accuracy=0.25).to_line()
+    assert list(line)[: len(FIELDS)] == FIELDS
+    assert line["accuracy"] == 6 / 16
+    assert line["base_accuracy"] == 2 / 8
+    assert line["old_accuracy"] == 3 / 12
+    assert line["new_accuracy"] == 3 / 4
+    assert (line["alpha"], line["nme_accuracy"]) == (0.5, 0.25)
+
+
+def test_what_is_undefined_is_null_in_a_line(make_record):
+    line = make_record(0, images_per_second=float("nan")).to_line()
+    for name in ("old_accuracy", "nme_accuracy", "alpha", "images_per_second"):
+        assert line[name] is None
+
+
+def test_a_record_survives_json(make_record):
+    record = make_record(1, alpha=np.float32(0.5), class_counts=np.array([5, 5, 50]))
+    again = StepRecord.from_state(json.loads(json.dumps(record.to_state())))
+    assert again.to_line() == record.to_line()
+    np.testing.assert_array_equal(again.confusion, record.confusion)
+    assert again.confusion.dtype == np.int64
+
+
+def test_a_confusion_matrix_of_another_size_is_refused(make_record):
+    with pytest.raises(ValueError, match=r"\(3, 3\)\. Received: shape \(2, 2\)"):
+        make_record(1, confusion=np.zeros((2, 2), int))
+
+
+def test_a_finished_run_reads_back(make_run):
+    run = make_run()
+    assert [line["accuracy"] for line in run.steps] == [7 / 8, 9 / 12, 6 / 16]
+    assert run.summary["average_incremental_accuracy"] == pytest.approx(2 / 3)
+    assert run.summary["final_base_accuracy"] == 2 / 8
+    assert run.summary["forgetting"] == pytest.approx(11 / 16)
+    assert run.summary["alpha"] == [None, None, None]
+    assert run.summary["train_seconds"] == 4.5
+    assert "unweighted mean" in run.summary["metrics"]["average_incremental_accuracy"]
+    nan = np.nan
+    np.testing.assert_array_equal(
+        run.per_class_accuracy,
+        [[1, 3 / 4, nan, nan], [3 / 4, 1 / 2, 1, nan], [1 / 4, 1 / 4, 1 / 4, 3 / 4]],
+    )
+    assert run.confusion.tolist()[3] == [1, 0, 0, 3]
+
+
+def test_a_run_folder_holds_the_promised_files(make_run):
+    run_dir = make_run().run_dir
+    assert sorted(os.listdir(run_dir)) == [
+        "config.json",
+        "confusion.npy",
+        "figures",
+        "flagfile.flags",
+        "per_class_accuracy.npy",
+        "steps.jsonl",
+        "summary.json",
+        "versions.json",
+    ]
+    assert sorted(os.listdir(f"{run_dir}/figures")) == ["accuracy.png", "confusion.png"]
+
+
+def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
+    config = make_config("meta_balanced_softmax")
+    steps = [make_record(0), make_record(1, alpha=0.5), make_record(2, alpha=0.25)]
+    summary = RunRecords(tmp_path, config, steps).summary()
+    assert summary["alpha"] == [None, 0.5, 0.25]
+    assert (tmp_path / "figures/alpha.png").stat().st_size > 1000
+
+
+def test_resuming_writes_every_step_once(make_config, make_record, tmp_path):
+    config = make_config()
+    first = RunRecords(tmp_path, config)
+    first.append(make_record(0))
+    first.append(make_record(1))
+    # The checkpoint of step 1 was lost: only step 0 is finished.
+    again = RunRecords(tmp_path, config, finished=[make_record(0)])
+    assert [line["step"] for line in read_run(tmp_path).steps] == [0]
+    again.append(make_record(1))
+    again.append(make_record(2))
+    assert [line["step"] for line in read_run(tmp_path).steps] == [0, 1, 2]
+
+
+def test_starting_over_leaves_no_result_of_the_run_before(make_config, make_run):
+    run = make_run()
+    RunRecords(run.run_dir, make_config())
+    fresh = read_run(run.run_dir)
+    assert (fresh.summary, fresh.steps) == (None, [])
+    assert (fresh.confusion, fresh.per_class_accuracy) == (None, None)
+
+
+def test_opening_a_finished_run_keeps_its_summary(make_config, make_run, make_record):
+    run = make_run()
+    RunRecords(run.run_dir, make_config(), [make_record(step) for step in range(3)])
+    assert read_run(run.run_dir).summary == run.summary
+
+
+def test_a_summary_needs_every_step(make_config, make_record, tmp_path):
+    records = RunRecords(tmp_path, make_config())
+    records.append(make_record(0))
+    with pytest.raises(ValueError, match="all 3 steps. Received: 1"):
+        records.summary()
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_step_out_of_turn_is_refused(make_config, make_record, tmp_path):
+    with pytest.raises(ValueError, match="step 0. Received: step 1"):
+        RunRecords(tmp_path, make_config()).append(make_record(1))
+
+
+def test_the_request_is_kept(make_config, tmp_path):
+    RunRecords(tmp_path, make_config(), flagfile="--seed=1\n")
+    assert (tmp_path / "flagfile.flags").read_text() == "--seed=1\n"
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["training"]["epochs"] == 10
+    assert config["protocol"]["class_order"]["class_names"] == ["c", "a", "d", "b"]
+    assert (
+        json.loads((tmp_path / "versions.json").read_text())["numpy"] == np.__version__
+    )
+
+
+def test_what_is_no_run_folder_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="is no run folder: it has no config.json"):
+        read_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["steps.jsonl", "summary.json", "confusion.npy"])
+def test_a_damaged_file_is_named(make_run, name):
+    run_dir = make_run().run_dir
+    path = os.path.join(run_dir, name)
+    os.truncate(path, os.path.getsize(path) - 20)
+    with pytest.raises(RequestError, match=f"{name} is damaged"):
+        read_run(run_dir)
+
+
+def test_the_same_request_may_go_on(make_config, make_run):
+    config = make_config()
+    run_dir = make_run().run_dir
+    check_same_run(run_dir, config)
+    moved = dataclasses.replace(config, run_dir="elsewhere", resume=False, export=False)
+    check_same_run(run_dir, moved)
+
+
+def test_an_empty_folder_is_free(make_config, tmp_path):
+    check_same_run(tmp_path, make_config())
+
+
+def test_another_request_is_refused_with_every_difference(make_config, make_run):
+    run_dir = make_run().run_dir
+    other = make_config("balanced_softmax", seed=2, epochs=20)
+    other = dataclasses.replace(
+        other,
+        base_run_dir="runs/base",
+        stream=dataclasses.replace(other.stream, increments=(2,)),
+    )
+    with pytest.raises(RequestError) as refusal:
+        check_same_run(run_dir, other)
+    text = str(refusal.value)
+    assert "--epochs (training.epochs) was 10, now 20" in text
+    assert "--seed (training.seed) was 1, now 2" in text
+    assert "--num_increments (stream.increments) was [1, 1], now [2]" in text
+    assert '--base_run_dir (base_run_dir) was null, now "runs/base"' in text
+    assert '(method.classification_loss) was "softmax", now "balanced_softmax"' in text
+    assert "another --run_dir" in text
+    assert len(refusal.value.problems) == 6
+
+
+def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
+    run_dir = make_run().run_dir
+    newer = {**store.versions(), "keras": "4.0.1"}
+    monkeypatch.setattr(store, "versions", lambda: newer)
+    with pytest.raises(RequestError, match=r"made with keras 3\..* \(here 4\.0\.1\)"):
+        check_same_run(run_dir, make_config())
+
+
+HOLD = """
+import os, sys
+from bsce_keras.records.store import run_lock
+with run_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        refused = pytest.raises(RequestError, match=f"by process {holder.pid}")
+        with refused, run_lock(tmp_path):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with run_lock(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())

@@ -1,0 +1,102 @@
+"""Tables over seeds, with means and deviations worked out by hand."""
+
+import numpy as np
+import pytest
+
+from bsce_keras.records.store import RunRecords
+from bsce_keras.records.tables import (
+    group_labels,
+    group_runs,
+    markdown_table,
+    step_table,
+    text_table,
+)
+
+# As in the worked example, but 8 of 16 images right at the last step.
+BETTER = np.array([[2, 0, 1, 1], [0, 2, 0, 2], [0, 0, 1, 3], [1, 0, 0, 3]])
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Drawing takes most of the time of writing a run, and no table reads it."""
+    monkeypatch.setattr(RunRecords, "_draw", lambda self: None)
+
+
+def row(table, name):
+    return next(line for line in table.splitlines() if name in line)
+
+
+def test_seeds_share_a_row_with_mean_and_sample_deviation(make_run):
+    runs = [make_run(seed=1), make_run(seed=2, confusion=BETTER)]
+    # Final 37.5 and 50: mean 43.75, deviation 12.5 / sqrt(2) = 8.84.
+    # Base 25 and 50: 37.5 and 25 / sqrt(2) = 17.68. New 75 twice: 0.
+    line = row(text_table(runs), "finetune")
+    assert "43.75 ± 8.84" in line
+    assert "37.50 ± 17.68" in line
+    assert "75.00 ± 0.00" in line
+    assert line.endswith(" 2")
+
+
+def test_one_run_has_no_spread(make_run):
+    cells = row(text_table([make_run()]), "finetune").split()
+    assert cells == [
+        *("finetune", "softmax"),
+        *("66.67", "37.50", "25.00", "25.00", "75.00", "68.75", "1"),
+    ]
+
+
+def test_losses_and_alphas_have_rows_of_their_own(make_run, tmp_path):
+    table = text_table(
+        [
+            make_run("softmax"),
+            make_run("balanced_softmax"),
+            make_run("balanced_softmax", alpha=0.25, run_dir=tmp_path / "quarter"),
+        ]
+    )
+    assert "finetune  softmax " in table
+    assert "finetune  balanced_softmax  " in table
+    assert "finetune  balanced_softmax, alpha 0.25" in table
+
+
+def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_path):
+    runs = [make_run(), make_run(learning_rate=0.5, run_dir=tmp_path / "fast")]
+    groups = group_runs(runs)
+    assert [group.columns["other"] for group in groups] == [
+        "learning_rate 0.1",
+        "learning_rate 0.5",
+    ]
+    assert "learning_rate 0.5" in text_table(runs)
+    assert group_labels(groups)[1] == "finetune + softmax, other learning_rate 0.5"
+
+
+def test_what_all_rows_share_is_said_once(make_run):
+    table = text_table([make_run("softmax"), make_run("balanced_softmax")])
+    common = "data set letters, classes 2 + 2 x 1, scale 1, precision auto"
+    assert table.startswith(common)
+    assert table.count("letters") == 1
+
+
+def test_an_unfinished_run_is_named_and_left_out(make_run):
+    table = text_table([make_run("softmax"), make_run("balanced_softmax", num_steps=2)])
+    assert "balanced_softmax" not in table.partition("Percent")[0]
+    assert "balanced_softmax_1 (2 of 3 steps)" in table
+
+
+def test_markdown_has_as_many_cells_in_every_row(make_run):
+    runs = [make_run("softmax"), make_run("balanced_softmax")]
+    rows = [line for line in markdown_table(runs).splitlines() if line.startswith("|")]
+    assert len(rows) == 4
+    assert {line.count("|") for line in rows} == {10}
+
+
+def test_the_table_says_how_its_average_is_taken(make_run):
+    assert "unweighted mean" in " ".join(text_table([make_run()]).split())
+
+
+def test_step_table_has_a_line_a_step(make_run):
+    lines = [line.split() for line in step_table(make_run()).splitlines()]
+    assert lines[1:] == [
+        ["0", "2", "100", "87.50", "87.50", "-", "87.50", "-"],
+        ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "-"],
+        ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "-"],
+    ]

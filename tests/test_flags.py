@@ -1,0 +1,248 @@
+"""How command lines are read, refused and repeated."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+
+from bsce_keras import flags, train
+from bsce_keras.errors import RequestError, RunError
+from bsce_keras.request import Request, make_config
+
+COMMANDS = ("train", "evaluate", "predict", "report")
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parse(*arguments, command="train"):
+    values, positional, problems = flags.parse(command, arguments)
+    assert problems == []
+    return values, positional
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--seed=3"], "seed", 3),
+        (["--seed", "3"], "seed", 3),
+        (["--learning_rate=1e-3"], "learning_rate", 0.001),
+        (["--alpha", "-1"], "alpha", -1.0),
+        (["--run_dir=a=b"], "run_dir", "a=b"),
+        (["--resume"], "resume", True),
+        (["--noresume"], "resume", False),
+        (["--resume=false"], "resume", False),
+        (["--method=finetune"], "method", "finetune"),
+        (["--seed=3", "--seed=4"], "seed", 4),
+        ([], "seed", 1),
+        ([], "alpha", None),
+        ([], "resume", True),
+    ],
+)
+def test_values(arguments, name, value):
+    values, _ = parse(*arguments)
+    assert getattr(values, name) == value
+
+
+def test_files_after_a_double_dash_may_look_like_flags():
+    values, files = parse("--top_k=2", "a.jpg", "--", "--b.jpg", command="predict")
+    assert values.top_k == 2
+    assert files == ["a.jpg", "--b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--methd=lucir"], ["Unknown flag --methd.", "Did you mean --method"]),
+        (["-seed=3"], ["Unknown flag -seed.", "--seed"]),
+        (["--seed=x"], ["--seed must be an integer. Received: 'x'"]),
+        (["--epochs=2.5"], ["--epochs must be an integer. Received: '2.5'"]),
+        (["--alpha=much"], ["--alpha must be a number. Received: 'much'"]),
+        (["--resume=maybe"], ["--resume must be true or false", "'maybe'"]),
+        (["--noresume=true"], ["--noresume takes no value", "--resume=false"]),
+        (["--seed"], ["--seed needs a value: an integer"]),
+        (["--seed", "--resume"], ["--seed needs a value: an integer"]),
+        (
+            ["--precision=bfloat16"],
+            ["one of auto, float32", "Received: 'bfloat16'", "mean mixed_bfloat16"],
+        ),
+        (["--method=IL_Baseline"], ["Did you mean il_baseline?"]),
+        (["digits"], ["Unexpected argument 'digits'", "--name=value"]),
+        (["--resume", "false"], ["Unexpected argument 'false'"]),
+        (["--flagfile=nowhere"], ["--flagfile=nowhere cannot be read: No such file"]),
+        (["--num_increments=3"], ["--num_increments=3 does not divide", "1, 5."]),
+        (["--dataset=cifar1O0"], ["cifar100", "Received: 'cifar1O0'"]),
+        (["--alpha=2"], ["--alpha=2.0 has no meaning"]),
+        (["--strategy=multi_worker"], ["not in this version"]),
+        (["--class_order=order.txt"], ["order.txt"]),
+    ],
+)
+def test_a_wrong_request_exits_2_and_writes_nothing(
+    arguments, fragments, capsys, tmp_path
+):
+    assert train.main(["--dataset=digits", *arguments]) == 2
+    output = capsys.readouterr()
+    for fragment in fragments:
+        assert fragment in output.err
+    for line in output.err.splitlines():
+        assert line.startswith("bsce_keras.train: ")
+    assert "python -m bsce_keras.train --help" in output.err
+    assert output.out == ""
+    assert not any(tmp_path.iterdir())
+
+
+def test_mistyped_flags_and_contradictions_are_told_together(capsys):
+    arguments = ["--datset", "digits", "--seed=x", "--alpha=-1", "--epochs=0", "yes"]
+    assert train.main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for fragment in (
+        "Unknown flag --datset. Did you mean --dataset?",
+        "--seed must be an integer",
+        "Unexpected argument 'yes'",
+        "--dataset is required",
+        "--alpha must be a finite number above 0",
+        "--epochs must be a finite number above 0",
+    ):
+        assert len([line for line in lines if fragment in line]) == 1, fragment
+    assert not any("'digits'" in line for line in lines)
+
+
+def test_train_hands_the_request_and_its_flags_to_the_experiment(monkeypatch):
+    ran = []
+    experiment = types.SimpleNamespace(
+        run_experiment=lambda config, flagfile: ran.append((config, flagfile))
+    )
+    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
+    assert train.main(["--dataset=digits", "--seed=2", "--noresume"]) == 0
+    [(config, flagfile)] = ran
+    assert config == make_config("digits", seed=2, resume=False)
+    assert set(flagfile.splitlines()) == {"--dataset=digits", "--seed=2", "--noresume"}
+
+
+def test_every_train_flag_is_an_option_of_make_config():
+    names = set(flags.define("train")) - {"help", "flagfile"}
+    options = {field.name for field in dataclasses.fields(Request)}
+    assert options - names == {"increments", "export_only_last"}
+    assert names <= options
+
+
+def test_a_wrong_request_and_help_start_no_tensorflow():
+    code = """
+import sys
+import bsce_keras
+from bsce_keras import make_config, train
+assert train.main(["--help"]) == 0
+assert train.main(["--dataset=digits", "--num_increments=3"]) == 2
+make_config("digits")
+heavy = {"tensorflow", "keras", "tensorflow_datasets"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=pathlib.Path(flags.__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_every_flag_with_its_default(command, capsys):
+    def main(*_):
+        raise AssertionError("--help must not run the command")
+
+    assert flags.run_command(command, main, ["--help", "--wrong"]) == 0
+    text = capsys.readouterr().out
+    for name in flags.define(command):
+        assert f"--{name}" in text or f"--[no]{name}" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_train_help_tells_choices_and_defaults():
+    text = " ".join(flags.help_text("train").split())
+    assert "one of herding, random (default: herding)" in text
+    assert "classes of the base step (default: half of them, rounded up)" in text
+    assert "--[no]resume go on from what the run folder holds (default: true)" in text
+
+
+def test_flag_files_nest_and_later_flags_win(tmp_path):
+    (tmp_path / "common.flags").write_text("# ours\n\n--seed=5\n--noexport\n")
+    (tmp_path / "run.flags").write_text("--flagfile=common.flags\n// and\n--epochs=2\n")
+    values, _ = parse("--seed=4", "--flagfile", "run.flags", "--epochs=3")
+    assert (values.seed, values.export, values.epochs) == (5, False, 3)
+
+
+def test_a_flag_file_that_includes_itself_is_refused(tmp_path):
+    (tmp_path / "a").write_text("--flagfile=b\n")
+    (tmp_path / "b").write_text("--flagfile=a\n--sead=1\n")
+    *_, problems = flags.parse("train", ["--flagfile=a", "--epochs=x"])
+    assert "includes itself: a -> b -> a" in problems[0]
+    assert "Unknown flag --sead" in problems[1]
+    assert "--epochs must be an integer" in problems[2]
+
+
+def test_the_flags_of_a_run_repeat_it(tmp_path):
+    arguments = [
+        "--dataset=digits",
+        "--alpha=0.1",
+        "--classification_loss=balanced_softmax",
+        "--class_order=my order.txt",
+        "--noexport",
+        "--deterministic",
+        "--seed=1",
+    ]
+    values, _ = parse(*arguments)
+    text = flags.flagfile_text(values)
+    assert sorted(text.splitlines()) == sorted(arguments)
+    (tmp_path / "flagfile.flags").write_text(text)
+    again, _ = parse("--flagfile=flagfile.flags")
+    assert flags.set_values(again) == flags.set_values(values)
+    assert again.flag_values_dict() == values.flag_values_dict()
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (RequestError(["first", "second"]), 2),
+        (RunError("disk full"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes_tell_failures_apart(raised, code, capsys):
+    def main(values, positional):
+        raise raised
+
+    assert flags.run_command("report", main, ["run"]) == code
+    message = capsys.readouterr().err
+    for expected in getattr(raised, "problems", raised.args):
+        assert f"bsce_keras.report: {expected}\n" in message
+
+
+def test_a_defect_keeps_its_traceback():
+    def main(values, positional):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        flags.run_command("report", main, ["run"])
+
+
+def test_main_gets_values_and_other_arguments():
+    seen = []
+
+    def main(values, positional):
+        seen.append((values.format, positional))
+
+    assert flags.run_command("report", main, ["--format=markdown", "a", "b"]) == 0
+    assert seen == [("markdown", ["a", "b"])]
+
+
+@pytest.mark.parametrize(("command", "name"), [("predict", "FILE"), ("report", "RUN_")])
+def test_commands_that_take_files_say_so_when_there_are_none(command, name, capsys):
+    assert flags.run_command(command, lambda *_: 0, []) == 2
+    assert f"Expected at least one {name}" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""The report command, from run folders to tables and files."""
+
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.report import main
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A function that writes a run with 2 + 1 digits and returns its folder."""
+
+    def make(name, num_steps=2, **request):
+        run_dir = str(tmp_path / "runs" / name)
+        config = make_config(
+            "digits", num_base_classes=2, increments=[1], run_dir=run_dir, **request
+        )
+        records = RunRecords(run_dir, config)
+        for step in range(num_steps):
+            records.append(
+                StepRecord(
+                    step=step,
+                    num_classes=2 + step,
+                    num_old_classes=2 * step,
+                    num_base_classes=2,
+                    train_images=100,
+                    confusion=4 * np.eye(2 + step, dtype=int),
+                    epochs=1,
+                    train_seconds=1.0,
+                    images_per_second=100.0,
+                    peak_memory_mb=100.0,
+                    class_counts=[50] * (2 + step),
+                    exemplars_per_class=[5] * (2 + step),
+                )
+            )
+        if num_steps == 2:
+            records.summary()
+        return run_dir
+
+    return make
+
+
+def test_one_run_prints_its_scores_and_its_steps(make_run, capsys):
+    assert main([make_run("one")]) == 0
+    printed = capsys.readouterr().out
+    assert "il_baseline  softmax   100.00" in printed
+    assert "step  classes  images" in printed
+
+
+def test_a_run_given_twice_counts_once(make_run, capsys):
+    run_dir = make_run("one")
+    assert main([run_dir, run_dir + "/", "--format=markdown"]) == 0
+    assert "| 100.00 | 0.00 | 1 |" in capsys.readouterr().out
+
+
+def test_output_holds_the_table_and_the_figures(make_run, tmp_path, capsys):
+    runs = [make_run("one"), make_run("two", classification_loss="balanced_softmax")]
+    output = tmp_path / "report"
+    assert main([*runs, f"--output={output}"]) == 0
+    names = sorted(path.name for path in output.iterdir())
+    assert names == [
+        "accuracy.png",
+        "confusion_one.png",
+        "confusion_two.png",
+        "table.md",
+    ]
+    assert "| il_baseline | balanced_softmax |" in (output / "table.md").read_text()
+    assert all(str(output / name) in capsys.readouterr().out for name in names[:1])
+
+
+def test_runs_of_the_same_name_keep_their_own_figures(make_run, tmp_path):
+    runs = [make_run("a/seed1"), make_run("b/seed1", seed=2)]
+    main([*runs, f"--output={tmp_path / 'report'}"])
+    assert (tmp_path / "report/confusion_a_seed1.png").exists()
+    assert (tmp_path / "report/confusion_b_seed1.png").exists()
+
+
+def test_an_unfinished_run_is_reported_as_such(make_run, capsys):
+    assert main([make_run("half", num_steps=1)]) == 0
+    assert "not complete" in capsys.readouterr().out
+
+
+def test_every_folder_that_is_no_run_is_named_and_nothing_written(tmp_path, capsys):
+    output = tmp_path / "report"
+    wrong = [str(tmp_path / "no"), str(tmp_path / "neither")]
+    assert main([*wrong, f"--output={output}"]) == 2
+    message = capsys.readouterr().err
+    assert all(f"{run_dir} is no run folder" in message for run_dir in wrong)
+    assert not output.exists()
+
+
+def test_output_must_not_be_a_file(make_run, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert main([make_run("one"), f"--output={tmp_path / 'file'}"]) == 2
+    assert "must name a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_no_run_folder_is_a_wrong_request(capsys):
+    assert main([]) == 2
+    assert "RUN_DIR" in capsys.readouterr().err

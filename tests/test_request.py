@@ -1,0 +1,298 @@
+"""What `make_config` fills in, and what it refuses."""
+
+import json
+import sys
+import types
+
+import pytest
+
+import bsce_keras
+from bsce_keras.errors import RequestError
+from bsce_keras.request import make_config, request_problems
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make_folder_dataset(root, num_classes):
+    for split in ("train", "test"):
+        for index in range(num_classes):
+            folder = root / split / f"class_{index}"
+            folder.mkdir(parents=True)
+            (folder / "image.png").write_bytes(b"never decoded here")
+    return root
+
+
+def finished_run(root):
+    root.mkdir()
+    (root / "config.json").write_text("{}")
+    (root / "steps.jsonl").write_text('{"step": 0}\n')
+    return root
+
+
+def problems_of(**request):
+    with pytest.raises(RequestError) as error:
+        make_config(**{"dataset": "digits", **request})
+    return error.value.problems
+
+
+def test_digits_take_the_published_protocol_and_a_small_schedule():
+    config = make_config("digits")
+    assert config.stream.num_base_classes == 5
+    assert config.stream.increments == (1, 1, 1, 1, 1)
+    assert config.stream.class_order == "lucir"
+    assert config.stream.order == (4, 2, 7, 6, 0, 3, 5, 8, 9, 1)
+    assert config.memory.exemplars_per_class == 5
+    assert config.model.backbone == "resnet8"
+    assert config.method.classification_loss == "softmax"
+    assert (config.training.epochs, config.training.milestones) == (16, (8, 12))
+    assert config.run_dir == "runs/digits_il_baseline_softmax_seed1"
+
+
+def test_configuration_is_json():
+    assert json.loads(json.dumps(make_config("digits").to_json()))
+
+
+def test_none_means_the_default_like_leaving_out():
+    assert make_config("digits", seed=None, epochs=None, alpha=None) == make_config(
+        "digits"
+    )
+
+
+def test_make_config_is_a_public_name():
+    assert bsce_keras.make_config is make_config
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "num_base", "increments"),
+    [
+        (7, 4, (1, 1, 1)),
+        (8, 4, (1, 1, 1, 1)),
+        (13, 7, (2, 2, 2)),
+        (15, 8, (7,)),
+        (1, 1, ()),
+    ],
+)
+def test_a_folder_gives_half_of_its_classes_to_the_base_step(
+    tmp_path, num_classes, num_base, increments
+):
+    root = make_folder_dataset(tmp_path / "photos", num_classes)
+    stream = make_config("folder", data_dir=root).stream
+    assert (stream.num_base_classes, stream.increments) == (num_base, increments)
+
+
+def test_folder_classes_arrive_in_the_order_they_came(tmp_path):
+    root = make_folder_dataset(tmp_path / "photos", 4)
+    config = make_config("folder", data_dir=root)
+    assert config.stream.class_order == "arrival"
+    assert config.stream.order == (0, 1, 2, 3)
+    assert config.memory.exemplars_per_class == 20
+    assert config.run_dir == "runs/folder_il_baseline_softmax_seed1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "increments"),
+    [
+        ({"num_base_classes": 4}, (2, 2, 2)),
+        ({"num_base_classes": 4, "num_increments": 6}, (1,) * 6),
+        ({"num_base_classes": 10}, ()),
+        ({"num_increments": 0}, ()),
+        ({"increments": [2, 3]}, (2, 3)),
+    ],
+)
+def test_increments(request_, increments):
+    assert make_config("digits", **request_).stream.increments == increments
+
+
+@pytest.mark.parametrize(
+    ("request_", "epochs", "milestones"),
+    [
+        ({"schedule_scale": 0.5}, 8, (4, 6)),
+        ({"schedule_scale": 2.0}, 32, (16, 24)),
+        ({"schedule_scale": 0.01}, 1, ()),
+        ({"epochs": 4}, 4, (2, 3)),
+        ({"epochs": 4, "schedule_scale": 0.5}, 4, (2, 3)),
+    ],
+)
+def test_schedules_shrink_in_proportion_and_explicit_epochs_hold(
+    request_, epochs, milestones
+):
+    training = make_config("digits", **request_).training
+    assert (training.epochs, training.milestones) == (epochs, milestones)
+
+
+def test_a_memory_budget_replaces_exemplars_per_class():
+    memory = make_config("digits", memory_budget=40).memory
+    assert (memory.exemplars_per_class, memory.memory_budget) == (None, 40)
+
+
+def test_overrides_reach_the_configuration():
+    config = make_config(
+        "digits",
+        classification_loss="meta_balanced_softmax",
+        alpha_learning_rate=0.5,
+        alpha_every=3,
+        batch_size=64,
+        learning_rate=0.2,
+        weight_decay=0.0,
+        seed=7,
+        resume=False,
+        export_only_last=True,
+        synchronized_batch_norm=True,
+    )
+    assert config.method.learns_alpha
+    assert (config.method.alpha_learning_rate, config.method.alpha_every) == (0.5, 3)
+    assert config.training.batch_size == 64
+    assert config.training.learning_rate == 0.2
+    assert config.training.weight_decay == 0.0
+    assert config.training.seed == 7
+    assert (config.resume, config.export_only_last) == (False, True)
+    assert config.model.synchronized_batch_norm
+
+
+def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_config("digits", run_dir="~/run").run_dir == str(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("request_", "fragments"),
+    [
+        ({"alhpa": 1.0}, ["make_config has no option 'alhpa'", "Did you mean alpha"]),
+        ({"dataset": None}, ["--dataset is required"]),
+        ({"dataset": "digit"}, ["digits", "Received: 'digit'"]),
+        ({"method": "il_basline"}, ["one of finetune", "Did you mean il_baseline?"]),
+        ({"classification_loss": "bsce"}, ["balanced_softmax", "Received: 'bsce'"]),
+        ({"num_base_classes": 0}, ["--num_base_classes must be at least 1"]),
+        ({"num_base_classes": 11}, ["need 11 classes", "digits has 10"]),
+        ({"num_increments": 3}, ["5 classes left after 5", "that do: 1, 5."]),
+        ({"num_increments": -1}, ["--num_increments=-1", "that do: 1, 5."]),
+        ({"num_base_classes": 10, "num_increments": 2}, ["0 classes", "do: 0."]),
+        ({"increments": [5], "num_increments": 1}, ["either num_increments or"]),
+        ({"increments": [3, 0]}, ["at least 1 new class"]),
+        ({"increments": [3, 3]}, ["need 11 classes", "digits has 10"]),
+        ({"class_order": "lucr"}, ["lucir", "Received: 'lucr'"]),
+        ({"on_bad_image": "ignore"}, ["--on_bad_image must be one of error, skip"]),
+        ({"image_size": 32}, ["--image_size", "digits"]),
+        ({"alpha": 0.5}, ["--alpha=0.5 has no meaning for --classification_loss=soft"]),
+        (
+            {"alpha": 0.5, "classification_loss": "meta_balanced_softmax"},
+            ["which learns alpha", "--classification_loss=balanced_softmax"],
+        ),
+        (
+            {"alpha": 0.0, "classification_loss": "balanced_softmax"},
+            ["--alpha must be a finite number above 0. Received: 0.0"],
+        ),
+        (
+            {"alpha_every": 5, "classification_loss": "balanced_softmax"},
+            ["--alpha_every=5", "use --classification_loss=meta_balanced_softmax"],
+        ),
+        ({"meta_gradient": "closed_form"}, ["--meta_gradient=closed_form has no"]),
+        (
+            {"classification_loss": "meta_balanced_softmax", "exemplars_per_class": 1},
+            ["at least 2 exemplars a class"],
+        ),
+        (
+            {"classification_loss": "meta_balanced_softmax", "memory_budget": 19},
+            ["at least 2 exemplars a class", "leaves 1"],
+        ),
+        (
+            {
+                "classification_loss": "meta_balanced_softmax",
+                "precision": "mixed_float16",
+            },
+            ["Use --precision=mixed_bfloat16"],
+        ),
+        ({"exemplars_per_class": 2, "memory_budget": 20}, ["Give either", "2 and 20"]),
+        ({"exemplars_per_class": -1}, ["--exemplars_per_class must be 0 or more"]),
+        ({"exemplar_selection": "best"}, ["must be one of herding, random"]),
+        ({"epochs": 0}, ["--epochs must be a finite number above 0. Received: 0"]),
+        ({"schedule_scale": float("nan")}, ["--schedule_scale must be", "nan"]),
+        ({"learning_rate": float("inf")}, ["--learning_rate must be", "inf"]),
+        ({"weight_decay": -1.0}, ["--weight_decay must be 0 or more"]),
+        ({"batch_size": 2, "virtual_devices": 4}, ["--batch_size=2", "devices=4"]),
+        (
+            {"virtual_devices": 2, "strategy": "one_device"},
+            ["contradicts --strategy=one_device", "--strategy=mirrored"],
+        ),
+        ({"strategy": "multi_worker"}, ["not in this version"]),
+        ({"backbone": "resnet34"}, ["Did you mean resnet32"]),
+        ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not in this version"]),
+        ({"export": False, "export_only_last": True}, ["export_only_last=True"]),
+        ({"seed": -1}, ["--seed must be in [0, 2**31)"]),
+        ({"base_run_dir": "nowhere"}, ["no run folder", "config.json"]),
+    ],
+)
+def test_refused(request_, fragments, tmp_path):
+    message = "\n".join(problems_of(**request_))
+    for fragment in fragments:
+        assert fragment in message
+    assert not any(tmp_path.iterdir())
+
+
+def test_every_problem_is_told_at_once():
+    problems = problems_of(
+        dataset="nothing",
+        method="best",
+        classification_loss="softmx",
+        alpha=-1.0,
+        exemplars_per_class=-1,
+        seed=-1,
+        strategy="multi_worker",
+        backbone="vgg",
+    )
+    for part in (
+        "--dataset",
+        "--method",
+        "--classification_loss",
+        "--alpha must",
+        "--exemplars_per_class",
+        "--seed",
+        "--strategy",
+        "--backbone",
+    ):
+        assert [p for p in problems if p.startswith(part)], part
+
+
+def test_problems_of_order_and_sizes_are_told_together():
+    message = "\n".join(
+        problems_of(class_order="lucr", num_increments=4, on_bad_image="drop")
+    )
+    for fragment in ("lucr", "--num_increments=4", "--on_bad_image"):
+        assert fragment in message
+
+
+def test_a_single_mistake_gives_a_single_problem():
+    assert len(problems_of(num_base_classes=12, num_increments=2)) == 1
+    assert len(problems_of(epochs=-3)) == 1
+
+
+def test_the_base_run_must_be_another_run_with_a_finished_base_step(tmp_path):
+    run = finished_run(tmp_path / "softmax")
+    assert make_config("digits", base_run_dir=run).base_run_dir == str(run)
+    assert "is --run_dir itself" in problems_of(base_run_dir=run, run_dir=run)[0]
+    (run / "steps.jsonl").write_text("")
+    assert "has not finished its base step" in problems_of(base_run_dir=run)[0]
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    assert "is a file" in problems_of(run_dir="run")[0]
+
+
+def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(monkeypatch):
+    def prepare(*_):
+        raise AssertionError("a download was started")
+
+    datasets = types.SimpleNamespace(prepare_dataset=prepare)
+    monkeypatch.setitem(sys.modules, "bsce_keras.data.datasets", datasets)
+    request = {"data_dir": "nowhere", "download": True}
+    problems = request_problems("cifar100", alpha=2.0, **request)
+    assert len(problems) == 1
+    assert problems[0].startswith("--alpha")
+    assert request_problems("cifar100", **request) == []
+    with pytest.raises(AssertionError, match="a download was started"):
+        make_config("cifar100", **request)

@@ -1,0 +1,76 @@
+"""The paper's claim on handwritten digits: softmax forgets, Balanced Softmax less so.
+
+`make demo` runs it. Three runs in one process share one base step and differ in the
+classification loss only. A second call resumes what was interrupted and shows again
+what is finished.
+"""
+
+import os
+import pathlib
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+
+import tensorflow as tf
+
+from bsce_keras.data.datasets import load_dataset
+from bsce_keras.errors import RequestError, RunError
+from bsce_keras.experiment import run_experiment
+from bsce_keras.records.store import read_run
+from bsce_keras.records.tables import text_table
+from bsce_keras.report import write_report
+from bsce_keras.request import make_config
+
+ROOT = pathlib.Path("runs/demo")
+LOSSES = ("softmax", "balanced_softmax", "meta_balanced_softmax")
+
+
+def main():
+    """Trains, compares and reports; returns the exit code, as the commands do."""
+    try:
+        configs = [_train(loss) for loss in LOSSES]
+        runs = [read_run(config.run_dir) for config in configs]
+        print(f"\n{text_table(runs)}\n")
+        for path in write_report(runs, ROOT / "report"):
+            print(f"wrote {path}")
+    except (RequestError, RunError) as error:
+        print(f"{error}\nTo start afresh, delete {ROOT}.", file=sys.stderr)
+        return 2 if isinstance(error, RequestError) else 1
+    except KeyboardInterrupt:
+        print("Interrupted. `make demo` goes on from here.", file=sys.stderr)
+        return 130
+    _show_prediction(configs[1])
+    return 0
+
+
+def _train(loss):
+    """Runs, resumes or reloads one experiment; returns its configuration."""
+    config = make_config(
+        "digits",
+        method="il_baseline",
+        classification_loss=loss,
+        run_dir=ROOT / loss,
+        base_run_dir=None if loss == LOSSES[0] else ROOT / LOSSES[0],
+        export_only_last=True,
+        seed=1,
+    )
+    if (ROOT / loss / "summary.json").exists():
+        print(f"{ROOT / loss} is finished. To train it again, delete {ROOT}.")
+    else:
+        print(f"Training with {loss}")
+    run_experiment(config)
+    return config
+
+
+def _show_prediction(config):
+    """Writes a test image and says how to classify it with the exported last step."""
+    test = load_dataset(config.stream).test
+    image = ROOT / "report" / f"digit_{test.labels[0]}.png"
+    tf.io.write_file(str(image), tf.io.encode_png(test.images[0]))
+    model = f"{config.run_dir}/exports/step_{len(config.stream.increments):02d}"
+    print("\nTo classify image files with the last step of the balanced run:")
+    print(f"  .venv/bin/python -m bsce_keras.predict --model={model} {image}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
