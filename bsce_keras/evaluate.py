@@ -234,8 +234,8 @@ def _recorded_stream(run_dir):
         return StreamConfig(**{**_with_tuples(fields), "image": image})
     except (AttributeError, KeyError, TypeError) as error:
         raise RequestError(
-            f"{run_dir}/config.json is not of this version of bsce_keras ({error}). Use "
-            "the version that versions.json names, or score each export with --model."
+            f"{run_dir}/config.json is not of this version of bsce_keras ({error}). "
+            "Use that of its versions.json, or score each export with --model."
         ) from error
 
 

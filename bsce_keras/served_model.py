@@ -116,7 +116,7 @@ def load_model(path):
     if missing:
         raise RequestError(
             f"{path} is no exported step: it lacks {', '.join(missing)}. Use a model "
-            "exported by bsce_keras, or give yours what the README says an export has."
+            "exported by bsce_keras, or give yours what bsce_keras.export describes."
         )
     return ServedModel(loaded)
 

@@ -24,8 +24,11 @@ def _train(values, _):
     config = make_config(**_asked(values))
     # Here and not above: a wrong request is refused before TensorFlow loads.
     from bsce_keras.experiment import run_experiment
+    from bsce_keras.records.store import read_run
+    from bsce_keras.records.tables import step_table
 
     run_experiment(config, flagfile=flagfile_text(values))
+    print(f"\n{step_table(read_run(config.run_dir))}\n\nrun folder: {config.run_dir}")
 
 
 def _asked(values):

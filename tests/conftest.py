@@ -13,6 +13,8 @@ DEVICES = ("CPU:0", "CPU:1")
 def pytest_collection_finish(session):
     """Splits the CPU in two, which TensorFlow allows only before its first operation.
 
+    Operations are deterministic, so that tests may compare bits.
+
     Tests that need no TensorFlow do not wait for it, so this is not done earlier. It
     fails if importing a module already ran an operation: modules must not.
     """
@@ -20,6 +22,7 @@ def pytest_collection_finish(session):
     if wanted or "tensorflow" in sys.modules:
         import tensorflow as tf
 
+        tf.config.experimental.enable_op_determinism()
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in DEVICES],

@@ -87,6 +87,7 @@ class TrainingInput:
         order = tf.constant(order, tf.int64)
         crops = tf.constant(crops, tf.int32)
 
+        @tf.autograph.experimental.do_not_convert
         def load(start, end):
             indices = order[start:end]
             images = gather_crops(self._images, indices, crops[start:end], self._image)
@@ -102,6 +103,7 @@ def evaluation_batches(images, image, batch_size=500):
     held = tf.constant(images)
     indices = tf.data.Dataset.range(len(images)).batch(batch_size)
 
+    @tf.autograph.experimental.do_not_convert
     def load(batch):
         crops = tf.constant(centre_crops(1, image))
         return gather_crops(held, batch, tf.tile(crops, (tf.shape(batch)[0], 1)), image)

@@ -1,14 +1,16 @@
 """Checkpoints: named arrays and a JSON state, whole or not there.
 
 A checkpoint NAME is `NAME.npz` and, written after it, the manifest `NAME.json` with
-the state and the SHA-256 of the arrays. One without a valid manifest does not exist.
+the state and the SHA-256 of both. One without a valid manifest does not exist.
 `step_02` is a finished step; `step_02_epoch_0007` a step that goes on with epoch 7.
 """
 
+import hashlib
 import io
 import json
 import logging
 import os
+import pathlib
 import re
 import zipfile
 
@@ -62,9 +64,13 @@ class Checkpoints:
         os.makedirs(self.folder, exist_ok=True)
         path = os.path.join(self.folder, name)
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, allow_pickle=False, **arrays)
         write_atomically(f"{path}.npz", buffer.getvalue())
-        manifest = {"sha256": sha256(f"{path}.npz"), "state": state}
+        manifest = {
+            "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
+            "state_sha256": _state_sha256(state),
+            "state": state,
+        }
         write_json(f"{path}.json", manifest)
 
     def _load(self, name):
@@ -75,6 +81,8 @@ class Checkpoints:
             manifest = read_json(f"{path}.json")
             if sha256(f"{path}.npz") != manifest["sha256"]:
                 raise ValueError("its SHA-256 is not the one in the manifest")
+            if _state_sha256(manifest["state"]) != manifest["state_sha256"]:
+                raise ValueError("the state in the manifest was altered")
             with np.load(f"{path}.npz", allow_pickle=False) as file:
                 return dict(file), manifest["state"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -97,7 +105,12 @@ class Checkpoints:
         for name in names[: len(names) - keep]:
             # The manifest goes first: without it the checkpoint does not exist.
             for ending in (".json", ".npz"):
-                os.remove(os.path.join(self.folder, name + ending))
+                pathlib.Path(self.folder, name + ending).unlink(missing_ok=True)
+
+
+def _state_sha256(state):
+    canonical = json.dumps(state, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def pack(prefix, values):

@@ -18,7 +18,7 @@ class Inference:
         self._image = image
         side = (None, image.size, image.size, image.channels)
 
-        @tf.function(input_signature=[tf.TensorSpec(side, tf.uint8)])
+        @tf.function(input_signature=[tf.TensorSpec(side, tf.uint8)], autograph=False)
         def forward(batch):
             outputs = classifier(batch, training=False)
             return {

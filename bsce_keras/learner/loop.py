@@ -45,11 +45,12 @@ class EpochLoop:
             steps=training_input.updates_per_epoch,
         )
 
-        @tf.function
+        # No Python control flow depends on tensors: AutoGraph would only cost time.
+        @tf.function(autograph=False)
         def plain_update(batches):
             return strategy.run(trainer.train_step, (next(batches),))
 
-        @tf.function
+        @tf.function(autograph=False)
         def alpha_update(batches, validation_batches):
             batch = (*next(batches), *next(validation_batches))
             return strategy.run(trainer.train_step, (batch,))

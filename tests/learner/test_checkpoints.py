@@ -93,12 +93,7 @@ def test_one_flipped_byte_of_the_arrays_goes_back_to_the_one_before(
     "in_state",
     [
         False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True, reason="the manifest has no checksum of its state"
-            ),
-        ),
+        True,
     ],
 )
 def test_any_flipped_byte_of_the_manifest_goes_back_to_the_one_before(

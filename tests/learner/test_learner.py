@@ -27,10 +27,11 @@ def weights_of(learner):
 
 
 def test_two_replicas_equal_one_device(tiny_config, two_steps, two_devices):
-    """10 updates a step, distillation and meta updates included."""
+    """11 updates a step, distillation and meta updates included."""
     request = {
         "classification_loss": "meta_balanced_softmax",
         "alpha_every": 3,
+        "batch_size": 14,
         "synchronized_batch_norm": True,
         "exemplars_per_class": 4,
     }
@@ -80,14 +81,13 @@ def test_a_step_goes_on_from_the_last_saved_epoch(tiny_config, two_steps, monkey
         if (step, epoch) == (1, 2):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Checkpoints, "save_progress", save_and_stop)
     memory = ReplayMemory(config.memory, config.training.seed)
     learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
     learner.learn(two_steps[0], None)
     memory.update(two_steps[0], learner.features)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "save_progress", save_and_stop)
         learner.learn(two_steps[1], memory.examples())
-    monkeypatch.undo()
     again = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
     again.restore(two_steps[0].num_classes, learner.to_arrays())
     facts = again.learn(two_steps[1], memory.examples())

@@ -1,0 +1,257 @@
+"""The evaluate command: exported models score what the run recorded."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from bsce_keras import evaluate, make_config, run_experiment
+from bsce_keras.config import ImageSpec
+from bsce_keras.export import export_step
+from bsce_keras.records.store import RunRecords, StepRecord
+
+
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory):
+    """Digits, 8 + 2 classes, one epoch a step: trained for real, if not for long."""
+    run_dir = tmp_path_factory.mktemp("runs") / "digits"
+    config = make_config(
+        "digits",
+        epochs=1,
+        batch_size=130,
+        num_base_classes=8,
+        num_increments=1,
+        precision="float32",
+        run_dir=str(run_dir),
+    )
+    run_experiment(config)
+    return run_dir
+
+
+@pytest.fixture
+def copied_run(trained_run, tmp_path):
+    """A run that may be spoilt."""
+    return shutil.copytree(trained_run, tmp_path / "run")
+
+
+def export_brightness(path, names, channels=3):
+    """A model whose first class is light and whose second is dark; others never win."""
+    images = keras.Input((8, 8, channels))
+    logits = keras.layers.Dense(len(names))
+    mean = keras.layers.GlobalAveragePooling2D()(images)
+    model = keras.Model(images, {"logits": logits(mean)})
+    slopes = np.array([0.01, -0.01] + [0] * (len(names) - 2))
+    biases = np.array([-3.84, 3.84] + [-99] * (len(names) - 2))
+    logits.set_weights([np.tile(slopes, (channels, 1)), biases])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export_step(model, ImageSpec(8, 9, channels), names, str(path))
+    return path
+
+
+def save_images(folder, brightnesses):
+    folder.mkdir(parents=True)
+    for i, brightness in enumerate(brightnesses):
+        Image.new("RGB", (20 + i, 16), (brightness,) * 3).save(folder / f"{i}.png")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes; one of four test images of `night` is bright."""
+    data = tmp_path / "data"
+    for name in ("dawn", "day", "night"):
+        save_images(data / "train" / name, [100])
+    save_images(data / "test/day", [255, 240])
+    save_images(data / "test/night", [0, 10, 20, 250])
+    save_images(data / "test/dawn", [120])
+    return data
+
+
+@pytest.fixture
+def folder_run(folder, tmp_path):
+    """The records of a run on two classes of the folder, and its export."""
+    shutil.rmtree(folder / "train/dawn")
+    shutil.rmtree(folder / "test/dawn")
+    config = make_config(
+        "folder",
+        data_dir=str(folder),
+        image_size=8,
+        num_base_classes=2,
+        run_dir=str(tmp_path / "run"),
+    )
+    record = StepRecord(
+        step=0,
+        num_classes=2,
+        num_old_classes=0,
+        num_base_classes=2,
+        train_images=2,
+        confusion=np.array([[2, 0], [1, 3]]),
+        epochs=1,
+        train_seconds=1.0,
+        images_per_second=2.0,
+        peak_memory_mb=1.0,
+        class_counts=[1, 1],
+        exemplars_per_class=[1, 1],
+    )
+    RunRecords(config.run_dir, config).append(record)
+    export_brightness(tmp_path / "run/exports/step_00", ("day", "night"))
+    return tmp_path / "run"
+
+
+def rows(text):
+    """The cells of a printed table, its head left out."""
+    return [line.split() for line in text.split("\n\n")[0].splitlines()[1:]]
+
+
+def recorded(run_dir):
+    lines = (run_dir / "steps.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_exported_steps_score_exactly_what_was_recorded(trained_run, capsys):
+    # Batches that do not divide the images, unlike those of the run.
+    assert evaluate.main([f"--run_dir={trained_run}", "--batch_size=97"]) == 0
+    output = capsys.readouterr().out
+    base, last = recorded(trained_run)
+    assert rows(output) == [
+        ["0", "8", *_percents(base, "accuracy", "base_accuracy"), "-"]
+        + _percents(base, "new_accuracy", "accuracy"),
+        ["1", "10", *_percents(last, "accuracy", "base_accuracy", "old_accuracy")]
+        + _percents(last, "new_accuracy", "accuracy"),
+    ]
+    assert "*" not in output
+
+
+def _percents(record, *names):
+    return [f"{100 * record[name]:.2f}" for name in names]
+
+
+def test_a_record_that_says_otherwise_is_flagged(copied_run, capsys):
+    base, last = recorded(copied_run)
+    last["old_accuracy"] += 0.002
+    text = "".join(json.dumps(line) + "\n" for line in (base, last))
+    (copied_run / "steps.jsonl").write_text(text)
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 0
+    output = capsys.readouterr().out
+    assert [row[-1] == "*" for row in rows(output)] == [False, True]
+    assert "* not what the run recorded" in output
+
+
+def test_steps_without_export_are_named(copied_run, capsys):
+    shutil.rmtree(copied_run / "exports/step_00")
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 0
+    output = capsys.readouterr().out
+    assert [row[0] for row in rows(output)] == ["1"]
+    assert "Not exported, so not scored: steps 0." in output
+
+
+def test_a_run_without_exports_is_told_how_to_get_one(copied_run, capsys):
+    shutil.rmtree(copied_run / "exports")
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 2
+    assert "Repeat its training command with --export" in capsys.readouterr().err
+
+
+def test_an_altered_export_is_refused_with_the_file_named(copied_run, capsys):
+    with open(copied_run / "exports/step_01/saved_model.pb", "ab") as file:
+        file.write(b"\0")
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 2
+    output = capsys.readouterr()
+    assert "step_01 is not what was exported" in output.err
+    assert "saved_model.pb" in output.err
+    assert output.out == ""
+
+
+def test_an_export_of_other_classes_is_refused(folder_run, capsys):
+    export_brightness(folder_run / "exports/step_00", ("night", "day"))
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    message = capsys.readouterr().err
+    assert "no step of this run" in message
+    assert "night, day" in message
+
+
+def test_one_step_on_its_data_set_names_the_classes_it_never_saw(
+    trained_run, capsys, caplog
+):
+    model = trained_run / "exports/step_00"
+    assert evaluate.main([f"--model={model}", "--dataset=digits"]) == 0
+    [[_, classes, accuracy]] = rows(capsys.readouterr().out)
+    assert (classes, [accuracy]) == (
+        "8",
+        _percents(recorded(trained_run)[0], "accuracy"),
+    )
+    protocol = json.loads((trained_run / "config.json").read_text())["protocol"]
+    unseen = sorted(protocol["class_order"]["class_names"][8:])
+    assert f"2 of 10 classes, {', '.join(unseen)}" in caplog.text
+
+
+def test_classes_are_matched_by_name_and_not_by_position(
+    folder, tmp_path, capsys, caplog
+):
+    # day and night have other labels here than in the data set; moon is not in it.
+    model = export_brightness(tmp_path / "model", ("day", "night", "moon"))
+    arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
+    assert evaluate.main(arguments) == 0
+    assert rows(capsys.readouterr().out) == [["6", "2", "83.33"]]
+    assert "1 of 3 classes, dawn" in caplog.text
+
+
+def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, capsys):
+    data = ["--dataset=folder", f"--data_dir={folder}"]
+    other = export_brightness(tmp_path / "other", ("cat", "dog"))
+    assert evaluate.main([f"--model={other}", *data]) == 2
+    assert "no class name in common" in capsys.readouterr().err
+    grey = export_brightness(tmp_path / "grey", ("day", "night"), channels=1)
+    assert evaluate.main([f"--model={grey}", *data]) == 2
+    assert "images of 1 channels" in capsys.readouterr().err
+
+
+def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsys):
+    (folder / "test/day/bad.png").touch()
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    assert "test/day/bad.png" in capsys.readouterr().err
+    assert evaluate.main([f"--run_dir={folder_run}", "--on_bad_image=skip"]) == 0
+    assert "*" not in capsys.readouterr().out
+
+
+def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsys):
+    moved = folder.rename(folder.with_name("moved"))
+    # Training images are not needed any more, and new classes do not disturb.
+    shutil.rmtree(moved / "train")
+    save_images(moved / "test/comet", [255])
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    message = capsys.readouterr().err
+    assert str(folder / "test") in message
+    assert "--data_dir=DIR" in message
+    assert evaluate.main([f"--run_dir={folder_run}", f"--data_dir={moved}"]) == 0
+    output = capsys.readouterr().out
+    assert rows(output) == [["0", "2", "83.33", "83.33", "-", "83.33", "83.33"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ([], "Received: neither"),
+        (["--run_dir=r", "--model=m"], "Received: both"),
+        (["--run_dir=gone"], "gone is no run folder"),
+        (["--run_dir=gone", "--dataset=digits"], "--dataset goes with --model"),
+        (["--model=gone"], "--model needs --dataset"),
+        (["--model=gone", "--dataset=digit"], "Did you mean digits?"),
+        (["--model=gone", "--dataset=digits"], "There is no folder gone"),
+        (["--run_dir=gone", "--batch_size=0"], "--batch_size must be at least 1"),
+    ],
+)
+def test_a_wrong_request_exits_2(arguments, fragment, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.main(arguments) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_a_config_of_another_version_is_refused(folder_run, capsys):
+    path = folder_run / "config.json"
+    config = json.loads(path.read_text())
+    config["stream"]["image"]["colour_space"] = "hsv"
+    path.write_text(json.dumps(config))
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    assert "colour_space" in capsys.readouterr().err

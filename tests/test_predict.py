@@ -1,0 +1,164 @@
+"""The predict command, from image files to lines."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import bsce_keras
+from bsce_keras import predict
+from bsce_keras.config import ImageSpec
+from bsce_keras.export import export_step
+from bsce_keras.served_model import CHECKSUMS
+
+
+def save_grey(path, brightness, size=(20, 16)):
+    Image.new("L", size, brightness).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Says `light` or `dark` by the mean of the pixels, surer at the extremes."""
+    images = keras.Input((8, 8, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(images)
+    logits = keras.layers.Dense(2)
+    model = keras.Model(images, {"logits": logits(mean)})
+    logits.set_weights([np.full((3, 2), (0.01, -0.01)), np.array([-3.84, 3.84])])
+    path = tmp_path_factory.mktemp("run") / "exports" / "step_00"
+    path.parent.mkdir()
+    export_step(model, ImageSpec(8, 9), ("light", "dark"), str(path))
+    return path
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """An export that may be spoilt."""
+    return shutil.copytree(exported, tmp_path / "step_00")
+
+
+def run(model, *arguments):
+    return predict.main([f"--model={model}", *map(str, arguments)])
+
+
+def test_files_are_classified_in_order_one_line_each(
+    exported, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(predict, "_BATCH_SIZE", 2)
+    files = [
+        save_grey(tmp_path / f"{i}.png", brightness, size=(9 + i, 12))
+        for i, brightness in enumerate((0, 255, 120, 10, 250))
+    ]
+    assert run(exported, *files) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == files
+    assert [line[1] for line in lines] == ["dark", "light", "dark", "dark", "light"]
+    # Logits are +-(0.03 * brightness - 3.84).
+    assert lines[0][2] == "0.9995"  # 1 / (1 + exp(-2 * 3.84))
+    assert lines[2][2] == "0.6177"  # 1 / (1 + exp(-2 * 0.24))
+
+
+def test_top_k_lists_classes_by_falling_probability(exported, tmp_path, capsys):
+    file = save_grey(tmp_path / "a.jpg", 200)
+    assert run(exported, "--top_k=5", file) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [[file, "light"], [file, "dark"]]
+    assert float(lines[0][2]) + float(lines[1][2]) == pytest.approx(1)
+
+
+def test_json_is_one_object_a_line(exported, tmp_path, capsys):
+    files = [save_grey(tmp_path / "ä\t1.png", 0), save_grey(tmp_path / "b.png", 255)]
+    assert run(exported, "--format=json", "--top_k=2", *files) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["file"] for answer in answers] == files
+    names = [[p["class_name"] for p in a["predictions"]] for a in answers]
+    assert names == [["dark", "light"], ["light", "dark"]]
+    assert answers[0]["predictions"][0]["probability"] == pytest.approx(0.99954, 1e-4)
+
+
+def test_a_file_that_cannot_be_decoded_is_named_and_the_others_classified(
+    exported, tmp_path, capsys
+):
+    good = save_grey(tmp_path / "good.jpg", 255)
+    cut, empty, text = (tmp_path / name for name in ("cut.jpg", "empty.png", "a.txt"))
+    cut.write_bytes(pathlib.Path(good).read_bytes()[:200])
+    empty.touch()
+    text.write_text("no image")
+    assert run(exported, cut, good, empty, text, good) == 1
+    output = capsys.readouterr()
+    assert output.out.count(f"{good}\tlight\t") == len(output.out.splitlines()) == 2
+    assert "3 of 5 files" in output.err
+    for bad in (cut, empty, text):
+        assert str(bad) in output.err
+
+
+def test_an_altered_model_is_refused_with_the_file_named(copy, tmp_path, capsys):
+    weights = copy / "variables" / "variables.data-00000-of-00001"
+    data = bytearray(weights.read_bytes())
+    data[0] ^= 1
+    weights.write_bytes(data)
+    assert run(copy, save_grey(tmp_path / "a.png", 0)) == 2
+    output = capsys.readouterr()
+    assert "variables/variables.data-00000-of-00001" in output.err
+    assert output.out == ""
+
+
+def test_a_model_without_checksums_is_used_with_a_warning(copy, tmp_path, caplog):
+    (copy / CHECKSUMS).unlink()
+    assert run(copy, save_grey(tmp_path / "a.png", 0)) == 0
+    assert "only if you trust who wrote it" in caplog.text
+
+
+def test_a_saved_model_without_the_right_signatures_is_refused(tmp_path, capsys):
+    tf.saved_model.save(tf.Module(), str(tmp_path / "model"))
+    assert run(tmp_path / "model", save_grey(tmp_path / "a.png", 0)) == 2
+    message = capsys.readouterr().err
+    assert "serve_encoded from `encoded` to `probabilities`" in message
+    assert "class_names" in message
+
+
+def test_a_saved_model_that_cannot_be_loaded_is_refused(copy, tmp_path, capsys):
+    (copy / CHECKSUMS).unlink()
+    (copy / "saved_model.pb").write_bytes(b"damaged")
+    assert run(copy, save_grey(tmp_path / "a.png", 0)) == 2
+    assert "cannot be loaded as a SavedModel" in capsys.readouterr().err
+
+
+def test_for_a_run_folder_its_last_export_is_offered(exported, tmp_path, capsys):
+    run_dir = exported.parents[1]
+    assert run(run_dir, save_grey(tmp_path / "a.png", 0)) == 2
+    assert f"Did you mean {exported}?" in capsys.readouterr().err
+
+
+def test_every_problem_is_told_at_once_without_tensorflow(tmp_path):
+    code = """
+import sys
+from bsce_keras import predict
+assert predict.main(["--model=gone", "--top_k=0", "no.png", "."]) == 2
+assert predict.main(["a.png"]) == 2
+assert "tensorflow" not in sys.modules
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(pathlib.Path(bsce_keras.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    for fragment in (
+        "There is no folder gone",
+        "--top_k must be at least 1",
+        "There is no file no.png",
+        "Received the folder .",
+        "--model is required",
+    ):
+        assert fragment in process.stderr
+    assert process.stdout == ""
