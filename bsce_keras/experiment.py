@@ -6,6 +6,7 @@ import sys
 
 from bsce_keras.base_step import load_base_step
 from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.errors import RequestError
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
@@ -40,13 +41,19 @@ def run_experiment(config, flagfile=""):
     """
     with run_lock(config.run_dir):
         check_same_run(config.run_dir, config)
+        checkpoints = Checkpoints(config.run_dir)
+        if not config.resume and checkpoints.exist():
+            raise RequestError(
+                f"--noresume was given, but {config.run_dir} holds checkpoints. Delete "
+                "it to start afresh, or give another --run_dir."
+            )
         strategy = prepare_runtime(config.training)
         stream = ClassIncrementalStream(config.stream)
-        checkpoints = Checkpoints(config.run_dir)
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, strategy, checkpoints)
         finished = _restore(config, stream, checkpoints, memory, learner)
-        records = RunRecords(config.run_dir, config, finished, flagfile)
+        skipped = stream.dataset.skipped_images
+        records = RunRecords(config.run_dir, config, finished, flagfile, skipped)
         for step in stream.steps[len(finished) :]:
             facts = learner.learn(step, replay=memory.examples())
             memory.update(step, learner.features)

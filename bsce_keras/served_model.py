@@ -10,6 +10,7 @@ import numpy as np
 
 from bsce_keras.errors import RequestError
 from bsce_keras.files import read_json, sha256
+from bsce_keras.quiet import import_tensorflow
 
 CHECKSUMS = "checksums.json"
 _INPUTS = {"serving_default": "images", "serve_encoded": "encoded"}
@@ -102,7 +103,8 @@ def load_model(path):
             path,
             CHECKSUMS,
         )
-    # Here and not above: what is wrong with the files is told before this.
+    # Only now: what is wrong with the files is told before TensorFlow loads.
+    import_tensorflow()
     import tensorflow as tf
 
     try:

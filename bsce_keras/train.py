@@ -3,6 +3,7 @@
 import sys
 
 from bsce_keras.flags import flagfile_text, run_command, set_values
+from bsce_keras.quiet import import_tensorflow
 from bsce_keras.request import make_config, request_problems
 
 
@@ -22,13 +23,19 @@ def main(argv=None):
 
 def _train(values, _):
     config = make_config(**_asked(values))
-    # Here and not above: a wrong request is refused before TensorFlow loads.
+    # Only now: a wrong request is refused before TensorFlow loads.
+    import_tensorflow()
     from bsce_keras.experiment import run_experiment
+
+    run_experiment(config, flagfile=flagfile_text(values))
+    _print_steps(config.run_dir)
+
+
+def _print_steps(run_dir):
     from bsce_keras.records.store import read_run
     from bsce_keras.records.tables import step_table
 
-    run_experiment(config, flagfile=flagfile_text(values))
-    print(f"\n{step_table(read_run(config.run_dir))}\n\nrun folder: {config.run_dir}")
+    print(f"\n{step_table(read_run(run_dir))}\n\nrun folder: {run_dir}")
 
 
 def _asked(values):

@@ -5,11 +5,12 @@ classification loss only. A second call resumes what was interrupted and shows a
 what is finished.
 """
 
-import os
 import pathlib
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+from bsce_keras.quiet import import_tensorflow
+
+import_tensorflow()
 
 import tensorflow as tf
 

@@ -31,6 +31,10 @@ class Checkpoints:
     def __init__(self, run_dir):
         self.folder = os.path.join(run_dir, "checkpoints")
 
+    def exist(self):
+        """Whether anything was saved."""
+        return os.path.isdir(self.folder) and bool(os.listdir(self.folder))
+
     def save_step(self, step, arrays, state):
         """Saves a finished step, then drops what led to it."""
         self._save(f"step_{step:02d}", arrays, state)

@@ -168,22 +168,21 @@ class IncrementalTrainer(keras.Model):
 
     def _assign(self, gradients, state, means):
         """One guarded step: weights and batch statistics together, or neither."""
-        checks = [
-            tf.debugging.check_numerics(mean, f"the loss term '{name}'")
-            for name, mean in means.items()
-        ]
+        watched = {f"the loss term '{name}'": mean for name, mean in means.items()}
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer meets infinities by design and skips them.
-            norm = tf.linalg.global_norm(gradients)
-            checks.append(tf.debugging.check_numerics(norm, "the gradient"))
-        with tf.control_dependencies(checks):
-            gradients = [tf.identity(gradient) for gradient in gradients]
-            state = [tf.identity(value) for value in mean_over_replicas(state)]
-        self.optimizer.apply(gradients, self.student.trainable_variables)
+            watched["the gradient"] = tf.linalg.global_norm(gradients)
+        one = _one_if_finite(watched)
+        self.optimizer.apply(
+            [gradient * tf.cast(one, gradient.dtype) for gradient in gradients],
+            self.student.trainable_variables,
+        )
         for variable, value in zip(
-            self.student.non_trainable_variables, state, strict=True
+            self.student.non_trainable_variables,
+            mean_over_replicas(state),
+            strict=True,
         ):
-            variable.assign(value)
+            variable.assign(value * tf.cast(one, value.dtype))
         names = list(means)
         totals = all_reduce_sum([tf.stack([means[name] for name in names])])[0]
         logs = dict(zip(names, tf.unstack(totals), strict=True))
@@ -196,6 +195,20 @@ def _global_size(labels):
     if num_replicas() == 1:
         return local
     return all_reduce_sum([local])[0]
+
+
+def _one_if_finite(watched):
+    """1.0, which is not computed before every named value was found to be finite.
+
+    What is multiplied by it waits for the checks. A control dependency would not do:
+    TensorFlow's graph optimizer drops it (2.21, dependency optimization), and the
+    weights were NaN by the time the error was raised.
+    """
+    checked = [
+        tf.debugging.check_numerics(tf.cast(value, tf.float32), name)
+        for name, value in watched.items()
+    ]
+    return tf.reduce_max(tf.cast(tf.math.is_finite(tf.stack(checked)), tf.float32))
 
 
 def _share_of_mean(values, size):

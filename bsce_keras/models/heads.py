@@ -40,8 +40,8 @@ class LinearHead(keras.layers.Layer):
         Source: LUCIR `class_incremental_cifar100.py`, which copies weights and biases.
         """
         for mine, theirs in zip(self.weights, old.weights, strict=True):
-            values = ops.convert_to_numpy(mine).copy()
-            values[..., : old.num_classes] = ops.convert_to_numpy(theirs)
+            values = mine.numpy().copy()
+            values[..., : old.num_classes] = theirs.numpy()
             mine.assign(values)
 
     def get_config(self):

@@ -149,13 +149,15 @@ class RunRecords:
         config: the `ExperimentConfig`.
         finished: records of the steps that checkpoints hold, in order.
         flagfile: text of flagfile.flags, the command to ask again.
+        skipped_images: names of image files left out because they cannot be decoded.
     """
 
-    def __init__(self, run_dir, config, finished=(), flagfile=""):
+    def __init__(self, run_dir, config, finished=(), flagfile="", skipped_images=()):
         self._dir = pathlib.Path(run_dir)
         self._config = {**config.to_json(), "protocol": protocol(config)}
         self._stream = config.stream
         self._records = list(finished)
+        self._skipped_images = list(skipped_images)
         self._dir.mkdir(parents=True, exist_ok=True)
         if len(self._records) < self._num_steps:
             # summary.json says that a run is complete: this one no longer is.
@@ -206,6 +208,7 @@ class RunRecords:
             **{name: _defined(score) for name, score in scores.items()},
             "alpha": [_defined(record.alpha) for record in self._records],
             "num_steps": self._num_steps,
+            "skipped_images": self._skipped_images,
             "train_seconds": math.fsum(
                 record.train_seconds for record in self._records
             ),

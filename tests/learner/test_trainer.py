@@ -1,0 +1,144 @@
+"""The train step: under `fit`, against bad numbers, traced once, terms weighed once."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.data.pipeline import TrainingInput
+from bsce_keras.examples import Examples
+from bsce_keras.learner.alpha import LearnedAlpha
+from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.trainer import IncrementalTrainer
+from bsce_keras.methods.base import LossTerm, StepContext
+from bsce_keras.methods.il_baseline import ILBaseline
+from bsce_keras.models.classifier import build_classifier
+from bsce_keras.models.heads import LinearHead
+from bsce_keras.models.resnet_cifar import resnet8
+from bsce_keras.optimizers import CoupledSGD
+from bsce_keras.recipes import DistillationParameters
+
+IMAGE = ImageSpec(
+    size=8, stored_size=8, channels=1, flip=False, mean=(0.5,), std=(0.3,)
+)
+NUM_OLD, NUM_NEW = 2, 1
+COUNTS = (3, 3, 20)
+
+
+def make_trainer(terms=None, learned_alpha=None):
+    """A student of three classes with a teacher of two, compiled."""
+    keras.utils.set_random_seed(1)
+    context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
+    trainer = IncrementalTrainer(
+        build_classifier(resnet8(), LinearHead(NUM_OLD + NUM_NEW), IMAGE),
+        build_classifier(resnet8(), LinearHead(NUM_OLD), IMAGE),
+        terms or ILBaseline(DistillationParameters()).loss_terms(context),
+        context,
+        learned_alpha,
+    )
+    trainer.compile(optimizer=CoupledSGD(0.05, weight_decay=1e-4))
+    trainer.optimizer.build(trainer.student.trainable_variables)
+    return trainer
+
+
+def make_batch(size=6, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (size, 8, 8, 1)).astype(np.uint8)
+    return images, np.arange(size, dtype=np.int32) % (NUM_OLD + NUM_NEW)
+
+
+def state_of(trainer):
+    return [variable.numpy() for variable in trainer.student.variables]
+
+
+def assert_same(before, after):
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_loss_is_the_weighted_sum_of_terms_that_are_tracked_unweighted():
+    logs = make_trainer().train_step(make_batch())
+    logs = {name: float(value) for name, value in logs.items()}
+    rho = NUM_OLD / (NUM_OLD + NUM_NEW)
+    expected = rho * logs["distillation"] + (1 - rho) * logs["classification"]
+    assert logs["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_fit_does_what_the_loop_does():
+    images, labels = make_batch()
+    by_hand, fitted = make_trainer(), make_trainer()
+    by_hand.train_step((images, labels))
+    fitted.fit(tf.data.Dataset.from_tensors((images, labels)), verbose=0)
+    for ours, theirs in zip(state_of(by_hand), state_of(fitted), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_teacher_adds_no_weights_to_train_or_ship():
+    trainer = make_trainer()
+    before = [weight.copy() for weight in trainer.teacher.get_weights()]
+    trainer.train_step(make_batch())
+    assert_same(before, trainer.teacher.get_weights())
+    assert not trainer.teacher.trainable_variables
+    assert len(trainer.trainable_variables) == len(trainer.student.trainable_variables)
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_bad_loss_is_named_and_changes_nothing(poison):
+    """Neither weights nor the moving averages that the forward pass has moved."""
+    bad = LossTerm("bad_term", 1.0, lambda y, s, t: s["logits"][:, 0] * poison)
+    good = LossTerm("good_term", 1.0, lambda y, s, t: s["logits"][:, 0])
+    trainer = make_trainer([good, bad])
+    before = state_of(trainer)
+    update = tf.function(trainer.train_step, autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bad_term"):
+        update(tuple(map(tf.constant, make_batch())))
+    assert_same(before, state_of(trainer))
+
+
+def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
+    root = LossTerm("root", 1.0, lambda y, s, t: tf.sqrt(0.0 * s["logits"][:, 0]))
+    trainer = make_trainer([root])
+    before = state_of(trainer)
+    update = tf.function(trainer.train_step, autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="gradient"):
+        update(tuple(map(tf.constant, make_batch())))
+    assert_same(before, state_of(trainer))
+
+
+def test_a_masked_term_is_averaged_over_the_masked_images_alone():
+    def old_only(labels, student, teacher):
+        return tf.fill(tf.shape(labels), 3.0), labels < NUM_OLD
+
+    def nowhere(labels, student, teacher):
+        return tf.fill(tf.shape(labels), 3.0), labels < 0
+
+    anchor = LossTerm("anchor", 1.0, lambda y, s, t: s["logits"][:, 0])
+    terms = [anchor, LossTerm("old", 1.0, old_only), LossTerm("none", 1.0, nowhere)]
+    logs = make_trainer(terms).train_step(make_batch())
+    assert (float(logs["old"]), float(logs["none"])) == (3.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"), [(0.25, 0.75), (10.0, 0.01), (-10.0, 1.5)]
+)
+def test_alpha_descends_at_its_rate_and_stays_in_bounds(gradient, expected):
+    alpha = LearnedAlpha(learning_rate=1.0)
+    assert float(alpha.descend(tf.constant(gradient))) == pytest.approx(expected)
+    assert float(alpha.num_clips.numpy()) == (abs(gradient) > 1)
+
+
+def test_adam_moves_alpha_by_its_rate_whatever_the_size_of_the_gradient():
+    alpha = LearnedAlpha(learning_rate=0.01, optimizer="adam")
+    assert float(alpha.descend(tf.constant(3e-4))) == pytest.approx(0.99, abs=1e-5)
+
+
+def test_each_kind_of_update_is_traced_once_partial_batches_included():
+    images, labels = make_batch(10)
+    pool = Examples(images, labels.astype(np.int64), np.arange(10))
+    trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
+    inputs = [TrainingInput(pool, IMAGE, 4, seed=1, step=1) for _ in range(2)]
+    loop = EpochLoop(trainer, *inputs, 2, tf.distribute.get_strategy(), [], 2)
+    for epoch in range(2):
+        loop.run_epoch(epoch, 0.01)
+    assert loop.num_traces == (1, 1)

@@ -1,0 +1,151 @@
+"""Whole runs: what they leave behind, how they go on, whom they share a base with."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.errors import RequestError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def tiny(run_dir, **request):
+    """Eight base classes and two increments of one, an epoch each."""
+    defaults = {
+        "num_base_classes": 8,
+        "num_increments": 2,
+        "epochs": 1,
+        "precision": "float32",
+        "export": False,
+    }
+    return make_config("digits", run_dir=str(run_dir), **{**defaults, **request})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Folder and summary of a finished run."""
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = tmp_path_factory.mktemp("runs") / "finished"
+    return run_dir, run_experiment(tiny(run_dir))
+
+
+def lines_of(run_dir):
+    text = (pathlib.Path(run_dir) / "steps.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_run_folder_holds_what_the_contract_says(finished):
+    run_dir, summary = finished
+    for name in (
+        "config.json",
+        "flagfile.flags",
+        "versions.json",
+        "summary.json",
+        "figures/accuracy.png",
+        "figures/confusion.png",
+        "tensorboard",
+        "checkpoints",
+    ):
+        assert (run_dir / name).exists(), name
+    lines = lines_of(run_dir)
+    assert [line["num_classes"] for line in lines] == [8, 9, 10]
+    assert lines[1]["class_counts"] == [5] * 8 + [130]
+    accuracies = [line["accuracy"] for line in lines]
+    assert summary["average_incremental_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert np.load(run_dir / "per_class_accuracy.npy").shape == (3, 10)
+    assert np.load(run_dir / "confusion.npy").sum() == 497
+
+
+def test_a_finished_run_is_not_trained_again(finished):
+    from bsce_keras.experiment import run_experiment
+
+    run_dir, summary = finished
+    before = lines_of(run_dir)
+    assert run_experiment(tiny(run_dir)) == summary
+    assert lines_of(run_dir) == before
+
+
+def test_a_folder_of_another_configuration_is_refused(finished):
+    from bsce_keras.experiment import run_experiment
+
+    with pytest.raises(RequestError, match="seed"):
+        run_experiment(tiny(finished[0], seed=2))
+
+
+def test_noresume_refuses_a_folder_with_checkpoints(finished):
+    from bsce_keras.experiment import run_experiment
+
+    with pytest.raises(RequestError, match="noresume"):
+        run_experiment(tiny(finished[0], resume=False))
+
+
+def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    run_dir, _ = finished
+    shared = tiny(
+        tmp_path, classification_loss="balanced_softmax", base_run_dir=str(run_dir)
+    )
+    run_experiment(shared)
+    ours, theirs = lines_of(tmp_path), lines_of(run_dir)
+    assert ours[0] == theirs[0]
+    assert ours[1]["accuracy"] != theirs[1]["accuracy"]
+
+
+def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    other = tiny(tmp_path, base_run_dir=str(finished[0]), learning_rate=0.05)
+    with pytest.raises(RequestError, match=r"learning_rate: 0.1 there, 0.05 here"):
+        run_experiment(other)
+
+
+@pytest.mark.slow
+def test_kill_9_in_mid_step_changes_nothing_of_the_outcome(tmp_path):
+    """The same table, arrays and weights as a run that was never stopped."""
+
+    def command(run_dir):
+        return [
+            *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),
+            *("--classification_loss=meta_balanced_softmax", "--num_base_classes=8"),
+            *("--num_increments=2", "--epochs=4", "--deterministic"),
+            *("--precision=float32", "--noexport", f"--run_dir={run_dir}"),
+        ]
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command(whole), check=True, env=environment, cwd=tmp_path)
+    for line_to_die_after in ("step 0/2  epoch 2/4", "step 1/2  epoch 3/4"):
+        process = subprocess.Popen(
+            command(killed),
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environment, "PYTHONUNBUFFERED": "1"},
+            cwd=tmp_path,
+        )
+        for line in process.stdout:
+            if line.startswith(line_to_die_after):
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
+        process.stdout.close()
+    subprocess.run(command(killed), check=True, env=environment, cwd=tmp_path)
+
+    timed = {"train_seconds", "images_per_second", "peak_memory_mb"}
+    for ours, theirs in zip(lines_of(killed), lines_of(whole), strict=True):
+        assert {k: v for k, v in ours.items() if k not in timed} == {
+            k: v for k, v in theirs.items() if k not in timed
+        }
+    for step in range(3):
+        name = f"checkpoints/step_{step:02d}.npz"
+        ours, theirs = np.load(killed / name), np.load(whole / name)
+        for array in theirs.files:
+            np.testing.assert_array_equal(ours[array], theirs[array])

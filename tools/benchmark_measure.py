@@ -1,0 +1,128 @@
+"""How it is measured: effort, workloads that take turns, medians, peak memory."""
+
+import dataclasses
+import os
+import resource
+import statistics
+import sys
+import time
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How much work a measurement takes.
+
+    Args:
+        rounds: turns every workload gets; a turn is one sample.
+        repeats: calls a turn.
+        warm_up: calls before the first turn, which trace and fill caches.
+        processes: child processes per variant, for start-up and peak memory.
+        epoch_updates: updates in an epoch; by default those of an increment of
+            CIFAR-100 (10 x 500 + 50 x 20 images).
+        evaluation_images: at 32x32; fewer where they are larger.
+        herding_classes: classes of 1300 images each.
+    """
+
+    rounds: int = 5
+    repeats: int = 5
+    warm_up: int = 3
+    processes: int = 3
+    epoch_updates: int = 47
+    evaluation_images: int = 2000
+    herding_classes: int = 100
+
+
+QUICK = Effort(
+    rounds=1,
+    repeats=1,
+    warm_up=1,
+    processes=1,
+    epoch_updates=2,
+    evaluation_images=32,
+    herding_classes=2,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """Samples of one quantity.
+
+    Args:
+        name: `part/case/variant/precision`, as far as they apply.
+        unit: of the samples.
+        samples: at least one number.
+    """
+
+    name: str
+    unit: str
+    samples: tuple[float, ...]
+
+    @property
+    def median(self):
+        return statistics.median(self.samples)
+
+    def to_json(self):
+        """The median for readers, the samples for whoever doubts it."""
+        samples = list(self.samples)
+        return {"unit": self.unit, "median": self.median, "samples": samples}
+
+
+def speeds(prefix, seconds, num_images):
+    """Measurements in images per second out of what `alternate` returned."""
+    return [
+        Measurement(
+            f"{prefix}/{name}",
+            "images/s",
+            tuple(num_images / sample for sample in samples),
+        )
+        for name, samples in seconds.items()
+    ]
+
+
+def alternate(workloads, effort):
+    """Seconds per call of several workloads that take turns.
+
+    A machine's speed drifts with its temperature and its other work; taking turns
+    spreads the drift over all workloads, so that ratios of medians hold. Every second
+    round runs backwards, so that no workload always follows the same one.
+
+    Args:
+        workloads: by name, functions without arguments that return a number, or a
+            tensor of one that is ready when the work is done.
+        effort: `Effort`.
+
+    Returns:
+        By name, a tuple of one sample a round.
+    """
+    for workload in workloads.values():
+        _seconds(workload, effort.warm_up)
+    samples = {name: [] for name in workloads}
+    order = list(workloads)
+    for _ in range(effort.rounds):
+        for name in order:
+            seconds = _seconds(workloads[name], effort.repeats)
+            samples[name].append(seconds / effort.repeats)
+        order.reverse()
+    return {name: tuple(values) for name, values in samples.items()}
+
+
+def _seconds(workload, calls):
+    began = time.perf_counter()
+    for _ in range(calls):
+        result = workload()
+    float(result)  # Waits for devices that work asynchronously.
+    return time.perf_counter() - began
+
+
+def peak_memory_mb():
+    """Highest resident memory of this process so far.
+
+    Linux hands `ru_maxrss` of a parent down to the programs it starts; the high-water
+    mark in /proc belongs to this program alone.
+    """
+    if os.path.exists("/proc/self/status"):
+        with open("/proc/self/status", encoding="utf-8") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["VmHWM"].split()[0]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,329 @@
+"""The parts of the benchmark: each takes a `Plan` and returns its measurements."""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.data.pipeline import TrainingInput
+from bsce_keras.export import export_step
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.learner.inference import Inference
+from bsce_keras.learner.learner import StepProgress
+from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.progress import ProgressLine, ScalarLog
+from bsce_keras.memory import herding
+from tools.benchmark_keras import (
+    bare_update,
+    make_classifier,
+    make_stock_model,
+    make_trainer,
+)
+from tools.benchmark_measure import Effort, Measurement, alternate, speeds
+from tools.benchmark_task import (
+    LEARNING_RATE,
+    NUM_OLD,
+    PRECISIONS,
+    Case,
+    make_update,
+    random_batch,
+    random_pool,
+)
+
+ROOT = pathlib.Path(__file__).parent.parent
+META_KINDS = ("teacher", "closed_form", "nested_tapes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to measure on, and how thoroughly.
+
+    Args:
+        cases: list of `Case`.
+        variants: those that are installed.
+        auto_precision: what `--precision=auto` means on this machine.
+        effort: `Effort`.
+    """
+
+    cases: list[Case]
+    variants: list[str]
+    auto_precision: str
+    effort: Effort
+
+
+def update(plan):
+    """The update of a base step, every variant in every precision."""
+    runs = itertools.product(plan.variants, ["plain"], PRECISIONS)
+    return _updates("update", plan, list(runs))
+
+
+def update_with_teacher(plan):
+    """The update of an increment with distillation, every variant and precision."""
+    runs = itertools.product(plan.variants, ["teacher"], PRECISIONS)
+    return _updates("update_with_teacher", plan, list(runs))
+
+
+def meta_update(plan):
+    """Updates of an increment: plain, and the two that move alpha."""
+    runs = itertools.product(["ours"], META_KINDS, PRECISIONS)
+    return _updates("meta_update", plan, list(runs))
+
+
+def _updates(part, plan, runs):
+    measured = []
+    for case in plan.cases:
+        keras.backend.clear_session()
+        workloads = {
+            _run_name(*run): make_update(run[0], run[1], case, run[2]) for run in runs
+        }
+        seconds = alternate(workloads, plan.effort)
+        measured += speeds(f"{part}/{case.name}", seconds, case.batch_size)
+    return measured
+
+
+def _run_name(variant, kind, precision):
+    return "/".join([variant, kind, precision])
+
+
+def evaluation(plan):
+    """Logits of stored images: `Inference`, and `predict` of stock Keras."""
+    measured = []
+    for case in plan.cases:
+        keras.backend.clear_session()
+        # As many pixels whatever the size.
+        pixels = plan.effort.evaluation_images * 32**2
+        images = random_pool(case, max(1, pixels // case.image.size**2)).images
+        workloads = {}
+        for precision in PRECISIONS:
+            keras.config.set_dtype_policy(precision)
+            inference = Inference(make_classifier(case), case.image)
+            workloads[f"ours/{precision}"] = functools.partial(
+                _first_logit, inference.logits, images
+            )
+            predict = functools.partial(
+                make_stock_model(case).predict, batch_size=500, verbose=0
+            )
+            workloads[f"stock_keras/{precision}"] = functools.partial(
+                _first_logit, predict, _centres(images, case.image)
+            )
+        seconds = alternate(workloads, plan.effort)
+        measured += speeds(f"evaluation/{case.name}", seconds, len(images))
+    return measured
+
+
+def _first_logit(predict, images):
+    return predict(images)[0, 0]
+
+
+def _centres(images, image):
+    corner = (image.stored_size - image.size) // 2
+    centre = slice(corner, corner + image.size)
+    return images[:, centre, centre]
+
+
+def herding_exemplars(plan):
+    """20 of 1300 features of 512 numbers, class by class, and a loop over images."""
+    rng = np.random.default_rng(1)
+    seconds = {"ours": [], "per_image_loop": []}
+    for _ in range(plan.effort.herding_classes):
+        features = np.maximum(rng.normal(0.5, 1.0, (1300, 512)), 0).astype(np.float32)
+        picks = []
+        for name, select in (("ours", herding), ("per_image_loop", herding_loop)):
+            began = time.perf_counter()
+            picks.append(list(select(features, 20)))
+            seconds[name].append(time.perf_counter() - began)
+        if picks[0] != picks[1]:
+            raise RuntimeError(f"Herding must pick what the loop picks. Got {picks}")
+    return [
+        Measurement(f"herding/{name}", "s per class", tuple(samples))
+        for name, samples in seconds.items()
+    ]
+
+
+def herding_loop(features, num_exemplars):
+    """The released procedure, one image after the other."""
+    rows = [row / np.linalg.norm(row) for row in features.astype(np.float64)]
+    mean = np.mean(rows, axis=0)
+    target, picked = mean, []
+    while len(picked) < num_exemplars:
+        best, best_score = None, -np.inf
+        for index, row in enumerate(rows):
+            score = np.dot(target, row)
+            if score > best_score:
+                best, best_score = index, score
+        if best not in picked:
+            picked.append(best)
+        target = target + mean - rows[best]
+    return picked
+
+
+def input_pipeline(plan):
+    """Shuffled, cropped and mirrored batches, taken and thrown away."""
+    measured = []
+    for case in plan.cases:
+        batches = _training_input(case, plan.effort.epoch_updates)
+        seconds = alternate({"ours": functools.partial(_drain, batches)}, plan.effort)
+        num_images = plan.effort.epoch_updates * case.batch_size
+        measured += speeds(f"input/{case.name}", seconds, num_images)
+    return measured
+
+
+def _training_input(case, num_updates):
+    pool = random_pool(case, num_updates * case.batch_size)
+    return TrainingInput(pool, case.image, case.batch_size, seed=1, step=0)
+
+
+def _drain(batches):
+    for _, labels in batches.epoch(0):
+        last = labels
+    return last[0]
+
+
+def train(plan):
+    """Epochs with everything `train` does around them, and as many bare updates."""
+    effort = dataclasses.replace(plan.effort, repeats=1, warm_up=1)
+    measured = []
+    for case in plan.cases:
+        keras.backend.clear_session()
+        trainer = make_trainer(case, plan.auto_precision)
+        bare = bare_update(trainer, random_batch(case))
+        with tempfile.TemporaryDirectory() as folder:
+            workloads = {
+                "end_to_end": _epochs(case, trainer, effort, folder),
+                "bare_updates": functools.partial(_repeat, bare, effort.epoch_updates),
+            }
+            seconds = alternate(workloads, effort)
+        num_images = effort.epoch_updates * case.batch_size
+        measured += speeds(f"train/{case.name}", seconds, num_images)
+    return measured
+
+
+def _epochs(case, trainer, effort, folder):
+    """A function that trains the next epoch, callbacks and checkpoint included."""
+    batches = _training_input(case, effort.epoch_updates)
+    num_images = effort.epoch_updates * case.batch_size
+    # Tables go to stdout, progress does not.
+    with contextlib.redirect_stdout(sys.stderr):
+        line = ProgressLine(0, 1, num_images)
+    scalars = ScalarLog(folder, 0)
+    num_epochs = effort.warm_up + effort.rounds
+    strategy = tf.distribute.get_strategy()
+    loop = EpochLoop(trainer, batches, None, 1, strategy, [line, scalars], num_epochs)
+    progress = StepProgress(Checkpoints(folder), 0, trainer)
+    epochs = itertools.count()
+
+    def run():
+        epoch = next(epochs)
+        began = time.perf_counter()
+        alphas = loop.run_epoch(epoch, LEARNING_RATE)
+        scalars.log_alphas(alphas, 0)
+        progress.save(epoch + 1, alphas, time.perf_counter() - began)
+        return epoch
+
+    return run
+
+
+def _repeat(workload, times):
+    for _ in range(times):
+        result = workload()
+    return result
+
+
+def serving(plan):
+    """The exported SavedModel on batches of 1 and 64 images."""
+    measured = []
+    for case in plan.cases:
+        keras.backend.clear_session()
+        workloads = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for precision in PRECISIONS:
+                loaded = _exported(case, precision, f"{folder}/{precision}")
+                for size in (1, 64):
+                    images = tf.constant(random_pool(case, size).images)
+                    workloads[f"batch_{size}/{precision}"] = functools.partial(
+                        _serve, loaded, images
+                    )
+            seconds = alternate(workloads, plan.effort)
+        measured += [
+            Measurement(
+                f"serving/{case.name}/{name}",
+                "ms per call",
+                tuple(1e3 * sample for sample in samples),
+            )
+            for name, samples in seconds.items()
+        ]
+    return measured
+
+
+def _exported(case, precision, path):
+    keras.config.set_dtype_policy(precision)
+    names = [f"class {label}" for label in range(NUM_OLD)]
+    export_step(make_classifier(case), case.image, names, path)
+    return tf.saved_model.load(path)
+
+
+def _serve(loaded, images):
+    return loaded.signatures["serving_default"](images=images)["probabilities"][0, 0]
+
+
+def process(plan):
+    """Start-up to the first update and peak memory, each in processes of its own.
+
+    A round starts every variant once, so that they take turns here too.
+    """
+    runs = list(itertools.product(plan.variants, ["plain"], ["float32"]))
+    runs += itertools.product(["ours"], META_KINDS, ["float32"])
+    if plan.auto_precision != "float32":
+        runs.append(("ours", "plain", plan.auto_precision))
+    start_up, memory = {}, {}
+    for case in plan.cases:
+        for run in runs * plan.effort.processes:
+            name = f"{case.name}/{_run_name(*run)}"
+            seconds, peak = _child(case, *run)
+            start_up.setdefault(name, []).append(seconds)
+            memory.setdefault(name, []).append(peak)
+    return [
+        Measurement(f"{part}/{name}", unit, tuple(samples))
+        for part, unit, by_name in (
+            ("start_up", "s to first update", start_up),
+            ("peak_memory", "MB", memory),
+        )
+        for name, samples in by_name.items()
+    ]
+
+
+def _child(case, variant, kind, precision):
+    """`(seconds to the first update, peak MB)` of a new process."""
+    arguments = [variant, kind, case.name, precision, str(case.batch_size)]
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.benchmark_child", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    report = json.loads(done.stdout.splitlines()[-1])
+    return report["first_update_at"] - began, report["peak_memory_mb"]
+
+
+PARTS = {
+    "update": update,
+    "update_with_teacher": update_with_teacher,
+    "meta_update": meta_update,
+    "train": train,
+    "input": input_pipeline,
+    "evaluation": evaluation,
+    "serving": serving,
+    "herding": herding_exemplars,
+    "process": process,
+}

@@ -1,0 +1,213 @@
+"""Measurements -> targets met or missed, Markdown tables and the JSON document."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable
+
+PACKAGES = ("bsce_keras", "tensorflow", "keras", "numpy", "torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A ratio of medians and the bound it has to keep.
+
+    Args:
+        name: what is compared, for the table.
+        ratio: from medians by name to the ratio; a KeyError means that something it
+            needs was not measured.
+        bound: the target.
+        at_least: whether the ratio must reach the bound, or else stay within it.
+    """
+
+    name: str
+    ratio: Callable
+    bound: float
+    at_least: bool = True
+
+    def judge(self, medians):
+        """The row of the table as a dictionary; None for what was not measured."""
+        try:
+            measured = self.ratio(medians)
+        except (KeyError, ZeroDivisionError):
+            measured = met = None
+        else:
+            met = measured >= self.bound if self.at_least else measured <= self.bound
+        sign = ">=" if self.at_least else "<="
+        target = f"{sign} {self.bound}"
+        return {"name": self.name, "measured": measured, "target": target, "met": met}
+
+
+def targets(auto_precision, case="resnet32@32"):
+    """The targets of the project, for two cores and ResNet-32.
+
+    Args:
+        auto_precision: what `--precision=auto` means on this machine.
+        case: the case they are judged on.
+    """
+
+    def speed(medians, variant, precision="float32"):
+        return medians[f"update/{case}/{variant}/plain/{precision}"]
+
+    def ours_over_better_torch(medians):
+        torch = max(
+            speed(medians, "torch_nchw"), speed(medians, "torch_channels_last")
+        )
+        return speed(medians, "ours") / torch
+
+    def end_to_end(medians):
+        part = f"train/{case}"
+        return medians[f"{part}/end_to_end"] / medians[f"{part}/bare_updates"]
+
+    def meta_every_tenth(precision):
+        def ratio(medians):
+            part = f"meta_update/{case}/ours"
+            plain = 1 / medians[f"{part}/teacher/{precision}"]
+            meta = 1 / medians[f"{part}/closed_form/{precision}"]
+            return (9 * plain + meta) / (10 * plain)
+
+        return ratio
+
+    def extra_memory(medians):
+        peak = {
+            kind: medians[f"peak_memory/{case}/ours/{kind}/float32"]
+            for kind in ("teacher", "closed_form", "nested_tapes")
+        }
+        extra = peak["nested_tapes"] - peak["teacher"]
+        return (peak["closed_form"] - peak["teacher"]) / extra
+
+    bf16 = "mixed_bfloat16"
+    return [
+        Target(
+            "update, float32: ours / stock Keras float32",
+            lambda m: speed(m, "ours") / speed(m, "stock_keras"),
+            1.6,
+        ),
+        Target(
+            "update, mixed_bfloat16: ours / stock Keras float32",
+            lambda m: speed(m, "ours", bf16) / speed(m, "stock_keras"),
+            2.8,
+        ),
+        Target(
+            "update, float32: ours / PyTorch float32, the better layout",
+            ours_over_better_torch,
+            1.2,
+        ),
+        Target(
+            "update, mixed_bfloat16: ours / PyTorch bfloat16, channels-last",
+            lambda m: speed(m, "ours", bf16) / speed(m, "torch_channels_last", bf16),
+            1.15,
+        ),
+        Target(
+            f"update, auto ({auto_precision}): ours / PyTorch float32, NCHW",
+            lambda m: speed(m, "ours", auto_precision) / speed(m, "torch_nchw"),
+            2.5,
+        ),
+        Target(
+            f"train end to end / bare update on a constant batch ({auto_precision})",
+            end_to_end,
+            0.93,
+        ),
+        *(
+            Target(
+                f"time of an average update, alpha every 10th / plain ({precision})",
+                meta_every_tenth(precision),
+                1.3,
+                at_least=False,
+            )
+            for precision in ("float32", bf16)
+        ),
+        Target(
+            "extra peak memory of a meta update: closed form / nested tapes",
+            extra_memory,
+            0.35,
+            at_least=False,
+        ),
+        Target(
+            "herding 20 of 1300 x 512: per-image loop / ours, identical picks",
+            lambda m: m["herding/per_image_loop"] / m["herding/ours"],
+            20,
+        ),
+    ]
+
+
+def document(measurements, auto_precision, **settings):
+    """Everything as one JSON-able dictionary.
+
+    Args:
+        measurements: list of `Measurement`.
+        auto_precision: as in `targets`.
+        **settings: further facts of the run, kept under `settings`.
+    """
+    medians = {measured.name: measured.median for measured in measurements}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "settings": {"auto_precision": auto_precision, **settings},
+        "targets": [target.judge(medians) for target in targets(auto_precision)],
+        "measurements": {
+            measured.name: measured.to_json() for measured in measurements
+        },
+    }
+
+
+def machine():
+    """CPU, cores and versions."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "load_average": list(os.getloadavg()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+    }
+
+
+def markdown(result):
+    """A `document` as two Markdown tables: targets, then raw numbers."""
+    targets_table = _table(
+        ["what", "measured", "target", "met"],
+        [_target_row(row) for row in result["targets"]],
+    )
+    raw_table = _table(
+        ["measurement", "median", "lowest", "highest", "unit"],
+        [_raw_row(name, raw) for name, raw in result["measurements"].items()],
+    )
+    facts = result["machine"]
+    head = f"{result['date']}, {facts['cpu']}, {facts['cores']} cores"
+    return "\n\n".join([head, targets_table, raw_table])
+
+
+def _target_row(row):
+    if row["measured"] is None:
+        return [row["name"], "not measured", row["target"], ""]
+    met = "yes" if row["met"] else "no"
+    return [row["name"], f"{row['measured']:.2f}", row["target"], met]
+
+
+def _raw_row(name, raw):
+    numbers = raw["median"], min(raw["samples"]), max(raw["samples"])
+    return [name, *(f"{number:.4g}" for number in numbers), raw["unit"]]
+
+
+def _table(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cpu_model():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0].split(":", 1)[1].strip() if names else platform.processor()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,104 @@
+"""What is measured: networks, batches, and the update every variant makes of them.
+
+Imports no framework, so that a process of one variant holds no other.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+
+import numpy as np
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.examples import Examples
+
+# The second step of the usual CIFAR-100 stream; without a teacher, its first.
+NUM_OLD, NUM_NEW = 50, 10
+OLD_COUNT, NEW_COUNT = 20, 500
+# The balanced split: 2 of 20 exemplars a class.
+VALIDATION_IMAGES = 2 * (NUM_OLD + NUM_NEW)
+# Small, for the same batch comes again and again. Speed does not depend on it.
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 2e-4
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+_MAKERS = {
+    "ours": "tools.benchmark_keras:our_update",
+    "stock_keras": "tools.benchmark_keras:stock_update",
+    "torch_nchw": "tools.benchmark_torch:nchw_update",
+    "torch_channels_last": "tools.benchmark_torch:channels_last_update",
+}
+_KINDS = {
+    "plain": {},
+    "teacher": {"teacher": True},
+    "closed_form": {"teacher": True, "meta_gradient": "closed_form"},
+    "nested_tapes": {"teacher": True, "meta_gradient": "nested_tapes"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A network on images of one size, at one batch size."""
+
+    backbone: str
+    image: ImageSpec
+    batch_size: int
+
+    @property
+    def name(self):
+        return f"{self.backbone}@{self.image.size}"
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("resnet32", ImageSpec(size=32, stored_size=32, pad=4), 128),
+        Case("resnet18", ImageSpec(size=64, stored_size=73), 64),
+        Case("resnet18", ImageSpec(size=224, stored_size=256), 16),
+    )
+}
+
+
+def make_update(variant, kind, case, precision):
+    """A function that runs one update on a constant batch and returns the loss.
+
+    What the variants build is on purpose the same: architecture, loss, momentum. Ours
+    also normalises the uint8 images, which PyTorch gets normalised.
+
+    Args:
+        variant: `ours`, `stock_keras`, `torch_nchw` or `torch_channels_last`.
+        kind: `plain` (a base step), `teacher` (an increment with distillation), or, of
+            ours only, `closed_form` or `nested_tapes` (with a teacher, moving alpha).
+        case: `Case`.
+        precision: one of `PRECISIONS`.
+    """
+    module, name = _MAKERS[variant].split(":")
+    make = getattr(importlib.import_module(module), name)
+    return make(case, precision, **_KINDS[kind])
+
+
+def installed_variants():
+    """Names of the variants whose framework is installed."""
+    with_torch = importlib.util.find_spec("torch") is not None
+    return [name for name in _MAKERS if with_torch or not name.startswith("torch")]
+
+
+def random_batch(case, num_images=None):
+    """uint8 images as the network sees them, and int32 labels, as NumPy arrays."""
+    num_images = num_images or case.batch_size
+    return _random_images(case, num_images, case.image.size), _labels(num_images)
+
+
+def random_pool(case, num_images):
+    """`Examples` as training and evaluation hold them."""
+    images = _random_images(case, num_images, case.image.stored_size)
+    return Examples(images, _labels(num_images).astype(np.int64), np.arange(num_images))
+
+
+def _random_images(case, num_images, side):
+    shape = (num_images, side, side, case.image.channels)
+    return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
+
+
+def _labels(num_images):
+    return np.random.default_rng(2).integers(0, NUM_OLD, num_images, np.int32)
