@@ -15,6 +15,7 @@ from bsce_keras.errors import RequestError
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.flags import run_command
+from bsce_keras.quiet import import_tensorflow
 from bsce_keras.records.store import read_run
 from bsce_keras.served_model import load_model, model_problems
 
@@ -92,6 +93,7 @@ def score_model(model, stream_config, batch_size):
     Raises:
         RequestError: no class in common, or images of another number of channels.
     """
+    import_tensorflow()
     from bsce_keras.data.datasets import load_dataset
 
     label_of = _labels(model, stream_config)

@@ -1,8 +1,6 @@
 """run_experiment(): one class-incremental system on one stream, step after step."""
 
 import os
-import resource
-import sys
 
 from bsce_keras.base_step import load_base_step
 from bsce_keras.data.stream import ClassIncrementalStream
@@ -19,6 +17,7 @@ from bsce_keras.records.store import (
     check_same_run,
     run_lock,
 )
+from bsce_keras.resources import peak_memory_mb
 
 
 def run_experiment(config, flagfile=""):
@@ -99,7 +98,7 @@ def _record(config, step, facts, memory, confusion):
         epochs=facts.epochs,
         train_seconds=facts.train_seconds,
         images_per_second=facts.images_per_second,
-        peak_memory_mb=_peak_memory_mb(),
+        peak_memory_mb=peak_memory_mb(),
         class_counts=facts.class_counts,
         exemplars_per_class=memory.counts,
         alpha=facts.alpha,
@@ -119,9 +118,3 @@ def _export(config, step, learner):
 
 def _export_path(config, step):
     return os.path.join(config.run_dir, "exports", f"step_{step.index:02d}")
-
-
-def _peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on macOS.
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

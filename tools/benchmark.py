@@ -13,11 +13,13 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+import tensorflow as tf
+
 from bsce_keras.files import write_json
 from bsce_keras.learner.distribution import resolve_precision
 from tools.benchmark_measure import QUICK, Effort
 from tools.benchmark_parts import PARTS, Plan
-from tools.benchmark_table import document, machine, markdown
+from tools.benchmark_table import document, markdown
 from tools.benchmark_task import CASES, installed_variants
 
 DEFAULT_OUTPUT = "benchmarks/latest.json"
@@ -33,17 +35,20 @@ def main(argv=None):
     asked = _parser().parse_args(argv)
     plan = _plan(asked)
     _announce(plan)
-    before = machine()["load_average"]
+    # TensorFlow takes several variants of one function for a mistake.
+    tf.get_logger().setLevel("ERROR")
+    load_average = os.getloadavg()
     measurements = []
     for name in asked.only or PARTS:
-        print(f"measuring {name}: {PARTS[name].__doc__}", file=sys.stderr)
+        print(f"{name}: {PARTS[name].__doc__.splitlines()[0]}", file=sys.stderr)
         measurements += PARTS[name](plan)
     result = document(
         measurements,
         plan.auto_precision,
         quick=asked.quick,
         full=asked.full,
-        load_average_before=before,
+        gpus=[gpu.name for gpu in tf.config.list_physical_devices("GPU")],
+        load_average_before=load_average,
         effort=dataclasses.asdict(plan.effort),
         batch_sizes={case.name: case.batch_size for case in plan.cases},
     )

@@ -105,7 +105,7 @@ def stock_update(case, precision, teacher=False):
 
 
 class StockModel(keras.Model):
-    """A functional model that can also learn from a teacher, as Keras users write it."""
+    """A functional model that can learn from a teacher too, as Keras users write it."""
 
     _teach = None
 

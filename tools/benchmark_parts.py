@@ -1,5 +1,6 @@
 """The parts of the benchmark: each takes a `Plan` and returns its measurements."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -277,33 +278,29 @@ def _serve(loaded, images):
 
 
 def process(plan):
-    """Start-up to the first update and peak memory, each in processes of its own.
+    """Start-up to the first update, speed and peak memory in processes of their own.
 
-    A round starts every variant once, so that they take turns here too.
+    A round starts every variant once, so that they take turns here too. The speeds
+    show whether sharing a process, as in `update`, costs a variant anything.
     """
     runs = list(itertools.product(plan.variants, ["plain"], ["float32"]))
     runs += itertools.product(["ours"], META_KINDS, ["float32"])
     if plan.auto_precision != "float32":
         runs.append(("ours", "plain", plan.auto_precision))
-    start_up, memory = {}, {}
+    samples = collections.defaultdict(list)
     for case in plan.cases:
         for run in runs * plan.effort.processes:
             name = f"{case.name}/{_run_name(*run)}"
-            seconds, peak = _child(case, *run)
-            start_up.setdefault(name, []).append(seconds)
-            memory.setdefault(name, []).append(peak)
+            for part, unit, value in _child(case, *run):
+                samples[f"{part}/{name}", unit].append(value)
     return [
-        Measurement(f"{part}/{name}", unit, tuple(samples))
-        for part, unit, by_name in (
-            ("start_up", "s to first update", start_up),
-            ("peak_memory", "MB", memory),
-        )
-        for name, samples in by_name.items()
+        Measurement(name, unit, tuple(values))
+        for (name, unit), values in samples.items()
     ]
 
 
 def _child(case, variant, kind, precision):
-    """`(seconds to the first update, peak MB)` of a new process."""
+    """`(part, unit, value)` of everything a new process reports."""
     arguments = [variant, kind, case.name, precision, str(case.batch_size)]
     began = time.time()
     done = subprocess.run(
@@ -313,7 +310,11 @@ def _child(case, variant, kind, precision):
         check=True,
     )
     report = json.loads(done.stdout.splitlines()[-1])
-    return report["first_update_at"] - began, report["peak_memory_mb"]
+    return [
+        ("start_up", "s to first update", report["first_update_at"] - began),
+        ("update_alone", "images/s", case.batch_size / report["update_seconds"]),
+        ("peak_memory", "MB", report["peak_memory_mb"]),
+    ]
 
 
 PARTS = {

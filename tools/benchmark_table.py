@@ -52,9 +52,7 @@ def targets(auto_precision, case="resnet32@32"):
         return medians[f"update/{case}/{variant}/plain/{precision}"]
 
     def ours_over_better_torch(medians):
-        torch = max(
-            speed(medians, "torch_nchw"), speed(medians, "torch_channels_last")
-        )
+        torch = max(speed(medians, "torch_nchw"), speed(medians, "torch_channels_last"))
         return speed(medians, "ours") / torch
 
     def end_to_end(medians):
@@ -158,7 +156,6 @@ def machine():
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "load_average": list(os.getloadavg()),
         "system": platform.platform(),
         "python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
