@@ -21,15 +21,14 @@ class LinearHead(keras.layers.Layer):
 
     def build(self, input_shape):
         bound = input_shape[-1] ** -0.5
+        self.kernel = self._weight("kernel", (input_shape[-1], self.num_classes), bound)
+        self.bias = self._weight("bias", (self.num_classes,), bound)
+
+    def _weight(self, name, shape, bound):
+        # An initializer of its own: a Keras initializer repeats its numbers, and the
+        # bias would equal the kernel's first row.
         uniform = keras.initializers.RandomUniform(-bound, bound)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], self.num_classes),
-            initializer=uniform,
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=(self.num_classes,), initializer=uniform
-        )
+        return self.add_weight(name=name, shape=shape, initializer=uniform)
 
     def call(self, features):
         return {"logits": ops.matmul(features, self.kernel) + self.bias}

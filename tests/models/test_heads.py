@@ -39,6 +39,11 @@ def test_weights_start_uniform_within_the_inverse_root_of_the_features():
         np.testing.assert_allclose(weight.std(), 0.125 / np.sqrt(3), rtol=0.1)
 
 
+def test_bias_and_kernel_are_drawn_independently():
+    kernel, bias = make_head(5).get_weights()
+    assert not np.any(kernel == bias)
+
+
 def test_growing_copies_old_columns_and_leaves_new_ones_random():
     old, new = make_head(3), make_head(5)
     drawn = new.get_weights()
