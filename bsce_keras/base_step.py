@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+
 from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.store import read_run
@@ -9,7 +11,6 @@ from bsce_keras.records.store import read_run
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
 _DECISIVE = (
     ("stream", "dataset"),
-    ("stream", "order"),
     ("stream", "num_base_classes"),
     ("stream", "image"),
     ("stream", "on_bad_image"),
@@ -19,21 +20,26 @@ _DECISIVE = (
     ("method", "parameters"),
     ("training", None),
 )
-# Where and how it ran; the first step is the same up to rounding.
-_INDIFFERENT = {"strategy", "virtual_devices", "deterministic"}
+# Bit-exact repetition is no other training.
+_INDIFFERENT = {"deterministic"}
 
 
-def load_base_step(config):
+def load_base_step(config, step):
     """Arrays and state of the base step that `config.base_run_dir` finished.
 
     The classification losses may differ where the base classes have equally many
     images: the prior is then a constant and softmax and balanced softmax are one loss.
+
+    Args:
+        config: `ExperimentConfig` that names the other run.
+        step: step 0 of the new run's stream, whose data must be those of the other.
 
     Raises:
         RequestError: no finished step 0 there, or it was trained otherwise, with a line
             per difference.
     """
     theirs = read_run(config.base_run_dir).config
+    num_base = config.stream.num_base_classes
     ours = json.loads(json.dumps(config.to_json()))
     loaded = Checkpoints(config.base_run_dir).load_step(0)
     if loaded is None:
@@ -46,6 +52,14 @@ def load_base_step(config):
         for section, field in _DECISIVE
         for line in _differences(theirs, ours, section, field)
     ]
+    their_names = _arriving_class_names(theirs["stream"])[:num_base]
+    if their_names != list(step.class_names):
+        differences.append(
+            f"base classes: {_shorten(their_names)} there, "
+            f"{_shorten(step.class_names)} here"
+        )
+    elif not _same_images(*loaded, step.examples):
+        differences.append("the training images of the base classes are not the same")
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
@@ -63,6 +77,28 @@ def load_base_step(config):
             ]
         )
     return loaded
+
+
+def _arriving_class_names(stream):
+    return [stream["class_names"][class_id] for class_id in stream["order"]]
+
+
+def _shorten(names):
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def _same_images(arrays, state, examples):
+    """Whether counts, and every exemplar that the other run kept, agree."""
+    counts = np.bincount(examples.labels, minlength=len(state["class_counts"]))
+    if counts.tolist() != state["class_counts"]:
+        return False
+    if "images" not in arrays:
+        return True
+    position = {int(example_id): i for i, example_id in enumerate(examples.ids)}
+    chosen = [position.get(int(example_id)) for example_id in arrays["ids"]]
+    return None not in chosen and np.array_equal(
+        examples.images[chosen], arrays["images"]
+    )
 
 
 def _differences(theirs, ours, section, field):

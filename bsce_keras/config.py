@@ -193,7 +193,7 @@ class MethodConfig(_Checked):
         found += _one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
         found += _one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
         found += _one_of(
-            "--classification_loss", self.classification_loss, CLASSIFICATION_LOSSES
+            "--classification_loss", self.classification_loss, CLASSIFICATION_LOSSES[1:]
         )
         return found
 
@@ -260,13 +260,16 @@ class ExperimentConfig(_Checked):
 
     def problems(self):
         found = []
-        quota = self.memory.quota(self.stream.num_classes)
-        if self.method.learns_alpha and self.stream.increments and quota < 2:
+        if not (self.method.learns_alpha and self.stream.increments):
+            return found
+        num_old_classes = self.stream.num_classes - self.stream.increments[-1]
+        quota = self.memory.quota(num_old_classes)
+        if quota < 2:
             found.append(
                 "meta_balanced_softmax needs at least 2 exemplars a class: one to "
-                f"train on and one to validate alpha. The memory leaves {quota} at "
-                "the last step. Raise --exemplars_per_class or --memory_budget, or "
-                "use --classification_loss=balanced_softmax."
+                f"train on and one to validate alpha. The memory holds {quota} "
+                "when the last step begins. Raise --exemplars_per_class or "
+                "--memory_budget, or use --classification_loss=balanced_softmax."
             )
         return found
 

@@ -16,6 +16,7 @@ def contradictions(asked):
         message
         for contradicts, message in [
             *_stream_contradictions(asked),
+            *_schedule_contradictions(asked),
             *_loss_contradictions(asked),
             *_device_contradictions(asked),
             (
@@ -32,6 +33,14 @@ def _stream_contradictions(asked):
         asked.increments is not None and asked.num_increments is not None,
         "Give either num_increments or increments, the list of their sizes. "
         f"Received: {asked.num_increments} and {asked.increments}",
+    )
+
+
+def _schedule_contradictions(asked):
+    yield (
+        asked.epochs is not None and asked.schedule_scale is not None,
+        f"--epochs={asked.epochs} is taken as given, so --schedule_scale="
+        f"{asked.schedule_scale} would scale nothing. Give one of them.",
     )
 
 
@@ -75,9 +84,19 @@ def folder_problems(asked):
     """What is wrong with the run folders that a `Request` names."""
     found = []
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
-    if os.path.exists(run_dir) and not os.path.isdir(run_dir):
-        found.append(f"--run_dir={run_dir} is a file: name a folder, new or of a run")
-    if not base:
+    existing = _nearest_existing(run_dir)
+    if not os.path.isdir(existing):
+        found.append(
+            f"--run_dir={run_dir} cannot be made: {existing} is a file. Name a folder, "
+            "new or of a run."
+        )
+    elif not os.access(existing, os.W_OK):
+        found.append(
+            f"--run_dir={run_dir} cannot be written: no permission for {existing}. "
+            "Name another folder."
+        )
+    has_own_base = os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
+    if not base or has_own_base:
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):
         found.append(
@@ -95,6 +114,13 @@ def folder_problems(asked):
             "Let it finish, or leave --base_run_dir out."
         )
     return found
+
+
+def _nearest_existing(path):
+    path = os.path.abspath(path)
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _has_finished_step(run_dir):

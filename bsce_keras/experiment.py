@@ -1,5 +1,6 @@
 """run_experiment(): one class-incremental system on one stream, step after step."""
 
+import dataclasses
 import os
 
 from bsce_keras.base_step import load_base_step
@@ -8,15 +9,11 @@ from bsce_keras.errors import RequestError
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
-from bsce_keras.learner.distribution import prepare_runtime
+from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.records.store import (
-    RunRecords,
-    StepRecord,
-    check_same_run,
-    run_lock,
-)
+from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.resources import peak_memory_mb
 
 
@@ -38,21 +35,21 @@ def run_experiment(config, flagfile=""):
             that cannot be read.
         RunError: training cannot go on; what was finished stays.
     """
-    with run_lock(config.run_dir):
-        check_same_run(config.run_dir, config)
-        checkpoints = Checkpoints(config.run_dir)
-        if not config.resume and checkpoints.exist():
-            raise RequestError(
-                f"--noresume was given, but {config.run_dir} holds checkpoints. Delete "
-                "it to start afresh, or give another --run_dir."
-            )
-        strategy = prepare_runtime(config.training)
+    config = dataclasses.replace(config, training=resolved(config.training))
+    with run_lock(config.run_dir), prepared_runtime(config.training) as strategy:
+        checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
+        base_step = None
+        if config.base_run_dir and not checkpoints.exist():
+            base_step = load_base_step(config, stream.steps[0])
+        begin_run(config.run_dir, config, strategy.num_replicas_in_sync, flagfile)
+        if base_step:
+            checkpoints.save_step(0, *base_step)
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, strategy, checkpoints)
         finished = _restore(config, stream, checkpoints, memory, learner)
         skipped = stream.dataset.skipped_images
-        records = RunRecords(config.run_dir, config, finished, flagfile, skipped)
+        records = RunRecords(config.run_dir, config, finished, skipped)
         for step in stream.steps[len(finished) :]:
             facts = learner.learn(step, replay=memory.examples())
             memory.update(step, learner.features)
@@ -66,10 +63,20 @@ def run_experiment(config, flagfile=""):
         return records.summary()
 
 
+def _own_checkpoints(config):
+    """The run folder's checkpoints, once it is clear that they may be gone on with."""
+    check_same_run(config.run_dir, config)
+    checkpoints = Checkpoints(config.run_dir)
+    if not config.resume and checkpoints.exist():
+        raise RequestError(
+            f"--noresume was given, but {config.run_dir} holds checkpoints. Delete it "
+            "to start afresh, or give another --run_dir."
+        )
+    return checkpoints
+
+
 def _restore(config, stream, checkpoints, memory, learner):
     """Puts memory and learner where the last finished step left them."""
-    if config.base_run_dir and checkpoints.load_step(0) is None:
-        checkpoints.save_step(0, *load_base_step(config))
     finished = checkpoints.finished_states()
     if finished:
         step = stream.steps[len(finished) - 1]
@@ -102,6 +109,8 @@ def _record(config, step, facts, memory, confusion):
         class_counts=facts.class_counts,
         exemplars_per_class=memory.counts,
         alpha=facts.alpha,
+        alphas=facts.alphas,
+        alpha_clips=facts.alpha_clips,
     )
 
 

@@ -83,6 +83,12 @@ def run_command(command, main, argv=None, check=None):
         return _fail(command, [*error.problems, hint], 2)
     except RunError as error:
         return _fail(command, [str(error)], 1)
+    except OSError as error:
+        message = (
+            f"the file system refused: {error}. What was finished stays; mend it "
+            "(space, permission, path) and give the same command again."
+        )
+        return _fail(command, [message], 1)
     except KeyboardInterrupt:
         return _fail(command, ["interrupted; what was finished stays"], 130)
 

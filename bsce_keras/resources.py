@@ -14,6 +14,7 @@ def peak_memory_mb():
     if os.path.exists("/proc/self/status"):
         with open("/proc/self/status", encoding="utf-8") as file:
             fields = dict(line.split(":", 1) for line in file)
-        return int(fields["VmHWM"].split()[0]) / 2**10
+        if "VmHWM" in fields:
+            return int(fields["VmHWM"].split()[0]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -11,6 +11,7 @@ from PIL import Image
 from bsce_keras import evaluate, make_config, run_experiment
 from bsce_keras.config import ImageSpec
 from bsce_keras.export import export_step
+from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord
 
 
@@ -95,6 +96,7 @@ def folder_run(folder, tmp_path):
         class_counts=[1, 1],
         exemplars_per_class=[1, 1],
     )
+    begin_run(config.run_dir, config, num_replicas=1)
     RunRecords(config.run_dir, config).append(record)
     export_brightness(tmp_path / "run/exports/step_00", ("day", "night"))
     return tmp_path / "run"

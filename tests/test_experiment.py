@@ -1,8 +1,10 @@
 """Whole runs: what they leave behind, how they go on, whom they share a base with."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.errors import RequestError
+from bsce_keras.errors import RequestError, RunError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -103,9 +105,49 @@ def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
 def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 
-    other = tiny(tmp_path, base_run_dir=str(finished[0]), learning_rate=0.05)
+    run_dir = tmp_path / "run"
+    other = tiny(run_dir, base_run_dir=str(finished[0]), learning_rate=0.05)
     with pytest.raises(RequestError, match=r"learning_rate: 0.1 there, 0.05 here"):
         run_experiment(other)
+    assert not run_dir.exists()
+
+
+def test_what_auto_meant_is_recorded_and_the_policy_put_back(finished):
+    import keras
+
+    training = json.loads((finished[0] / "config.json").read_text())["training"]
+    assert (training["precision"], training["strategy"]) == ("float32", "one_device")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_diverging_run_says_where_and_keeps_nothing_of_the_update(tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    message = r"step 0, epoch 1, update \d+: the .* is (Inf|NaN|-Inf).*last finite"
+    with pytest.raises(RunError, match=message):
+        run_experiment(tiny(tmp_path, learning_rate=1e30))
+
+
+def test_checkpoints_without_a_config_are_nobodys(finished, tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
+    with pytest.raises(RequestError, match="no config.json"):
+        run_experiment(tiny(tmp_path))
+
+
+def test_a_base_step_of_other_images_is_refused(finished):
+    from bsce_keras.base_step import load_base_step
+    from bsce_keras.data.stream import ClassIncrementalStream
+    from bsce_keras.learner.distribution import resolved
+
+    config = tiny("other", base_run_dir=str(finished[0]))
+    config = dataclasses.replace(config, training=resolved(config.training))
+    step = ClassIncrementalStream(config.stream).steps[0]
+    load_base_step(config, step)
+    examples = dataclasses.replace(step.examples, images=255 - step.examples.images)
+    with pytest.raises(RequestError, match="images of the base classes"):
+        load_base_step(config, dataclasses.replace(step, examples=examples))
 
 
 @pytest.mark.slow

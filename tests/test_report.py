@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
+from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.report import main
 
@@ -17,6 +18,7 @@ def make_run(tmp_path):
         config = make_config(
             "digits", num_base_classes=2, increments=[1], run_dir=run_dir, **request
         )
+        begin_run(run_dir, config, num_replicas=1)
         records = RunRecords(run_dir, config)
         for step in range(num_steps):
             records.append(

@@ -43,7 +43,9 @@ class LearnedAlpha:
 
     def descend(self, gradient):
         """One outer update; returns the new alpha, clipped to [0.01, 1.5]."""
-        self.num_updates.assign_add(1.0)
+        # The count, too, waits for a gradient that was found to be finite.
+        finite = tf.cast(tf.math.is_finite(gradient), tf.float32)
+        self.num_updates.assign_add(finite)
         direction = gradient
         if self.optimizer == "adam":
             direction = self._adam_direction(gradient)

@@ -20,6 +20,11 @@ from bsce_keras.files import read_json, sha256, write_atomically, write_json
 
 _log = logging.getLogger(__name__)
 
+_NAME = re.compile(r"(step_\d+(?:_epoch_\d+)?)\.json")
+
+# What reading a damaged file raises.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+
 
 class Checkpoints:
     """The `checkpoints/` folder of a run.
@@ -36,7 +41,14 @@ class Checkpoints:
         return os.path.isdir(self.folder) and bool(os.listdir(self.folder))
 
     def save_step(self, step, arrays, state):
-        """Saves a finished step, then drops what led to it."""
+        """Saves a finished step, then drops what led to it.
+
+        Later steps, left over where this one was damaged and trained again, do not
+        descend from it: they go first.
+        """
+        for name in self._names():
+            if int(name.split("_")[1]) > step:
+                self._remove(name)
         self._save(f"step_{step:02d}", arrays, state)
         self._remove_progress(step, keep=0)
 
@@ -89,7 +101,7 @@ class Checkpoints:
                 raise ValueError("the state in the manifest was altered")
             with np.load(f"{path}.npz", allow_pickle=False) as file:
                 return dict(file), manifest["state"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             _log.warning(
                 "Checkpoint %s is damaged (%s). Going back to the one before.",
                 path,
@@ -97,19 +109,26 @@ class Checkpoints:
             )
             return None
 
-    def _progress_names(self, step):
-        pattern = re.compile(rf"(step_{step:02d}_epoch_\d+)\.json")
+    def _names(self):
+        """Names of all checkpoints, in order."""
         if not os.path.isdir(self.folder):
             return []
-        found = (pattern.fullmatch(file) for file in os.listdir(self.folder))
-        return sorted(match[1] for match in found if match)
+        files = (_NAME.fullmatch(file) for file in os.listdir(self.folder))
+        return sorted(match[1] for match in files if match)
+
+    def _progress_names(self, step):
+        prefix = f"step_{step:02d}_epoch_"
+        return [name for name in self._names() if name.startswith(prefix)]
 
     def _remove_progress(self, step, keep):
         names = self._progress_names(step)
         for name in names[: len(names) - keep]:
-            # The manifest goes first: without it the checkpoint does not exist.
-            for ending in (".json", ".npz"):
-                pathlib.Path(self.folder, name + ending).unlink(missing_ok=True)
+            self._remove(name)
+
+    def _remove(self, name):
+        # The manifest goes first: without it the checkpoint does not exist.
+        for ending in (".json", ".npz"):
+            pathlib.Path(self.folder, name + ending).unlink(missing_ok=True)
 
 
 def _state_sha256(state):

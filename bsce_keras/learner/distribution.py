@@ -1,18 +1,25 @@
 """Devices, strategy and precision: decided once, before the first tensor."""
 
+import contextlib
+import dataclasses
+
 import keras
 import tensorflow as tf
 
 from bsce_keras.errors import RequestError, RunError
 
 
-def prepare_runtime(config):
-    """Sets devices, determinism and precision for this process.
+@contextlib.contextmanager
+def prepared_runtime(config):
+    """Devices, determinism and precision while an experiment runs.
+
+    The dtype policy is put back afterwards. Virtual devices and deterministic
+    operations are there to stay: TensorFlow has no way back.
 
     Args:
-        config: `TrainingConfig`.
+        config: `TrainingConfig`, resolved.
 
-    Returns:
+    Yields:
         The `tf.distribute` strategy to build models in. On one device it is
         TensorFlow's default strategy, which costs nothing.
 
@@ -24,15 +31,37 @@ def prepare_runtime(config):
         _split_cpu(config.virtual_devices)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(resolve_precision(config.precision))
-    strategy = _make_strategy(config)
+    strategy = tf.distribute.get_strategy()
+    if config.strategy == "mirrored":
+        strategy = tf.distribute.MirroredStrategy(_devices())
     replicas = strategy.num_replicas_in_sync
     if config.batch_size < replicas:
         raise RequestError(
             f"--batch_size={config.batch_size} is the global batch, and {replicas} "
             f"replicas share it. Give at least {replicas}, or fewer devices."
         )
-    return strategy
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        yield strategy
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def resolved(config):
+    """A `TrainingConfig` without `auto`: what this machine really runs, to be recorded.
+
+    `auto` precision is bfloat16 where the hardware computes in it, else float32. `auto`
+    strategy is mirrored where there are several GPUs or virtual devices.
+    """
+    strategy = config.strategy
+    if strategy == "auto":
+        num_gpus = len(tf.config.list_physical_devices("GPU"))
+        several = max(num_gpus, config.virtual_devices) > 1
+        strategy = "mirrored" if several else "one_device"
+    return dataclasses.replace(
+        config, strategy=strategy, precision=resolve_precision(config.precision)
+    )
 
 
 def resolve_precision(name):
@@ -53,15 +82,9 @@ def resolve_precision(name):
     return "mixed_bfloat16" if native else "float32"
 
 
-def _make_strategy(config):
-    gpus = tf.config.list_logical_devices("GPU")
-    mirrored = config.strategy == "mirrored" or (
-        config.strategy == "auto" and len(gpus) > 1
-    )
-    if not mirrored:
-        return tf.distribute.get_strategy()
-    devices = gpus or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+def _devices():
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return [device.name for device in tf.config.list_logical_devices(kind)]
 
 
 def _split_cpu(num_devices):

@@ -6,7 +6,6 @@ import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from bsce_keras.data.pipeline import TrainingInput, split_validation
 from bsce_keras.errors import RunError
@@ -14,8 +13,9 @@ from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
+from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
@@ -43,6 +43,7 @@ class TrainingFacts:
     images_per_second: float
     alpha: float | None
     alphas: list[float]
+    alpha_clips: int
 
 
 class Learner:
@@ -107,7 +108,15 @@ class Learner:
             self._config.training.epochs,
         )
         progress = StepProgress(self._checkpoints, step.index, trainer)
-        self._train(loop, progress, scalars)
+        try:
+            self._train(loop, progress, scalars)
+        except NotFiniteError as error:
+            raise RunError(
+                f"Training stopped in step {step.index}, {error}. Nothing of this "
+                "update was applied; the checkpoint of the last finished epoch stays. "
+                "Look at the images, or try a lower --learning_rate or "
+                "--precision=float32."
+            ) from error
         self._adopt(trainer.student)
         return self._facts(pool, trainer, progress)
 
@@ -125,14 +134,12 @@ class Learner:
 
     def _train(self, loop, progress, scalars):
         config = self._config.training
-        for epoch in range(progress.restore(), config.epochs):
-            began = time.perf_counter()
-            try:
+        with loop:
+            for epoch in range(progress.restore(), config.epochs):
+                began = time.perf_counter()
                 alphas = loop.run_epoch(epoch, learning_rate_at(config, epoch))
-            except tf.errors.InvalidArgumentError as error:
-                raise _not_finite(error, progress.step, epoch) from error
-            scalars.log_alphas(alphas, len(progress.alphas))
-            progress.save(epoch + 1, alphas, time.perf_counter() - began)
+                scalars.log_alphas(alphas, len(progress.alphas))
+                progress.save(epoch + 1, alphas, time.perf_counter() - began)
 
     def _pools(self, step, replay):
         """Training pool and, where alpha is learned, the balanced validation split."""
@@ -213,9 +220,10 @@ class Learner:
         counts = trainer.context.class_counts
         epochs = self._config.training.epochs
         fixed = trainer.context.classification_loss == "balanced_softmax"
-        alpha = self._config.method.alpha if fixed else None
+        alpha, clips = self._config.method.alpha if fixed else None, 0
         if trainer.learned_alpha is not None:
             alpha = float(trainer.learned_alpha.value.numpy())
+            clips = int(trainer.learned_alpha.num_clips.numpy())
         return TrainingFacts(
             train_images=len(pool),
             class_counts=list(counts),
@@ -224,6 +232,7 @@ class Learner:
             images_per_second=epochs * len(pool) / progress.seconds,
             alpha=alpha if trainer.context.num_old_classes else None,
             alphas=progress.alphas,
+            alpha_clips=clips,
         )
 
     def _generator(self, purpose, *position):
@@ -231,64 +240,3 @@ class Learner:
 
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
-
-
-class StepProgress:
-    """How far a step is, saved after every epoch.
-
-    Args:
-        checkpoints: `Checkpoints`.
-        step: the step's number.
-        trainer: the `IncrementalTrainer` whose state is saved.
-
-    Attributes:
-        seconds: training time of the step so far.
-        alphas: alpha after every update that moved it.
-    """
-
-    def __init__(self, checkpoints, step, trainer):
-        self._checkpoints = checkpoints
-        self._trainer = trainer
-        self.step = step
-        self.seconds = 0.0
-        self.alphas = []
-
-    def restore(self):
-        """Puts the last saved state back; returns the epoch to go on with."""
-        loaded = self._checkpoints.load_progress(self.step)
-        if loaded is None:
-            return 0
-        arrays, state = loaded
-        for prefix, variables in self._variables().items():
-            saved = unpack(prefix, arrays)
-            for variable, value in zip(variables, saved, strict=True):
-                variable.assign(value)
-        self.seconds, self.alphas = state["seconds"], state["alphas"]
-        return state["epoch"]
-
-    def save(self, next_epoch, alphas, seconds):
-        """Saves everything the rest of the step depends on."""
-        self.seconds += seconds
-        self.alphas += alphas
-        arrays = {}
-        for prefix, variables in self._variables().items():
-            arrays |= pack(prefix, [variable.numpy() for variable in variables])
-        state = {"epoch": next_epoch, "seconds": self.seconds, "alphas": self.alphas}
-        self._checkpoints.save_progress(self.step, next_epoch, arrays, state)
-
-    def _variables(self):
-        learned_alpha = self._trainer.learned_alpha
-        return {
-            "student": self._trainer.student.variables,
-            "optimizer": self._trainer.optimizer.variables,
-            "alpha": learned_alpha.variables if learned_alpha else [],
-        }
-
-
-def _not_finite(error, step, epoch):
-    reason = str(error.message).split(" : ")[0].splitlines()[0]
-    return RunError(
-        f"Training stopped in step {step}, epoch {epoch + 1}: {reason}. Nothing of "
-        "this update was applied; the checkpoint of the last finished epoch stays. Try "
-        "a lower --learning_rate, or --precision=float32, and look at the images."
-    )

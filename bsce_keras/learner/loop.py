@@ -1,8 +1,14 @@
 """The epoch loop: one traced update per kind, on one device or many replicas."""
 
+import re
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+class NotFiniteError(Exception):
+    """A loss or gradient is not finite; says where and what was last finite."""
 
 
 class EpochLoop:
@@ -10,7 +16,8 @@ class EpochLoop:
 
     Own loop instead of `fit`: updates that move alpha alternate with plain ones, the
     data position is ours, and Keras's `fit` does not run on several workers. Keras
-    callbacks work as in `fit`.
+    callbacks get the calls that `fit` makes in training; `stop_training` is not looked
+    at. Used as a context, which begins and ends training for them.
 
     Args:
         trainer: compiled `IncrementalTrainer`, built inside the strategy's scope.
@@ -66,6 +73,13 @@ class EpochLoop:
             self._alpha_update.experimental_get_tracing_count(),
         )
 
+    def __enter__(self):
+        self._callbacks.on_train_begin()
+        return self
+
+    def __exit__(self, *_):
+        self._callbacks.on_train_end()
+
     def run_epoch(self, epoch, learning_rate):
         """One epoch at one learning rate.
 
@@ -74,6 +88,9 @@ class EpochLoop:
 
         Returns:
             List of alpha after each update that moved it.
+
+        Raises:
+            NotFiniteError: naming epoch, update, what is not finite, and the last logs.
         """
         self._trainer.optimizer.learning_rate = learning_rate
         num_updates = self._input.updates_per_epoch
@@ -85,12 +102,15 @@ class EpochLoop:
         history, alphas = [], []
         for update, moves_alpha in enumerate(moves):
             self._callbacks.on_train_batch_begin(update)
+            iterators = (batches, validation_batches) if moves_alpha else (batches,)
+            run = self._alpha_update if moves_alpha else self._plain_update
+            try:
+                logs = self._local(run(*iterators))
+            except tf.errors.InvalidArgumentError as error:
+                raise _not_finite(error, epoch, update, history) or error from None
             if moves_alpha:
-                logs = self._local(self._alpha_update(batches, validation_batches))
                 alphas.append(logs.pop("alpha"))
                 logs.pop("alpha_gradient")
-            else:
-                logs = self._local(self._plain_update(batches))
             history.append(logs)
             self._callbacks.on_train_batch_end(update, logs)
         means = {
@@ -123,3 +143,16 @@ class EpochLoop:
             name: self._strategy.experimental_local_results(value)[0]
             for name, value in logs.items()
         }
+
+
+def _not_finite(error, epoch, update, history):
+    """The `NotFiniteError` of a failed check; None for any other failure."""
+    found = re.search(r"(the [^:\n]+) : Tensor had (\w+)", str(error))
+    if not found:
+        return None
+    last = history[-1] if history else {}
+    finite = ", ".join(f"{name} {float(value):.4g}" for name, value in last.items())
+    return NotFiniteError(
+        f"epoch {epoch + 1}, update {update + 1}: {found[1]} is {found[2]}; last "
+        f"finite values of this epoch: {finite or 'none'}"
+    )

@@ -19,7 +19,6 @@ class ProgressLine(keras.callbacks.Callback):
     Args:
         step, num_steps: this step and the number of all.
         images_per_epoch: size of the training pool.
-        seconds_before: training time of this step before a resume.
     """
 
     REFRESH_SECONDS = 0.5
@@ -55,6 +54,12 @@ class ProgressLine(keras.callbacks.Callback):
             self._console.print(line, soft_wrap=True)
         else:
             self._live.update(line, refresh=True)
+            self._live.stop()
+            self._live = None
+
+    def on_train_end(self, logs=None):
+        # Left running by an epoch that failed, it would keep the cursor hidden.
+        if self._live is not None:
             self._live.stop()
             self._live = None
 

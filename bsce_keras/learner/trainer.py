@@ -31,8 +31,7 @@ class IncrementalTrainer(keras.Model):
     images over all replicas. Terms are tracked under their own names, unweighted.
 
     Before anything is assigned the loss terms and gradients are checked: one that is
-    not finite raises `tf.errors.InvalidArgumentError` and leaves every variable as it
-    was.
+    not finite raises `tf.errors.InvalidArgumentError` and leaves the student as it was.
 
     Args:
         student: classifier in training, images -> dictionary of outputs.
@@ -116,9 +115,9 @@ class IncrementalTrainer(keras.Model):
             slope = nested_tapes(forward, *rest)
         else:
             slope = closed_form(tape, logits, other_loss, *rest)
-        slope = tf.debugging.check_numerics(slope, "the gradient of alpha")
-        new_alpha = self.learned_alpha.descend(slope)
         means = self._term_means(labels, outputs, taught, size)
+        watched = {**_named(means), "the gradient of alpha": slope}
+        new_alpha = self.learned_alpha.descend(slope * _one_if_finite(watched))
         gradients = gradients_by_logits(
             tape, logits, other_loss, term.gradient_by_logits(logits, new_alpha), values
         )
@@ -168,7 +167,7 @@ class IncrementalTrainer(keras.Model):
 
     def _assign(self, gradients, state, means):
         """One guarded step: weights and batch statistics together, or neither."""
-        watched = {f"the loss term '{name}'": mean for name, mean in means.items()}
+        watched = _named(means)
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer meets infinities by design and skips them.
             watched["the gradient"] = tf.linalg.global_norm(gradients)
@@ -195,6 +194,10 @@ def _global_size(labels):
     if num_replicas() == 1:
         return local
     return all_reduce_sum([local])[0]
+
+
+def _named(means):
+    return {f"the loss term '{name}'": mean for name, mean in means.items()}
 
 
 def _one_if_finite(watched):

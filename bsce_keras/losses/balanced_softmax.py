@@ -110,14 +110,20 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.class_counts = [int(count) for count in class_counts]
+        counts = list(class_counts)
+        self.class_counts = [int(count) for count in counts]
         self.alpha = alpha
         self.num_old_classes = int(num_old_classes)
         self.from_logits = from_logits
-        if not self.class_counts or min(self.class_counts) < 0:
+        if (
+            not any(self.class_counts)
+            or min(self.class_counts) < 0
+            or any(a != b for a, b in zip(counts, self.class_counts, strict=True))
+        ):
             raise ValueError(
-                "`class_counts` needs one image count (0 or more) per seen class. "
-                f"Received: class_counts={self.class_counts}"
+                "`class_counts` needs one whole image count (0 or more) per seen "
+                "class, not all of them 0; shares do not do. "
+                f"Received: class_counts={counts}"
             )
         value = _alpha_value(alpha)
         if not (math.isfinite(value) and value > 0):

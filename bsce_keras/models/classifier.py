@@ -14,6 +14,7 @@ def make_backbone(config, image, variant):
     return BACKBONES[config.backbone](
         variant=variant,
         image_size=image.size,
+        channels=image.channels,
         synchronized=config.synchronized_batch_norm,
     )
 

@@ -7,20 +7,20 @@ from bsce_keras.models.layers import convolution
 from bsce_keras.models.variants import IMAGENET_VARIANTS, find_variant
 
 
-def resnet18(variant="il_baseline", image_size=224, synchronized=False):
+def resnet18(variant="il_baseline", image_size=224, channels=3, synchronized=False):
     """ResNet-18 as the reference code bases have it, without head.
 
     Args:
         variant: `il_baseline` (torchvision's), `lucir` (no ReLU after the last block)
             or `podnet` (3x3 stem without stride, which makes maps four times as large;
             no ReLU at the end of a stage; second gamma at 0).
-        image_size: side of the images.
+        image_size, channels: of the images.
         synchronized: take batch statistics over all replicas.
 
     Returns:
-        `keras.Model` from `(batch, image_size, image_size, 3)` normalised images to
-        features `(batch, 512)`; attention maps are the outputs of the layers `stage1`
-        to `stage4`.
+        `keras.Model` from normalised images `(batch, image_size, image_size,
+        channels)` to features `(batch, 512)`; attention maps are the outputs of the
+        layers `stage1` to `stage4`.
 
     Raises:
         ValueError: an unknown variant.
@@ -29,7 +29,7 @@ def resnet18(variant="il_baseline", image_size=224, synchronized=False):
     """
     details = find_variant(IMAGENET_VARIANTS, variant)
     blocks = ResidualStages(details, num_stages=4, synchronized=synchronized)
-    images = keras.Input((image_size, image_size, 3), name="images")
+    images = keras.Input((image_size, image_size, channels), name="images")
     if details.wide_stem:
         outputs = convolution(images, 64, 3)
     else:

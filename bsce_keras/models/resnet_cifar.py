@@ -7,7 +7,7 @@ from bsce_keras.models.layers import convolution
 from bsce_keras.models.variants import CIFAR_VARIANTS, find_variant
 
 
-def resnet32(variant="il_baseline", image_size=32, synchronized=False):
+def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=False):
     """ResNet-32 as the reference code bases have it, without head.
 
     Five blocks each of 16, 32 and 64 filters. The last block is a stage of its own
@@ -16,13 +16,13 @@ def resnet32(variant="il_baseline", image_size=32, synchronized=False):
     Args:
         variant: `il_baseline`, `lucir` (no ReLU after the last block) or `podnet` (no
             ReLU after any block, parameter-free shortcuts, second gamma at 0).
-        image_size: side of the images.
+        image_size, channels: of the images.
         synchronized: take batch statistics over all replicas.
 
     Returns:
-        `keras.Model` from `(batch, image_size, image_size, 3)` normalised images to
-        features `(batch, 64)`; attention maps are the outputs of the layers `stage1`
-        to `stage4`.
+        `keras.Model` from normalised images `(batch, image_size, image_size,
+        channels)` to features `(batch, 64)`; attention maps are the outputs of the
+        layers `stage1` to `stage4`.
 
     Raises:
         ValueError: an unknown variant.
@@ -32,21 +32,21 @@ def resnet32(variant="il_baseline", image_size=32, synchronized=False):
     """
     return _small_resnet(
         "resnet32",
-        (image_size, image_size, 3),
+        (image_size, image_size, channels),
         [(16, 5, 1), (32, 5, 2), (64, 4, 2), (64, 1, 1)],
         variant,
         synchronized,
     )
 
 
-def resnet8(variant="il_baseline", image_size=8, synchronized=False):
-    """ResNet-8 for digits: one block each of 16, 32 and 64 filters, one channel in.
+def resnet8(variant="il_baseline", image_size=8, channels=1, synchronized=False):
+    """ResNet-8 for digits: one block each of 16, 32 and 64 filters.
 
     The arguments are those of `resnet32`; maps are `stage1` to `stage3`.
     """
     return _small_resnet(
         "resnet8",
-        (image_size, image_size, 1),
+        (image_size, image_size, channels),
         [(16, 1, 1), (32, 1, 2), (64, 1, 2)],
         variant,
         synchronized,

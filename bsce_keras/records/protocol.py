@@ -38,18 +38,18 @@ def versions():
     }
 
 
-def protocol(config, versions=None):
+def protocol(config, num_replicas=1):
     """The protocol of a run in words and numbers.
 
     Args:
         config: an `ExperimentConfig`.
-        versions: the dictionary of `versions()`, included if given.
+        num_replicas: that share a global batch.
 
     Returns:
         JSON-able dictionary.
     """
     stream = config.stream
-    answers = {
+    return {
         "class_order": {
             "name": stream.class_order,
             "class_names": list(stream.arriving_class_names),
@@ -68,9 +68,9 @@ def protocol(config, versions=None):
             "over the plain logits of all seen classes: no prior, no alpha and no "
             "knowledge of the step is used"
         ),
+        "replicas": num_replicas,
         "metrics": DEFINITIONS,
     }
-    return answers if versions is None else {**answers, "versions": versions}
 
 
 def outcome_fields(config):
@@ -85,8 +85,9 @@ def outcome_fields(config):
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    # Whether a copy had to be fetched does not change what is in it.
-    fields.pop("stream.download", None)
+    # Where the data lie, and whether they had to be fetched, does not change them.
+    for name in ("stream.data_dir", "stream.download"):
+        fields.pop(name, None)
     return fields
 
 

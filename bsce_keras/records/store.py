@@ -4,13 +4,10 @@ Checkpoints are the truth and the records are derived from them: whoever resumes
 hands over the finished steps, and the records are written anew, never appended to.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import io
 import json
 import math
-import os
 import pathlib
 
 import numpy as np
@@ -18,11 +15,11 @@ import numpy as np
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
 from bsce_keras.files import read_json, write_atomically, write_json
-from bsce_keras.records.protocol import (
-    DECISIVE_PACKAGES,
-    outcome_differences,
-    protocol,
-    versions,
+
+# What to do about a damaged record, and about a damaged config.json.
+_WAY_OUT = (
+    "Delete it and resume the run, which writes it anew, or give another folder.",
+    "Restore it from a copy, or give another folder.",
 )
 
 
@@ -45,6 +42,8 @@ class StepRecord:
         class_counts: training images of each seen class.
         exemplars_per_class: exemplars of each seen class after the step.
         alpha: at the end of the step; None if there is none, as at step 0.
+        alphas: after every update that moved it.
+        alpha_clips: how often an update of alpha met its bounds.
         nme_accuracy: of the nearest-mean-of-exemplars classifier, if there is one.
 
     Raises:
@@ -64,6 +63,8 @@ class StepRecord:
     class_counts: list[int]
     exemplars_per_class: list[int]
     alpha: float | None = None
+    alphas: list[float] = dataclasses.field(default_factory=list)
+    alpha_clips: int = 0
     nme_accuracy: float | None = None
 
     def __post_init__(self):
@@ -95,6 +96,8 @@ class StepRecord:
             "peak_memory_mb": _defined(self.peak_memory_mb),
             "class_counts": [int(count) for count in self.class_counts],
             "exemplars_per_class": [int(count) for count in self.exemplars_per_class],
+            "alpha_updates": len(self.alphas),
+            "alpha_clips": self.alpha_clips,
         }
 
     def to_state(self):
@@ -142,19 +145,17 @@ class RunResult:
 class RunRecords:
     """Writes the records of one run.
 
-    Call `check_same_run` first: the constructor writes config.json anew.
+    Call `begin_run` first.
 
     Args:
         run_dir: the folder, made if it does not exist.
         config: the `ExperimentConfig`.
         finished: records of the steps that checkpoints hold, in order.
-        flagfile: text of flagfile.flags, the command to ask again.
         skipped_images: names of image files left out because they cannot be decoded.
     """
 
-    def __init__(self, run_dir, config, finished=(), flagfile="", skipped_images=()):
+    def __init__(self, run_dir, config, finished=(), skipped_images=()):
         self._dir = pathlib.Path(run_dir)
-        self._config = {**config.to_json(), "protocol": protocol(config)}
         self._stream = config.stream
         self._records = list(finished)
         self._skipped_images = list(skipped_images)
@@ -162,9 +163,6 @@ class RunRecords:
         if len(self._records) < self._num_steps:
             # summary.json says that a run is complete: this one no longer is.
             (self._dir / "summary.json").unlink(missing_ok=True)
-        write_json(self._dir / "config.json", self._config)
-        write_json(self._dir / "versions.json", versions())
-        write_atomically(self._dir / "flagfile.flags", flagfile)
         self._write_steps()
 
     def append(self, record):
@@ -273,72 +271,13 @@ def read_run(run_dir):
     )
 
 
-def check_same_run(run_dir, config):
-    """Refuses to go on in a run folder that belongs to another configuration.
-
-    A folder without config.json is free to use.
+def read_record(path):
+    """The JSON value of a record; None if there is no such file.
 
     Raises:
-        RequestError: naming every field that decides the outcome and differs, and
-            every decisive package whose major version differs.
+        RequestError: if it is damaged.
     """
-    folder = pathlib.Path(run_dir)
-    found = _read_if_there(folder / "config.json", read_json)
-    if found is None:
-        return
-    differences = outcome_differences(found, config.to_json())
-    problems = _version_problems(run_dir)
-    if differences:
-        problems += [
-            f"{run_dir} holds a run of another configuration. Give its flags (see "
-            f"{folder / 'flagfile.flags'}) to go on with it, or another --run_dir:",
-            *differences,
-        ]
-    if problems:
-        raise RequestError(problems)
-
-
-@contextlib.contextmanager
-def run_lock(run_dir):
-    """Keeps a run folder to one process; the kernel releases a dead one's lock.
-
-    Raises:
-        RequestError: if another process holds it, naming that process.
-    """
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, ".lock"), "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise RequestError(
-                f"{run_dir} is in use by process {file.read().strip()}. Wait for it, "
-                "stop it, or give another --run_dir."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _version_problems(run_dir):
-    theirs = _read_if_there(pathlib.Path(run_dir) / "versions.json", read_json) or {}
-    ours = versions()
-    changed = [
-        f"{name} {theirs[name]} (here {ours[name]})"
-        for name in DECISIVE_PACKAGES
-        if theirs.get(name) and _major(theirs[name]) != _major(ours[name])
-    ]
-    if not changed:
-        return []
-    return [
-        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
-        "on, or give another --run_dir."
-    ]
-
-
-def _major(version):
-    return str(version).partition(".")[0]
+    return _read_if_there(path, read_json)
 
 
 def _defined(value):
@@ -368,6 +307,5 @@ def _read(path, reader):
         return reader(path)
     except (ValueError, EOFError) as error:
         raise RequestError(
-            f"{path} is damaged ({error}). Delete it and resume the run, which writes "
-            "it anew, or give another folder."
+            f"{path} is damaged ({error}). {_WAY_OUT[path.name == 'config.json']}"
         ) from error

@@ -69,7 +69,7 @@ def text_table(results):
     """
     common, head, rows = _comparison(results)
     paragraphs = [common, _aligned(head, rows), textwrap.fill(_NOTE, 88)]
-    return "\n\n".join([*filter(None, paragraphs), *_unfinished(results)])
+    return "\n\n".join([*filter(None, paragraphs), *_remarks(results)])
 
 
 def markdown_table(results):
@@ -77,7 +77,7 @@ def markdown_table(results):
     common, head, rows = _comparison(results)
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([*filter(None, [common, table, _NOTE]), *_unfinished(results)])
+    return "\n\n".join([*filter(None, [common, table, _NOTE]), *_remarks(results)])
 
 
 def step_table(result):
@@ -185,6 +185,19 @@ def _told_apart(group, groups):
         return group
     other = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in varying)
     return Group({**group.columns, "other": other}, group.runs)
+
+
+def _remarks(results):
+    return _skipped(results) + _unfinished(results)
+
+
+def _skipped(results):
+    return [
+        f"{result.run_dir}: {len(skipped)} image files could not be decoded and were "
+        "left out (named in summary.json)."
+        for result in results
+        if result.summary and (skipped := result.summary.get("skipped_images"))
+    ]
 
 
 def _unfinished(results):

@@ -69,12 +69,12 @@ def test_progress_keeps_the_two_latest_and_loads_the_last(checkpoints):
     assert_is(checkpoints.load_progress(1), 11)
 
 
-def test_a_finished_step_replaces_its_progress_and_no_other(checkpoints):
+def test_a_finished_step_replaces_its_progress_and_keeps_earlier_steps(checkpoints):
+    checkpoints.save_step(0, *numbered(4))
     checkpoints.save_progress(1, 5, *numbered(5))
-    checkpoints.save_progress(2, 5, *numbered(6))
     checkpoints.save_step(1, *numbered(7))
     assert checkpoints.load_progress(1) is None
-    assert_is(checkpoints.load_progress(2), 6)
+    assert_is(checkpoints.load_step(0), 4)
     assert_is(checkpoints.load_step(1), 7)
 
 
@@ -185,3 +185,12 @@ def test_lists_of_arrays_come_back_in_order():
     unpacked = unpack("weights", {**pack("weights", values), **other})
     for ours, expected in zip(unpacked, values, strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_step_trained_again_drops_what_descended_from_the_old_one(checkpoints):
+    for step in range(3):
+        checkpoints.save_step(step, *numbered(step))
+    checkpoints.save_progress(3, 1, *numbered(31))
+    checkpoints.save_step(1, *numbered(11))
+    assert [state["number"] for state in checkpoints.finished_states()] == [0, 11]
+    assert checkpoints.load_progress(3) is None

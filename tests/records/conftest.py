@@ -13,6 +13,7 @@ from bsce_keras.config import (
     TrainingConfig,
 )
 from bsce_keras.recipes import NoParameters
+from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord, read_run
 
 # 2 + 1 + 1 classes, 4 test images a class. Accuracies 7/8, 9/12, 6/16.
@@ -91,6 +92,7 @@ def make_run(make_config, make_record):
 
     def make(loss="softmax", num_steps=3, confusion=None, **fields):
         config = make_config(loss, **fields)
+        begin_run(config.run_dir, config, num_replicas=1)
         records = RunRecords(config.run_dir, config)
         for step in range(num_steps):
             last = (

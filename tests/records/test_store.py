@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from bsce_keras.errors import RequestError
-from bsce_keras.records import store
+from bsce_keras.records import run_folder
+from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import (
     RunRecords,
     StepRecord,
-    check_same_run,
     read_run,
-    run_lock,
 )
 
 FIELDS = [
@@ -102,6 +101,7 @@ def test_a_run_folder_holds_the_promised_files(make_run):
 def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
     config = make_config("meta_balanced_softmax")
     steps = [make_record(0), make_record(1, alpha=0.5), make_record(2, alpha=0.25)]
+    begin_run(tmp_path, config, num_replicas=1)
     summary = RunRecords(tmp_path, config, steps).summary()
     assert summary["alpha"] == [None, 0.5, 0.25]
     assert (tmp_path / "figures/alpha.png").stat().st_size > 1000
@@ -109,6 +109,7 @@ def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
 
 def test_resuming_writes_every_step_once(make_config, make_record, tmp_path):
     config = make_config()
+    begin_run(tmp_path, config, num_replicas=1)
     first = RunRecords(tmp_path, config)
     first.append(make_record(0))
     first.append(make_record(1))
@@ -148,10 +149,12 @@ def test_a_step_out_of_turn_is_refused(make_config, make_record, tmp_path):
 
 
 def test_the_request_is_kept(make_config, tmp_path):
-    RunRecords(tmp_path, make_config(), flagfile="--seed=1\n")
+    begin_run(tmp_path, make_config(), num_replicas=2, flagfile="--seed=1\n")
+    begin_run(tmp_path, make_config(), num_replicas=2)  # knows of no flags
     assert (tmp_path / "flagfile.flags").read_text() == "--seed=1\n"
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["training"]["epochs"] == 10
+    assert config["protocol"]["replicas"] == 2
     assert config["protocol"]["class_order"]["class_names"] == ["c", "a", "d", "b"]
     assert (
         json.loads((tmp_path / "versions.json").read_text())["numpy"] == np.__version__
@@ -206,15 +209,15 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
 
 def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
     run_dir = make_run().run_dir
-    newer = {**store.versions(), "keras": "4.0.1"}
-    monkeypatch.setattr(store, "versions", lambda: newer)
+    newer = {**run_folder.versions(), "keras": "4.0.1"}
+    monkeypatch.setattr(run_folder, "versions", lambda: newer)
     with pytest.raises(RequestError, match=r"made with keras 3\..* \(here 4\.0\.1\)"):
         check_same_run(run_dir, make_config())
 
 
 HOLD = """
 import os, sys
-from bsce_keras.records.store import run_lock
+from bsce_keras.records.run_folder import run_lock
 with run_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

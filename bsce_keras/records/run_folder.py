@@ -1,0 +1,119 @@
+"""A run folder belongs to one configuration, and to one process at a time."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+
+from bsce_keras.errors import RequestError
+from bsce_keras.files import write_atomically, write_json
+from bsce_keras.records.protocol import (
+    DECISIVE_PACKAGES,
+    outcome_differences,
+    protocol,
+    versions,
+)
+from bsce_keras.records.store import read_record
+
+_LOCK = ".lock"
+
+
+def begin_run(run_dir, config, num_replicas, flagfile=""):
+    """Writes what was asked and with what it runs, before anything that depends on it.
+
+    Args:
+        run_dir: the folder, made if it does not exist.
+        config: the `ExperimentConfig`, checked by `check_same_run`.
+        num_replicas: that share a global batch.
+        flagfile: text of flagfile.flags, the command to ask again; nothing keeps what
+            is there.
+    """
+    folder = pathlib.Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    answers = protocol(config, num_replicas)
+    write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
+    write_json(folder / "versions.json", versions())
+    if flagfile or not (folder / "flagfile.flags").exists():
+        write_atomically(folder / "flagfile.flags", flagfile)
+
+
+def check_same_run(run_dir, config):
+    """Refuses to go on in a run folder that belongs to another configuration.
+
+    A folder without config.json is free to use.
+
+    Raises:
+        RequestError: naming every field that decides the outcome and differs, and
+            every decisive package whose major version differs.
+    """
+    folder = pathlib.Path(run_dir)
+    found = read_record(folder / "config.json")
+    if found is None:
+        if (folder / "checkpoints").is_dir():
+            raise RequestError(
+                f"{run_dir} holds checkpoints but no config.json, so nobody knows what "
+                "they are of. Restore config.json from a copy, or give another "
+                "--run_dir."
+            )
+        return
+    differences = outcome_differences(found, config.to_json())
+    problems = _version_problems(run_dir)
+    if differences:
+        problems += [
+            f"{run_dir} holds a run of another configuration. Give its flags (see "
+            f"{folder / 'flagfile.flags'}) to go on with it, or another --run_dir:",
+            *differences,
+        ]
+    if problems:
+        raise RequestError(problems)
+
+
+@contextlib.contextmanager
+def run_lock(run_dir):
+    """Keeps a run folder to one process; the kernel releases a dead one's lock.
+
+    A folder made here that holds nothing but the lock in the end is removed again.
+
+    Raises:
+        RequestError: if another process holds it, naming that process.
+    """
+    is_new = not os.path.isdir(run_dir)
+    os.makedirs(run_dir, exist_ok=True)
+    with open(os.path.join(run_dir, _LOCK), "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise RequestError(
+                f"{run_dir} is in use by process {file.read().strip()}. Wait for it, "
+                "stop it, or give another --run_dir."
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            if is_new and os.listdir(run_dir) == [_LOCK]:
+                shutil.rmtree(run_dir)
+
+
+def _version_problems(run_dir):
+    theirs = read_record(pathlib.Path(run_dir) / "versions.json") or {}
+    ours = versions()
+    changed = [
+        f"{name} {theirs[name]} (here {ours[name]})"
+        for name in DECISIVE_PACKAGES
+        if theirs.get(name) and _major(theirs[name]) != _major(ours[name])
+    ]
+    if not changed:
+        return []
+    return [
+        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
+        "on, or give another --run_dir."
+    ]
+
+
+def _major(version):
+    return str(version).partition(".")[0]
