@@ -5,11 +5,16 @@ Every epoch's order and crops are drawn at once as small tables of integers, key
 the pool, and an epoch can be entered anywhere.
 """
 
+import logging
+
 import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.augment import centre_crops, draw_crops, gather_crops
+from bsce_keras.errors import RunError
 from bsce_keras.randomness import Purpose, generator
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingInput:
@@ -18,7 +23,7 @@ class TrainingInput:
     Every image is seen once an epoch; the last batch may be smaller. Each element of
     a data set is what one replica gets: consecutive elements make up a global batch,
     split as evenly as it goes. A last batch of fewer images than replicas is left out,
-    since a replica without images has no batch statistics.
+    since a replica without images has no batch statistics; that is logged.
 
     Args:
         pool: `Examples`.
@@ -26,6 +31,9 @@ class TrainingInput:
         batch_size: global.
         seed, step: key of all draws.
         num_replicas: elements per global batch.
+
+    Raises:
+        RunError: a pool of fewer images than replicas.
     """
 
     def __init__(self, pool, image, batch_size, seed, step, num_replicas=1):
@@ -36,12 +44,26 @@ class TrainingInput:
         self._batch_size = batch_size
         self._key = (seed, step)
         self._num_replicas = num_replicas
+        rest = self._size % batch_size
+        if self._size < num_replicas:
+            raise RunError(
+                f"Step {step} has a pool of {self._size} images for {num_replicas} "
+                "replicas, and each needs one. Train on fewer devices, or add images."
+            )
+        if 0 < rest < num_replicas:
+            _log.warning(
+                "Step %d: the last batch of an epoch, %d images for %d replicas, is "
+                "left out.",
+                step,
+                rest,
+                num_replicas,
+            )
 
     @property
     def updates_per_epoch(self):
         """Global batches of one epoch."""
         full, rest = divmod(self._size, self._batch_size)
-        return full + (rest >= self._num_replicas and rest > 0)
+        return full + (rest >= self._num_replicas)
 
     def epoch(self, epoch, first_update=0):
         """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch."""
