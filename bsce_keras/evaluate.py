@@ -53,6 +53,7 @@ def score_run(run_dir, stream_config, batch_size):
         RequestError: an export that is altered or does not belong to this stream.
     """
     # Here and not above: a wrong request is refused before TensorFlow loads.
+    import_tensorflow()
     from bsce_keras.data.stream import ClassIncrementalStream
 
     stream = ClassIncrementalStream(stream_config)

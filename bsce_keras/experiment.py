@@ -50,6 +50,7 @@ def run_experiment(config, flagfile=""):
         finished = _restore(config, stream, checkpoints, memory, learner)
         skipped = stream.dataset.skipped_images
         records = RunRecords(config.run_dir, config, finished, skipped)
+        _say_what_is_there(config, len(finished), len(stream.steps))
         for step in stream.steps[len(finished) :]:
             facts = learner.learn(step, replay=memory.examples())
             memory.update(step, learner.features)
@@ -86,6 +87,13 @@ def _restore(config, stream, checkpoints, memory, learner):
         if not os.path.isdir(_export_path(config, step)):
             _export(config, step, learner)
     return [StepRecord.from_state(state) for state in finished]
+
+
+def _say_what_is_there(config, num_finished, num_steps):
+    if num_finished == num_steps:
+        print(f"{config.run_dir} is complete; to train anew, give another --run_dir")
+    elif num_finished:
+        print(f"{config.run_dir} goes on with step {num_finished}")
 
 
 def _save(checkpoints, record, memory, learner):

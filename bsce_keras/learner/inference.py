@@ -26,7 +26,7 @@ class Inference:
                 for name in ("features", "logits")
             }
 
-        self._forward = forward
+        self._forward = forward.get_concrete_function()
 
     def features(self, images):
         """Features of stored images, shape `(n, d)`."""

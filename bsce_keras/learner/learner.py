@@ -1,6 +1,7 @@
 """Learner: grows the classifier, keeps the teacher, trains a step or resumes it."""
 
 import dataclasses
+import logging
 import os
 import time
 
@@ -26,6 +27,11 @@ from bsce_keras.models.classifier import (
 )
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
 from bsce_keras.randomness import Purpose, generator, integer
+
+_log = logging.getLogger(__name__)
+
+# Fewer updates in a whole step than this hardly move a network.
+_FEW_UPDATES = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +113,7 @@ class Learner:
             [ProgressLine(step.index, num_steps, len(pool)), scalars],
             self._config.training.epochs,
         )
+        self._warn_of_few_updates(loop, step)
         progress = StepProgress(self._checkpoints, step.index, trainer)
         try:
             self._train(loop, progress, scalars)
@@ -132,10 +139,24 @@ class Learner:
         self.classifier = classifier
         self._inference = Inference(classifier, self._config.stream.image)
 
+    def _warn_of_few_updates(self, loop, step):
+        epochs = self._config.training.epochs
+        if epochs * loop.updates_per_epoch < _FEW_UPDATES:
+            _log.warning(
+                "Step %d has %d epochs of %d updates, which is little to learn from. "
+                "Lower --batch_size or raise --epochs.",
+                step.index,
+                epochs,
+                loop.updates_per_epoch,
+            )
+
     def _train(self, loop, progress, scalars):
         config = self._config.training
+        first = progress.restore()
+        if first:
+            print(f"step {progress.step} goes on after its epoch {first}")
         with loop:
-            for epoch in range(progress.restore(), config.epochs):
+            for epoch in range(first, config.epochs):
                 began = time.perf_counter()
                 alphas = loop.run_epoch(epoch, learning_rate_at(config, epoch))
                 scalars.log_alphas(alphas, len(progress.alphas))

@@ -66,6 +66,11 @@ class EpochLoop:
         self._alpha_update = alpha_update
 
     @property
+    def updates_per_epoch(self):
+        """Global batches of one epoch."""
+        return self._input.updates_per_epoch
+
+    @property
     def num_traces(self):
         """How often each kind of update was traced: at most once, see the tests."""
         return (
@@ -93,7 +98,7 @@ class EpochLoop:
             NotFiniteError: naming epoch, update, what is not finite, and the last logs.
         """
         self._trainer.optimizer.learning_rate = learning_rate
-        num_updates = self._input.updates_per_epoch
+        num_updates = self.updates_per_epoch
         first = epoch * num_updates
         moves = [self._moves_alpha(first + update) for update in range(num_updates)]
         batches = self._distribute(self._input.epoch(epoch))

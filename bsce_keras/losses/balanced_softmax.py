@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from bsce_keras.losses.dtypes import at_least_float32
@@ -56,7 +57,8 @@ def balanced_softmax_crossentropy(
         float32 at least.
 
     Raises:
-        ValueError: `class_counts` has another length than the logits have columns.
+        ValueError: `class_counts` has another length than the logits have columns, or
+            the labels are one-hot.
 
     Example:
 
@@ -72,7 +74,13 @@ def balanced_softmax_crossentropy(
             f"{prior.shape[0]} counts for logits of shape {tuple(logits.shape)}. Give "
             "the counts of all seen classes, old ones included."
         )
-    labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+    labels = ops.convert_to_tensor(y_true)
+    if len(labels.shape) == 2 and labels.shape[1] not in (1, None):
+        raise ValueError(
+            "Labels must be integers, shape (batch,) or (batch, 1). Received: shape "
+            f"{tuple(labels.shape)}, which looks one-hot: take its argmax."
+        )
+    labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
     return ops.sparse_categorical_crossentropy(labels, logits + prior, from_logits=True)
 
 
@@ -95,8 +103,8 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         reduction, name, dtype: as for every Keras loss.
 
     Raises:
-        ValueError: counts that are empty or negative, alpha not above 0, more old
-            classes than classes.
+        ValueError: counts that are no list of whole numbers, negative or all 0; alpha
+            not above 0, or given without old classes; more old classes than classes.
     """
 
     def __init__(
@@ -110,6 +118,11 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not isinstance(class_counts, (list, tuple, np.ndarray)):
+            raise ValueError(
+                "`class_counts` must be a list of image counts, one per class in the "
+                f"order of the model's outputs. Received: {class_counts!r}"
+            )
         counts = list(class_counts)
         self.class_counts = [int(count) for count in counts]
         self.alpha = alpha
@@ -128,6 +141,12 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         value = _alpha_value(alpha)
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"`alpha` must be above 0. Received: alpha={value}")
+        if not self.num_old_classes and (value != 1 or hasattr(alpha, "assign")):
+            raise ValueError(
+                "`alpha` weighs the old classes, and there are none. Give "
+                "`num_old_classes`, or leave `alpha` out. "
+                f"Received: alpha={value}, num_old_classes=0"
+            )
         if not 0 <= self.num_old_classes <= len(self.class_counts):
             raise ValueError(
                 "`num_old_classes` must lie between 0 and the number of classes, "

@@ -42,7 +42,7 @@ def alpha_figure(results, path):
     figure, axes = _figure("alpha, weight of the old classes")
     _draw_runs(axes, results, "alpha", scale=1)
     axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, top=1.05 * axes.get_ylim()[1])
     _save(figure, path)
 
 
@@ -111,7 +111,9 @@ def _draw_runs(axes, results, field, scale):
         return
     if len(ticks) <= _MOST_TICKS:
         axes.set_xticks(sorted(ticks))
-    axes.legend(
+    # Below the axes: labels of runs that differ in much are long.
+    axes.figure.legend(
+        loc="outside lower center",
         title="mean over steps in brackets",
         title_fontsize="small",
         fontsize="small",
@@ -140,7 +142,7 @@ def _round_counts(largest):
 
 
 def _figure(ylabel):
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(color="0.9")
     axes.set_axisbelow(True)

@@ -27,6 +27,17 @@ _NOTE = (
 )
 _UNDEFINED = "-"
 
+# Rows of one setting are compared, so whatever else they differ in has to be told.
+_SETTING = ("data set", "classes", "scale")
+_TOLD_ELSEWHERE = {
+    "training.seed",
+    "base_run_dir",
+    "method.name",
+    "method.classification_loss",
+    "method.alpha",
+    "training.precision",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -172,13 +183,13 @@ def _told_apart(group, groups):
     alike = [
         outcome_fields(other.runs[0].config)
         for other in groups
-        if other.columns == group.columns
+        if all(other.columns[head] == group.columns[head] for head in _SETTING)
     ]
     own = outcome_fields(group.runs[0].config)
     varying = [
         name
         for name, value in own.items()
-        if name not in ("training.seed", "base_run_dir")
+        if name not in _TOLD_ELSEWHERE
         and any(fields.get(name) != value for fields in alike)
     ]
     if not varying:
@@ -188,7 +199,21 @@ def _told_apart(group, groups):
 
 
 def _remarks(results):
-    return _skipped(results) + _unfinished(results)
+    return _repeated(results) + _skipped(results) + _unfinished(results)
+
+
+def _repeated(results):
+    """Runs of one configuration and seed are no independent sample."""
+    seeds = {}
+    for result in results:
+        seed = result.config["training"]["seed"]
+        seeds.setdefault((_key(result), seed), []).append(result.run_dir)
+    return [
+        f"{', '.join(run_dirs)}: the same configuration and seed {seed}, so their "
+        "spread says nothing about seeds."
+        for (_, seed), run_dirs in seeds.items()
+        if len(run_dirs) > 1
+    ]
 
 
 def _skipped(results):

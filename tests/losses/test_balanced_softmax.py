@@ -195,8 +195,11 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"class_counts": []}, "one image count"),
+        ({"class_counts": []}, "one whole image count"),
         ({"class_counts": [5, -1]}, r"class_counts=\[5, -1\]"),
+        ({"class_counts": {0: 5, 1: 1}}, "must be a list"),
+        ({"class_counts": [0.6, 0.4]}, "shares do not do"),
+        ({"class_counts": [5, 1], "alpha": 0.5}, "`num_old_classes`, or leave"),
         ({"class_counts": [5, 1], "alpha": 0.0}, "above 0. Received: alpha=0.0"),
         ({"class_counts": [5, 1], "alpha": float("nan")}, "alpha=nan"),
         ({"class_counts": [5, 1], "num_old_classes": 3}, "classes, 2. Received: 3"),
@@ -231,3 +234,8 @@ def test_two_replicas_fit_as_one_device(two_devices):
     ):
         np.testing.assert_allclose(replica_weight, weight, atol=1e-6)
         assert np.abs(weight - initial).max() > 0.01
+
+
+def test_one_hot_labels_are_refused_with_the_way_out():
+    with pytest.raises(ValueError, match="one-hot: take its argmax"):
+        balanced_softmax_crossentropy(np.eye(3), np.zeros((3, 3)), [1, 1, 1])
