@@ -38,7 +38,7 @@ class DistillationParameters:
 # Jodelet et al. 4.1.3, the same for the base step and every increment. `small` is
 # ours: digits need no more.
 _IL_BASELINE = {
-    SMALL: Recipe(16, 16, 0.1, 2e-4, milestones=(8, 12)),
+    SMALL: Recipe(16, 32, 0.1, 2e-4, milestones=(8, 12)),
     CIFAR: Recipe(250, 128, 0.1, 2e-4, milestones=(100, 150, 200)),
     IMAGENET: Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90)),
 }
