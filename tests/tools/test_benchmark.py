@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from tools.benchmark_measure import Effort, Measurement, alternate, peak_memory_mb
+from bsce_keras.resources import peak_memory_mb
+from tools.benchmark_measure import Effort, Measurement, alternate
 from tools.benchmark_table import document, markdown, targets
 
 CASE = "resnet32@32"
