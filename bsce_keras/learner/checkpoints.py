@@ -2,7 +2,8 @@
 
 A checkpoint NAME is `NAME.npz` and, written after it, the manifest `NAME.json` with
 the state and the SHA-256 of both. One without a valid manifest does not exist.
-`step_02` is a finished step; `step_02_epoch_0007` a step that goes on with epoch 7.
+`step_02` is a finished step; `step_02_main_epoch_0007` one whose main phase goes on
+with epoch 7. The end of a phase stays until the step is finished.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from bsce_keras.files import read_json, sha256, write_atomically, write_json
 
 _log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(step_\d+(?:_epoch_\d+)?)\.json")
+_NAME = re.compile(r"(step_\d+(?:_[a-z]+_epoch_\d+)?)\.json")
 
 # What reading a damaged file raises.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
@@ -50,20 +51,22 @@ class Checkpoints:
             if int(name.split("_")[1]) > step:
                 self._remove(name)
         self._save(f"step_{step:02d}", arrays, state)
-        self._remove_progress(step, keep=0)
+        for name in self._progress_names(step):
+            self._remove(name)
 
-    def save_progress(self, step, epoch, arrays, state):
-        """Saves a step that is to go on with `epoch`; the one before stays too."""
-        self._save(f"step_{step:02d}_epoch_{epoch:04d}", arrays, state)
-        self._remove_progress(step, keep=2)
+    def save_progress(self, step, phase, epoch, arrays, state):
+        """Saves a phase that is to go on with `epoch`; the one before stays too."""
+        self._save(f"step_{step:02d}_{phase}_epoch_{epoch:04d}", arrays, state)
+        for name in self._progress_names(step, phase)[:-2]:
+            self._remove(name)
 
     def load_step(self, step):
         """`(arrays, state)` of a finished step, or None."""
         return self._load(f"step_{step:02d}")
 
-    def load_progress(self, step):
-        """`(arrays, state)` of the furthest valid progress in a step, or None."""
-        for name in reversed(self._progress_names(step)):
+    def load_progress(self, step, phase):
+        """`(arrays, state)` of the furthest valid progress in a phase, or None."""
+        for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:
                 return loaded
@@ -116,14 +119,9 @@ class Checkpoints:
         files = (_NAME.fullmatch(file) for file in os.listdir(self.folder))
         return sorted(match[1] for match in files if match)
 
-    def _progress_names(self, step):
-        prefix = f"step_{step:02d}_epoch_"
+    def _progress_names(self, step, phase=""):
+        prefix = f"step_{step:02d}_{phase}"
         return [name for name in self._names() if name.startswith(prefix)]
-
-    def _remove_progress(self, step, keep):
-        names = self._progress_names(step)
-        for name in names[: len(names) - keep]:
-            self._remove(name)
 
     def _remove(self, name):
         # The manifest goes first: without it the checkpoint does not exist.

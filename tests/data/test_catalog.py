@@ -97,10 +97,10 @@ def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "backbone", "kind", "stored"),
     [
-        (None, "resnet18", recipes.IMAGENET, 73),
+        (None, "resnet18", recipes.SUBIMAGENET, 73),
         (40, "resnet32", recipes.CIFAR, 46),
-        (41, "resnet18", recipes.IMAGENET, 47),
-        (224, "resnet18", recipes.IMAGENET, 256),
+        (41, "resnet18", recipes.SUBIMAGENET, 47),
+        (224, "resnet18", recipes.SUBIMAGENET, 256),
     ],
 )
 def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored):
