@@ -34,7 +34,9 @@ def main(argv=None):
     Returns:
         The exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
     """
-    return run_command("evaluate", _evaluate, argv, check=_problems)
+    return run_command(
+        "evaluate", _evaluate, argv, check=lambda values, _: _problems(values)
+    )
 
 
 def score_run(run_dir, stream_config, batch_size):

@@ -18,6 +18,8 @@ from bsce_keras.errors import RequestError
 NAMES = ("digits", "cifar10", "cifar100", "folder", "tfds:NAME")
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
+# As their authors (and, for digits, `datasets`) split them.
+_EQUAL_CLASSES = ("digits", "cifar10", "cifar100")
 _NOT_YET = ("subimagenet", "imagenet2012")
 _SMALLEST_IMAGE = 8
 # Up to this size images suit the CIFAR network, above it the ImageNet one.
@@ -84,6 +86,11 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
     if dataset in ("cifar10", "cifar100"):
         return _describe_cifar(dataset, data_dir, image_size, download)
     raise RequestError(_unknown(dataset))
+
+
+def has_equal_classes(dataset):
+    """Whether every class is known to have equally many training images."""
+    return dataset in _EQUAL_CLASSES
 
 
 def tfds_name(dataset):
