@@ -155,7 +155,7 @@ def _examine(dataset, request, fetch=False):
     method = problems.attempt(_method, asked, kind)
     training = problems.attempt(_training, asked, kind)
     config = None
-    if stream and memory and method:
+    if stream and memory and method and training:
         config = problems.attempt(
             configs.ExperimentConfig,
             stream=stream,
