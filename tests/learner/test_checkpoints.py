@@ -177,9 +177,7 @@ def test_states_are_those_up_to_the_last_whole_checkpoint(checkpoints, tmp_path)
     assert states(tmp_path) == []
 
 
-def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(
-    checkpoints, tmp_path
-):
+def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(checkpoints, tmp_path):
     for step in range(2):
         checkpoints.save_step(step, *numbered(step))
     flip_byte(tmp_path / "checkpoints" / "step_01.npz", 80)
