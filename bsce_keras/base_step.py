@@ -20,8 +20,10 @@ _DECISIVE = (
     ("method", "parameters"),
     ("training", None),
 )
-# Bit-exact repetition is no other training.
-_INDIFFERENT = {"deterministic"}
+# Bit-exact repetition is no other training, and the base step is not fine-tuned.
+_INDIFFERENT = {"deterministic", "finetuning"}
+# With equal class counts the prior is a constant: one loss under three names.
+_SOFTMAX_LIKE = {"softmax", "balanced_softmax", "meta_balanced_softmax"}
 
 
 def load_base_step(config, step):
@@ -63,11 +65,8 @@ def load_base_step(config, step):
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
-    if their_loss != our_loss and len(set(counts)) > 1:
-        differences.append(
-            f"--classification_loss: {their_loss} there, {our_loss} here, and base "
-            "classes of unequal size make these different losses"
-        )
+    if their_loss != our_loss:
+        differences += _loss_differences(their_loss, our_loss, counts)
     if differences:
         raise RequestError(
             [
@@ -77,6 +76,15 @@ def load_base_step(config, step):
             ]
         )
     return loaded
+
+
+def _loss_differences(theirs, ours, counts):
+    line = f"--classification_loss: {theirs} there, {ours} here"
+    if not {theirs, ours} <= _SOFTMAX_LIKE:
+        return [line]
+    if len(set(counts)) > 1:
+        return [f"{line}, and base classes of unequal size make these different losses"]
+    return []
 
 
 def _arriving_class_names(stream):

@@ -20,6 +20,8 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
 SELECTIONS = ("herding", "random")
+BALANCED_FINETUNING = ("default", "true", "false")
+NCA_VARIANTS = ("code", "paper")
 BAD_IMAGE_POLICIES = ("error", "skip")
 ALPHA_OPTIMIZERS = ("sgd", "adam")
 META_GRADIENTS = ("closed_form", "nested_tapes")
@@ -166,7 +168,7 @@ class MethodConfig(_Checked):
 
     Args:
         name: a key of `bsce_keras.methods.METHODS`.
-        classification_loss: already resolved, never `default`.
+        classification_loss: already resolved, never `default`; `nca` is PODNet's own.
         alpha: weight of the old classes in the balanced softmax.
         parameters: the method's own hyper-parameters, a frozen dataclass of
             `bsce_keras.recipes`.
@@ -193,14 +195,29 @@ class MethodConfig(_Checked):
         found += _one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
         found += _one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
         found += _one_of(
-            "--classification_loss", self.classification_loss, CLASSIFICATION_LOSSES[1:]
+            "--classification_loss",
+            self.classification_loss,
+            (*CLASSIFICATION_LOSSES[1:], "nca"),
         )
         return found
 
 
 @dataclasses.dataclass(frozen=True)
+class FinetuningConfig(_Checked):
+    """Schedule of the balanced fine-tuning, already scaled."""
+
+    epochs: int
+    learning_rate: float
+    milestones: tuple[int, ...] = ()
+    schedule: str = "multistep"
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig(_Checked):
-    """Optimizer, schedule and device of every step. Schedules are already scaled."""
+    """Optimizer, schedule and device of every step. Schedules are already scaled.
+
+    `finetuning` is None where no step ends with a balanced fine-tuning.
+    """
 
     epochs: int
     batch_size: int
@@ -210,6 +227,8 @@ class TrainingConfig(_Checked):
     schedule: str = "multistep"
     milestones: tuple[int, ...] = ()
     schedule_scale: float = 1.0
+    gradient_clamp: float | None = None
+    finetuning: FinetuningConfig | None = None
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
@@ -260,6 +279,12 @@ class ExperimentConfig(_Checked):
 
     def problems(self):
         found = []
+        if self.training.finetuning and self.memory.quota(self.stream.num_classes) < 1:
+            found.append(
+                "Balanced fine-tuning trains on exemplars of every seen class, and the "
+                "memory holds none at the last step. Raise --exemplars_per_class or "
+                "--memory_budget, or use --balanced_finetuning=false."
+            )
         if not (self.method.learns_alpha and self.stream.increments):
             return found
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]

@@ -60,6 +60,12 @@ def _loss_contradictions(asked):
             "it out or use --classification_loss=meta_balanced_softmax.",
         )
     yield (
+        asked.nca_variant is not None and loss != "nca",
+        f"--nca_variant={asked.nca_variant} has no meaning for --method="
+        f"{asked.method_name} with --classification_loss={loss}. It belongs to the "
+        "loss of its own that --method=podnet has.",
+    )
+    yield (
         meta and asked.precision == "mixed_float16",
         "--precision=mixed_float16 scales the loss, and with it the gradient by which "
         "meta_balanced_softmax learns alpha. Use --precision=mixed_bfloat16, which "

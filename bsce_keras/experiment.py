@@ -52,8 +52,7 @@ def run_experiment(config, flagfile=""):
         records = RunRecords(config.run_dir, config, finished, skipped)
         _say_what_is_there(config, len(finished), len(stream.steps))
         for step in stream.steps[len(finished) :]:
-            facts = learner.learn(step, replay=memory.examples())
-            memory.update(step, learner.features)
+            facts = _learn(learner, memory, step)
             confusion = evaluate(
                 learner.logits, stream.seen_test(step), step.num_classes
             )
@@ -83,10 +82,21 @@ def _restore(config, stream, checkpoints, memory, learner):
         step = stream.steps[len(finished) - 1]
         arrays, _ = checkpoints.load_step(step.index)
         memory.restore(arrays)
-        learner.restore(step.num_classes, arrays)
+        learner.restore(step, arrays)
         if not os.path.isdir(_export_path(config, step)):
             _export(config, step, learner)
     return [StepRecord.from_state(state) for state in finished]
+
+
+def _learn(learner, memory, step):
+    """Trains a step and brings the memory up to it; returns `TrainingFacts`."""
+    facts = learner.learn(step, replay=memory.examples())
+    memory.update(step, learner.features)
+    if learner.finetunes(step):
+        facts = learner.finetune(step, memory.examples(), facts)
+        if learner.selects_again:
+            memory.update(step, learner.features)
+    return facts
 
 
 def _say_what_is_there(config, num_finished, num_steps):

@@ -10,8 +10,10 @@ from absl import flags as absl_flags
 from bsce_keras.config import (
     ALPHA_OPTIMIZERS,
     BAD_IMAGE_POLICIES,
+    BALANCED_FINETUNING,
     CLASSIFICATION_LOSSES,
     META_GRADIENTS,
+    NCA_VARIANTS,
     PRECISIONS,
     SELECTIONS,
     STRATEGIES,
@@ -199,6 +201,7 @@ _TRAIN = Command(
             Flag(
                 "alpha_optimizer",
                 ALPHA_OPTIMIZERS,
+                BALANCED_FINETUNING,
                 "optimizer of alpha",
                 default_text=MethodConfig.alpha_optimizer,
             ),
@@ -213,6 +216,19 @@ _TRAIN = Command(
                 META_GRADIENTS,
                 "how the gradient of alpha is computed: same number, different cost",
                 default_text=MethodConfig.meta_gradient,
+            ),
+            Flag(
+                "nca_variant",
+                NCA_VARIANTS,
+                "the loss of podnet's own as its code has it, or as its paper prints",
+                default_text="code",
+            ),
+            Flag(
+                "balanced_finetuning",
+                BALANCED_FINETUNING,
+                "tune the class weights on the exemplars after each step, where "
+                "default is as published: podnet with its own loss",
+                "default",
             ),
         ),
         "Memory": (

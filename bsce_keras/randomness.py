@@ -19,6 +19,7 @@ class Purpose(enum.IntEnum):
     VALIDATION_ORDER = 4
     VALIDATION_AUGMENTATION = 5
     EXEMPLARS = 6
+    IMPRINTING = 7
 
 
 def generator(seed, purpose, *position):

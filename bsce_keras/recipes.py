@@ -6,8 +6,8 @@ its recipe here only where the defaults of `recipe()` do not suit it.
 
 import dataclasses
 
-# Data sets fall into three kinds; the catalog says which one a data set is of.
-SMALL, CIFAR, IMAGENET = "small", "cifar", "imagenet"
+# Data sets fall into kinds; the catalog says which one a data set is of.
+SMALL, CIFAR, SUBIMAGENET, IMAGENET = "small", "cifar", "subimagenet", "imagenet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,16 @@ class Recipe:
     schedule: str = "multistep"
     milestones: tuple[int, ...] = ()
     momentum: float = 0.9
+    gradient_clamp: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuningRecipe:
+    """How the class weights are tuned on balanced exemplars after a step."""
+
+    epochs: int
+    learning_rate: float
+    milestones: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,26 +45,138 @@ class DistillationParameters:
     temperature: float = 2.0
 
 
-# Jodelet et al. 4.1.3, the same for the base step and every increment. `small` is
-# ours: digits need no more.
-_IL_BASELINE = {
-    SMALL: Recipe(16, 32, 0.1, 2e-4, milestones=(8, 12)),
-    CIFAR: Recipe(250, 128, 0.1, 2e-4, milestones=(100, 150, 200)),
-    IMAGENET: Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90)),
-}
+@dataclasses.dataclass(frozen=True)
+class LucirParameters:
+    """LUCIR (`run.sh` of the authors' code)."""
 
-_RECIPES = {"il_baseline": _IL_BASELINE}
-_PARAMETERS = {"il_baseline": DistillationParameters()}
+    less_forget_weight: float
+    margin_ranking_weight: float = 1.0
+    margin: float = 0.5
+    top_k: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class PodnetParameters:
+    """PODNet (`options/podnet/*.yaml` of the authors' code).
+
+    `nca` is `code`, the loss as released, or `paper`, as printed.
+    """
+
+    spatial_weight: float
+    flat_weight: float
+    margin: float = 0.6
+    nca: str = "code"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Published:
+    """What is published of one method; kinds that are not named follow the default.
+
+    Args:
+        recipes, parameters, finetuning: by kind of data set.
+        own_loss: classification loss it was published with.
+        finetunes: kinds on which its own loss is followed by balanced fine-tuning.
+    """
+
+    recipes: dict
+    parameters: dict
+    finetuning: dict
+    own_loss: str = "softmax"
+    finetunes: tuple[str, ...] = ()
+
+
+def _on_every_kind(value):
+    return dict.fromkeys((SMALL, CIFAR, SUBIMAGENET, IMAGENET), value)
+
+
+# Digits need no more than these; the figures for SMALL are ours throughout.
+_SMALL_FINETUNING = FinetuningRecipe(4, 0.01, milestones=(2,))
+_IMAGENET_100_EPOCHS = Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90))
+_IMAGENET_90_EPOCHS = Recipe(90, 128, 0.1, 1e-4, milestones=(30, 60))
+
+# Jodelet et al. 4.1.3, the same for the base step and every increment. The fine-tuning
+# is LUCIR's: the paper only says "similar to PODNet and LUCIR".
+_IL_BASELINE = _Published(
+    recipes={
+        SMALL: Recipe(16, 32, 0.1, 2e-4, milestones=(8, 12)),
+        CIFAR: Recipe(250, 128, 0.1, 2e-4, milestones=(100, 150, 200)),
+        SUBIMAGENET: _IMAGENET_100_EPOCHS,
+        IMAGENET: _IMAGENET_100_EPOCHS,
+    },
+    parameters=_on_every_kind(DistillationParameters()),
+    finetuning=_on_every_kind(FinetuningRecipe(20, 0.01, milestones=(10,)))
+    | {SMALL: _SMALL_FINETUNING},
+)
+
+_PUBLISHED = {
+    "finetune": dataclasses.replace(
+        _IL_BASELINE, parameters=_on_every_kind(NoParameters())
+    ),
+    "il_baseline": _IL_BASELINE,
+    # Only the script for ImageNet-1k launches the fine-tuning.
+    "lucir": _Published(
+        recipes={
+            SMALL: Recipe(16, 32, 0.1, 5e-4, milestones=(8, 12)),
+            CIFAR: Recipe(160, 128, 0.1, 5e-4, milestones=(80, 120)),
+            SUBIMAGENET: _IMAGENET_90_EPOCHS,
+            IMAGENET: _IMAGENET_90_EPOCHS,
+        },
+        parameters=_on_every_kind(LucirParameters(10.0))
+        | {SMALL: LucirParameters(5.0), CIFAR: LucirParameters(5.0)},
+        finetuning=_IL_BASELINE.finetuning,
+        finetunes=(IMAGENET,),
+    ),
+    # The yaml's batch and rate on ImageNet; its author ran 256 and 0.2, the same ratio.
+    "podnet": _Published(
+        recipes={
+            SMALL: Recipe(16, 32, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
+            CIFAR: Recipe(160, 128, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
+            SUBIMAGENET: Recipe(90, 64, 0.05, 5e-4, "cosine", gradient_clamp=5.0),
+            IMAGENET: Recipe(90, 64, 0.05, 1e-4, "cosine", gradient_clamp=5.0),
+        },
+        parameters=_on_every_kind(PodnetParameters(8.0, 10.0))
+        | {SMALL: PodnetParameters(3.0, 1.0), CIFAR: PodnetParameters(3.0, 1.0)},
+        finetuning={
+            SMALL: FinetuningRecipe(4, 0.05),
+            CIFAR: FinetuningRecipe(20, 0.05),
+            SUBIMAGENET: FinetuningRecipe(20, 0.01),
+            IMAGENET: FinetuningRecipe(20, 0.01),
+        },
+        own_loss="nca",
+        finetunes=(SMALL, CIFAR, SUBIMAGENET, IMAGENET),
+    ),
+}
 
 
 def recipe(method, kind):
     """The published schedule of `method` on a data set of this kind."""
-    return _RECIPES.get(method, _IL_BASELINE)[kind]
+    return _published(method).recipes[kind]
 
 
-def parameters(method):
+def parameters(method, kind):
     """The method's own hyper-parameters."""
-    return _PARAMETERS.get(method, NoParameters())
+    return _published(method).parameters[kind]
+
+
+def own_loss(method):
+    """The classification loss the method was published with."""
+    return _published(method).own_loss
+
+
+def finetuning(method, kind):
+    """The `FinetuningRecipe` of a balanced fine-tuning after this method."""
+    return _published(method).finetuning[kind]
+
+
+def finetunes(method, kind, loss):
+    """Whether the publication fine-tunes: with the method's own loss alone."""
+    published = _published(method)
+    return loss == published.own_loss and kind in published.finetunes
+
+
+def _published(method):
+    """IL-Baseline's figures serve a method that is not known, as it is refused."""
+    return _PUBLISHED.get(method, _IL_BASELINE)
 
 
 def scaled_schedule(epochs, milestones, scale):

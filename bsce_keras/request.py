@@ -19,12 +19,11 @@ TFDS_NAMES = ("cifar10", "cifar100")
 BACKBONES = ("resnet8", "resnet32", "resnet18")
 
 DEFAULT_METHOD = "il_baseline"
-# The loss of its own of every method so far.
-DEFAULT_LOSS = "softmax"
 # Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
 DEFAULT_EXEMPLARS_PER_CLASS = {
     recipes.SMALL: 5,
     recipes.CIFAR: 20,
+    recipes.SUBIMAGENET: 20,
     recipes.IMAGENET: 20,
 }
 MOST_INCREMENTS_BY_DEFAULT = 5
@@ -52,6 +51,8 @@ class Request:
     alpha_optimizer: str | None = None
     alpha_every: int | None = None
     meta_gradient: str | None = None
+    nca_variant: str | None = None
+    balanced_finetuning: str | None = None
     exemplars_per_class: int | None = None
     memory_budget: int | None = None
     exemplar_selection: str | None = None
@@ -87,7 +88,7 @@ class Request:
     def loss(self):
         """The classification loss, with `default` resolved."""
         if self.classification_loss in (None, "default"):
-            return DEFAULT_LOSS
+            return recipes.own_loss(self.method_name)
         return self.classification_loss
 
     @property
@@ -151,7 +152,7 @@ def _examine(dataset, request, fetch=False):
     stream = _stream(asked, info, problems) if info else None
     memory = problems.attempt(_memory, asked, kind)
     model = problems.attempt(_model, asked, info)
-    method = problems.attempt(_method, asked)
+    method = problems.attempt(_method, asked, kind)
     training = problems.attempt(_training, asked, kind)
     config = None
     if stream and memory and method:
@@ -285,7 +286,7 @@ def _model(asked, info):
     return configs.ModelConfig(backbone, **asked.given("synchronized_batch_norm"))
 
 
-def _method(asked):
+def _method(asked, kind):
     name = asked.method_name
     problems = _Problems()
     if name not in METHODS:
@@ -293,11 +294,14 @@ def _method(asked):
             f"--method must be one of {', '.join(METHODS)}. "
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
+    parameters = recipes.parameters(name, kind)
+    if asked.loss == "nca" and asked.nca_variant is not None:
+        parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
     method = problems.attempt(
         configs.MethodConfig,
         name,
         asked.loss,
-        recipes.parameters(name),
+        parameters,
         **asked.given("alpha", *META_OPTIONS),
     )
     if problems:
@@ -318,7 +322,9 @@ def _training(asked, kind):
         "deterministic",
         "seed",
     )
-    settings["epochs"], settings["milestones"] = _schedule(asked, recipe)
+    scale = _scale(asked, recipe)
+    settings["epochs"], settings["milestones"] = _schedule(asked, recipe, scale)
+    settings["finetuning"] = _finetuning(asked, kind, scale)
     training = configs.TrainingConfig(**settings)
     if training.batch_size < training.virtual_devices:
         raise RequestError(
@@ -330,13 +336,34 @@ def _training(asked, kind):
     return training
 
 
-def _schedule(asked, recipe):
-    """Epochs and drops; explicit epochs are taken as given and the drops follow."""
+def _scale(asked, recipe):
+    """What schedules shrink by; None if it is no number that can be meant."""
     if asked.epochs is not None:
         scale = asked.epochs / recipe.epochs
     else:
-        scale = asked.given("schedule_scale").get("schedule_scale", 1.0)
-    if not (math.isfinite(scale) and scale > 0):
+        scale = 1.0 if asked.schedule_scale is None else asked.schedule_scale
+    return scale if math.isfinite(scale) and scale > 0 else None
+
+
+def _schedule(asked, recipe, scale):
+    """Epochs and drops; explicit epochs are taken as given and the drops follow."""
+    if scale is None:
         # TrainingConfig names the flag that made it so.
         return recipe.epochs if asked.epochs is None else asked.epochs, ()
     return recipes.scaled_schedule(recipe.epochs, recipe.milestones, scale)
+
+
+def _finetuning(asked, kind, scale):
+    """The schedule of the balanced fine-tuning, or None if there is to be none."""
+    wanted = asked.balanced_finetuning
+    if wanted in (None, "default"):
+        wanted = recipes.finetunes(asked.method_name, kind, asked.loss)
+    else:
+        wanted = wanted == "true"
+    if not wanted or scale is None:
+        return None
+    recipe = recipes.finetuning(asked.method_name, kind)
+    epochs, milestones = recipes.scaled_schedule(
+        recipe.epochs, recipe.milestones, scale
+    )
+    return configs.FinetuningConfig(epochs, recipe.learning_rate, milestones)

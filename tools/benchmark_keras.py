@@ -62,7 +62,9 @@ def make_trainer(case, precision, teacher=False, meta_gradient=None):
     num_old, num_new = (NUM_OLD, NUM_NEW) if teacher else (0, NUM_OLD)
     loss = "meta_balanced_softmax" if meta_gradient else "balanced_softmax"
     learned_alpha = LearnedAlpha(1.0) if meta_gradient else None
-    method = load_method(MethodConfig(METHOD, loss, recipes.parameters(METHOD)))
+    method = load_method(
+        MethodConfig(METHOD, loss, recipes.parameters(METHOD, recipes.CIFAR))
+    )
     context = StepContext(
         num_old,
         num_new,

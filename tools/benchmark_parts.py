@@ -16,13 +16,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bsce_keras.config import FinetuningConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.learner import StepProgress
 from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.phases import Phase
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
+from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
 from tools.benchmark_keras import (
     bare_update,
@@ -212,15 +214,18 @@ def train(plan):
 def _epochs(case, trainer, effort, folder):
     """A function that trains the next epoch, callbacks and checkpoint included."""
     batches = _training_input(case, effort.epoch_updates)
+    schedule = FinetuningConfig(effort.warm_up + effort.rounds, LEARNING_RATE)
+    phase = Phase("main", 0, schedule)
     num_images = effort.epoch_updates * case.batch_size
     # Tables go to stdout, progress does not.
     with contextlib.redirect_stdout(sys.stderr):
-        line = ProgressLine(0, 1, num_images)
-    scalars = ScalarLog(folder, 0)
-    num_epochs = effort.warm_up + effort.rounds
+        line = ProgressLine("step 0", num_images)
+    scalars = ScalarLog(folder)
     strategy = tf.distribute.get_strategy()
-    loop = EpochLoop(trainer, batches, None, 1, strategy, [line, scalars], num_epochs)
-    progress = StepProgress(Checkpoints(folder), 0, trainer)
+    loop = EpochLoop(
+        trainer, batches, None, 1, strategy, [line, scalars], schedule.epochs
+    )
+    progress = StepProgress(Checkpoints(folder), phase, trainer)
     epochs = itertools.count()
 
     def run():

@@ -48,7 +48,8 @@ class DatasetInfo:
     Args:
         name: as it was asked for.
         class_names: indexed by class id.
-        kind: `recipes.SMALL`, `CIFAR` or `IMAGENET`; picks the published schedule.
+        kind: `recipes.SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`; picks the
+            published schedule.
         image: how its images are held and shown to the network.
         default_backbone: taken unless the user names another.
     """
@@ -318,7 +319,7 @@ def _sized(dataset, names, image_size):
     return DatasetInfo(
         name=dataset,
         class_names=tuple(names),
-        kind=recipes.CIFAR if small else recipes.IMAGENET,
+        kind=recipes.CIFAR if small else recipes.SUBIMAGENET,
         # 8/7 is the customary 256 / 224: room for the random crop of training.
         image=ImageSpec(size=size, stored_size=round(size * 8 / 7)),
         default_backbone="resnet32" if small else "resnet18",

@@ -31,12 +31,15 @@ class TrainingInput:
         batch_size: global.
         seed, step: key of all draws.
         num_replicas: elements per global batch.
+        first_draw: number that epoch 0 has among the step's draws.
 
     Raises:
         RunError: a pool of fewer images than replicas.
     """
 
-    def __init__(self, pool, image, batch_size, seed, step, num_replicas=1):
+    def __init__(
+        self, pool, image, batch_size, seed, step, num_replicas=1, first_draw=0
+    ):
         self._images = tf.constant(pool.images)
         self._labels = tf.constant(pool.labels.astype(np.int32))
         self._size = len(pool)
@@ -44,6 +47,7 @@ class TrainingInput:
         self._batch_size = batch_size
         self._key = (seed, step)
         self._num_replicas = num_replicas
+        self._first_draw = first_draw
         rest = self._size % batch_size
         if self._size < num_replicas:
             raise RunError(
@@ -67,9 +71,10 @@ class TrainingInput:
 
     def epoch(self, epoch, first_update=0):
         """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch."""
-        order = self._draw(Purpose.EPOCH_ORDER, epoch).permutation(self._size)
+        number = self._first_draw + epoch
+        order = self._draw(Purpose.EPOCH_ORDER, number).permutation(self._size)
         crops = draw_crops(
-            self._draw(Purpose.AUGMENTATION, epoch), self._size, self._image
+            self._draw(Purpose.AUGMENTATION, number), self._size, self._image
         )
         starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
         ends = np.minimum(starts + self._batch_size, self._size)

@@ -1,7 +1,8 @@
 """Checkpoints: named arrays and a JSON state, whole or not there.
 
-`step_02` is a finished step; `step_02_epoch_0007` a step that goes on with epoch 7.
-`checkpoint_files` says what files a checkpoint is and how damage is found.
+`step_02` is a finished step; `step_02_main_epoch_0007` one whose main phase goes on
+with epoch 7. The end of a phase stays until the step is finished. `checkpoint_files`
+says what files a checkpoint is and how damage is found.
 """
 
 import json
@@ -17,7 +18,10 @@ from bsce_keras.learner.checkpoint_files import DamagedError
 
 _log = logging.getLogger(__name__)
 
-_FILE = re.compile(r"(step_\d+(?:_epoch_\d+)?)\.(?:json|npz)(?:\.tmp)?")
+_FILE = re.compile(r"(step_\d+(?:_[a-z]+_epoch_\d+)?)\.(?:json|npz)(?:\.tmp)?")
+
+# The phase of a step that every other one follows.
+_FIRST_PHASE = "main"
 
 # Among a finished step's arrays: the states of the steps before it, as JSON. With them
 # the last checkpoint is enough, whatever became of older ones.
@@ -65,14 +69,20 @@ class Checkpoints:
         for name in self._progress_names(step):
             self._remove(name)
 
-    def save_progress(self, step, epoch, arrays, state):
-        """Saves a step that is to go on with `epoch`; the one before stays too."""
-        saved = f"step_{step:02d}_epoch_{epoch:04d}"
+    def save_progress(self, step, phase, epoch, arrays, state):
+        """Saves a phase that is to go on with `epoch`; the one before stays too.
+
+        What lies further on was damaged, or came after what was: training would not be
+        here otherwise. It goes, as it does not descend from this.
+        """
+        saved = f"{_step_name(step)}_{phase}_epoch_{epoch:04d}"
         self._save(saved, arrays, state)
-        names = self._progress_names(step)
+        names = self._progress_names(step, phase)
         place = names.index(saved)
-        # Those further on were damaged, or training would not have come back here.
-        for name in names[: max(place - 1, 0)] + names[place + 1 :]:
+        obsolete = names[: max(place - 1, 0)] + names[place + 1 :]
+        if phase == _FIRST_PHASE:
+            obsolete += [n for n in self._progress_names(step) if n not in names]
+        for name in obsolete:
             self._remove(name)
 
     def load_step(self, step):
@@ -82,9 +92,9 @@ class Checkpoints:
             loaded[0].pop(_EARLIER, None)
         return loaded
 
-    def load_progress(self, step):
-        """`(arrays, state)` of the furthest valid progress in a step, or None."""
-        for name in reversed(self._progress_names(step)):
+    def load_progress(self, step, phase):
+        """`(arrays, state)` of the furthest valid progress in a phase, or None."""
+        for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:
                 return loaded
@@ -131,8 +141,8 @@ class Checkpoints:
         files = (_FILE.fullmatch(file) for file in os.listdir(self.folder))
         return sorted({match[1] for match in files if match}, key=_numbers)
 
-    def _progress_names(self, step):
-        prefix = f"{_step_name(step)}_"
+    def _progress_names(self, step, phase=""):
+        prefix = f"{_step_name(step)}_{phase}"
         return [name for name in self._names() if name.startswith(prefix)]
 
     def _remove(self, name):

@@ -2,30 +2,27 @@
 
 import dataclasses
 import logging
-import os
-import time
 
 import keras
 import numpy as np
 
-from bsce_keras.data.pipeline import TrainingInput, split_validation
+from bsce_keras.data.pipeline import split_validation
 from bsce_keras.errors import RunError
 from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.loop import EpochLoop, NotFiniteError
-from bsce_keras.learner.progress import ProgressLine, ScalarLog
-from bsce_keras.learner.step_progress import StepProgress
+from bsce_keras.learner.phases import Phase, compile_trainer, train_phase
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import (
     build_classifier,
     grow_classifier,
+    head_of,
     make_backbone,
+    train_only,
 )
-from bsce_keras.optimizers import CoupledSGD, learning_rate_at
 from bsce_keras.randomness import Purpose, generator, integer
 
 _log = logging.getLogger(__name__)
@@ -38,8 +35,9 @@ _FEW_UPDATES = 50
 class TrainingFacts:
     """What training a step took and used.
 
-    `alphas` holds alpha after every update that moved it; `alpha` is None where none
-    is in play: at the base step and under the plain softmax.
+    `train_seconds` covers every phase, the other figures the main one. `alphas` holds
+    alpha after every update that moved it; `alpha` is None where none is in play: at
+    the base step and under the plain softmax.
     """
 
     train_images: int
@@ -61,8 +59,7 @@ class Learner:
         checkpoints: `Checkpoints`, for progress within a step.
 
     Attributes:
-        classifier: the model after the last finished step; None before the first. While
-            a step trains it is the teacher.
+        classifier: the model after the last finished phase; None before the first.
     """
 
     def __init__(self, config, strategy, checkpoints):
@@ -70,11 +67,12 @@ class Learner:
         self._strategy = strategy
         self._checkpoints = checkpoints
         self._method = load_method(config.method)
+        self._teacher = None
         self.classifier = None
 
-    def restore(self, num_classes, arrays):
+    def restore(self, step, arrays):
         """Takes over a finished step's weights out of a checkpoint's arrays."""
-        classifier = self._build(num_classes)
+        classifier = self._build(step)
         classifier.set_weights(unpack("classifier", arrays))
         self._adopt(classifier)
 
@@ -83,7 +81,7 @@ class Learner:
         return pack("classifier", self.classifier.get_weights())
 
     def learn(self, step, replay):
-        """Trains one step, from the last saved epoch if there is one.
+        """Trains the main phase of a step, from the last saved epoch if there is one.
 
         Args:
             step: the `Step`.
@@ -97,35 +95,64 @@ class Learner:
                 split for meta-learning.
         """
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
+        training = self._config.training
         pool, validation = self._pools(step, replay)
+        self._teacher = self.classifier
+        context = self._context(step, pool)
         with self._strategy.scope():
-            trainer = self._make_trainer(step, pool)
-        scalars = ScalarLog(
-            os.path.join(self._config.run_dir, "tensorboard"), step.index
+            student = self._grown(step, pool)
+            trainer = self._trainer(student, context)
+            compile_trainer(trainer, training, training)
+        self._warn_of_few_updates(step, pool)
+        progress = self._run(
+            Phase("main", step.index, training), trainer, pool, validation
         )
-        num_steps = 1 + len(self._config.stream.increments)
-        loop = EpochLoop(
-            trainer,
-            self._input(pool, step),
-            validation and self._input(validation, step),
-            self._config.method.alpha_every,
-            self._strategy,
-            [ProgressLine(step.index, num_steps, len(pool)), scalars],
-            self._config.training.epochs,
+        self._adopt(student)
+        return self._facts(context, trainer.learned_alpha, pool, progress)
+
+    def finetunes(self, step):
+        """Whether a balanced fine-tuning follows the main phase of this step."""
+        return self._config.training.finetuning is not None and step.num_old_classes > 0
+
+    @property
+    def selects_again(self):
+        """Whether the step's exemplars are to be chosen anew after fine-tuning."""
+        return self._method.selects_again_after_finetuning
+
+    def finetune(self, step, exemplars, facts):
+        """Trains the class weights alone on the exemplars of all seen classes.
+
+        The loss is that of the step, against the same teacher; the exemplars being
+        balanced, its classification term needs no prior.
+
+        Args:
+            step: the `Step` whose main phase is finished.
+            exemplars: the memory's `Examples`, the step's own classes included.
+            facts: the main phase's `TrainingFacts`.
+
+        Returns:
+            `facts` with the time of both phases.
+
+        Raises:
+            RunError: a loss or gradient that is not finite.
+        """
+        training = self._config.training
+        context = dataclasses.replace(
+            self._context(step, exemplars), classification_loss=self._finetuning_loss()
         )
-        self._warn_of_few_updates(loop, step)
-        progress = StepProgress(self._checkpoints, step.index, trainer)
-        try:
-            self._train(loop, progress, scalars)
-        except NotFiniteError as error:
-            raise RunError(
-                f"Training stopped in step {step.index}, {error}. Nothing of this "
-                "update was applied; the checkpoint of the last finished epoch stays. "
-                "Look at the images, or try a lower --learning_rate or "
-                "--precision=float32."
-            ) from error
-        self._adopt(trainer.student)
-        return self._facts(pool, trainer, progress)
+        student = self.classifier
+        with self._strategy.scope():
+            train_only(student, head_of(student).class_weights)
+            trainer = self._trainer(
+                student, context, self._method.finetunes_with_batch_statistics
+            )
+            compile_trainer(trainer, training, training.finetuning)
+        phase = Phase("finetuning", step.index, training.finetuning, training.epochs)
+        progress = self._run(phase, trainer, exemplars)
+        self._adopt(student)
+        return dataclasses.replace(
+            facts, train_seconds=facts.train_seconds + progress.seconds
+        )
 
     def features(self, images):
         """Features of uint8 images, shape `(n, d)`, in inference mode."""
@@ -139,28 +166,32 @@ class Learner:
         self.classifier = classifier
         self._inference = Inference(classifier, self._config.stream.image)
 
-    def _warn_of_few_updates(self, loop, step):
-        epochs = self._config.training.epochs
-        if epochs * loop.updates_per_epoch < _FEW_UPDATES:
+    def _finetuning_loss(self):
+        loss = self._config.method.classification_loss
+        return "softmax" if loss.endswith("balanced_softmax") else loss
+
+    def _run(self, phase, trainer, pool, validation=None):
+        return train_phase(
+            self._config,
+            self._strategy,
+            self._checkpoints,
+            phase,
+            trainer,
+            pool,
+            validation,
+        )
+
+    def _warn_of_few_updates(self, step, pool):
+        training = self._config.training
+        per_epoch = -(-len(pool) // training.batch_size)
+        if training.epochs * per_epoch < _FEW_UPDATES:
             _log.warning(
                 "Step %d has %d epochs of %d updates, which is little to learn from. "
                 "Lower --batch_size or raise --epochs.",
                 step.index,
-                epochs,
-                loop.updates_per_epoch,
+                training.epochs,
+                per_epoch,
             )
-
-    def _train(self, loop, progress, scalars):
-        config = self._config.training
-        first = progress.restore()
-        if first:
-            print(f"step {progress.step} goes on after its epoch {first}")
-        with loop:
-            for epoch in range(first, config.epochs):
-                began = time.perf_counter()
-                alphas = loop.run_epoch(epoch, learning_rate_at(config, epoch))
-                scalars.log_alphas(alphas, len(progress.alphas))
-                progress.save(epoch + 1, alphas, time.perf_counter() - began)
 
     def _pools(self, step, replay):
         """Training pool and, where alpha is learned, the balanced validation split."""
@@ -171,93 +202,95 @@ class Learner:
             return pool, None
         quota = self._config.memory.quota(step.num_old_classes)
         num_per_class = max(1, quota // 10)
-        counts = np.bincount(pool.labels, minlength=step.num_classes)
-        if counts.min() <= num_per_class:
+        counts = _class_counts(step, pool)
+        if min(counts) <= num_per_class:
+            smallest = counts.index(min(counts))
             raise RunError(
                 f"Step {step.index}: meta_balanced_softmax sets {num_per_class} images "
                 "of every class aside to validate alpha and needs at least one more to "
-                f"train on, but class {int(counts.argmin())} (in arrival order) has "
-                f"{int(counts.min())}. Add images of it, or use "
+                f"train on, but class {smallest} (in arrival order) has "
+                f"{min(counts)}. Add images of it, or use "
                 "--classification_loss=balanced_softmax."
             )
-        rng = self._generator(Purpose.VALIDATION_SPLIT, step.index)
+        rng = generator(
+            self._config.training.seed, Purpose.VALIDATION_SPLIT, step.index
+        )
         return split_validation(pool, num_per_class, rng)
 
-    def _make_trainer(self, step, pool):
-        config = self._config
-        learned_alpha = None
-        if config.method.learns_alpha and step.num_old_classes:
-            learned_alpha = LearnedAlpha(
-                config.method.alpha_learning_rate, config.method.alpha_optimizer
-            )
-        context = StepContext(
+    def _context(self, step, pool):
+        return StepContext(
             step.num_old_classes,
             step.num_new_classes,
-            tuple(np.bincount(pool.labels, minlength=step.num_classes).tolist()),
-            config.method.classification_loss,
-            learned_alpha.value if learned_alpha else config.method.alpha,
+            _class_counts(step, pool),
+            self._config.method.classification_loss,
+            self._config.method.alpha,
         )
-        student = self._build(step.num_classes)
-        if self.classifier is not None:
-            grow_classifier(student, self.classifier)
-        trainer = IncrementalTrainer(
+
+    def _trainer(self, student, context, batch_statistics=True):
+        method = self._config.method
+        learned_alpha = None
+        if (
+            context.classification_loss == "meta_balanced_softmax"
+            and context.num_old_classes
+        ):
+            learned_alpha = LearnedAlpha(
+                method.alpha_learning_rate, method.alpha_optimizer
+            )
+            context = dataclasses.replace(context, alpha=learned_alpha.value)
+        return IncrementalTrainer(
             student,
-            self.classifier if self._method.uses_teacher else None,
+            self._teacher if self._method.uses_teacher else None,
             self._method.loss_terms(context),
             context,
             learned_alpha,
-            config.method.meta_gradient,
+            method.meta_gradient,
+            batch_statistics,
         )
-        optimizer = CoupledSGD(
-            config.training.learning_rate,
-            config.training.momentum,
-            config.training.weight_decay,
-        )
-        trainer.compile(optimizer=optimizer)
-        trainer.optimizer.build(student.trainable_variables)
-        return trainer
 
-    def _build(self, num_classes):
+    def _grown(self, step, pool):
+        """A student of all seen classes that knows what the teacher knows."""
+        student = self._build(step)
+        if self.classifier is None:
+            return student
+        grow_classifier(student, self.classifier)
+        features_of_classes = (
+            self.features(pool.images[pool.labels == label])
+            for label in range(step.num_old_classes, step.num_classes)
+        )
+        seed = self._seed(Purpose.IMPRINTING, step.index)
+        self._method.imprint(head_of(student), features_of_classes, seed)
+        return student
+
+    def _build(self, step):
         image = self._config.stream.image
         with self._strategy.scope():
             return build_classifier(
                 make_backbone(self._config.model, image, self._method.variant),
-                self._method.head(num_classes),
+                self._method.make_head(step.num_old_classes, step.num_new_classes),
                 image,
             )
 
-    def _input(self, pool, step):
-        training = self._config.training
-        return TrainingInput(
-            pool,
-            self._config.stream.image,
-            training.batch_size,
-            training.seed,
-            step.index,
-            self._strategy.num_replicas_in_sync,
-        )
-
-    def _facts(self, pool, trainer, progress):
-        counts = trainer.context.class_counts
+    def _facts(self, context, learned_alpha, pool, progress):
         epochs = self._config.training.epochs
-        fixed = trainer.context.classification_loss == "balanced_softmax"
-        alpha, clips = self._config.method.alpha if fixed else None, 0
-        if trainer.learned_alpha is not None:
-            alpha = float(trainer.learned_alpha.value.numpy())
-            clips = int(trainer.learned_alpha.num_clips.numpy())
+        fixed = context.classification_loss == "balanced_softmax"
+        alpha, clips = context.alpha if fixed else None, 0
+        if learned_alpha is not None:
+            alpha = float(learned_alpha.value.numpy())
+            clips = int(learned_alpha.num_clips.numpy())
         return TrainingFacts(
             train_images=len(pool),
-            class_counts=list(counts),
+            class_counts=list(context.class_counts),
             epochs=epochs,
             train_seconds=progress.seconds,
             images_per_second=epochs * len(pool) / progress.seconds,
-            alpha=alpha if trainer.context.num_old_classes else None,
+            alpha=alpha if context.num_old_classes else None,
             alphas=progress.alphas,
             alpha_clips=clips,
         )
 
-    def _generator(self, purpose, *position):
-        return generator(self._config.training.seed, purpose, *position)
-
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
+
+
+def _class_counts(step, pool):
+    return tuple(np.bincount(pool.labels, minlength=step.num_classes).tolist())

@@ -1,6 +1,5 @@
 """What a user sees and keeps of training: a progress line, TensorBoard scalars."""
 
-import os
 import sys
 import time
 
@@ -17,15 +16,15 @@ class ProgressLine(keras.callbacks.Callback):
     On a terminal the line is live; elsewhere it is printed once an epoch.
 
     Args:
-        step, num_steps: this step and the number of all.
+        title: which phase of which step.
         images_per_epoch: size of the training pool.
     """
 
     REFRESH_SECONDS = 0.5
 
-    def __init__(self, step, num_steps, images_per_epoch):
+    def __init__(self, title, images_per_epoch):
         super().__init__()
-        self._title = f"step {step}/{num_steps - 1}"
+        self._title = title
         self._images_per_epoch = images_per_epoch
         self._console = Console(file=sys.stdout, highlight=False)
         self._live = None
@@ -77,17 +76,15 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 class ScalarLog(keras.callbacks.Callback):
-    """Means of every epoch as TensorBoard scalars, one folder per step.
+    """Means of every epoch as TensorBoard scalars.
 
     Args:
-        folder: the run's `tensorboard/` folder.
-        step: the step's number.
+        folder: of one phase, inside the run's `tensorboard/` folder.
     """
 
-    def __init__(self, folder, step):
+    def __init__(self, folder):
         super().__init__()
-        path = os.path.join(folder, f"step_{step:02d}")
-        self._writer = tf.summary.create_file_writer(path)
+        self._writer = tf.summary.create_file_writer(folder)
 
     def on_epoch_end(self, epoch, logs=None):
         with self._writer.as_default():

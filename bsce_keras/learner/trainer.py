@@ -40,6 +40,7 @@ class IncrementalTrainer(keras.Model):
         context: the `StepContext`.
         learned_alpha: `LearnedAlpha`, or None where alpha is fixed.
         meta_gradient: `closed_form` or `nested_tapes`.
+        batch_statistics: whether batch normalisation runs in training mode.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class IncrementalTrainer(keras.Model):
         context,
         learned_alpha=None,
         meta_gradient="closed_form",
+        batch_statistics=True,
     ):
         super().__init__(name="incremental_trainer")
         self.student = student
@@ -60,6 +62,7 @@ class IncrementalTrainer(keras.Model):
         self.context = context
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
+        self.batch_statistics = batch_statistics
         self.built = True
 
     def call(self, images, training=False):
@@ -128,9 +131,19 @@ class IncrementalTrainer(keras.Model):
         return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]
 
     def _forward(self, values, images):
-        """Outputs and new batch statistics; no variable changes."""
-        state = [v.value for v in self.student.non_trainable_variables]
-        return self.student.stateless_call(values, state, images, training=True)
+        """Outputs, and `(variable, value)` of new batch statistics; nothing changes."""
+        variables = self.student.non_trainable_variables
+        before = [tf.convert_to_tensor(variable.value) for variable in variables]
+        outputs, after = self.student.stateless_call(
+            values, before, images, training=self.batch_statistics
+        )
+        # Frozen weights are among the variables and stay the tensors they were.
+        moved = [
+            (variable, new)
+            for variable, old, new in zip(variables, before, after, strict=True)
+            if new is not old
+        ]
+        return outputs, moved
 
     def _teach(self, images):
         if self.teacher is None:
@@ -176,11 +189,8 @@ class IncrementalTrainer(keras.Model):
             [gradient * tf.cast(one, gradient.dtype) for gradient in gradients],
             self.student.trainable_variables,
         )
-        for variable, value in zip(
-            self.student.non_trainable_variables,
-            mean_over_replicas(state),
-            strict=True,
-        ):
+        means_of_state = mean_over_replicas([value for _, value in state])
+        for (variable, _), value in zip(state, means_of_state, strict=True):
             variable.assign(value * tf.cast(one, value.dtype))
         names = list(means)
         totals = all_reduce_sum([tf.stack([means[name] for name in names])])[0]

@@ -1,13 +1,20 @@
-"""Losses: pure functions of tensors, one value per image, in nats."""
+"""Losses: pure functions of tensors, one value per image."""
 
 from bsce_keras.losses.balanced_softmax import (
     BalancedSoftmaxLoss,
     balanced_softmax_crossentropy,
 )
 from bsce_keras.losses.distillation import logit_distillation
+from bsce_keras.losses.features import less_forget, pod_flat, pod_spatial
+from bsce_keras.losses.margin import margin_ranking, nca
 
 __all__ = [
     "BalancedSoftmaxLoss",
     "balanced_softmax_crossentropy",
+    "less_forget",
     "logit_distillation",
+    "margin_ranking",
+    "nca",
+    "pod_flat",
+    "pod_spatial",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.labels import flat_labels
 
 
 def log_prior(class_counts, alpha=1.0, num_old_classes=0):
@@ -74,14 +75,9 @@ def balanced_softmax_crossentropy(
             f"{prior.shape[0]} counts for logits of shape {tuple(logits.shape)}. Give "
             "the counts of all seen classes, old ones included."
         )
-    labels = ops.convert_to_tensor(y_true)
-    if len(labels.shape) == 2 and labels.shape[1] not in (1, None):
-        raise ValueError(
-            "Labels must be integers, shape (batch,) or (batch, 1). Received: shape "
-            f"{tuple(labels.shape)}, which looks one-hot: take its argmax."
-        )
-    labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
-    return ops.sparse_categorical_crossentropy(labels, logits + prior, from_logits=True)
+    return ops.sparse_categorical_crossentropy(
+        flat_labels(y_true), logits + prior, from_logits=True
+    )
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")

@@ -40,13 +40,17 @@ class ReplayMemory:
     def update(self, step, features_of):
         """Makes room, then ranks and stores exemplars of the step's new classes.
 
+        Called again for the same step, it chooses these anew.
+
         Args:
             step: the finished `Step`.
             features_of: images -> features `(n, d)` of the model after training, in
                 inference mode.
         """
         quota = self.config.quota(step.num_classes)
-        self._per_class = [old.select(slice(quota)) for old in self._per_class]
+        self._per_class = [
+            old.select(slice(quota)) for old in self._per_class[: step.num_old_classes]
+        ]
         for label in range(step.num_old_classes, step.num_classes):
             candidates = step.examples.select(step.examples.labels == label)
             picked = self._rank(candidates, quota, label, features_of)

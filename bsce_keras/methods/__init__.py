@@ -5,6 +5,8 @@ import importlib
 METHODS = {
     "finetune": "bsce_keras.methods.finetune:Finetune",
     "il_baseline": "bsce_keras.methods.il_baseline:ILBaseline",
+    "lucir": "bsce_keras.methods.lucir:LUCIR",
+    "podnet": "bsce_keras.methods.podnet:PODNet",
 }
 
 

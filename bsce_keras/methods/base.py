@@ -18,7 +18,8 @@ class StepContext:
         num_old_classes, num_new_classes: before and in this step; 0 old ones mean the
             base step.
         class_counts: training images per seen class, memory included.
-        classification_loss: `softmax`, `balanced_softmax` or `meta_balanced_softmax`.
+        classification_loss: `softmax`, `balanced_softmax`, `meta_balanced_softmax`, or
+            the name of a loss that only this method has.
         alpha: weight of the old classes; a number, or the variable that is learned.
     """
 
@@ -55,22 +56,50 @@ CLASSIFICATION = "classification"
 
 
 class Method:
-    """Base of all methods: the classification term alone.
+    """Base of all methods: a linear head and the classification term alone.
 
     The classification loss and the method are independent: a method only says how much
-    its classification term weighs.
+    its classification term weighs. Hooks come in the order in which a step calls them.
+
+    Attributes:
+        variant: of the backbone.
+        uses_teacher: whether any term looks at the frozen previous model.
+        finetunes_with_batch_statistics: whether batch normalisation goes on in training
+            mode while balanced fine-tuning trains the class weights.
+        selects_again_after_finetuning: whether the exemplars that fine-tuning used are
+            chosen anew with the network it leaves.
     """
 
-    head: ClassVar = LinearHead
     variant: ClassVar[str] = "il_baseline"
     uses_teacher: ClassVar[bool] = True
+    finetunes_with_batch_statistics: ClassVar[bool] = False
+    selects_again_after_finetuning: ClassVar[bool] = False
 
     def __init__(self, parameters):
         self.parameters = parameters
 
+    def make_head(self, num_old_classes, num_new_classes):
+        """The head of a step: a layer from features to a dictionary with `logits`."""
+        return LinearHead(num_old_classes + num_new_classes)
+
+    def imprint(self, head, features_of_classes, seed):
+        """Starts the new classes of a grown head; by default they stay random.
+
+        Args:
+            head: with the old classes in place.
+            features_of_classes: iterator over the new classes: features `(n, d)` of
+                their training images by the previous model in inference mode. Nothing
+                is computed for a method that does not look.
+            seed: of random choices, a whole number.
+        """
+
     def classification_weight(self, context):
         """Weight of the classification term."""
         return 1.0
+
+    def classification_values(self, context):
+        """`values` of the classification term."""
+        return _balanced_softmax_values(context)
 
     def loss_terms(self, context):
         """The terms of this step; the classification term comes first."""
@@ -78,12 +107,12 @@ class Method:
             LossTerm(
                 CLASSIFICATION,
                 self.classification_weight(context),
-                _classification_values(context),
+                self.classification_values(context),
             )
         ]
 
 
-def _classification_values(context):
+def _balanced_softmax_values(context):
     """Plain softmax is the balanced one with equal counts."""
     if context.classification_loss == "softmax":
         counts, alpha = (1,) * context.num_classes, 1.0

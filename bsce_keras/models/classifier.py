@@ -53,9 +53,19 @@ def head_of(classifier):
     return classifier.layers[-1]
 
 
+def backbone_of(classifier):
+    """The part of a classifier from normalised images to features and maps."""
+    return classifier.get_layer("backbone")
+
+
 def grow_classifier(classifier, old):
     """Copies a classifier of fewer classes into a new one: backbone and old columns."""
-    classifier.get_layer("backbone").set_weights(
-        old.get_layer("backbone").get_weights()
-    )
+    backbone_of(classifier).set_weights(backbone_of(old).get_weights())
     head_of(classifier).grow_from(head_of(old))
+
+
+def train_only(classifier, weights):
+    """Makes exactly these weights trainable; gradients still pass through the rest."""
+    chosen = {id(weight) for weight in weights}
+    for weight in classifier.weights:
+        weight.trainable = id(weight) in chosen

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+_NORM_FLOOR = 1e-12
+
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class LinearHead(keras.layers.Layer):
@@ -21,14 +23,13 @@ class LinearHead(keras.layers.Layer):
 
     def build(self, input_shape):
         bound = input_shape[-1] ** -0.5
-        self.kernel = self._weight("kernel", (input_shape[-1], self.num_classes), bound)
-        self.bias = self._weight("bias", (self.num_classes,), bound)
-
-    def _weight(self, name, shape, bound):
-        # An initializer of its own: a Keras initializer repeats its numbers, and the
-        # bias would equal the kernel's first row.
-        uniform = keras.initializers.RandomUniform(-bound, bound)
-        return self.add_weight(name=name, shape=shape, initializer=uniform)
+        shape = (input_shape[-1], self.num_classes)
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=_uniform(bound)
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=shape[1:], initializer=_uniform(bound)
+        )
 
     def call(self, features):
         return {"logits": ops.matmul(features, self.kernel) + self.bias}
@@ -43,5 +44,155 @@ class LinearHead(keras.layers.Layer):
             values[..., : old.num_classes] = theirs.numpy()
             mine.assign(values)
 
+    @property
+    def class_weights(self):
+        """What says how a class looks; all that balanced fine-tuning trains."""
+        return [self.kernel, self.bias]
+
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
+
+
+class VectorHead(keras.layers.Layer):
+    """Base of heads that compare the direction of the features with class vectors.
+
+    The vectors of old and new classes are two weights: the old ones do not train with
+    the rest, though gradients pass through them to the features. A learned scalar
+    `scale`, started at 1, multiplies what is compared. Computes in float32 whatever
+    the backbone computes in.
+
+    Args:
+        num_old_classes, num_new_classes: rows of the two weights; 0 old ones at the
+            base step.
+    """
+
+    def __init__(self, num_old_classes, num_new_classes, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.num_old_classes = num_old_classes
+        self.num_new_classes = num_new_classes
+
+    # Shape of what stands for one class, without the features' axis.
+    vectors_shape = ()
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+        self.new_vectors = self._class_vectors("new", self.num_new_classes, input_shape)
+        self.old_vectors = None
+        if self.num_old_classes:
+            self.old_vectors = self._class_vectors(
+                "old", self.num_old_classes, input_shape
+            )
+            self.old_vectors.trainable = False
+
+    def _class_vectors(self, name, num_classes, input_shape):
+        return self.add_weight(
+            name=f"{name}_vectors",
+            shape=(num_classes, *self.vectors_shape, input_shape[-1]),
+            initializer=self.initializer(input_shape[-1]),
+        )
+
+    def initializer(self, num_features):
+        """Of class vectors that no class has been imprinted on."""
+        raise NotImplementedError
+
+    @property
+    def class_weights(self):
+        """What says how a class looks; all that balanced fine-tuning trains."""
+        return [w for w in (self.old_vectors, self.new_vectors) if w is not None]
+
+    def cosines(self, features):
+        """Cosines of features and class vectors, `(batch, classes, *vectors_shape)`."""
+        vectors = ops.concatenate(
+            [ops.convert_to_tensor(w) for w in self.class_weights]
+        )
+        rows = ops.reshape(_normalized(vectors), (-1, vectors.shape[-1]))
+        products = ops.matmul(_normalized(features), ops.transpose(rows))
+        return ops.reshape(products, (-1, *vectors.shape[:-1]))
+
+    def grow_from(self, old):
+        """Takes over the scale, and every class vector of `old` as an old one."""
+        self.scale.assign(old.scale)
+        vectors = [weight.numpy() for weight in old.class_weights]
+        self.old_vectors.assign(ops.concatenate(vectors))
+
+    def imprint(self, directions):
+        """Starts the new class vectors along `directions`, at the old ones' length.
+
+        Source: LUCIR and PODNet as released: multiplied by the mean norm of the rows
+        that stand for old classes.
+
+        Args:
+            directions: float, of the new vectors' shape, about unit length.
+        """
+        lengths = ops.norm(self.old_vectors, axis=-1)
+        self.new_vectors.assign(directions * ops.mean(lengths))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_old_classes": self.num_old_classes,
+            "num_new_classes": self.num_new_classes,
+        }
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class CosineHead(VectorHead):
+    """LUCIR's head: one vector a class, `logits = scale * cos(features, vector)`.
+
+    Returns `cosines` besides, which the margin ranking compares before scaling.
+    Vectors start uniform in +-1/sqrt(d).
+
+    Source: LUCIR `modified_linear.py`. Norms are floored at 1e-12, as there.
+    """
+
+    def initializer(self, num_features):
+        return _uniform(num_features**-0.5)
+
+    def call(self, features):
+        cosines = self.cosines(features)
+        return {"logits": self.scale * cosines, "cosines": cosines}
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class LocalSimilarityHead(VectorHead):
+    """PODNet's head: several proxies a class, the nearest ones count most.
+
+        s_ck = -|| f/|f| - v_ck/|v_ck| ||^2 = 2 cos(f, v_ck) - 2
+        y_c  = sum_k softmax_k(s_ck) s_ck,   logits = scale * y
+
+    Returns `similarities` y and `scale`, one column, besides: PODNet's own loss has a
+    margin on the similarities before scaling. Proxies start normal, deviation
+    1/sqrt(d).
+
+    Source: PODNet `classifiers.py`, `distance.py` as released. The paper is said to
+    weigh by the softmax of the cosines themselves, half as sharp; we follow the code.
+    """
+
+    vectors_shape = (10,)
+
+    def initializer(self, num_features):
+        return keras.initializers.RandomNormal(stddev=num_features**-0.5)
+
+    def call(self, features):
+        nearness = 2.0 * self.cosines(features) - 2.0
+        similarities = ops.sum(ops.softmax(nearness, axis=-1) * nearness, axis=-1)
+        return {
+            "logits": self.scale * similarities,
+            "similarities": similarities,
+            "scale": self.scale * ops.ones_like(similarities[:, :1]),
+        }
+
+
+def _uniform(bound):
+    """An initializer of its own for every weight.
+
+    A Keras initializer repeats its numbers: a bias that shared one with its kernel
+    would equal the kernel's first row.
+    """
+    return keras.initializers.RandomUniform(-bound, bound)
+
+
+def _normalized(vectors):
+    # maximum() of the squared norm, because the norm has no gradient at 0.
+    squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * ops.rsqrt(ops.maximum(squares, _NORM_FLOOR**2))

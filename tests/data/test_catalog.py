@@ -98,10 +98,10 @@ def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "backbone", "kind", "stored"),
     [
-        (None, "resnet18", recipes.IMAGENET, 73),
+        (None, "resnet18", recipes.SUBIMAGENET, 73),
         (40, "resnet32", recipes.CIFAR, 46),
-        (41, "resnet18", recipes.IMAGENET, 47),
-        (224, "resnet18", recipes.IMAGENET, 256),
+        (41, "resnet18", recipes.SUBIMAGENET, 47),
+        (224, "resnet18", recipes.SUBIMAGENET, 256),
     ],
 )
 def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored):
@@ -214,9 +214,10 @@ def test_a_prepared_copy_does_not_choose_what_code_is_imported(
 def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
     write_copy(tmp_path / "insects" / "1.0.0")
     (tmp_path / "insects" / "1.0.0" / f"{name}.json").write_text(content)
-    assert f"{name}.json must be readable JSON" in refusal(
-        "tfds:insects", str(tmp_path)
-    )[0]
+    assert (
+        f"{name}.json must be readable JSON"
+        in refusal("tfds:insects", str(tmp_path))[0]
+    )
 
 
 def test_class_folders_need_names_that_are_text(tmp_path):

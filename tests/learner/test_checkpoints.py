@@ -47,33 +47,35 @@ def names(checkpoints):
 
 def test_what_was_saved_comes_back_in_another_process(checkpoints, tmp_path):
     checkpoints.save_step(0, *numbered(0))
-    checkpoints.save_progress(3, 7, *numbered(1))
+    checkpoints.save_progress(3, "main", 7, *numbered(1))
     reopened = Checkpoints(tmp_path)
     assert_is(reopened.load_step(0), 0)
-    assert_is(reopened.load_progress(3), 1)
+    assert_is(reopened.load_progress(3, "main"), 1)
 
 
 def test_nothing_saved_is_nothing_loaded(checkpoints):
     assert checkpoints.load_step(0) is None
-    assert checkpoints.load_progress(0) is None
+    assert checkpoints.load_progress(0, "main") is None
     assert checkpoints.finished_states() == []
 
 
 def test_progress_keeps_the_two_latest_and_loads_the_last(checkpoints):
     for epoch in (8, 9, 10, 11):
-        checkpoints.save_progress(1, epoch, *numbered(epoch))
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
     kept = [
-        f"step_01_epoch_00{epoch}.{e}" for epoch in (10, 11) for e in ("json", "npz")
+        f"step_01_main_epoch_00{epoch}.{e}"
+        for epoch in (10, 11)
+        for e in ("json", "npz")
     ]
     assert names(checkpoints) == kept
-    assert_is(checkpoints.load_progress(1), 11)
+    assert_is(checkpoints.load_progress(1, "main"), 11)
 
 
 def test_a_finished_step_replaces_its_progress_and_keeps_earlier_steps(checkpoints):
     checkpoints.save_step(0, *numbered(4))
-    checkpoints.save_progress(1, 5, *numbered(5))
+    checkpoints.save_progress(1, "main", 5, *numbered(5))
     checkpoints.save_step(1, *numbered(7))
-    assert checkpoints.load_progress(1) is None
+    assert checkpoints.load_progress(1, "main") is None
     assert_is(checkpoints.load_step(0), 4)
     assert_is(checkpoints.load_step(1), 7)
 
@@ -83,10 +85,10 @@ def test_one_flipped_byte_of_the_arrays_goes_back_to_the_one_before(
     checkpoints, tmp_path, caplog, position
 ):
     for epoch in (4, 5):
-        checkpoints.save_progress(1, epoch, *numbered(epoch))
-    flip_byte(tmp_path / "checkpoints" / "step_01_epoch_0005.npz", position)
-    assert_is(checkpoints.load_progress(1), 4)
-    assert "step_01_epoch_0005" in caplog.text and "damaged" in caplog.text
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    flip_byte(tmp_path / "checkpoints" / "step_01_main_epoch_0005.npz", position)
+    assert_is(checkpoints.load_progress(1, "main"), 4)
+    assert "step_01_main_epoch_0005" in caplog.text and "damaged" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -100,13 +102,13 @@ def test_any_flipped_byte_of_the_manifest_goes_back_to_the_one_before(
     checkpoints, tmp_path, in_state
 ):
     for epoch in (4, 5):
-        checkpoints.save_progress(1, epoch, *numbered(epoch))
-    path = tmp_path / "checkpoints" / "step_01_epoch_0005.json"
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    path = tmp_path / "checkpoints" / "step_01_main_epoch_0005.json"
     good = path.read_bytes()
     state = good.index(b'"state"') + len(b'"state"')
     for position in range(state, len(good)) if in_state else range(state):
         flip_byte(path, position)
-        loaded = checkpoints.load_progress(1)
+        loaded = checkpoints.load_progress(1, "main")
         # A flip that goes unnoticed must not matter.
         assert_is(loaded, 5 if loaded[1].get("number") == 5 else 4)
         path.write_bytes(good)
@@ -118,32 +120,32 @@ def test_a_truncated_file_goes_back_to_the_one_before(
     checkpoints, tmp_path, ending, length
 ):
     for epoch in (4, 5):
-        checkpoints.save_progress(1, epoch, *numbered(epoch))
-    path = tmp_path / "checkpoints" / f"step_01_epoch_0005.{ending}"
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    path = tmp_path / "checkpoints" / f"step_01_main_epoch_0005.{ending}"
     path.write_bytes(path.read_bytes()[:length])
-    assert_is(checkpoints.load_progress(1), 4)
+    assert_is(checkpoints.load_progress(1, "main"), 4)
 
 
 def test_missing_arrays_go_back_to_the_one_before(checkpoints, tmp_path):
     for epoch in (4, 5):
-        checkpoints.save_progress(1, epoch, *numbered(epoch))
-    (tmp_path / "checkpoints" / "step_01_epoch_0005.npz").unlink()
-    assert_is(checkpoints.load_progress(1), 4)
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    (tmp_path / "checkpoints" / "step_01_main_epoch_0005.npz").unlink()
+    assert_is(checkpoints.load_progress(1, "main"), 4)
 
 
 def test_leftovers_of_a_crash_are_ignored(checkpoints, tmp_path):
-    checkpoints.save_progress(1, 4, *numbered(4))
+    checkpoints.save_progress(1, "main", 4, *numbered(4))
     folder = tmp_path / "checkpoints"
     # Killed before the rename, and between the arrays and their manifest.
-    (folder / "step_01_epoch_0005.json.tmp").write_text("{")
-    (folder / "step_01_epoch_0006.npz").write_bytes(b"")
-    assert_is(checkpoints.load_progress(1), 4)
-    checkpoints.save_progress(1, 6, *numbered(6))
-    assert_is(checkpoints.load_progress(1), 6)
+    (folder / "step_01_main_epoch_0005.json.tmp").write_text("{")
+    (folder / "step_01_main_epoch_0006.npz").write_bytes(b"")
+    assert_is(checkpoints.load_progress(1, "main"), 4)
+    checkpoints.save_progress(1, "main", 6, *numbered(6))
+    assert_is(checkpoints.load_progress(1, "main"), 6)
 
 
 def test_a_crash_while_saving_leaves_the_one_before(checkpoints, monkeypatch):
-    checkpoints.save_progress(1, 4, *numbered(4))
+    checkpoints.save_progress(1, "main", 4, *numbered(4))
     original = os.replace
 
     def crash_at_manifest(source, target):
@@ -153,8 +155,8 @@ def test_a_crash_while_saving_leaves_the_one_before(checkpoints, monkeypatch):
 
     monkeypatch.setattr(os, "replace", crash_at_manifest)
     with pytest.raises(OSError, match="killed"):
-        checkpoints.save_progress(1, 5, *numbered(5))
-    assert_is(checkpoints.load_progress(1), 4)
+        checkpoints.save_progress(1, "main", 5, *numbered(5))
+    assert_is(checkpoints.load_progress(1, "main"), 4)
 
 
 def states(run_dir):
@@ -191,10 +193,23 @@ def test_a_step_out_of_turn_is_refused(checkpoints):
         checkpoints.save_step(2, *numbered(2))
 
 
+def test_a_phase_trained_again_drops_what_followed_it(checkpoints, tmp_path):
+    for epoch in (7, 8):
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    checkpoints.save_progress(1, "finetuning", 1, *numbered(91))
+    checkpoints.save_progress(1, "finetuning", 2, *numbered(92))
+    assert_is(checkpoints.load_progress(1, "main"), 8)
+    flip_byte(tmp_path / "checkpoints" / "step_01_main_epoch_0008.npz", 80)
+    assert_is(checkpoints.load_progress(1, "main"), 7)
+    checkpoints.save_progress(1, "main", 8, *numbered(18))
+    assert_is(checkpoints.load_progress(1, "main"), 18)
+    assert checkpoints.load_progress(1, "finetuning") is None
+
+
 def test_numbers_with_more_digits_come_later(checkpoints):
     for epoch in (9998, 9999, 10000):
-        checkpoints.save_progress(0, epoch, *numbered(epoch))
-    assert_is(checkpoints.load_progress(0), 10000)
+        checkpoints.save_progress(0, "main", epoch, *numbered(epoch))
+    assert_is(checkpoints.load_progress(0, "main"), 10000)
 
 
 def test_objects_never_come_back_from_a_pickle(checkpoints, tmp_path):
@@ -220,7 +235,7 @@ def test_lists_of_arrays_come_back_in_order():
 def test_a_step_trained_again_drops_what_descended_from_the_old_one(checkpoints):
     for step in range(3):
         checkpoints.save_step(step, *numbered(step))
-    checkpoints.save_progress(3, 1, *numbered(31))
+    checkpoints.save_progress(3, "main", 1, *numbered(31))
     checkpoints.save_step(1, *numbered(11))
     assert [state["number"] for state in checkpoints.finished_states()] == [0, 11]
-    assert checkpoints.load_progress(3) is None
+    assert checkpoints.load_progress(3, "main") is None

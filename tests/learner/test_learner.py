@@ -76,8 +76,8 @@ def test_a_step_goes_on_from_the_last_saved_epoch(tiny_config, two_steps, monkey
     config = tiny_config(**request, run_dir="runs/stopped")
     save = Checkpoints.save_progress
 
-    def save_and_stop(self, step, epoch, arrays, state):
-        save(self, step, epoch, arrays, state)
+    def save_and_stop(self, step, phase, epoch, arrays, state):
+        save(self, step, phase, epoch, arrays, state)
         if (step, epoch) == (1, 2):
             raise KeyboardInterrupt
 
@@ -89,7 +89,7 @@ def test_a_step_goes_on_from_the_last_saved_epoch(tiny_config, two_steps, monkey
         patch.setattr(Checkpoints, "save_progress", save_and_stop)
         learner.learn(two_steps[1], memory.examples())
     again = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
-    again.restore(two_steps[0].num_classes, learner.to_arrays())
+    again.restore(two_steps[0], learner.to_arrays())
     facts = again.learn(two_steps[1], memory.examples())
 
     assert facts.alphas == whole_facts[1].alphas

@@ -1,12 +1,14 @@
-"""What holds for every method by name, and the terms of the two that are here."""
+"""What holds for every method by name, and the terms of each."""
+
+import dataclasses
+import math
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from bsce_keras import make_config
-from bsce_keras.losses import balanced_softmax_crossentropy, logit_distillation
+from bsce_keras import losses, make_config
 from bsce_keras.methods import METHODS, load_method
 from bsce_keras.methods.base import CLASSIFICATION, StepContext
 
@@ -21,18 +23,37 @@ def context(loss="balanced_softmax", num_old=NUM_OLD, alpha=1.0):
 
 
 def outputs(num_classes, seed):
-    logits = np.random.default_rng(seed).normal(size=(3, num_classes))
-    return {"logits": tf.constant(logits, tf.float32)}
+    """Everything that any method's classifier returns."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "logits": (3, num_classes),
+        "cosines": (3, num_classes),
+        "similarities": (3, num_classes),
+        "scale": (3, 1),
+        "features": (3, 8),
+        "stage1": (3, 4, 4, 2),
+        "stage2": (3, 2, 2, 4),
+    }
+    return {
+        name: tf.constant(rng.normal(size=shape), tf.float32)
+        for name, shape in shapes.items()
+    }
 
 
-def method(name):
-    return load_method(make_config("digits", method=name).method)
+def method(name, **request):
+    return load_method(make_config("digits", method=name, **request).method)
+
+
+def terms(name, loss="balanced_softmax", **request):
+    return {
+        term.name: term for term in method(name, **request).loss_terms(context(loss))
+    }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_base_step_has_the_classification_term_alone(name):
-    terms = method(name).loss_terms(context(num_old=0))
-    assert [(term.name, term.weight) for term in terms] == [(CLASSIFICATION, 1.0)]
+    found = method(name).loss_terms(context(num_old=0))
+    assert [(term.name, term.weight) for term in found] == [(CLASSIFICATION, 1.0)]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -41,7 +62,7 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
     term = method(name).loss_terms(context(loss, alpha=0.5))[0]
     student = outputs(4, seed=1)
     counts, alpha = (COUNTS, 0.5) if loss == "balanced_softmax" else ((1,) * 4, 1.0)
-    expected = balanced_softmax_crossentropy(
+    expected = losses.balanced_softmax_crossentropy(
         LABELS, student["logits"], counts, alpha, NUM_OLD
     )
     actual = term.values(LABELS, student, outputs(3, seed=2))
@@ -49,31 +70,135 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_other_terms_push_the_student_nowhere_where_it_equals_the_teacher(name):
+def test_distillation_pushes_the_student_nowhere_where_it_equals_the_teacher(name):
     student = outputs(4, seed=1)
-    teacher = {"logits": student["logits"][:, :NUM_OLD]}
-    for term in method(name).loss_terms(context())[1:]:
+    teacher = {**student, "logits": student["logits"][:, :NUM_OLD]}
+    for term in terms(name).values():
+        if term.name in (CLASSIFICATION, "margin_ranking"):
+            continue  # these do not look at the teacher
         with tf.GradientTape() as tape:
-            tape.watch(student["logits"])
+            tape.watch(student)
             loss = tf.reduce_mean(term.values(LABELS, student, teacher))
-        slope = tape.gradient(loss, student["logits"])
-        np.testing.assert_allclose(slope, 0.0, atol=1e-6)
+        for slope in tape.gradient(loss, student).values():
+            np.testing.assert_allclose(0.0 if slope is None else slope, 0.0, atol=1e-6)
 
 
 def test_il_baseline_weighs_by_the_share_of_old_classes():
-    classification, distillation = method("il_baseline").loss_terms(context())
-    assert (classification.weight, distillation.weight) == (0.25, 0.75)
+    found = terms("il_baseline")
+    assert found[CLASSIFICATION].weight == 0.25
+    assert found["distillation"].weight == 0.75
     student, teacher = outputs(4, seed=1), outputs(3, seed=2)
     np.testing.assert_allclose(
-        distillation.values(LABELS, student, teacher),
-        logit_distillation(teacher["logits"], student["logits"], temperature=2.0),
+        found["distillation"].values(LABELS, student, teacher),
+        losses.logit_distillation(teacher["logits"], student["logits"], 2.0),
     )
+
+
+def test_lucir_weighs_less_forget_by_the_root_of_old_to_new():
+    found = terms("lucir")
+    assert found[CLASSIFICATION].weight == found["margin_ranking"].weight == 1.0
+    assert found["less_forget"].weight == pytest.approx(5.0 * math.sqrt(3 / 1))
+
+
+def test_lucir_ranks_images_of_old_classes_alone():
+    values, mask = terms("lucir")["margin_ranking"].values(
+        LABELS, outputs(4, seed=1), None
+    )
+    np.testing.assert_array_equal(mask, [True, False, True])
+    assert values.shape == (3,)
+
+
+def test_podnet_weighs_by_the_root_of_seen_to_new():
+    found = terms("podnet")
+    assert found["pod_spatial"].weight == pytest.approx(3.0 * math.sqrt(4 / 1))
+    assert found["pod_flat"].weight == pytest.approx(1.0 * math.sqrt(4 / 1))
+
+
+@pytest.mark.parametrize("variant", ["code", "paper"])
+def test_podnet_has_a_loss_of_its_own_in_two_variants(variant):
+    term = terms("podnet", "nca", nca_variant=variant)[CLASSIFICATION]
+    student = outputs(4, seed=1)
+    expected = losses.nca(
+        LABELS,
+        student["similarities"],
+        student["scale"][0, 0],
+        margin=0.6,
+        variant=variant,
+    )
+    np.testing.assert_allclose(term.values(LABELS, student, None), expected)
+
+
+def test_pod_compares_every_map():
+    student, teacher = outputs(4, seed=1), outputs(4, seed=2)
+    values = terms("podnet")["pod_spatial"].values
+    before = values(LABELS, student, teacher)
+    for name in ("stage1", "stage2"):
+        changed = {**teacher, name: teacher[name] + 1.0}
+        assert np.all(values(LABELS, student, changed) != before)
 
 
 def test_a_learned_alpha_is_read_at_every_call():
     alpha = keras.Variable(1.0)
-    term = method("finetune").loss_terms(context("meta_balanced_softmax", alpha=alpha))
+    found = method("finetune").loss_terms(context("meta_balanced_softmax", alpha=alpha))
     student = outputs(4, seed=1)
-    before = term[0].values(LABELS, student, None)
+    before = found[0].values(LABELS, student, None)
     alpha.assign(0.1)
-    assert np.all(term[0].values(LABELS, student, None) != before)
+    assert np.all(found[0].values(LABELS, student, None) != before)
+
+
+class HeadStub:
+    """Takes what is imprinted."""
+
+    vectors_shape = (10,)
+
+    def imprint(self, directions):
+        self.directions = directions
+
+
+def test_lucir_imprints_the_mean_direction_of_a_class():
+    head = HeadStub()
+    features = np.array([[2.0, 0.0], [0.0, 0.5]])
+    method("lucir").imprint(head, iter([features, features * 7.0]), seed=1)
+    np.testing.assert_allclose(head.directions, np.full((2, 2), math.sqrt(0.5)))
+
+
+def test_podnet_imprints_the_centres_of_a_class():
+    """Ten far groups of directions: each centre is the mean of one of them."""
+    rng = np.random.default_rng(1)
+    groups = np.eye(10)[:, None] + 0.01 * rng.normal(size=(10, 6, 10))
+    head = HeadStub()
+    method("podnet").imprint(head, iter([5.0 * groups.reshape(60, 10)]), seed=1)
+    unit = groups / np.linalg.norm(groups, axis=-1, keepdims=True)
+    found = head.directions[0]
+    found = found[np.argmax(found, axis=1).argsort()]
+    np.testing.assert_allclose(found, unit.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("num_images", [1, 4])
+def test_podnet_repeats_centres_where_images_are_few(num_images):
+    features = np.random.default_rng(1).normal(size=(num_images, 3))
+    head = HeadStub()
+    method("podnet").imprint(head, iter([features]), seed=1)
+    unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    assert head.directions.shape == (1, 10, 3)
+    distances = np.linalg.norm(head.directions[0][:, None] - unit, axis=-1)
+    np.testing.assert_allclose(distances.min(axis=0), 0.0, atol=1e-6)
+
+
+def test_the_loss_of_its_own_is_podnets_default_and_no_one_elses():
+    default = {name: make_config("digits", method=name).method for name in METHODS}
+    losses_of = {name: config.classification_loss for name, config in default.items()}
+    assert losses_of.pop("podnet") == "nca"
+    assert set(losses_of.values()) == {"softmax"}
+
+
+def test_balanced_finetuning_follows_podnets_own_loss_alone():
+    def finetunes(**request):
+        training = make_config("digits", **request).training
+        return dataclasses.asdict(training)["finetuning"] is not None
+
+    assert finetunes(method="podnet")
+    assert not finetunes(method="podnet", classification_loss="balanced_softmax")
+    assert not finetunes(method="lucir")
+    assert finetunes(method="lucir", balanced_finetuning="true")
+    assert not finetunes(method="podnet", balanced_finetuning="false")
