@@ -98,8 +98,8 @@ def folder_problems(asked):
         )
     elif not os.access(existing, os.W_OK):
         found.append(
-            f"--run_dir={run_dir} cannot be written: no permission for {existing}. "
-            "Name another folder."
+            f"--run_dir={run_dir} cannot be written: {existing} is read-only, or its "
+            "permissions forbid it. Mend that or name another folder."
         )
     has_own_base = os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
     if not base or has_own_base:

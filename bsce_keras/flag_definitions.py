@@ -201,7 +201,6 @@ _TRAIN = Command(
             Flag(
                 "alpha_optimizer",
                 ALPHA_OPTIMIZERS,
-                BALANCED_FINETUNING,
                 "optimizer of alpha",
                 default_text=MethodConfig.alpha_optimizer,
             ),
