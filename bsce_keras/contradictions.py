@@ -121,8 +121,8 @@ def writable_problems(flag, folder):
         ]
     if not os.access(existing, os.W_OK):
         return [
-            f"{flag}={folder} cannot be written: no permission for {existing}. Name "
-            "another folder."
+            f"{flag}={folder} cannot be written: {existing} is read-only, or its "
+            "permissions forbid it. Mend that or name another folder."
         ]
     return []
 

@@ -6,6 +6,7 @@ import shutil
 import tensorflow as tf
 
 from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.file_errors import as_os_errors
 from bsce_keras.files import sync_folder, write_json
 from bsce_keras.served_model import CHECKSUMS, file_checksums
 
@@ -76,15 +77,24 @@ def export_step(classifier, image, class_names, path):
         image: `ImageSpec`.
         class_names: in the order of the probabilities.
         path: folder to write; one that is there is replaced.
+
+    Raises:
+        OSError: a disk that is full or cannot be written; nothing half written stays.
     """
     temporary = f"{path}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     module = ExportedClassifier(classifier, image, class_names)
-    tf.saved_model.save(module, temporary, signatures=module.serving_signatures)
-    write_json(os.path.join(temporary, CHECKSUMS), file_checksums(temporary))
-    _sync(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
+    try:
+        with as_os_errors(temporary):
+            tf.saved_model.save(module, temporary, signatures=module.serving_signatures)
+        write_json(os.path.join(temporary, CHECKSUMS), file_checksums(temporary))
+        _sync(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except BaseException:
+        # A full disk needs the room.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     sync_folder(os.path.dirname(path) or ".")
 
 

@@ -84,9 +84,15 @@ def run_command(command, main, argv=None, check=None):
         return _fail(command, [*error.problems, hint], 2)
     except RunError as error:
         return _fail(command, [str(error)], 1)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would complain once more when
+        # it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
+        reason = f"{error.strerror}: {error.filename}" if error.filename else error
         message = (
-            f"the file system refused: {error}. What was finished stays; mend it "
+            f"the file system refused: {reason}. What was finished stays; mend it "
             "(space, permission, path) and give the same command again."
         )
         return _fail(command, [message], 1)

@@ -5,14 +5,16 @@ request is refused in milliseconds: TensorFlow is not imported unless a download
 asked for and is needed.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import os
 import pathlib
 import re
 
-from bsce_keras import files, recipes
+from bsce_keras import recipes
 from bsce_keras.config import ImageSpec
+from bsce_keras.data import prepared_copy
 from bsce_keras.errors import RequestError
 
 NAMES = ("digits", "cifar10", "cifar100", "folder", "tfds:NAME")
@@ -22,6 +24,8 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _EQUAL_CLASSES = ("digits", "cifar10", "cifar100")
 _NOT_YET = ("subimagenet", "imagenet2012")
 _SMALLEST_IMAGE = 8
+# Control characters, and the stand-ins for bytes that are not UTF-8.
+_NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
 # Up to this size images suit the CIFAR network, above it the ImageNet one.
 _LARGEST_CIFAR_LIKE = 40
 
@@ -75,17 +79,18 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
     Raises:
         RequestError: with every problem found.
     """
-    if dataset == "folder":
-        return _describe_folder(data_dir, image_size)
-    if dataset.startswith("tfds:"):
-        return _describe_tfds(dataset, data_dir, image_size, download)
-    if dataset == "digits":
-        _raise_if(_fixed_size_problems(dataset, image_size, _DIGITS_IMAGE))
-        names = tuple(str(digit) for digit in range(10))
-        return DatasetInfo(dataset, names, recipes.SMALL, _DIGITS_IMAGE, "resnet8")
-    if dataset in ("cifar10", "cifar100"):
-        return _describe_cifar(dataset, data_dir, image_size, download)
-    raise RequestError(_unknown(dataset))
+    with _refused_reading():
+        if dataset == "folder":
+            return _describe_folder(data_dir, image_size)
+        if dataset.startswith("tfds:"):
+            return _describe_tfds(dataset, data_dir, image_size, download)
+        if dataset == "digits":
+            _raise_if(_fixed_size_problems(dataset, image_size, _DIGITS_IMAGE))
+            names = tuple(str(digit) for digit in range(10))
+            return DatasetInfo(dataset, names, recipes.SMALL, _DIGITS_IMAGE, "resnet8")
+        if dataset in ("cifar10", "cifar100"):
+            return _describe_cifar(dataset, data_dir, image_size, download)
+        raise RequestError(_unknown(dataset))
 
 
 def has_equal_classes(dataset):
@@ -118,22 +123,29 @@ def find_prepared(name, data_dir=None):
     Raises:
         RequestError: several configurations are prepared and none was named.
     """
-    root = tfds_dir(data_dir) / name
-    copies = _versions(root)
+    with _refused_reading():
+        return _find_prepared(name, tfds_dir(data_dir) / name)
+
+
+def _find_prepared(name, root):
+    copies = prepared_copy.versions(root)
     if not copies and "/" not in name and root.is_dir():
-        configs = {c.name: _versions(c) for c in root.iterdir() if _versions(c)}
+        found = {
+            config.name: prepared_copy.versions(config) for config in root.iterdir()
+        }
+        configs = {config: copies for config, copies in found.items() if copies}
         if len(configs) > 1:
             raise RequestError(
                 f"{root} holds several configurations. Name one: "
                 + ", ".join(f"--dataset=tfds:{name}/{c}" for c in sorted(configs))
             )
         copies = next(iter(configs.values()), [])
-    return max(copies, key=_version_number, default=None)
+    return max(copies, key=prepared_copy.version_number, default=None)
 
 
 def evaluation_splits(prepared):
     """Splits of a prepared copy that may serve as test images, the best first."""
-    names = [split["name"] for split in _read_info(prepared, "dataset_info")["splits"]]
+    names = prepared_copy.split_names(prepared)
     return [name for name in ("test", "validation") if name in names]
 
 
@@ -157,6 +169,18 @@ def evaluation_folder(data_dir):
     return val if val.is_dir() and not test.is_dir() else test
 
 
+@contextlib.contextmanager
+def _refused_reading():
+    """What the file system refuses is a wrong request: nothing was begun yet."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"The data set cannot be looked at: {error.strerror}: {error.filename}. "
+            "Check --data_dir and its permissions."
+        ) from error
+
+
 def _describe_folder(data_dir, image_size):
     problems = _image_size_problems(image_size)
     if data_dir is None:
@@ -177,6 +201,7 @@ def _describe_folder(data_dir, image_size):
         )
     elif not names:
         problems.append(f"{train} must hold one folder a class. It holds no folder.")
+    problems += _name_problems(train, names)
     problems += _empty_class_problems(train, names)
     if not test.is_dir():
         problems.append(
@@ -187,6 +212,17 @@ def _describe_folder(data_dir, image_size):
         problems += _test_problems(test, names)
     _raise_if(problems)
     return _sized("folder", names, image_size)
+
+
+def _name_problems(train, names):
+    """Class names end up in configurations, tables and exports, all of them text."""
+    odd = [name for name in names if _NO_TEXT.search(name)]
+    if not odd:
+        return []
+    return [
+        "Every class folder needs a name of UTF-8 text without line breaks or tabs. "
+        f"Received in {train}: {', '.join(map(ascii, odd))}. Rename these folders."
+    ]
 
 
 def _empty_class_problems(train, names):
@@ -220,7 +256,7 @@ def _describe_cifar(dataset, data_dir, image_size, download):
     problems = _fixed_size_problems(dataset, image_size, _CIFAR_IMAGE)
     try:
         prepared = _prepared_copy(dataset, data_dir, download and not problems)
-        names = _class_names(prepared)
+        names = prepared_copy.class_names(prepared)
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
@@ -239,7 +275,7 @@ def _describe_tfds(dataset, data_dir, image_size, download):
     try:
         prepared = _prepared_copy(name, data_dir, download and not problems)
         problems += _tfds_problems(prepared)
-        names = () if problems else _class_names(prepared)
+        names = () if problems else prepared_copy.class_names(prepared)
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
@@ -248,15 +284,14 @@ def _describe_tfds(dataset, data_dir, image_size, download):
 
 def _tfds_problems(prepared):
     problems = []
-    features = _read_info(prepared, "features").get("featuresDict", {})
-    found = sorted(features.get("features", {}))
+    found = prepared_copy.features(prepared)
     if not {"image", "label"} <= set(found):
         problems.append(
             "Only TFDS data sets with the features `image` and `label` can be learned. "
             f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
             "folders and use --dataset=folder."
         )
-    splits = [split["name"] for split in _read_info(prepared, "dataset_info")["splits"]]
+    splits = prepared_copy.split_names(prepared)
     if "train" not in splits or not evaluation_splits(prepared):
         problems.append(
             "A TFDS data set needs the split `train`, and `test` or `validation` to "
@@ -281,43 +316,8 @@ def _prepared_copy(name, data_dir, download):
             f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
             "directory that holds one, or --download to fetch it."
         )
+    prepared_copy.refuse_foreign_classes(prepared)
     return prepared
-
-
-def _class_names(prepared):
-    try:
-        text = (prepared / "label.labels.txt").read_text(encoding="utf-8")
-    except OSError as error:
-        raise RequestError(
-            f"The prepared copy {prepared} must hold label.labels.txt, one class name "
-            f"per line. Received: {error}. Prepare it again with --download, or use "
-            "another --data_dir."
-        ) from error
-    return tuple(text.splitlines())
-
-
-def _read_info(prepared, name):
-    path = prepared / f"{name}.json"
-    try:
-        return files.read_json(path)
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"{path} must be readable JSON, as TFDS writes it. Received: {error}. "
-            "Prepare the data set again, or use another --data_dir."
-        ) from error
-
-
-def _versions(folder):
-    """Complete copies below a folder; TFDS writes unfinished ones to other names."""
-    return [
-        path.parent
-        for path in folder.glob("*/dataset_info.json")
-        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
-    ]
-
-
-def _version_number(prepared):
-    return tuple(int(part) for part in prepared.name.split("."))
 
 
 def _sized(dataset, names, image_size):

@@ -10,11 +10,12 @@ import logging
 import math
 import os
 import pathlib
+import stat
 
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data import catalog
+from bsce_keras.data import catalog, prepared_copy
 from bsce_keras.data.decode import decode_image, fit_to_square
 from bsce_keras.errors import RequestError, RunError
 from bsce_keras.examples import Examples
@@ -48,7 +49,8 @@ def load_dataset(stream_config):
 
     Raises:
         RequestError: images that cannot be decoded (all of them named) while
-            `on_bad_image` is `error`; no prepared copy; more images than memory.
+            `on_bad_image` is `error`, or that leave nothing; no prepared copy; images
+            without a label; more images than memory.
         RunError: a prepared TFDS copy is damaged.
     """
     if stream_config.dataset == "digits":
@@ -115,14 +117,22 @@ def _load_folder(stream_config):
     root = pathlib.Path(stream_config.data_dir).expanduser()
     train, bad_train = _read_files(root / "train", stream_config)
     test, bad_test = _read_files(catalog.evaluation_folder(root), stream_config)
-    bad = bad_train + bad_test
+    bad = bad_train | bad_test
     if bad and stream_config.on_bad_image == "error":
         raise RequestError(
-            f"{len(bad)} image files cannot be decoded (empty, cut off, or no JPEG, "
-            f"PNG, BMP or GIF): {', '.join(bad)}. Replace or remove them, or leave "
-            "them out with --on_bad_image=skip."
+            [
+                f"{len(bad)} image files cannot be used. Replace or remove them, or "
+                "leave them out with --on_bad_image=skip:",
+                *(f"{path}: {reason}" for path, reason in bad.items()),
+            ]
         )
     _refuse_lost_classes(bad_train, train, stream_config.class_names)
+    if not len(test):
+        raise RequestError(
+            f"{catalog.evaluation_folder(root)} must hold a test image that can be "
+            f"decoded. Received none: all {len(bad_test)} are damaged or unreadable. "
+            "Replace some of them."
+        )
     if bad:
         _log.warning("Left out %d images that cannot be decoded.", len(bad))
     return ImageDataset(train, test, tuple(bad))
@@ -139,7 +149,7 @@ def _refuse_lost_classes(bad_paths, examples, class_names):
 
 
 def _read_files(folder, stream_config):
-    """The readable images below a folder, and the paths of the others."""
+    """The readable images below a folder; of the others, what is wrong by path."""
     by_class = [
         catalog.image_files(folder / name) for name in stream_config.class_names
     ]
@@ -147,19 +157,36 @@ def _read_files(folder, stream_config):
     labels = np.repeat(
         np.arange(len(by_class), dtype=np.int64), [len(part) for part in by_class]
     )
+    wrong = [_what_is_wrong(path) for path in paths]
+    readable = np.flatnonzero([reason is None for reason in wrong])
     image = stream_config.image
 
     def read(index, path):
         return index, _square(tf.io.read_file(path), image)
 
-    indexed = tf.data.Dataset.from_tensor_slices(
-        (tf.range(len(paths), dtype=tf.int64), tf.constant(paths, tf.string))
-    )
+    # File names are bytes: not all of them are text.
+    names = tf.constant([os.fsencode(paths[index]) for index in readable], tf.string)
+    indexed = tf.data.Dataset.from_tensor_slices((readable, names))
     # What cannot be decoded drops out of the stream: its index is then missing.
-    readable = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
-    images, ids = _collect(readable, len(paths), image)
-    bad = np.setdiff1d(np.arange(len(paths)), ids)
-    return Examples(images, labels[ids], ids), [paths[index] for index in bad]
+    decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
+    images, ids = _collect(decoded, len(readable), image)
+    for index in np.setdiff1d(readable, ids):
+        wrong[index] = "cut off, altered, or no JPEG, PNG, BMP or GIF"
+    bad = {path: reason for path, reason in zip(paths, wrong, strict=True) if reason}
+    return Examples(images, labels[ids], ids), bad
+
+
+def _what_is_wrong(path):
+    """Why there is nothing to decode in a file, or None."""
+    try:
+        # Not opened unless it is a file: a pipe would wait for ever.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        with open(path, "rb"):
+            return None if status.st_size else "empty"
+    except OSError as error:
+        return error.strerror
 
 
 def _load_tfds(stream_config):
@@ -173,18 +200,22 @@ def _load_tfds(stream_config):
             f"{stream_config.data_dir or 'the TFDS directory'}. Restore it, or pass "
             "--data_dir=DIR of another copy."
         )
-    # From the files alone: needs no builder code, no registration and no network.
-    builder = tfds.builder_from_directory(prepared)
+    prepared_copy.refuse_foreign_classes(prepared)
     try:
+        # From the files alone: needs no builder code, no registration and no network.
+        builder = tfds.builder_from_directory(prepared)
         split = _labelled_split(builder, catalog.evaluation_splits(prepared))
         return ImageDataset(
-            train=_read_split(builder, "train", stream_config.image),
-            test=_read_split(builder, split, stream_config.image),
+            train=_read_split(builder, "train", stream_config),
+            test=_read_split(builder, split, stream_config),
         )
-    except tf.errors.OpError as error:
+    except (RequestError, RunError):
+        raise
+    except Exception as error:  # TFDS documents no set of exceptions.
+        reason = getattr(error, "message", None) or repr(error)
         raise RunError(
-            f"The prepared copy {prepared} is damaged: {error.message}. Prepare it "
-            "again, or pass --data_dir=DIR of another copy."
+            f"The prepared copy {prepared} is damaged: {reason}. Prepare it again, or "
+            "pass --data_dir=DIR of another copy."
         ) from error
 
 
@@ -201,8 +232,9 @@ def _labelled_split(builder, candidates):
     )
 
 
-def _read_split(builder, split, image):
+def _read_split(builder, split, stream_config):
     """A split in the order of its `id` feature, else in the order of its files."""
+    image = stream_config.image
 
     def read(record):
         key = record.get("id", tf.constant(0))
@@ -211,6 +243,14 @@ def _read_split(builder, split, image):
     num_images = builder.info.splits[split].num_examples
     squares = _records(builder, split).map(read, tf.data.AUTOTUNE)
     images, keys, labels = _collect(squares, num_images, image)
+    unknown = np.setdiff1d(labels, np.arange(len(stream_config.class_names)))
+    if len(unknown):
+        raise RequestError(
+            f"Every image of the split `{split}` of {builder.name} needs a label in "
+            f"[0, {len(stream_config.class_names)}). Received: "
+            f"{', '.join(map(str, unknown))}. Write the images into folders, without "
+            "those that have no label, and use --dataset=folder."
+        )
     order = np.argsort(keys, kind="stable")
     return _numbered(images[order], labels[order])
 

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 _PNG_SIGNATURE = b"\x89PNG"
 _BMP_SIGNATURE = b"BM"
+# The field `compression` of a BMP; with masks, a pixel's bytes may be in any order.
+_UNCOMPRESSED, _MASKED = b"\0\0\0\0", b"\3\0\0\0"
+_BGR_MASKS = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
 _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+# Longer strips are cut before they are resized: a row of 60,000 pixels, its short side
+# made 73, would take 3.8 GB for a square of which nothing but the middle is kept.
+_LONGEST_SIDE = 8
 
 
 def decode_image(encoded, channels):
@@ -26,7 +32,7 @@ def decode_image(encoded, channels):
 
     Raises:
         tf.errors.InvalidArgumentError: the bytes are no complete image, or a BMP
-            with a colour palette, which TensorFlow cannot read.
+            that is compressed or has a colour palette, which TensorFlow cannot read.
     """
     # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
     rgb = tf.cond(
@@ -42,7 +48,8 @@ def fit_to_square(image, stored_size):
     """Resizes the short side to `stored_size` and cuts the centre square out.
 
     Bilinear with antialiasing, rounded; an image that already fits is returned
-    unchanged, bit for bit.
+    unchanged, bit for bit. Of one more than 8 times as long as wide the ends are cut
+    off first.
 
     Args:
         image: uint8, shape `(height, width, channels)` or `(batch, height, width,
@@ -59,12 +66,21 @@ def fit_to_square(image, stored_size):
 
 
 def _resize_and_crop(image, side):
+    image = _without_ends(image)
     size = tf.shape(image)[-3:-1]
     new_size = tf.cast(tf.round(size * side / tf.reduce_min(size)), tf.int32)
     resized = tf.round(tf.image.resize(image, new_size, antialias=True))
     top, left = tf.unstack((new_size - side) // 2)
     square = resized[..., top : top + side, left : left + side, :]
     return tf.saturate_cast(square, tf.uint8)
+
+
+def _without_ends(image):
+    size = tf.shape(image)[-3:-1]
+    kept = tf.minimum(size, _LONGEST_SIDE * tf.reduce_min(size))
+    top, left = tf.unstack((size - kept) // 2)
+    height, width = tf.unstack(kept)
+    return image[..., top : top + height, left : left + width, :]
 
 
 def _decode_png(encoded):
@@ -80,13 +96,19 @@ def _decode_other(encoded):
         lambda: _bmp_is_readable(encoded),
         lambda: True,
     )
-    # TensorFlow hands back palette indices as if they were grey values.
-    check = tf.debugging.Assert(checks, ["BMP with a colour palette is not supported"])
+    # TensorFlow hands back palette indices, or compressed bytes, as if they were grey
+    # values.
+    message = "BMP with compression or a colour palette is not supported"
+    check = tf.debugging.Assert(checks, [message])
     with tf.control_dependencies([check]):
         return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 def _bmp_is_readable(encoded):
     bits_per_pixel = tf.strings.substr(encoded, 28, 1)
+    compression = tf.strings.substr(encoded, 30, 4)
     palette = tf.strings.substr(encoded, 54, len(_GREY_PALETTE))
-    return tf.logical_or(bits_per_pixel != b"\x08", palette == _GREY_PALETTE)
+    masks = tf.strings.substr(encoded, 54, len(_BGR_MASKS))
+    in_order = (compression == _MASKED) & (masks == _BGR_MASKS)
+    no_palette = (bits_per_pixel != b"\x08") | (palette == _GREY_PALETTE)
+    return ((compression == _UNCOMPRESSED) | in_order) & no_palette

@@ -1,30 +1,31 @@
 """Checkpoints: named arrays and a JSON state, whole or not there.
 
-A checkpoint NAME is `NAME.npz` and, written after it, the manifest `NAME.json` with
-the state and the SHA-256 of both. One without a valid manifest does not exist.
 `step_02` is a finished step; `step_02_main_epoch_0007` one whose main phase goes on
-with epoch 7. The end of a phase stays until the step is finished.
+with epoch 7. The end of a phase stays until the step is finished. `checkpoint_files`
+says what files a checkpoint is and how damage is found.
 """
 
-import hashlib
-import io
 import json
 import logging
 import os
-import pathlib
 import re
-import zipfile
 
 import numpy as np
 
-from bsce_keras.files import read_json, sha256, write_atomically, write_json
+from bsce_keras.files import make_folder
+from bsce_keras.learner import checkpoint_files
+from bsce_keras.learner.checkpoint_files import DamagedError
 
 _log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(step_\d+(?:_[a-z]+_epoch_\d+)?)\.json")
+_FILE = re.compile(r"(step_\d+(?:_[a-z]+_epoch_\d+)?)\.(?:json|npz)(?:\.tmp)?")
 
-# What reading a damaged file raises.
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+# The phase of a step that every other one follows.
+_FIRST_PHASE = "main"
+
+# Among a finished step's arrays: the states of the steps before it, as JSON. With them
+# the last checkpoint is enough, whatever became of older ones.
+_EARLIER = "earlier_states"
 
 
 class Checkpoints:
@@ -36,33 +37,60 @@ class Checkpoints:
 
     def __init__(self, run_dir):
         self.folder = os.path.join(run_dir, "checkpoints")
+        # States of the finished steps, once they were asked for.
+        self._finished = None
 
     def exist(self):
-        """Whether anything was saved."""
-        return os.path.isdir(self.folder) and bool(os.listdir(self.folder))
+        """Whether anything was saved; the rest of a save cut short is nothing."""
+        return any(os.path.exists(f"{self._path(name)}.json") for name in self._names())
 
     def save_step(self, step, arrays, state):
         """Saves a finished step, then drops what led to it.
 
-        Later steps, left over where this one was damaged and trained again, do not
-        descend from it: they go first.
+        Later steps, left over where they and this one were damaged and this one was
+        trained again, do not descend from it: they go first.
+
+        Raises:
+            ValueError: if it is not the step that comes next.
         """
+        if self._finished is None:
+            self.finished_states()
+        earlier = self._finished[:step]
+        if len(earlier) != step:
+            raise ValueError(
+                f"Expected step {len(earlier)}, which comes next. Received: {step}"
+            )
         for name in self._names():
             if int(name.split("_")[1]) > step:
                 self._remove(name)
-        self._save(f"step_{step:02d}", arrays, state)
+        encoded = np.frombuffer(json.dumps(earlier).encode(), np.uint8)
+        self._save(_step_name(step), {**arrays, _EARLIER: encoded}, state)
+        self._finished = [*earlier, state]
         for name in self._progress_names(step):
             self._remove(name)
 
     def save_progress(self, step, phase, epoch, arrays, state):
-        """Saves a phase that is to go on with `epoch`; the one before stays too."""
-        self._save(f"step_{step:02d}_{phase}_epoch_{epoch:04d}", arrays, state)
-        for name in self._progress_names(step, phase)[:-2]:
+        """Saves a phase that is to go on with `epoch`; the one before stays too.
+
+        What lies further on was damaged, or came after what was: training would not be
+        here otherwise. It goes, as it does not descend from this.
+        """
+        saved = f"{_step_name(step)}_{phase}_epoch_{epoch:04d}"
+        self._save(saved, arrays, state)
+        names = self._progress_names(step, phase)
+        place = names.index(saved)
+        obsolete = names[: max(place - 1, 0)] + names[place + 1 :]
+        if phase == _FIRST_PHASE:
+            obsolete += [n for n in self._progress_names(step) if n not in names]
+        for name in obsolete:
             self._remove(name)
 
     def load_step(self, step):
         """`(arrays, state)` of a finished step, or None."""
-        return self._load(f"step_{step:02d}")
+        loaded = self._load(_step_name(step))
+        if loaded:
+            loaded[0].pop(_EARLIER, None)
+        return loaded
 
     def load_progress(self, step, phase):
         """`(arrays, state)` of the furthest valid progress in a phase, or None."""
@@ -73,65 +101,65 @@ class Checkpoints:
         return None
 
     def finished_states(self):
-        """States of the finished steps 0, 1, ... up to the first missing one."""
-        states = []
-        while (loaded := self.load_step(len(states))) is not None:
-            states.append(loaded[1])
-        return states
+        """States of the steps 0, 1, ... up to the last whose checkpoint is whole.
+
+        Damage to checkpoints before that one is of no consequence.
+        """
+        self._finished = []
+        for name in reversed(self._names()):
+            loaded = self._load(name, [_EARLIER]) if _is_step(name) else None
+            if loaded is not None:
+                arrays, state = loaded
+                self._finished = [*json.loads(arrays[_EARLIER].tobytes()), state]
+                break
+        return list(self._finished)
 
     def _save(self, name, arrays, state):
-        os.makedirs(self.folder, exist_ok=True)
-        path = os.path.join(self.folder, name)
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        write_atomically(f"{path}.npz", buffer.getvalue())
-        manifest = {
-            "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
-            "state_sha256": _state_sha256(state),
-            "state": state,
-        }
-        write_json(f"{path}.json", manifest)
+        make_folder(self.folder)
+        checkpoint_files.write(self._path(name), arrays, state)
 
-    def _load(self, name):
-        path = os.path.join(self.folder, name)
-        if not os.path.exists(f"{path}.json"):
+    def _load(self, name, wanted=None):
+        if name not in self._names():
             return None
         try:
-            manifest = read_json(f"{path}.json")
-            if sha256(f"{path}.npz") != manifest["sha256"]:
-                raise ValueError("its SHA-256 is not the one in the manifest")
-            if _state_sha256(manifest["state"]) != manifest["state_sha256"]:
-                raise ValueError("the state in the manifest was altered")
-            with np.load(f"{path}.npz", allow_pickle=False) as file:
-                return dict(file), manifest["state"]
-        except _DAMAGE as error:
+            return checkpoint_files.read(self._path(name), wanted)
+        except DamagedError as error:
             _log.warning(
                 "Checkpoint %s is damaged (%s). Going back to the one before.",
-                path,
-                error if not isinstance(error, json.JSONDecodeError) else "not JSON",
+                self._path(name),
+                error,
             )
             return None
 
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
     def _names(self):
-        """Names of all checkpoints, in order."""
+        """Names of all checkpoints and of what is left of one, in order."""
         if not os.path.isdir(self.folder):
             return []
-        files = (_NAME.fullmatch(file) for file in os.listdir(self.folder))
-        return sorted(match[1] for match in files if match)
+        files = (_FILE.fullmatch(file) for file in os.listdir(self.folder))
+        return sorted({match[1] for match in files if match}, key=_numbers)
 
     def _progress_names(self, step, phase=""):
-        prefix = f"step_{step:02d}_{phase}"
+        prefix = f"{_step_name(step)}_{phase}"
         return [name for name in self._names() if name.startswith(prefix)]
 
     def _remove(self, name):
-        # The manifest goes first: without it the checkpoint does not exist.
-        for ending in (".json", ".npz"):
-            pathlib.Path(self.folder, name + ending).unlink(missing_ok=True)
+        checkpoint_files.remove(self._path(name))
 
 
-def _state_sha256(state):
-    canonical = json.dumps(state, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _step_name(step):
+    return f"step_{step:02d}"
+
+
+def _is_step(name):
+    return name.count("_") == 1
+
+
+def _numbers(name):
+    """Sorts step 100 after step 99, and epoch 10000 after epoch 9999."""
+    return [int(part) if part.isdigit() else part for part in name.split("_")]
 
 
 def pack(prefix, values):

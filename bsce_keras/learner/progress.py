@@ -1,5 +1,6 @@
 """What a user sees and keeps of training: a progress line, TensorBoard scalars."""
 
+import contextlib
 import sys
 import time
 
@@ -10,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bsce_keras.clock import clock
+from bsce_keras.file_errors import as_os_errors
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -86,17 +88,24 @@ class ScalarLog(keras.callbacks.Callback):
 
     def __init__(self, folder):
         super().__init__()
-        self._writer = tf.summary.create_file_writer(folder)
+        self._folder = folder
+        with as_os_errors(folder):
+            self._writer = tf.summary.create_file_writer(folder)
 
     def on_epoch_end(self, epoch, logs=None):
-        with self._writer.as_default():
+        with self._written():
             for name, value in logs.items():
                 tf.summary.scalar(name, value, step=epoch)
-        self._writer.flush()
 
     def log_alphas(self, alphas, first):
         """alpha after every update that moved it."""
-        with self._writer.as_default():
+        with self._written():
             for number, alpha in enumerate(alphas, start=first):
                 tf.summary.scalar("alpha_by_update", alpha, step=number)
-        self._writer.flush()
+
+    @contextlib.contextmanager
+    def _written(self):
+        with as_os_errors(self._folder):
+            with self._writer.as_default():
+                yield
+            self._writer.flush()

@@ -1,6 +1,7 @@
 """A data set is described, or refused with a way out, before TensorFlow loads."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -187,3 +188,49 @@ def test_missing_parts_of_a_folder_are_named(tmp_path):
 )
 def test_unknown_names_get_a_way_out(name, hint):
     assert hint in refusal(name)[0]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"featuresDict": {"features": {"image": {"pythonClassName": "planted.Image"}}}},
+        {"python_class_name": "planted.Image"},
+        {"type": "planted.Image", "content": {}},
+        {"jsonFeature": {"json": '{"feature": {"type": "planted.Image"}}'}},
+    ],
+)
+@pytest.mark.parametrize("dataset", ["cifar10", "tfds:insects"])
+def test_a_prepared_copy_does_not_choose_what_code_is_imported(
+    tmp_path, planted, dataset
+):
+    name = dataset.removeprefix("tfds:")
+    write_copy(tmp_path / name / "1.0.0", features=planted)
+    (problem,) = refusal(dataset, str(tmp_path))
+    assert "classes of tensorflow_datasets" in problem and "planted.Image" in problem
+
+
+@pytest.mark.parametrize("name", ["features", "dataset_info"])
+@pytest.mark.parametrize("content", ["[]", "3", "{}", '{"splits": [1]}', '"x"'])
+def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
+    write_copy(tmp_path / "insects" / "1.0.0")
+    (tmp_path / "insects" / "1.0.0" / f"{name}.json").write_text(content)
+    assert (
+        f"{name}.json must be readable JSON"
+        in refusal("tfds:insects", str(tmp_path))[0]
+    )
+
+
+def test_class_folders_need_names_that_are_text(tmp_path):
+    for name in (b"caf\xe9", b"two\nlines", "日本 語".encode()):
+        os.makedirs(os.path.join(os.fsencode(tmp_path), b"train", name))
+    write_files(tmp_path, "test/日本 語/1.png")
+    odd, empty = refusal("folder", str(tmp_path))
+    assert "'caf\\udce9', 'two\\nlines'." in odd and "日本" not in odd
+    assert "日本 語" in empty
+
+
+@pytest.mark.parametrize("dataset", ["folder", "cifar10", "tfds:insects"])
+def test_a_folder_that_cannot_be_looked_at_is_a_wrong_request(dataset, tmp_path):
+    too_long = str(tmp_path / ("x" * 300))
+    (problem,) = refusal(dataset, too_long)
+    assert "File name too long" in problem and "Check --data_dir" in problem

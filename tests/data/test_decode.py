@@ -68,6 +68,26 @@ def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
         decode(encode(palette, "BMP"))
 
 
+def test_compressed_bmp_is_refused_rather_than_garbled():
+    encoded = bytearray(encode(RGB[..., 1], "BMP"))
+    encoded[30] = 1  # says that its bytes are run lengths
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(bytes(encoded))
+
+
+def test_bmp_of_32_bits_is_read_if_its_bytes_are_in_the_usual_order():
+    opaque = np.full((24, 36, 1), 255, np.uint8)
+    encoded = encode(np.concatenate([RGB, opaque], -1), "BMP")
+    np.testing.assert_array_equal(decode(encoded), RGB)
+    # The same with masks, which lie between header and pixels: B, G, R, then R, G, B.
+    header = encoded[:10] + bytes([66]) + encoded[11:30] + bytes([3]) + encoded[31:54]
+    masks = [bytes([0, 0, 255, 0]), bytes([0, 255, 0, 0]), bytes([255, 0, 0, 0])]
+    usual = header + b"".join(masks) + encoded[54:]
+    np.testing.assert_array_equal(decode(usual), RGB)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(header + b"".join(reversed(masks)) + encoded[54:])
+
+
 @pytest.mark.parametrize(
     "encoded",
     [b"", b"no image", b"BM", encode(RGB, "JPEG")[:-9], encode(RGB, "PNG")[:-40]],
@@ -93,6 +113,24 @@ def test_short_side_is_resized_and_the_centre_kept(size):
     expected = np.asarray(whole, int)[top : top + 12, left : left + 12]
     assert square.shape == (12, 12, 3)
     assert np.abs(square - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1001), (1001, 1), (2, 5000)])
+def test_of_a_strip_the_middle_is_kept_without_resizing_all_of_it(size, monkeypatch):
+    image = np.zeros((*size, 3), np.uint8)
+    middle = tuple(slice(side // 2 - 4, side // 2 + 5) for side in size)
+    image[middle] = 200
+    sizes = []
+    resize = tf.image.resize
+
+    def record(image, size, **options):
+        sizes.append(tuple(size.numpy()))
+        return resize(image, size, **options)
+
+    monkeypatch.setattr(tf.image, "resize", record)
+    square = fit_to_square(tf.constant(image), 16).numpy()
+    assert max(sizes[0]) <= 8 * 16
+    assert (square == 200).all()
 
 
 def test_batches_of_any_size_are_resized_inside_a_graph():

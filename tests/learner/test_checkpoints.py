@@ -46,10 +46,10 @@ def names(checkpoints):
 
 
 def test_what_was_saved_comes_back_in_another_process(checkpoints, tmp_path):
-    checkpoints.save_step(2, *numbered(0))
+    checkpoints.save_step(0, *numbered(0))
     checkpoints.save_progress(3, "main", 7, *numbered(1))
     reopened = Checkpoints(tmp_path)
-    assert_is(reopened.load_step(2), 0)
+    assert_is(reopened.load_step(0), 0)
     assert_is(reopened.load_progress(3, "main"), 1)
 
 
@@ -159,14 +159,57 @@ def test_a_crash_while_saving_leaves_the_one_before(checkpoints, monkeypatch):
     assert_is(checkpoints.load_progress(1, "main"), 4)
 
 
-def test_states_end_at_the_first_step_that_is_missing_or_damaged(checkpoints, tmp_path):
-    for step in (0, 1, 3):
+def states(run_dir):
+    """What another process would go on from."""
+    return [state["number"] for state in Checkpoints(run_dir).finished_states()]
+
+
+def test_states_are_those_up_to_the_last_whole_checkpoint(checkpoints, tmp_path):
+    for step in range(4):
         checkpoints.save_step(step, *numbered(step))
-    states = [state["number"] for state in checkpoints.finished_states()]
-    assert states == [0, 1]
+    folder = tmp_path / "checkpoints"
+    assert states(tmp_path) == [0, 1, 2, 3]
+    flip_byte(folder / "step_03.npz", 80)
+    assert states(tmp_path) == [0, 1, 2]
+    # Damage to older ones is no reason to lose the work of later steps.
+    flip_byte(folder / "step_00.json", 10)
+    (folder / "step_01.json").unlink()
+    assert states(tmp_path) == [0, 1, 2]
+    flip_byte(folder / "step_02.json", 10)
+    assert states(tmp_path) == []
+
+
+def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(checkpoints, tmp_path):
+    for step in range(2):
+        checkpoints.save_step(step, *numbered(step))
     flip_byte(tmp_path / "checkpoints" / "step_01.npz", 80)
-    states = [state["number"] for state in checkpoints.finished_states()]
-    assert states == [0]
+    checkpoints.save_step(2, *numbered(2))
+    assert states(tmp_path) == [0, 1, 2]
+
+
+def test_a_step_out_of_turn_is_refused(checkpoints):
+    checkpoints.save_step(0, *numbered(0))
+    with pytest.raises(ValueError, match="Expected step 1, .* Received: 2"):
+        checkpoints.save_step(2, *numbered(2))
+
+
+def test_a_phase_trained_again_drops_what_followed_it(checkpoints, tmp_path):
+    for epoch in (7, 8):
+        checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
+    checkpoints.save_progress(1, "finetuning", 1, *numbered(91))
+    checkpoints.save_progress(1, "finetuning", 2, *numbered(92))
+    assert_is(checkpoints.load_progress(1, "main"), 8)
+    flip_byte(tmp_path / "checkpoints" / "step_01_main_epoch_0008.npz", 80)
+    assert_is(checkpoints.load_progress(1, "main"), 7)
+    checkpoints.save_progress(1, "main", 8, *numbered(18))
+    assert_is(checkpoints.load_progress(1, "main"), 18)
+    assert checkpoints.load_progress(1, "finetuning") is None
+
+
+def test_numbers_with_more_digits_come_later(checkpoints):
+    for epoch in (9998, 9999, 10000):
+        checkpoints.save_progress(0, "main", epoch, *numbered(epoch))
+    assert_is(checkpoints.load_progress(0, "main"), 10000)
 
 
 def test_objects_never_come_back_from_a_pickle(checkpoints, tmp_path):
