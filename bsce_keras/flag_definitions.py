@@ -21,11 +21,12 @@ from bsce_keras.config import (
     StreamConfig,
     TrainingConfig,
 )
+from bsce_keras.data.catalog import NAMES_TEXT
 from bsce_keras.flag_types import Command, Flag
 from bsce_keras.methods import METHODS
 
 _DATA_SOURCE = (
-    Flag("dataset", str, "digits, cifar10, cifar100, folder or tfds:NAME"),
+    Flag("dataset", str, NAMES_TEXT),
     Flag(
         "data_dir",
         str,

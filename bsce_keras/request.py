@@ -10,11 +10,17 @@ import os
 from bsce_keras import config as configs
 from bsce_keras import recipes
 from bsce_keras.contradictions import META_OPTIONS, contradictions, folder_problems
-from bsce_keras.data.catalog import describe_dataset, find_prepared, tfds_name
+from bsce_keras.data.catalog import (
+    NAMES_TEXT,
+    describe_dataset,
+    find_prepared,
+    tfds_name,
+)
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
 
+# Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
 BACKBONES = ("resnet8", "resnet32", "resnet18")
 
@@ -198,9 +204,7 @@ def _known_only(request, problems):
 
 def _describe(asked, fetch):
     if not asked.dataset:
-        raise RequestError(
-            "--dataset is required: digits, cifar10, cifar100, folder or tfds:NAME"
-        )
+        raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
         return None
     return describe_dataset(

@@ -184,18 +184,27 @@ def test_base_steps_are_shared_over_losses_and_increments_alone(trained):
         balanced=TINY + BALANCED,
         two_increments=TINY.replace("num_increments=1", "num_increments=2"),
         finetune=TINY + "--method=finetune\n",
+        lucir=TINY + "--method=lucir\n",
+        lucir_balanced=TINY + "--method=lucir\n" + BALANCED,
+        # Its own loss is another one, however many images a class has.
+        podnet=TINY + "--method=podnet\n",
+        podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
         other_base=TINY.replace("=8", "=6"),
         more_memory=TINY + "--exemplars_per_class=7\n",
     )
     assert reproduce.main([*paths, "--seeds=1,2"]) == 0
     by_folder = dict(zip(folders(trained), trained, strict=True))
     for seed in (1, 2):
-        first = f"scale_1.0/tiny/softmax/seed_{seed}"
-        for name in ("balanced", "two_increments"):
-            cell = by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"]
-            assert cell.base_run_dir == f"runs/reproduce/{first}"
-        for name in ("finetune", "other_base", "more_memory"):
-            assert by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"].base_run_dir is None
+        bases = {
+            name: by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"].base_run_dir
+            for name in (pathlib.Path(path).stem for path in paths)
+        }
+        shared = {
+            "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
+        }
+        assert bases == dict.fromkeys(bases) | shared
 
 
 def test_noshare_base_steps_trains_each(trained):
@@ -290,6 +299,7 @@ def test_the_paper_stands_beside_the_measured_mean_and_deviation(
     version = tmp_path / "tfds/cifar100/3.0.2"
     version.mkdir(parents=True)
     (version / "dataset_info.json").write_text('{"splits": []}')
+    (version / "features.json").write_text("{}")
     (version / "label.labels.txt").write_text("\n".join(map(str, range(100))))
     flags = str(ROOT / "flags/cifar100_5steps/il_baseline_bsce.flags")
     command = [flags, "--seeds=1,2", "--data_dir=tfds", "--schedule_scale=0.04"]
