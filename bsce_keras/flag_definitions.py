@@ -201,7 +201,6 @@ _TRAIN = Command(
             Flag(
                 "alpha_optimizer",
                 ALPHA_OPTIMIZERS,
-                BALANCED_FINETUNING,
                 "optimizer of alpha",
                 default_text=MethodConfig.alpha_optimizer,
             ),
@@ -313,6 +312,12 @@ _TRAIN = Command(
                 "split the CPU into this many devices, to try --strategy=mirrored "
                 "without GPUs; 0 does not",
                 TrainingConfig.virtual_devices,
+            ),
+            Flag(
+                "intra_op_threads",
+                int,
+                "CPU threads of one operation; 0 for one per core",
+                TrainingConfig.intra_op_threads,
             ),
             Flag(
                 "synchronized_batch_norm",
