@@ -338,6 +338,7 @@ EVERY_CELL = (
     "deterministic",
     "strategy",
     "virtual_devices",
+    "intra_op_threads",
     "synchronized_batch_norm",
     "export",
 )
