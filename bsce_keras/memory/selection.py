@@ -8,6 +8,7 @@ _MIN_LENGTH = 1e-12
 # What numbers below 1e-38, which float32 drops, can add up to over _MIN_LENGTH.
 _UNDERFLOW = 1e-20
 _MAX_ITERATIONS = 1000
+_BLOCK = 64
 
 
 def herding(features, num_exemplars):
@@ -35,13 +36,11 @@ def herding(features, num_exemplars):
     wanted = min(num_exemplars, len(features))
     if wanted == 0:
         return np.zeros(0, dtype=np.int64)
-    rows = features.astype(np.float64)
-    # Scores are scaled instead of rows, which spares a pass over all of them.
-    scales = 1 / np.maximum(np.sqrt(np.vecdot(rows, rows)), _MIN_LENGTH)
-    mean = scales @ rows / len(rows)
+    # Scores are scaled instead of rows, which spares a copy of all of them.
+    scales, mean = _scales_and_mean(features)
     rough_rows = features.astype(np.float32, copy=False)
     rough_scales = scales.astype(np.float32)
-    slack = _slack(rows.shape[1])
+    slack = _slack(features.shape[1])
     target = mean
     picked = {}  # A dictionary keeps the order of picks and finds repeats.
     for _ in range(_MAX_ITERATIONS):
@@ -50,7 +49,7 @@ def herding(features, num_exemplars):
         rough = rough_rows @ target.astype(np.float32) * rough_scales
         floor = rough.max() - slack * np.sqrt(target @ target) - _UNDERFLOW
         near = np.flatnonzero(rough >= floor)
-        near_rows = rows[near] * scales[near, None]
+        near_rows = features[near].astype(np.float64) * scales[near, None]
         scores = near_rows @ target
         best = scores.max()
         first = np.argmax(scores >= best - _TIE * abs(best))
@@ -59,8 +58,21 @@ def herding(features, num_exemplars):
             break
         target = target + mean - near_rows[first]
     picked = np.array(list(picked), np.int64)
-    missing = np.setdiff1d(np.arange(len(rows)), picked)[: wanted - len(picked)]
+    missing = np.setdiff1d(np.arange(len(features)), picked)[: wanted - len(picked)]
     return np.concatenate([picked, missing.astype(np.int64)])
+
+
+def _scales_and_mean(features):
+    """What brings rows to length 1, and the mean of these, in float64.
+
+    Block by block: a float64 copy of all rows would not stay in the cache.
+    """
+    scales, total = [], 0
+    for start in range(0, len(features), _BLOCK):
+        rows = features[start : start + _BLOCK].astype(np.float64)
+        scales.append(1 / np.maximum(np.sqrt(np.vecdot(rows, rows)), _MIN_LENGTH))
+        total = total + scales[-1] @ rows
+    return np.concatenate(scales), total / len(features)
 
 
 def _slack(size):
