@@ -22,7 +22,12 @@ _DECISIVE = (
     ("training", None),
 )
 # Bit-exact repetition is no other training, and the base step is not fine-tuned.
-_INDIFFERENT = {"deterministic", "finetuning", "intra_op_threads"}
+_INDIFFERENT = {
+    "deterministic",
+    "finetuning",
+    "intra_op_threads",
+    "save_minutes",
+}
 # With equal class counts the prior is a constant: one loss under three names.
 _SOFTMAX_LIKE = {"softmax", "balanced_softmax", "meta_balanced_softmax"}
 

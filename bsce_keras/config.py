@@ -233,6 +233,7 @@ class TrainingConfig(_Checked):
     strategy: str = "auto"
     virtual_devices: int = 0
     intra_op_threads: int = 0
+    save_minutes: float = 2.0
     deterministic: bool = False
     seed: int = 1
 
@@ -249,6 +250,10 @@ class TrainingConfig(_Checked):
         if self.virtual_devices < 0:
             found.append(
                 f"--virtual_devices must be 0 or more. Received: {self.virtual_devices}"
+            )
+        if not self.save_minutes >= 0:
+            found.append(
+                f"--save_minutes must be 0 or more. Received: {self.save_minutes}"
             )
         if self.intra_op_threads < 0:
             found.append(

@@ -15,6 +15,7 @@ from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.resources import peak_memory_mb
+from bsce_keras.stopping import StopRequests
 
 
 def run_experiment(config, flagfile=""):
@@ -34,9 +35,14 @@ def run_experiment(config, flagfile=""):
         RequestError: the run folder belongs to another configuration or process; data
             that cannot be read.
         RunError: training cannot go on; what was finished stays.
+        Stopped: asked to by Ctrl-C or SIGTERM, after a save.
     """
     config = dataclasses.replace(config, training=resolved(config.training))
-    with run_lock(config.run_dir), prepared_runtime(config.training) as strategy:
+    with (
+        run_lock(config.run_dir),
+        StopRequests() as stop_requests,
+        prepared_runtime(config.training) as strategy,
+    ):
         checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
         base_step = None
@@ -46,7 +52,7 @@ def run_experiment(config, flagfile=""):
         if base_step:
             checkpoints.save_step(0, *base_step)
         memory = ReplayMemory(config.memory, config.training.seed)
-        learner = Learner(config, strategy, checkpoints)
+        learner = Learner(config, strategy, checkpoints, stop_requests)
         finished = _restore(config, stream, checkpoints, memory, learner)
         skipped = stream.dataset.skipped_images
         records = RunRecords(config.run_dir, config, finished, skipped)

@@ -241,6 +241,12 @@ _TRAIN = Command(
                 TrainingConfig.intra_op_threads,
             ),
             Flag(
+                "save_minutes",
+                float,
+                "training time between two saves within a step",
+                TrainingConfig.save_minutes,
+            ),
+            Flag(
                 "synchronized_batch_norm",
                 bool,
                 "batch statistics over all devices in place of one for each",
@@ -339,6 +345,7 @@ EVERY_CELL = (
     "strategy",
     "virtual_devices",
     "intra_op_threads",
+    "save_minutes",
     "synchronized_batch_norm",
     "export",
 )

@@ -15,6 +15,7 @@ from absl import flags as absl_flags
 
 from bsce_keras.errors import RequestError, RunError, did_you_mean
 from bsce_keras.flag_definitions import COMMANDS
+from bsce_keras.stopping import Stopped
 
 
 def define(command):
@@ -66,7 +67,8 @@ def run_command(command, main, argv=None, check=None):
 
     Returns:
         0, or 2 for a wrong request, 1 for a failure while running, 130 when
-        interrupted. Any other exception is a defect and passes with its traceback.
+        interrupted, 143 when terminated. Any other exception is a defect and passes
+        with its traceback.
     """
     # TensorFlow reads it when it loads, which is later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -96,6 +98,8 @@ def run_command(command, main, argv=None, check=None):
             "(space, permission, path) and give the same command again."
         )
         return _fail(command, [message], 1)
+    except Stopped as stopped:
+        return _fail(command, [str(stopped)], stopped.exit_code)
     except KeyboardInterrupt:
         return _fail(command, ["interrupted; what was finished stays"], 130)
 

@@ -72,6 +72,7 @@ class Request:
     strategy: str | None = None
     virtual_devices: int | None = None
     intra_op_threads: int | None = None
+    save_minutes: float | None = None
     synchronized_batch_norm: bool | None = None
     deterministic: bool | None = None
     seed: int | None = None
@@ -325,6 +326,7 @@ def _training(asked, kind):
         "strategy",
         "virtual_devices",
         "intra_op_threads",
+        "save_minutes",
         "deterministic",
         "seed",
     )

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.config import FinetuningConfig
+from bsce_keras.config import FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
@@ -210,15 +210,18 @@ def _epochs(case, trainer, effort, folder):
     loop = EpochLoop(
         trainer, batches, None, 1, strategy, [line, scalars], schedule.epochs
     )
-    progress = StepProgress(Checkpoints(folder), phase, trainer)
-    epochs = itertools.count()
+    progress = StepProgress(
+        Checkpoints(folder), phase, trainer, TrainingConfig.save_minutes
+    )
+
+    def save_if_due():
+        if progress.is_due:
+            progress.save()
 
     def run():
-        epoch = next(epochs)
-        began = time.perf_counter()
-        alphas = loop.run_epoch(epoch, LEARNING_RATE)
-        scalars.log_alphas(alphas, 0)
-        progress.save(epoch + 1, alphas, time.perf_counter() - began)
+        epoch = progress.epoch
+        means = loop.run_epoch(epoch, LEARNING_RATE, progress.sums, save_if_due)
+        progress.finish_epoch(means)
         return epoch
 
     return run

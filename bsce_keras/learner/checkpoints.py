@@ -1,8 +1,9 @@
 """Checkpoints: named arrays and a JSON state, whole or not there.
 
 `step_02` is a finished step; `step_02_main_epoch_0007` one whose main phase goes on
-with epoch 7. The end of a phase stays until the step is finished. `checkpoint_files`
-says what files a checkpoint is and how damage is found.
+with epoch 7, `step_02_main_epoch_0007_update_000012` one that has done 12 updates of
+it. The end of a phase stays until the step is finished. `checkpoint_files` says what
+files a checkpoint is and how damage is found.
 """
 
 import json
@@ -18,7 +19,9 @@ from bsce_keras.learner.checkpoint_files import DamagedError
 
 _log = logging.getLogger(__name__)
 
-_FILE = re.compile(r"(step_\d+(?:_[a-z]+_epoch_\d+)?)\.(?:json|npz)(?:\.tmp)?")
+_FILE = re.compile(
+    r"(step_\d+(?:_[a-z]+_epoch_\d+(?:_update_\d+)?)?)\.(?:json|npz)(?:\.tmp)?"
+)
 
 # The phase of a step that every other one follows.
 _FIRST_PHASE = "main"
@@ -69,13 +72,15 @@ class Checkpoints:
         for name in self._progress_names(step):
             self._remove(name)
 
-    def save_progress(self, step, phase, epoch, arrays, state):
-        """Saves a phase that is to go on with `epoch`; the one before stays too.
+    def save_progress(self, step, phase, epoch, arrays, state, num_updates=0):
+        """Saves a phase that has done `num_updates` of an epoch; the save before stays.
 
         What lies further on was damaged, or came after what was: training would not be
         here otherwise. It goes, as it does not descend from this.
         """
         saved = f"{_step_name(step)}_{phase}_epoch_{epoch:04d}"
+        if num_updates:
+            saved += f"_update_{num_updates:06d}"
         self._save(saved, arrays, state)
         names = self._progress_names(step, phase)
         place = names.index(saved)

@@ -12,7 +12,7 @@ from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.phases import Phase, compile_trainer, train_phase
+from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
@@ -24,6 +24,7 @@ from bsce_keras.models.classifier import (
     train_only,
 )
 from bsce_keras.randomness import Purpose, generator, integer
+from bsce_keras.stopping import StopRequests
 
 _log = logging.getLogger(__name__)
 
@@ -57,15 +58,16 @@ class Learner:
         config: `ExperimentConfig`.
         strategy: `tf.distribute` strategy.
         checkpoints: `Checkpoints`, for progress within a step.
+        stop_requests: `StopRequests`; by default nobody asks training to stop.
 
     Attributes:
         classifier: the model after the last finished phase; None before the first.
     """
 
-    def __init__(self, config, strategy, checkpoints):
+    def __init__(self, config, strategy, checkpoints, stop_requests=None):
         self._config = config
         self._strategy = strategy
-        self._checkpoints = checkpoints
+        self._run = Run(config, strategy, checkpoints, stop_requests or StopRequests())
         self._method = load_method(config.method)
         self._teacher = None
         self._inference = None
@@ -82,7 +84,7 @@ class Learner:
         return pack("classifier", self.classifier.get_weights())
 
     def learn(self, step, replay):
-        """Trains the main phase of a step, from the last saved epoch if there is one.
+        """Trains the main phase of a step, from where it was saved if it was.
 
         Args:
             step: the `Step`.
@@ -94,6 +96,7 @@ class Learner:
         Raises:
             RunError: a loss or gradient that is not finite; a class too small to be
                 split for meta-learning.
+            Stopped: on request, after a save.
         """
         _forget_former_models()
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
@@ -106,9 +109,14 @@ class Learner:
             trainer = self._trainer(student, context)
             compile_trainer(trainer, training, training)
         self._warn_of_few_updates(step, pool)
-        progress = self._run(
-            Phase("main", step.index, training), trainer, pool, validation
+        phase = Phase(
+            "main",
+            step.index,
+            training,
+            self._num_steps,
+            is_followed=self.finetunes(step),
         )
+        progress = train_phase(self._run, phase, trainer, pool, validation)
         self._adopt(student)
         return self._facts(context, trainer.learned_alpha, pool, progress)
 
@@ -149,8 +157,14 @@ class Learner:
                 student, context, self._method.finetunes_with_batch_statistics
             )
             compile_trainer(trainer, training, training.finetuning)
-        phase = Phase("finetuning", step.index, training.finetuning, training.epochs)
-        progress = self._run(phase, trainer, exemplars)
+        phase = Phase(
+            "finetuning",
+            step.index,
+            training.finetuning,
+            self._num_steps,
+            first_draw=training.epochs,
+        )
+        progress = train_phase(self._run, phase, trainer, exemplars)
         self._adopt(student)
         return dataclasses.replace(
             facts, train_seconds=facts.train_seconds + progress.seconds
@@ -174,16 +188,9 @@ class Learner:
         loss = self._config.method.classification_loss
         return "softmax" if loss.endswith("balanced_softmax") else loss
 
-    def _run(self, phase, trainer, pool, validation=None):
-        return train_phase(
-            self._config,
-            self._strategy,
-            self._checkpoints,
-            phase,
-            trainer,
-            pool,
-            validation,
-        )
+    @property
+    def _num_steps(self):
+        return 1 + len(self._config.stream.increments)
 
     def _warn_of_few_updates(self, step, pool):
         training = self._config.training

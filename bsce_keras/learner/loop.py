@@ -3,7 +3,6 @@
 import re
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from bsce_keras.learner.graphs import release
@@ -88,48 +87,48 @@ class EpochLoop:
         for traced in self._traced.values():
             release(traced)
 
-    def run_epoch(self, epoch, learning_rate):
-        """One epoch at one learning rate.
+    def run_epoch(self, epoch, learning_rate, sums, after_update=None):
+        """One epoch, or the rest of one, at one learning rate.
 
         Callbacks get the mean of each term over the epoch's updates, the rate, and
         alpha after the last update that moved it.
 
+        Args:
+            epoch: 0-based.
+            learning_rate: of all its updates.
+            sums: `EpochSums` of the updates done before; the others are added.
+            after_update: called without arguments after every update.
+
         Returns:
-            List of alpha after each update that moved it.
+            The means, as the callbacks got them.
 
         Raises:
             NotFiniteError: naming epoch, update, what is not finite, and the last logs.
         """
         self._trainer.optimizer.learning_rate = learning_rate
-        num_updates = self.updates_per_epoch
-        first = epoch * num_updates
-        moves = [self._moves_alpha(first + update) for update in range(num_updates)]
-        batches = self._distribute(self._input.epoch(epoch))
-        validation_batches = self._validation_batches(first, sum(moves))
+        done = sums.num_updates
+        first = epoch * self.updates_per_epoch
+        updates = range(done, self.updates_per_epoch)
+        moves = [self._moves_alpha(first + update) for update in updates]
+        batches = self._distribute(self._input.epoch(epoch, done))
+        validation_batches = self._validation_batches(first + done, sum(moves))
         self._callbacks.on_epoch_begin(epoch)
-        history, alphas = [], []
-        for update, moves_alpha in enumerate(moves):
+        for update, moves_alpha in zip(updates, moves, strict=True):
             self._callbacks.on_train_batch_begin(update)
             iterators = (batches, validation_batches) if moves_alpha else (batches,)
             try:
                 logs = self._local(self._update(moves_alpha, iterators)(*iterators))
             except tf.errors.InvalidArgumentError as error:
-                raise _not_finite(error, epoch, update, history) or error from None
-            if moves_alpha:
-                alphas.append(logs.pop("alpha"))
-                logs.pop("alpha_gradient")
-            history.append(logs)
+                raise _not_finite(error, epoch, update, sums.last) or error from None
+            sums.add(logs)
             self._callbacks.on_train_batch_end(update, logs)
-        means = {
-            name: float(np.mean([float(logs[name]) for logs in history]))
-            for name in history[0]
-        }
-        means["learning_rate"] = learning_rate
-        alphas = [float(alpha) for alpha in alphas]
-        if alphas:
-            means["alpha"] = alphas[-1]
+            if after_update is not None:
+                after_update()
+        means = {**sums.means(), "learning_rate": learning_rate}
+        if sums.alphas:
+            means["alpha"] = sums.alphas[-1]
         self._callbacks.on_epoch_end(epoch, means)
-        return alphas
+        return means
 
     def _update(self, moves_alpha, iterators):
         """The traced update of this kind; iterators of all epochs have one type."""
@@ -159,12 +158,11 @@ class EpochLoop:
         }
 
 
-def _not_finite(error, epoch, update, history):
+def _not_finite(error, epoch, update, last):
     """The `NotFiniteError` of a failed check; None for any other failure."""
     found = re.search(r"(the [^:\n]+) : Tensor had (\w+)", str(error))
     if not found:
         return None
-    last = history[-1] if history else {}
     finite = ", ".join(f"{name} {float(value):.4g}" for name, value in last.items())
     return NotFiniteError(
         f"epoch {epoch + 1}, update {update + 1}: {found[1]} is {found[2]}; last "

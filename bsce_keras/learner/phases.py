@@ -2,15 +2,18 @@
 
 import dataclasses
 import os
-import time
 
-from bsce_keras.config import FinetuningConfig, TrainingConfig
+import tensorflow as tf
+
+from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.errors import RunError
+from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
+from bsce_keras.stopping import Stopped, StopRequests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +24,30 @@ class Phase:
         name: `main` or `finetuning`, in checkpoints and on the progress line.
         step: the step's number.
         schedule: epochs and rates.
+        num_steps: of the run, for messages.
         first_draw: number of the first epoch among the step's random draws, so that
             no phase repeats the order and the crops of another.
+        is_followed: whether another phase begins where this one ends.
     """
 
     name: str
     step: int
     schedule: TrainingConfig | FinetuningConfig
+    num_steps: int = 1
     first_draw: int = 0
+    is_followed: bool = False
+
+    @property
+    def title(self):
+        """What messages call it."""
+        suffix = "" if self.name == "main" else f" {self.name}"
+        return f"step {self.step}/{self.num_steps - 1}{suffix}"
+
+    @property
+    def folder(self):
+        """Name of its folder of TensorBoard scalars."""
+        suffix = "" if self.name == "main" else f"_{self.name}"
+        return f"step_{self.step:02d}{suffix}"
 
 
 def compile_trainer(trainer, training, schedule):
@@ -50,13 +69,28 @@ def compile_trainer(trainer, training, schedule):
     optimizer.build(trainer.student.trainable_variables)
 
 
-def train_phase(config, strategy, checkpoints, phase, trainer, pool, validation=None):
-    """Trains a phase, from its last saved epoch if there is one.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What all phases of a run share.
 
     Args:
         config: `ExperimentConfig`.
         strategy: `tf.distribute` strategy.
-        checkpoints: `Checkpoints`, for progress within the phase.
+        checkpoints: `Checkpoints`, for progress within a phase.
+        stop_requests: `StopRequests`.
+    """
+
+    config: ExperimentConfig
+    strategy: tf.distribute.Strategy
+    checkpoints: Checkpoints
+    stop_requests: StopRequests
+
+
+def train_phase(run, phase, trainer, pool, validation=None):
+    """Trains a phase, from where it was last saved if it was.
+
+    Args:
+        run: the `Run`.
         phase: the `Phase`.
         trainer: compiled `IncrementalTrainer`.
         pool: `Examples` to train on.
@@ -67,55 +101,69 @@ def train_phase(config, strategy, checkpoints, phase, trainer, pool, validation=
 
     Raises:
         RunError: a loss or gradient that is not finite.
+        Stopped: on request, after a save.
     """
-    name = f"step_{phase.step:02d}"
-    if phase.name != "main":
-        name += f"_{phase.name}"
-    scalars = ScalarLog(os.path.join(config.run_dir, "tensorboard", name))
-    num_steps = 1 + len(config.stream.increments)
-    title = f"step {phase.step}/{num_steps - 1}"
-    if phase.name != "main":
-        title += f" {phase.name}"
-
-    def batches(examples):
-        return TrainingInput(
-            examples,
-            config.stream.image,
-            config.training.batch_size,
-            config.training.seed,
-            phase.step,
-            strategy.num_replicas_in_sync,
-            phase.first_draw,
-        )
-
+    config = run.config
+    progress = StepProgress(
+        run.checkpoints, phase, trainer, config.training.save_minutes
+    )
+    if progress.restore():
+        print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
+    scalars = ScalarLog(
+        os.path.join(config.run_dir, "tensorboard", phase.folder),
+        progress.history,
+        progress.alphas,
+    )
     loop = EpochLoop(
         trainer,
-        batches(pool),
-        validation and batches(validation),
+        _batches(run, phase, pool),
+        validation and _batches(run, phase, validation),
         config.method.alpha_every,
-        strategy,
-        [ProgressLine(title, len(pool)), scalars],
+        run.strategy,
+        [ProgressLine(phase.title, len(pool)), scalars],
         phase.schedule.epochs,
     )
-    progress = StepProgress(checkpoints, phase, trainer)
+
+    def after_update():
+        signum = run.stop_requests.signum
+        if signum is not None or progress.is_due:
+            progress.save()
+        if signum is not None:
+            raise Stopped(
+                f"stopped in {phase.title}, epoch {progress.epoch + 1}, after update "
+                f"{progress.sums.num_updates}. Everything up to there is saved: give "
+                "the same command to go on.",
+                signum,
+            )
+
     try:
-        _run_epochs(loop, phase, progress, scalars, title)
+        with loop:
+            for epoch in range(progress.epoch, phase.schedule.epochs):
+                rate = learning_rate_at(phase.schedule, epoch)
+                means = loop.run_epoch(epoch, rate, progress.sums, after_update)
+                scalars.log_alphas(progress.sums.alphas, len(progress.alphas))
+                progress.finish_epoch(means)
     except NotFiniteError as error:
+        # Nothing of the update was applied: what there is, is finite.
+        progress.save()
         raise RunError(
-            f"Training stopped in step {phase.step}, {error}. Nothing of this update "
-            "was applied; the checkpoint of the last finished epoch stays. Look at the "
-            "images, or try a lower --learning_rate or --precision=float32."
+            f"Training stopped in {phase.title}, {error}. Nothing of this update was "
+            "applied, and what came before is saved. Look at the images, or start "
+            "another --run_dir with a lower --learning_rate or --precision=float32."
         ) from error
+    if phase.is_followed:
+        progress.save()
     return progress
 
 
-def _run_epochs(loop, phase, progress, scalars, title):
-    first = progress.restore()
-    if first:
-        print(f"{title} goes on after its epoch {first}")
-    with loop:
-        for epoch in range(first, phase.schedule.epochs):
-            began = time.perf_counter()
-            alphas = loop.run_epoch(epoch, learning_rate_at(phase.schedule, epoch))
-            scalars.log_alphas(alphas, len(progress.alphas))
-            progress.save(epoch + 1, alphas, time.perf_counter() - began)
+def _batches(run, phase, examples):
+    training = run.config.training
+    return TrainingInput(
+        examples,
+        run.config.stream.image,
+        training.batch_size,
+        training.seed,
+        phase.step,
+        run.strategy.num_replicas_in_sync,
+        phase.first_draw,
+    )

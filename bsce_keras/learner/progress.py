@@ -1,6 +1,7 @@
 """What a user sees and keeps of training: a progress line, TensorBoard scalars."""
 
 import contextlib
+import pathlib
 import sys
 import time
 
@@ -82,15 +83,25 @@ class ProgressLine(keras.callbacks.Callback):
 class ScalarLog(keras.callbacks.Callback):
     """Means of every epoch as TensorBoard scalars.
 
+    What an earlier process wrote of the phase is written anew, from what its checkpoint
+    knows, so that nothing is there twice.
+
     Args:
         folder: of one phase, inside the run's `tensorboard/` folder.
+        history: means of the epochs before, a dictionary each.
+        alphas: alpha after every update of these that moved it.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, history=(), alphas=()):
         super().__init__()
         self._folder = folder
+        for path in pathlib.Path(folder).glob("events.out.tfevents.*"):
+            path.unlink()
         with as_os_errors(folder):
             self._writer = tf.summary.create_file_writer(folder)
+        for epoch, means in enumerate(history):
+            self.on_epoch_end(epoch, means)
+        self.log_alphas(alphas, 0)
 
     def on_epoch_end(self, epoch, logs=None):
         with self._written():

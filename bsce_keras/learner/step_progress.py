@@ -1,52 +1,148 @@
-"""How far a step is: what a checkpoint within a step holds."""
+"""How far a phase of a step is: what a checkpoint within a step holds."""
+
+import dataclasses
+import time
 
 from bsce_keras.learner.checkpoints import pack, unpack
 
 
+@dataclasses.dataclass
+class EpochSums:
+    """What an epoch has added up so far.
+
+    The logs of an update stay on the device until somebody asks: reading one waits for
+    it. Sums are taken in the order of the updates, so that an epoch that was
+    interrupted adds up to the same bits.
+
+    Args:
+        num_updates: updates done.
+        totals: sum of each logged term over these.
+        alphas: alpha after every one of them that moved it.
+    """
+
+    num_updates: int = 0
+    totals: dict[str, float] = dataclasses.field(default_factory=dict)
+    alphas: list[float] = dataclasses.field(default_factory=list)
+    _pending: list = dataclasses.field(default_factory=list)
+
+    def add(self, logs):
+        """Takes the logs of the next update, scalar tensors by name."""
+        self.num_updates += 1
+        self._pending.append(logs)
+
+    @property
+    def last(self):
+        """Logs of the last update; empty where none is known."""
+        return self._pending[-1] if self._pending else {}
+
+    def means(self):
+        """Mean of each term over the updates so far."""
+        self._settle()
+        return {name: sum_ / self.num_updates for name, sum_ in self.totals.items()}
+
+    def to_state(self):
+        """Plain numbers, for checkpoints."""
+        self._settle()
+        return {
+            "num_updates": self.num_updates,
+            "totals": self.totals,
+            "alphas": self.alphas,
+        }
+
+    def _settle(self):
+        for logs in self._pending:
+            values = {name: float(value) for name, value in logs.items()}
+            values.pop("alpha_gradient", None)
+            if "alpha" in values:
+                self.alphas.append(values.pop("alpha"))
+            for name, value in values.items():
+                self.totals[name] = self.totals.get(name, 0.0) + value
+        self._pending = []
+
+
 class StepProgress:
-    """How far a phase of a step is, saved after every epoch.
+    """State of a phase: weights, optimizer, alpha, position and what was logged.
 
     Args:
         checkpoints: `Checkpoints`.
         phase: the `Phase`.
         trainer: the `IncrementalTrainer` whose state is saved.
+        save_minutes: training time between two saves.
 
     Attributes:
-        seconds: training time of the phase so far.
-        alphas: alpha after every update that moved it.
+        epoch: the epoch in training, or next to train.
+        sums: `EpochSums` of it.
+        history: means of every finished epoch, as logged.
+        alphas: alpha after every update of finished epochs that moved it.
     """
 
-    def __init__(self, checkpoints, phase, trainer):
+    def __init__(self, checkpoints, phase, trainer, save_minutes):
         self._checkpoints = checkpoints
         self._trainer = trainer
         self._phase = phase
-        self.seconds = 0.0
+        self._save_seconds = 60.0 * save_minutes
+        self._seconds = 0.0
+        self._since = self._saved_at = time.perf_counter()
+        self.epoch = 0
+        self.sums = EpochSums()
+        self.history = []
         self.alphas = []
 
+    @property
+    def seconds(self):
+        """Training time of the phase, over all processes that worked on it."""
+        return self._seconds + time.perf_counter() - self._since
+
+    @property
+    def is_due(self):
+        """Whether the time between two saves has passed."""
+        return time.perf_counter() - self._saved_at >= self._save_seconds
+
     def restore(self):
-        """Puts the last saved state back; returns the epoch to go on with."""
+        """Puts the last saved state back; returns whether there was one."""
         loaded = self._checkpoints.load_progress(self._phase.step, self._phase.name)
         if loaded is None:
-            return 0
+            return False
         arrays, state = loaded
         for prefix, variables in self._variables().items():
             saved = unpack(prefix, arrays)
             for variable, value in zip(variables, saved, strict=True):
                 variable.assign(value)
-        self.seconds, self.alphas = state["seconds"], state["alphas"]
-        return state["epoch"]
+        self._seconds = state["seconds"]
+        self._since = self._saved_at = time.perf_counter()
+        self.epoch = state["epoch"]
+        self.sums = EpochSums(**state["sums"])
+        self.history, self.alphas = state["history"], state["alphas"]
+        return True
 
-    def save(self, next_epoch, alphas, seconds):
+    def finish_epoch(self, means):
+        """Goes over to the next epoch."""
+        self.history.append(means)
+        self.alphas += self.sums.alphas
+        self.epoch += 1
+        self.sums = EpochSums()
+
+    def save(self):
         """Saves everything the rest of the phase depends on."""
-        self.seconds += seconds
-        self.alphas += alphas
         arrays = {}
         for prefix, variables in self._variables().items():
             arrays |= pack(prefix, [variable.numpy() for variable in variables])
-        state = {"epoch": next_epoch, "seconds": self.seconds, "alphas": self.alphas}
+        state = {
+            "epoch": self.epoch,
+            "sums": self.sums.to_state(),
+            "history": self.history,
+            "alphas": self.alphas,
+            "seconds": self.seconds,
+        }
         self._checkpoints.save_progress(
-            self._phase.step, self._phase.name, next_epoch, arrays, state
+            self._phase.step,
+            self._phase.name,
+            self.epoch,
+            arrays,
+            state,
+            self.sums.num_updates,
         )
+        self._saved_at = time.perf_counter()
 
     def _variables(self):
         learned_alpha = self._trainer.learned_alpha

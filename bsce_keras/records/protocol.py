@@ -73,6 +73,16 @@ def protocol(config, num_replicas=1):
     }
 
 
+# Where the data lie, whether they had to be fetched, how many threads work on them and
+# how often they save changes no result beyond rounding.
+_INDIFFERENT = (
+    "stream.data_dir",
+    "stream.download",
+    "training.intra_op_threads",
+    "training.save_minutes",
+)
+
+
 def outcome_fields(config):
     """Everything in a config that decides the outcome, by dotted name.
 
@@ -85,9 +95,7 @@ def outcome_fields(config):
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    # Where the data lie, whether they had to be fetched and how many threads work on
-    # them changes no result beyond rounding.
-    for name in ("stream.data_dir", "stream.download", "training.intra_op_threads"):
+    for name in _INDIFFERENT:
         fields.pop(name, None)
     return fields
 

@@ -1,6 +1,7 @@
 """Two small steps of noise images, shared by the learner's tests."""
 
 import dataclasses
+import signal
 
 import numpy as np
 import pytest
@@ -47,3 +48,19 @@ def tiny_config(tmp_path):
         return make_config("digits", **{**defaults, **request})
 
     return make
+
+
+@pytest.fixture
+def stop_after():
+    """Makes stop requests that arrive when training has looked so many times."""
+
+    class StopAfter:
+        def __init__(self, looks):
+            self.looks = looks
+
+        @property
+        def signum(self):
+            self.looks -= 1
+            return signal.SIGTERM if self.looks == 0 else None
+
+    return StopAfter

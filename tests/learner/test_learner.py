@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.stopping import Stopped
 
 
 def learn(config, steps, strategy=None):
@@ -68,31 +70,42 @@ def test_closed_form_and_nested_tapes_move_alpha_alike(
     np.testing.assert_allclose(*alphas.values(), atol=tolerance * moved)
 
 
-def test_a_step_goes_on_from_the_last_saved_epoch(tiny_config, two_steps, monkeypatch):
-    """Stopped after its second epoch, the same bits come out at the end."""
-    request = {"classification_loss": "meta_balanced_softmax", "epochs": 3}
+@pytest.mark.parametrize("updates", [4, 20])
+def test_a_step_that_was_stopped_ends_with_the_same_bits(
+    updates, tiny_config, two_steps, stop_after, monkeypatch
+):
+    """Wherever it was stopped: weights, alphas, and the means that were logged."""
+    logged = []
+    monkeypatch.setattr(
+        ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
+    )
+    request = {
+        "classification_loss": "meta_balanced_softmax",
+        "alpha_every": 3,
+        "epochs": 3,
+    }
     whole, whole_facts = learn(tiny_config(**request, run_dir="runs/whole"), two_steps)
+    expected, logged[:] = logged[3:], []
 
     config = tiny_config(**request, run_dir="runs/stopped")
-    save = Checkpoints.save_progress
-
-    def save_and_stop(self, step, phase, epoch, arrays, state):
-        save(self, step, phase, epoch, arrays, state)
-        if (step, epoch) == (1, 2):
-            raise KeyboardInterrupt
-
+    strategy, checkpoints = tf.distribute.get_strategy(), Checkpoints(config.run_dir)
     memory = ReplayMemory(config.memory, config.training.seed)
-    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    learner = Learner(config, strategy, checkpoints)
     learner.learn(two_steps[0], None)
     memory.update(two_steps[0], learner.features)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Checkpoints, "save_progress", save_and_stop)
-        learner.learn(two_steps[1], memory.examples())
-    again = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
-    again.restore(two_steps[0], learner.to_arrays())
-    facts = again.learn(two_steps[1], memory.examples())
+    base = learner.to_arrays()
+    stopping = Learner(config, strategy, checkpoints, stop_after(updates))
+    stopping.restore(two_steps[0], base)
+    with pytest.raises(Stopped, match="give the same command") as stopped:
+        stopping.learn(two_steps[1], memory.examples())
+    assert stopped.value.exit_code == 143
 
+    logged.clear()
+    again = Learner(config, strategy, checkpoints)
+    again.restore(two_steps[0], base)
+    facts = again.learn(two_steps[1], memory.examples())
     assert facts.alphas == whole_facts[1].alphas
+    assert logged == expected
     for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
