@@ -304,9 +304,14 @@ class Learner:
 
 
 def _forget_former_models():
-    """Keras remembers every model it built; those in use do not depend on that."""
+    """Keras remembers every model it built; those in use do not depend on that.
+
+    Collecting garbage, which that does as well, takes a fraction of a second. Left
+    alone, Python would wait for many small objects and not see the megabytes of
+    TensorFlow's that hang on each.
+    """
     policy = keras.config.dtype_policy()
-    keras.backend.clear_session(free_memory=False)
+    keras.backend.clear_session()
     keras.config.set_dtype_policy(policy)
 
 
