@@ -14,7 +14,7 @@ import numpy as np
 
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
-from bsce_keras.files import read_json, write_atomically, write_json
+from bsce_keras.files import make_folder, read_json, write_atomically, write_json
 
 # What to do about a damaged record, and about a damaged config.json.
 _WAY_OUT = (
@@ -159,7 +159,7 @@ class RunRecords:
         self._stream = config.stream
         self._records = list(finished)
         self._skipped_images = list(skipped_images)
-        self._dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self._dir)
         if len(self._records) < self._num_steps:
             # summary.json says that a run is complete: this one no longer is.
             (self._dir / "summary.json").unlink(missing_ok=True)
