@@ -21,7 +21,7 @@ _DECISIVE = (
     ("training", None),
 )
 # Bit-exact repetition is no other training, and the base step is not fine-tuned.
-_INDIFFERENT = {"deterministic", "finetuning"}
+_INDIFFERENT = {"deterministic", "finetuning", "intra_op_threads"}
 # With equal class counts the prior is a constant: one loss under three names.
 _SOFTMAX_LIKE = {"softmax", "balanced_softmax", "meta_balanced_softmax"}
 

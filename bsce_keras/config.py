@@ -232,6 +232,7 @@ class TrainingConfig(_Checked):
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
+    intra_op_threads: int = 0
     deterministic: bool = False
     seed: int = 1
 
@@ -248,6 +249,11 @@ class TrainingConfig(_Checked):
         if self.virtual_devices < 0:
             found.append(
                 f"--virtual_devices must be 0 or more. Received: {self.virtual_devices}"
+            )
+        if self.intra_op_threads < 0:
+            found.append(
+                "--intra_op_threads must be 0 or more. "
+                f"Received: {self.intra_op_threads}"
             )
         if not 0 <= self.seed < 2**31:
             found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
@@ -279,7 +285,9 @@ class ExperimentConfig(_Checked):
 
     def problems(self):
         found = []
-        if self.training.finetuning and self.memory.quota(self.stream.num_classes) < 1:
+        # Where the schedule itself was refused there is no training to look at.
+        finetuning = self.training and self.training.finetuning
+        if finetuning and self.memory.quota(self.stream.num_classes) < 1:
             found.append(
                 "Balanced fine-tuning trains on exemplars of every seen class, and the "
                 "memory holds none at the last step. Raise --exemplars_per_class or "

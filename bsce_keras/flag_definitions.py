@@ -314,6 +314,12 @@ _TRAIN = Command(
                 TrainingConfig.virtual_devices,
             ),
             Flag(
+                "intra_op_threads",
+                int,
+                "CPU threads of one operation; 0 for one per core",
+                TrainingConfig.intra_op_threads,
+            ),
+            Flag(
                 "synchronized_batch_norm",
                 bool,
                 "batch statistics over all devices in place of one for each",

@@ -49,11 +49,15 @@ class CoupledSGD(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         # `variable` is one replica's tf.Variable here, whatever Keras was handed.
         buffer = self.buffers[self._get_variable_index(variable)]
-        value, new_buffer = self._advance(
-            gradient, tf.convert_to_tensor(variable), buffer.value, learning_rate
+        value = tf.convert_to_tensor(variable)
+        # One pass for buffer and weight, in place.
+        tf.raw_ops.ResourceApplyMomentum(
+            var=variable.handle,
+            accum=buffer.value.handle,
+            lr=tf.cast(learning_rate, value.dtype),
+            grad=self._decayed(gradient, value),
+            momentum=tf.constant(self.momentum, value.dtype),
         )
-        self.assign(buffer, new_buffer)
-        self.assign(variable, value)
 
     def virtual_step(self, gradients, values, variables):
         """The values one update would lead to, on paper: nothing is assigned.
@@ -70,12 +74,12 @@ class CoupledSGD(keras.optimizers.Optimizer):
         """
         rate = tf.convert_to_tensor(self.learning_rate)  # a schedule has no `.value`
         return [
-            self._advance(
-                gradient,
-                value,
-                self.buffers[self._get_variable_index(variable)].value,
-                rate,
-            )[0]
+            value
+            - tf.cast(rate, value.dtype)
+            * (
+                self.momentum * self.buffers[self._get_variable_index(variable)].value
+                + self._decayed(gradient, value)
+            )
             for gradient, value, variable in zip(
                 gradients, values, variables, strict=True
             )
@@ -99,13 +103,12 @@ class CoupledSGD(keras.optimizers.Optimizer):
             for gradient, tangent in zip(gradients, tangents, strict=True)
         ]
 
-    def _advance(self, gradient, value, buffer, learning_rate):
+    def _decayed(self, gradient, value):
+        """What enters the momentum buffer."""
         if self.gradient_clamp is not None:
             bound = self.gradient_clamp
             gradient = tf.clip_by_value(gradient, -bound, bound)
-        gradient = tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
-        buffer = self.momentum * buffer + gradient
-        return value - tf.cast(learning_rate, value.dtype) * buffer, buffer
+        return tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
 
     def get_config(self):
         return {

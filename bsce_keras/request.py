@@ -65,6 +65,7 @@ class Request:
     precision: str | None = None
     strategy: str | None = None
     virtual_devices: int | None = None
+    intra_op_threads: int | None = None
     synchronized_batch_norm: bool | None = None
     deterministic: bool | None = None
     seed: int | None = None
@@ -319,6 +320,7 @@ def _training(asked, kind):
         "precision",
         "strategy",
         "virtual_devices",
+        "intra_op_threads",
         "deterministic",
         "seed",
     )

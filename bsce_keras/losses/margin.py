@@ -5,10 +5,10 @@ from keras import ops
 from bsce_keras.losses.dtypes import at_least_float32
 from bsce_keras.losses.labels import flat_labels
 
-NCA_VARIANTS = ("code", "paper")
+_VARIANTS = ("code", "paper")
 
-# Far below any similarity. Finite: the log of an empty sum has no gradient.
-_EXCLUDED = -1e30
+# What a column that takes no part in a maximum or a softmax holds.
+_ABSENT = -float("inf")
 
 
 def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
@@ -118,9 +118,9 @@ def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
     >>> round(float(nca([0], similarities, variant="paper")[0]), 4)  # log(3) + 0.6
     1.6986
     """
-    if variant not in NCA_VARIANTS:
+    if variant not in _VARIANTS:
         raise ValueError(
-            f"`variant` must be one of {', '.join(NCA_VARIANTS)}. Received: {variant!r}"
+            f"`variant` must be one of {', '.join(_VARIANTS)}. Received: {variant!r}"
         )
     similarities = at_least_float32(similarities)
     scale = ops.convert_to_tensor(scale, dtype=similarities.dtype)
@@ -130,7 +130,7 @@ def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
     if variant == "code":
         largest = ops.max(scaled, axis=-1, keepdims=True)
         return ops.logsumexp(ops.where(is_own, largest, scaled), axis=-1) - own
-    rivals = ops.logsumexp(ops.where(is_own, _EXCLUDED, scaled), axis=-1)
+    rivals = ops.logsumexp(ops.where(is_own, _ABSENT, scaled), axis=-1)
     return ops.relu(rivals - (own - scale * margin))
 
 
@@ -141,4 +141,4 @@ def _is_own(labels, num_classes):
 
 def _own(values, is_own):
     """The label's value, shape `(batch,)`; -inf where no column is the label's."""
-    return ops.max(ops.where(is_own, values, -float("inf")), axis=-1)
+    return ops.max(ops.where(is_own, values, _ABSENT), axis=-1)

@@ -85,8 +85,9 @@ def outcome_fields(config):
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    # Where the data lie, and whether they had to be fetched, does not change them.
-    for name in ("stream.data_dir", "stream.download"):
+    # Where the data lie, whether they had to be fetched and how many threads work on
+    # them changes no result beyond rounding.
+    for name in ("stream.data_dir", "stream.download", "training.intra_op_threads"):
         fields.pop(name, None)
     return fields
 
