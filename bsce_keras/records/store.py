@@ -15,6 +15,7 @@ import numpy as np
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
 from bsce_keras.files import make_folder, read_json, write_atomically, write_json
+from bsce_keras.records import forms
 
 # What to do about a damaged record, and about a damaged config.json.
 _WAY_OUT = (
@@ -263,21 +264,21 @@ def read_run(run_dir):
             )
     return RunResult(
         run_dir=str(run_dir),
-        config=_read(folder / "config.json", read_json),
+        config=_read(folder / "config.json", _read_config),
         steps=_read(folder / "steps.jsonl", _read_lines),
-        summary=_read_if_there(folder / "summary.json", read_json),
+        summary=_read_if_there(folder / "summary.json", _read_summary),
         per_class_accuracy=_read_if_there(folder / "per_class_accuracy.npy", _load),
         confusion=_read_if_there(folder / "confusion.npy", _load),
     )
 
 
 def read_record(path):
-    """The JSON value of a record; None if there is no such file.
+    """The JSON object of a record; None if there is no such file.
 
     Raises:
         RequestError: if it is damaged.
     """
-    return _read_if_there(path, read_json)
+    return _read_if_there(path, lambda path: forms.check(read_json(path), forms.OBJECT))
 
 
 def _defined(value):
@@ -294,8 +295,17 @@ def _load(path):
     return np.load(path, allow_pickle=False)
 
 
+def _read_config(path):
+    return forms.check(read_json(path), forms.CONFIG)
+
+
+def _read_summary(path):
+    return forms.check(read_json(path), forms.SUMMARY)
+
+
 def _read_lines(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    lines = path.read_text("utf-8").splitlines()
+    return [forms.check(json.loads(line), forms.STEP) for line in lines]
 
 
 def _read_if_there(path, reader):
@@ -305,7 +315,7 @@ def _read_if_there(path, reader):
 def _read(path, reader):
     try:
         return reader(path)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, RecursionError) as error:
         raise RequestError(
             f"{path} is damaged ({error}). {_WAY_OUT[path.name == 'config.json']}"
         ) from error
