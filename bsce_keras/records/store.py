@@ -272,13 +272,17 @@ def read_run(run_dir):
     )
 
 
-def read_record(path):
+def read_record(path, form=forms.OBJECT):
     """The JSON object of a record; None if there is no such file.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        form: that it must have, see `forms`.
 
     Raises:
         RequestError: if it is damaged.
     """
-    return _read_if_there(path, lambda path: forms.check(read_json(path), forms.OBJECT))
+    return _read_if_there(path, lambda path: forms.check(read_json(path), form))
 
 
 def _defined(value):
