@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
@@ -77,6 +78,32 @@ def load_base_step(config, step):
             ]
         )
     return loaded
+
+
+def base_step_key(config):
+    """Text that is the same for configurations whose base step is the same.
+
+    It tells what can be told before data is read: losses count as equal only where the
+    data set is known to have equally many images of every class. `load_base_step` looks
+    again once it has the images.
+
+    Args:
+        config: `ExperimentConfig`.
+    """
+    fields = config.to_json()
+    key = {
+        f"{section}.{name}": fields[section][name]
+        for section, field in _DECISIVE
+        for name in ([field] if field else fields[section])
+        if name not in _INDIFFERENT
+    }
+    stream, loss = config.stream, config.method.classification_loss
+    equal = loss in _SOFTMAX_LIKE and has_equal_classes(stream.dataset)
+    key["loss"] = sorted(_SOFTMAX_LIKE) if equal else loss
+    key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
+    # Two folders of images may well have classes of the same names.
+    key["data_dir"] = stream.data_dir
+    return json.dumps(key, sort_keys=True)
 
 
 def _loss_differences(theirs, ours, counts):

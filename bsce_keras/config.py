@@ -62,7 +62,7 @@ class StreamConfig(_Checked):
     """Which classes arrive when, and where their images come from.
 
     Args:
-        dataset: `digits`, `cifar10`, `cifar100`, `folder` or `tfds:NAME`.
+        dataset: one of `data.catalog.NAMES`.
         data_dir: TFDS directory, or the parent of `train/` and `test/` for `folder`.
         class_names: every class of the data set, indexed by class id.
         order: class ids in the order of their arrival, a permutation.

@@ -115,24 +115,8 @@ def _device_contradictions(asked):
 
 def folder_problems(asked):
     """What is wrong with the run folders that a `Request` names."""
-    found = []
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
-    existing = _nearest_existing(run_dir)
-    impossible = _impossible(run_dir)
-    if impossible:
-        found.append(
-            f"--run_dir={run_dir} cannot be made: {impossible}. Name another folder."
-        )
-    elif not os.path.isdir(existing):
-        found.append(
-            f"--run_dir={run_dir} cannot be made: {existing} is a file. Name a folder, "
-            "new or of a run."
-        )
-    elif not os.access(existing, os.W_OK):
-        found.append(
-            f"--run_dir={run_dir} cannot be written: {existing} is read-only, or its "
-            "permissions forbid it. Mend that or name another folder."
-        )
+    found = writable_problems("--run_dir", run_dir)
     has_own_base = os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
     if not base or has_own_base:
         return found
@@ -152,6 +136,25 @@ def folder_problems(asked):
             "Let it finish, or leave --base_run_dir out."
         )
     return found
+
+
+def writable_problems(flag, folder):
+    """Why a folder, new or not, cannot be written into."""
+    impossible = _impossible(folder)
+    if impossible:
+        return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
+    existing = _nearest_existing(folder)
+    if not os.path.isdir(existing):
+        return [
+            f"{flag}={folder} cannot be made: {existing} is a file. Name a folder, new "
+            "or of a run."
+        ]
+    if not os.access(existing, os.W_OK):
+        return [
+            f"{flag}={folder} cannot be written: {existing} is read-only, or its "
+            "permissions forbid it. Mend that or name another folder."
+        ]
+    return []
 
 
 def _impossible(path):

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
-from bsce_keras.data.catalog import describe_dataset, evaluation_folder
+from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
+from bsce_keras.data.image_files import evaluation_folder
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
@@ -34,7 +35,9 @@ def main(argv=None):
     Returns:
         The exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
     """
-    return run_command("evaluate", _evaluate, argv, check=_problems)
+    return run_command(
+        "evaluate", _evaluate, argv, check=lambda values, _: _problems(values)
+    )
 
 
 def score_run(run_dir, stream_config, batch_size):
@@ -276,9 +279,7 @@ def _check_images(stream, download):
 def _dataset_stream(values, fetch=False):
     """All classes of a data set as one step, in the order of their ids."""
     if not values.dataset:
-        raise RequestError(
-            "--model needs --dataset: digits, cifar10, cifar100, folder or tfds:NAME"
-        )
+        raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
     if values.download and not fetch:
         return None
     info = describe_dataset(values.dataset, values.data_dir, download=values.download)

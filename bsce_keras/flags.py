@@ -18,7 +18,7 @@ from bsce_keras.flag_definitions import COMMANDS
 
 
 def define(command):
-    """The flags of `train`, `evaluate`, `predict` or `report`, at their defaults.
+    """The flags of a command, a key of `COMMANDS`, at their defaults.
 
     Returns:
         `absl.flags.FlagValues` of the command's own, ready to be read: `values.seed`.
@@ -38,7 +38,7 @@ def parse(command, arguments):
     after which nothing is a flag. The last of several values of a flag wins.
 
     Args:
-        command: `train`, `evaluate`, `predict` or `report`.
+        command: a key of `COMMANDS`.
         arguments: list of str, without the program's name.
 
     Returns:
@@ -56,12 +56,13 @@ def run_command(command, main, argv=None, check=None):
     """Runs a command and turns its failures into messages and exit codes.
 
     Args:
-        command: `train`, `evaluate`, `predict` or `report`.
+        command: a key of `COMMANDS`.
         main: function of the flag values and the list of other arguments; returns an
             exit code, or None for 0.
         argv: arguments without the program's name; those of the process by default.
-        check: function of the flag values that returns a list of problems. It is
-            asked when the command line is wrong, so that these are told as well.
+        check: function of the flag values and the list of other arguments that
+            returns a list of problems. It is asked when the command line is wrong, so
+            that these are told as well.
 
     Returns:
         0, or 2 for a wrong request, 1 for a failure while running, 130 when
@@ -76,7 +77,7 @@ def run_command(command, main, argv=None, check=None):
         return 0
     try:
         if problems:
-            raise RequestError(problems + (check(values) if check else []))
+            raise RequestError(problems + (check(values, positional) if check else []))
         return main(values, positional) or 0
     except RequestError as error:
         hint = f"`python -m bsce_keras.{command} --help` lists every flag"

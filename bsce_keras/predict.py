@@ -22,7 +22,9 @@ def main(argv=None):
         The exit code: 0, 1 (a file cannot be decoded; the others were classified) or 2
         (wrong request, altered model).
     """
-    return run_command("predict", _predict, argv, check=_problems)
+    return run_command(
+        "predict", _predict, argv, check=lambda values, _: _problems(values)
+    )
 
 
 def classify_files(model, paths):

@@ -15,12 +15,18 @@ from bsce_keras.contradictions import (
     contradictions,
     folder_problems,
 )
-from bsce_keras.data.catalog import describe_dataset, find_prepared, tfds_name
+from bsce_keras.data.catalog import (
+    NAMES_TEXT,
+    describe_dataset,
+    find_prepared,
+    tfds_name,
+)
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
 from bsce_keras.request_values import plain_values
 
+# Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
 BACKBONES = ("resnet8", "resnet32", "resnet18")
 
@@ -167,7 +173,7 @@ def _examine(dataset, request, fetch=False):
     method = problems.attempt(_method, asked, kind)
     training = problems.attempt(_training, asked, kind)
     config = None
-    if stream and memory and method:
+    if stream and memory and method and training:
         config = problems.attempt(
             configs.ExperimentConfig,
             stream=stream,
@@ -212,9 +218,7 @@ def _known_only(request, problems):
 
 def _describe(asked, fetch):
     if not asked.dataset:
-        raise RequestError(
-            "--dataset is required: digits, cifar10, cifar100, folder or tfds:NAME"
-        )
+        raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
         return None
     return describe_dataset(

@@ -5,6 +5,16 @@ import resource
 import sys
 
 
+def available_memory():
+    """Bytes a process may still take without swapping; off Linux, all there are."""
+    if os.path.exists("/proc/meminfo"):
+        with open("/proc/meminfo", encoding="utf-8") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        if "MemAvailable" in fields:
+            return int(fields["MemAvailable"].split()[0]) * 2**10
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def peak_memory_mb():
     """Highest resident memory of this process so far.
 

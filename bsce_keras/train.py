@@ -17,12 +17,20 @@ def main(argv=None):
         The exit code: 0, 1 (failed while running) or 2 (wrong request).
     """
     return run_command(
-        "train", _train, argv, check=lambda values: request_problems(**_asked(values))
+        "train",
+        _train,
+        argv,
+        check=lambda values, _: request_problems(**train_request(values)),
     )
 
 
+def train_request(values):
+    """The keywords of `make_config` that the flag values of `train` stand for."""
+    return {"dataset": None, **set_values(values)}
+
+
 def _train(values, _):
-    config = make_config(**_asked(values))
+    config = make_config(**train_request(values))
     # Only now: a wrong request is refused before TensorFlow loads.
     import_tensorflow()
     from bsce_keras.experiment import run_experiment
@@ -36,10 +44,6 @@ def _print_steps(run_dir):
     from bsce_keras.records.tables import step_table
 
     print(f"\n{step_table(read_run(run_dir))}\n\nrun folder: {run_dir}")
-
-
-def _asked(values):
-    return {"dataset": None, **set_values(values)}
 
 
 if __name__ == "__main__":

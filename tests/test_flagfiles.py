@@ -1,40 +1,145 @@
 """Every published flagfile still asks for a valid experiment, the paper's one."""
 
+import json
 import pathlib
 
 import pytest
 
 from bsce_keras import flags, make_config
+from bsce_keras.records.published import published_average
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGFILES = sorted(ROOT.glob("flags/*/*.flags"))
+SYSTEMS = {
+    f"{method}{loss}"
+    for method in ("il_baseline", "lucir", "podnet")
+    for loss in ("", "_bsce", "_meta_bsce")
+}
+# Folder of flagfiles: --dataset, base classes, other classes.
+DATA_SETS = {
+    "cifar100": ("cifar100", 50, 50),
+    "subimagenet": ("subimagenet", 50, 50),
+    "imagenet": ("imagenet2012", 500, 500),
+}
+# Epochs, drops, batch, rate and weight decay. Jodelet et al., 4.1.3; LUCIR's run.sh and
+# script constants; PODNet's options/podnet/*.yaml, which decay by a cosine.
+SCHEDULES = {
+    ("il_baseline", "cifar100"): (250, (100, 150, 200), 128, 0.1, 2e-4),
+    ("il_baseline", "subimagenet"): (100, (30, 60, 80, 90), 256, 0.1, 1e-4),
+    ("il_baseline", "imagenet"): (100, (30, 60, 80, 90), 256, 0.1, 1e-4),
+    ("lucir", "cifar100"): (160, (80, 120), 128, 0.1, 5e-4),
+    ("lucir", "subimagenet"): (90, (30, 60), 128, 0.1, 1e-4),
+    ("lucir", "imagenet"): (90, (30, 60), 128, 0.1, 1e-4),
+    ("podnet", "cifar100"): (160, (), 128, 0.1, 5e-4),
+    ("podnet", "subimagenet"): (90, (), 64, 0.05, 5e-4),
+    ("podnet", "imagenet"): (90, (), 64, 0.05, 1e-4),
+}
 
 
 @pytest.fixture
-def prepared_cifar(tmp_path):
-    """As much of a prepared CIFAR-100 as a request reads."""
-    version = tmp_path / "cifar100" / "3.0.2"
-    version.mkdir(parents=True)
-    splits = '[{"name": "train"}, {"name": "test"}]'
-    (version / "dataset_info.json").write_text(
-        f'{{"name": "cifar100", "version": "3.0.2", "splits": {splits}}}'
-    )
-    (version / "label.labels.txt").write_text("\n".join(f"c{i:02}" for i in range(100)))
-    return tmp_path
+def prepared(tmp_path):
+    """As much of prepared CIFAR-100 and ImageNet as a request reads."""
+    for name, num_classes, test in (
+        ("cifar100", 100, "test"),
+        ("imagenet2012", 1000, "validation"),
+    ):
+        version = tmp_path / name / "5.1.0"
+        version.mkdir(parents=True)
+        splits = [{"name": "train"}, {"name": test}]
+        features = {"featuresDict": {"features": {"image": {}, "label": {}}}}
+        (version / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+        (version / "features.json").write_text(json.dumps(features))
+        names = [f"n{index:08}" for index in range(num_classes)]
+        (version / "label.labels.txt").write_text("\n".join(names))
+    return str(tmp_path)
 
 
-@pytest.mark.parametrize("path", FLAGFILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_a_flagfile_is_a_valid_request(path, prepared_cifar):
+@pytest.fixture(params=FLAGFILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def path(request):
+    return request.param
+
+
+def request_of(path):
     values, _, problems = flags.parse("train", [f"--flagfile={path}"])
     assert not problems
-    request = flags.set_values(values)
-    config = make_config(**request, data_dir=str(prepared_cifar))
-    steps = int(path.parent.name.split("_")[1].removesuffix("steps"))
-    assert len(config.stream.increments) == steps
-    # Jodelet et al., 4.1.3: drops come from the recipe and must fit the epochs.
-    assert config.training.milestones == (100, 150, 200)
-    assert f"flags/{path.parent.name}/{path.name}" in path.read_text()
+    return flags.set_values(values)
 
 
-def test_there_are_flagfiles():
-    assert len(FLAGFILES) >= 6
+def method_of(path):
+    return path.stem.removesuffix("_bsce").removesuffix("_meta")
+
+
+def test_a_flagfile_is_the_experiment_that_its_name_says(path, prepared):
+    config = make_config(**request_of(path), data_dir=prepared)
+    folder, steps = path.parent.name.split("_")
+    dataset, num_base, num_rest = DATA_SETS[folder]
+    num_increments = int(steps.removesuffix("steps"))
+    own_losses = {"il_baseline": "softmax", "lucir": "softmax", "podnet": "nca"}
+    loss = own_losses[method_of(path)]
+    if path.stem.endswith("_bsce"):
+        meta = path.stem.endswith("_meta_bsce")
+        loss = "meta_balanced_softmax" if meta else "balanced_softmax"
+    assert config.stream.dataset == dataset
+    assert config.stream.num_base_classes == num_base
+    assert config.stream.increments == (num_rest // num_increments,) * num_increments
+    # Seed 1993 over the alphabet, as LUCIR, BiC and PODNet have it.
+    first = {50: (68, 56, 78, 8, 23), 500: (54, 7, 894, 512, 126)}[num_base]
+    assert config.stream.order[:5] == first
+    assert (config.method.name, config.method.classification_loss) == (
+        method_of(path),
+        loss,
+    )
+    assert (config.memory.exemplars_per_class, config.memory.selection) == (
+        20,
+        "herding",
+    )
+    cifar = folder == "cifar100"
+    assert config.model.backbone == ("resnet32" if cifar else "resnet18")
+
+
+def test_a_flagfile_trains_as_published(path, prepared):
+    training = make_config(**request_of(path), data_dir=prepared).training
+    method, folder = method_of(path), path.parent.name.split("_")[0]
+    assert SCHEDULES[method, folder] == (
+        training.epochs,
+        training.milestones,
+        training.batch_size,
+        training.learning_rate,
+        training.weight_decay,
+    )
+    assert training.schedule == ("cosine" if method == "podnet" else "multistep")
+    assert (training.momentum, training.schedule_scale) == (0.9, 1.0)
+    # PODNet* everywhere, LUCIR* on ImageNet alone, neither with a balanced softmax.
+    published = {"podnet": True, "lucir": folder == "imagenet"}.get(path.stem, False)
+    assert (training.finetuning is not None) == published
+
+
+def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
+    request = {**request_of(path), "data_dir": prepared}
+    left_out = {
+        name: value
+        for name, value in request.items()
+        if name not in ("batch_size", "learning_rate", "weight_decay")
+        and not name.startswith("alpha_")
+    }
+    assert len(left_out) <= len(request) - 3
+    assert make_config(**left_out) == make_config(**request)
+
+
+def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared):
+    text = path.read_text()
+    assert f"--flagfile=flags/{path.parent.name}/{path.name}\n" in text
+    config = make_config(**request_of(path), data_dir=prepared)
+    number = published_average(config.to_json())
+    told = "none, not in the paper."
+    if number is not None:
+        told = f"average incremental accuracy {number:.2f} %."
+    assert f"# Paper, Table 1: {told}\n" in text
+
+
+def test_every_folder_holds_nine_systems():
+    found = {}
+    for path in FLAGFILES:
+        found.setdefault(path.parent.name, set()).add(path.stem)
+    names = {f"{data_set}_{steps}steps" for data_set in DATA_SETS for steps in (5, 10)}
+    assert found == dict.fromkeys(names, SYSTEMS)

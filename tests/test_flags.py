@@ -12,7 +12,7 @@ from bsce_keras import flags, train
 from bsce_keras.errors import RequestError, RunError
 from bsce_keras.request import Request, make_config
 
-COMMANDS = ("train", "evaluate", "predict", "report")
+COMMANDS = tuple(flags.COMMANDS)
 
 
 @pytest.fixture(autouse=True)

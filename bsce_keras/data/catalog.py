@@ -14,13 +14,24 @@ import re
 
 from bsce_keras import recipes
 from bsce_keras.config import ImageSpec
-from bsce_keras.data import prepared_copy
+from bsce_keras.data import imagenet, prepared_copy
+from bsce_keras.data.image_files import (
+    IMAGE_EXTENSIONS,
+    class_folders,
+    evaluation_folder,
+    has_images,
+)
 from bsce_keras.errors import RequestError
 
-NAMES = ("digits", "cifar10", "cifar100", "folder", "tfds:NAME")
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+NAMES = (
+    *("digits", "cifar10", "cifar100", imagenet.SUBSET, imagenet.WHOLE),
+    *("folder", "tfds:NAME"),
+)
+# For messages.
+NAMES_TEXT = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 
-_NOT_YET = ("subimagenet", "imagenet2012")
+# As their authors (and, for digits, `datasets`) split them.
+_EQUAL_CLASSES = ("digits", "cifar10", "cifar100")
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
 # Control characters, and the stand-ins for bytes that are not UTF-8.
 _NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
@@ -39,6 +50,8 @@ _CIFAR_IMAGE = ImageSpec(
     mean=(0.5071, 0.4866, 0.4409),
     std=(0.2009, 0.1984, 0.2023),
 )
+# Mean and deviation of ImageNet are the default.
+_IMAGENET_IMAGE = ImageSpec(size=224, stored_size=256)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +78,7 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
     """Finds a data set and says what it holds.
 
     Args:
-        dataset: `digits`, `cifar10`, `cifar100`, `folder` or `tfds:NAME[/CONFIG]`.
+        dataset: one of `NAMES`; `tfds:NAME` may go on with `/CONFIG`.
         data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`.
         image_size: side the network sees, for `folder` and `tfds:NAME` (default 64).
@@ -88,11 +101,20 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
             return DatasetInfo(dataset, names, recipes.SMALL, _DIGITS_IMAGE, "resnet8")
         if dataset in ("cifar10", "cifar100"):
             return _describe_cifar(dataset, data_dir, image_size, download)
+        if dataset in imagenet.NUM_CLASSES:
+            return _describe_imagenet(dataset, data_dir, image_size)
         raise RequestError(_unknown(dataset))
+
+
+def has_equal_classes(dataset):
+    """Whether every class is known to have equally many training images."""
+    return dataset in _EQUAL_CLASSES
 
 
 def tfds_name(dataset):
     """The name TFDS knows a data set by: `tfds:mnist` is `mnist`."""
+    if dataset == imagenet.SUBSET:
+        return imagenet.WHOLE
     return dataset.removeprefix("tfds:")
 
 
@@ -136,30 +158,16 @@ def _find_prepared(name, root):
     return max(copies, key=prepared_copy.version_number, default=None)
 
 
-def evaluation_splits(prepared):
+def evaluation_splits(dataset, prepared):
     """Splits of a prepared copy that may serve as test images, the best first."""
     names = prepared_copy.split_names(prepared)
-    return [name for name in ("test", "validation") if name in names]
+    return [name for name in _evaluation_names(dataset) if name in names]
 
 
-def class_folders(folder):
-    """Names of the visible sub-folders, sorted."""
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not _hidden(e.name))
-
-
-def image_files(folder):
-    """Paths of the images in a class folder, sorted; none if there is no folder."""
-    if not os.path.isdir(folder):
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if _is_image(entry))
-
-
-def evaluation_folder(data_dir):
-    """`test/` of a folder data set, or `val/` if it stands in for a missing `test/`."""
-    test, val = (pathlib.Path(data_dir).expanduser() / n for n in ("test", "val"))
-    return val if val.is_dir() and not test.is_dir() else test
+def _evaluation_names(dataset):
+    # The labels of ImageNet's test images are not public.
+    public = dataset not in imagenet.NUM_CLASSES
+    return ("test", "validation") if public else ("validation",)
 
 
 @contextlib.contextmanager
@@ -219,7 +227,7 @@ def _name_problems(train, names):
 
 
 def _empty_class_problems(train, names):
-    empty = [name for name in names if not _has_images(train / name)]
+    empty = [name for name in names if not has_images(train / name)]
     if not empty:
         return []
     return [
@@ -237,7 +245,7 @@ def _test_problems(test, names):
             f"Classes of {test} must also be in train/. Unknown to train/: "
             f"{', '.join(unknown)}. Rename or remove them."
         )
-    if not any(_has_images(test / name) for name in found):
+    if not any(has_images(test / name) for name in found):
         problems.append(
             f"{test} must hold test images in folders named as in train/. It holds "
             "none."
@@ -256,6 +264,24 @@ def _describe_cifar(dataset, data_dir, image_size, download):
     return DatasetInfo(dataset, names, recipes.CIFAR, _CIFAR_IMAGE, "resnet32")
 
 
+def _describe_imagenet(dataset, data_dir, image_size):
+    problems = _fixed_size_problems(dataset, image_size, _IMAGENET_IMAGE)
+    names = ()
+    try:
+        prepared = find_prepared(imagenet.WHOLE, data_dir)
+        if prepared is None:
+            raise RequestError(imagenet.missing_copy(dataset, tfds_dir(data_dir)))
+        prepared_copy.refuse_foreign_classes(prepared)
+        problems += _tfds_problems(dataset, prepared)
+        all_names = prepared_copy.class_names(prepared)
+        names = imagenet.class_names(dataset, all_names, prepared)
+    except RequestError as error:
+        problems += error.problems
+    _raise_if(problems)
+    kind = recipes.IMAGENET if dataset == imagenet.WHOLE else recipes.SUBIMAGENET
+    return DatasetInfo(dataset, names, kind, _IMAGENET_IMAGE, "resnet18")
+
+
 def _describe_tfds(dataset, data_dir, image_size, download):
     name = tfds_name(dataset)
     problems = _image_size_problems(image_size)
@@ -267,7 +293,7 @@ def _describe_tfds(dataset, data_dir, image_size, download):
         raise RequestError(problems)
     try:
         prepared = _prepared_copy(name, data_dir, download and not problems)
-        problems += _tfds_problems(prepared)
+        problems += _tfds_problems(dataset, prepared)
         names = () if problems else prepared_copy.class_names(prepared)
     except RequestError as error:
         problems += error.problems
@@ -275,7 +301,7 @@ def _describe_tfds(dataset, data_dir, image_size, download):
     return _sized(dataset, names, image_size)
 
 
-def _tfds_problems(prepared):
+def _tfds_problems(dataset, prepared):
     problems = []
     found = prepared_copy.features(prepared)
     if not {"image", "label"} <= set(found):
@@ -285,11 +311,12 @@ def _tfds_problems(prepared):
             "folders and use --dataset=folder."
         )
     splits = prepared_copy.split_names(prepared)
-    if "train" not in splits or not evaluation_splits(prepared):
+    if "train" not in splits or not evaluation_splits(dataset, prepared):
+        needed = " or ".join(f"`{name}`" for name in _evaluation_names(dataset))
         problems.append(
-            "A TFDS data set needs the split `train`, and `test` or `validation` to "
-            f"be evaluated on. {prepared} has: {', '.join(splits)}. Write its images "
-            "into folders and use --dataset=folder."
+            f"A TFDS data set needs the split `train`, and {needed} to be evaluated "
+            f"on. {prepared} has: {', '.join(splits)}. Write its images into folders "
+            "and use --dataset=folder."
         )
     return problems
 
@@ -345,32 +372,12 @@ def _fixed_size_problems(dataset, image_size, image):
 
 
 def _unknown(dataset):
-    if dataset in _NOT_YET:
-        return (
-            f"--dataset={dataset} is not supported by this version. Use "
-            "--dataset=folder with --data_dir=DIR, where DIR holds train/CLASS/* and "
-            "val/CLASS/*, and --image_size=224."
-        )
     close = difflib.get_close_matches(dataset, NAMES, n=2)
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return (
         f"--dataset must be one of {', '.join(NAMES)}. {hint}Received: {dataset!r}. "
         "Data sets that only TFDS knows are written tfds:NAME."
     )
-
-
-def _has_images(folder):
-    with os.scandir(folder) as entries:
-        return any(_is_image(entry) for entry in entries)
-
-
-def _is_image(entry):
-    name = entry.name
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not _hidden(name)
-
-
-def _hidden(name):
-    return name.startswith(".")
 
 
 def _raise_if(problems):

@@ -2,7 +2,7 @@
 
 Every image is held in memory, decoded and cut to a square, at `stored_size ** 2 *
 channels` bytes each: CIFAR-100 takes 184 MB, a thousand images of 256x256 197 MB. A
-split too large for the machine's memory is refused before it is read.
+data set too large for the machine's memory is refused before an image is decoded.
 """
 
 import dataclasses
@@ -15,10 +15,12 @@ import stat
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data import catalog, prepared_copy
+from bsce_keras.data import catalog, imagenet, prepared_copy
 from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.data.image_files import evaluation_folder, image_files
 from bsce_keras.errors import RequestError, RunError
 from bsce_keras.examples import Examples
+from bsce_keras.resources import available_memory
 
 _log = logging.getLogger(__name__)
 
@@ -119,8 +121,15 @@ def _load_digits():
 
 def _load_folder(stream_config):
     root = pathlib.Path(stream_config.data_dir).expanduser()
-    train, bad_train = _read_files(root / "train", stream_config)
-    test, bad_test = _read_files(catalog.evaluation_folder(root), stream_config)
+    listed = [
+        _list_files(folder, stream_config.class_names)
+        for folder in (root / "train", evaluation_folder(root))
+    ]
+    image = stream_config.image
+    _refuse_more_than_memory(sum(len(paths) for paths, _ in listed), image)
+    (train, bad_train), (test, bad_test) = (
+        _read_files(paths, labels, image) for paths, labels in listed
+    )
     bad = bad_train | bad_test
     if bad and stream_config.on_bad_image == "error":
         raise RequestError(
@@ -133,7 +142,7 @@ def _load_folder(stream_config):
     _refuse_lost_classes(bad_train, train, stream_config.class_names)
     if not len(test):
         raise RequestError(
-            f"{catalog.evaluation_folder(root)} must hold a test image that can be "
+            f"{evaluation_folder(root)} must hold a test image that can be "
             f"decoded. Received none: all {len(bad_test)} are damaged or unreadable. "
             "Replace some of them."
         )
@@ -152,18 +161,19 @@ def _refuse_lost_classes(bad_paths, examples, class_names):
         )
 
 
-def _read_files(folder, stream_config):
-    """The readable images below a folder; of the others, what is wrong by path."""
-    by_class = [
-        catalog.image_files(folder / name) for name in stream_config.class_names
-    ]
-    paths = [path for class_paths in by_class for path in class_paths]
+def _list_files(folder, class_names):
+    """Paths of the images below a folder, class by class, and their labels."""
+    by_class = [image_files(folder / name) for name in class_names]
     labels = np.repeat(
         np.arange(len(by_class), dtype=np.int64), [len(part) for part in by_class]
     )
+    return [path for class_paths in by_class for path in class_paths], labels
+
+
+def _read_files(paths, labels, image):
+    """The images that can be read; of the others, what is wrong by path."""
     wrong = [_what_is_wrong(path) for path in paths]
     readable = np.flatnonzero([reason is None for reason in wrong])
-    image = stream_config.image
 
     def read(index, path):
         return index, _square(tf.io.read_file(path), image)
@@ -208,11 +218,15 @@ def _load_tfds(stream_config):
     try:
         # From the files alone: needs no builder code, no registration and no network.
         builder = tfds.builder_from_directory(prepared)
-        split = _labelled_split(builder, catalog.evaluation_splits(prepared))
-        return ImageDataset(
-            train=_read_split(builder, "train", stream_config),
-            test=_read_split(builder, split, stream_config),
+        candidates = catalog.evaluation_splits(stream_config.dataset, prepared)
+        splits = ("train", _labelled_split(builder, candidates))
+        sizes = [_num_images(builder, split, stream_config.dataset) for split in splits]
+        _refuse_more_than_memory(sum(sizes), stream_config.image)
+        train, test = (
+            _read_split(builder, split, size, stream_config)
+            for split, size in zip(splits, sizes, strict=True)
         )
+        return ImageDataset(train, test)
     except (RequestError, RunError):
         raise
     except Exception as error:  # TFDS documents no set of exceptions.
@@ -236,22 +250,33 @@ def _labelled_split(builder, candidates):
     )
 
 
-def _read_split(builder, split, stream_config):
+def _num_images(builder, split, dataset):
+    """Images of a split, or a few more."""
+    num_images = builder.info.splits[split].num_examples
+    if dataset == imagenet.SUBSET:
+        return min(num_images, imagenet.MOST_SUBSET_IMAGES[split])
+    return num_images
+
+
+def _read_split(builder, split, num_images, stream_config):
     """A split in the order of its `id` feature, else in the order of its files."""
-    image = stream_config.image
+    image, num_classes = stream_config.image, len(stream_config.class_names)
 
     def read(record):
         key = record.get("id", tf.constant(0))
         return key, record["label"], _square(record["image"], image)
 
-    num_images = builder.info.splits[split].num_examples
-    squares = _records(builder, split).map(read, tf.data.AUTOTUNE)
+    records = _records(builder, split)
+    if stream_config.dataset == imagenet.SUBSET:
+        # Before they are decoded, which is what takes the time.
+        records = records.filter(lambda record: record["label"] < num_classes)
+    squares = records.map(read, tf.data.AUTOTUNE)
     images, keys, labels = _collect(squares, num_images, image)
-    unknown = np.setdiff1d(labels, np.arange(len(stream_config.class_names)))
+    unknown = np.setdiff1d(labels, np.arange(num_classes))
     if len(unknown):
         raise RequestError(
             f"Every image of the split `{split}` of {builder.name} needs a label in "
-            f"[0, {len(stream_config.class_names)}). Received: "
+            f"[0, {num_classes}). Received: "
             f"{', '.join(map(str, unknown))}. Write the images into folders, without "
             "those that have no label, and use --dataset=folder."
         )
@@ -282,7 +307,8 @@ def _collect(squares, num_images, image):
     Returns:
         `(images, values, ...)`, shorter than `num_images` if the stream was.
     """
-    images = _room_for(num_images, image)
+    shape = (num_images, image.stored_size, image.stored_size, image.channels)
+    images = np.empty(shape, np.uint8)
     parts = [[np.empty(0, s.dtype.as_numpy_dtype) for s in squares.element_spec[:-1]]]
     filled = 0
     for *values, batch in squares.batch(_BATCH).as_numpy_iterator():
@@ -293,23 +319,24 @@ def _collect(squares, num_images, image):
     return images[:filled], *columns
 
 
-def _room_for(num_images, image):
+def _refuse_more_than_memory(num_images, image):
     shape = (num_images, image.stored_size, image.stored_size, image.channels)
-    num_bytes, available = math.prod(shape), _memory_bytes()
+    num_bytes, available = math.prod(shape), available_memory()
     _log.info("Reading %d images into %d bytes of memory.", num_images, num_bytes)
     # While they are sorted, the images are there twice.
     if 2 * num_bytes > available:
         raise RequestError(
             f"All images are held in memory: {num_images} of {image.stored_size}x"
-            f"{image.stored_size}x{image.channels} take {num_bytes} bytes, and twice "
-            f"that while they are sorted. This machine has {available}. Use a smaller "
-            "--image_size or fewer images."
+            f"{image.stored_size}x{image.channels} take {_gigabytes(num_bytes)}, and "
+            f"{_gigabytes(2 * num_bytes)} while they are sorted. This machine has "
+            f"{_gigabytes(available)} available. Use one with more memory, or fewer or "
+            "smaller images (--image_size with folder and tfds:NAME). A later version "
+            "reads them from disk while it trains."
         )
-    return np.empty(shape, np.uint8)
 
 
-def _memory_bytes():
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _gigabytes(num_bytes):
+    return f"{num_bytes / 1e9:,.3f} GB"
 
 
 def _numbered(images, labels):

@@ -10,7 +10,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.augment import centre_crops, draw_crops, gather_crops
+from bsce_keras.data.augment import draw_crops, gather_crops
 from bsce_keras.errors import RunError
 from bsce_keras.randomness import Purpose, generator
 
@@ -40,8 +40,7 @@ class TrainingInput:
     def __init__(
         self, pool, image, batch_size, seed, step, num_replicas=1, first_draw=0
     ):
-        self._images = tf.constant(pool.images)
-        self._labels = tf.constant(pool.labels.astype(np.int32))
+        self._tables = _Tables(pool, image)
         self._size = len(pool)
         self._image = image
         self._batch_size = batch_size
@@ -70,7 +69,10 @@ class TrainingInput:
         return full + (rest >= self._num_replicas)
 
     def epoch(self, epoch, first_update=0):
-        """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch."""
+        """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch.
+
+        It may be read until the next one is asked for.
+        """
         number = self._first_draw + epoch
         order = self._draw(Purpose.EPOCH_ORDER, number).permutation(self._size)
         crops = draw_crops(
@@ -111,31 +113,61 @@ class TrainingInput:
         return generator(seed, purpose, step, number)
 
     def _batches(self, order, crops, starts, ends):
-        order = tf.constant(order, tf.int64)
-        crops = tf.constant(crops, tf.int32)
-
-        @tf.autograph.experimental.do_not_convert
-        def load(start, end):
-            indices = order[start:end]
-            images = gather_crops(self._images, indices, crops[start:end], self._image)
-            return images, tf.gather(self._labels, indices)
-
-        parts = _split_evenly(starts, ends, self._num_replicas)
-        dataset = tf.data.Dataset.from_tensor_slices(parts)
-        return dataset.map(load).prefetch(2 * self._num_replicas)
+        return self._tables.dataset(
+            order,
+            crops,
+            *_split_evenly(starts, ends, self._num_replicas),
+            2 * self._num_replicas,
+        )
 
 
-def evaluation_batches(images, image, batch_size=500):
-    """`tf.data.Dataset` of centre crops, in order; the last batch may be smaller."""
-    held = tf.constant(images)
-    indices = tf.data.Dataset.range(len(images)).batch(batch_size)
+class _Tables:
+    """A pool and the tables of one epoch, which the next epoch overwrites.
+
+    TensorFlow never frees the function of a mapped data set, so one data set serves
+    all epochs of the same length, and what changes between them lies in variables.
+    """
+
+    def __init__(self, pool, image):
+        self._image = image
+        # Beside the data set, which reads them, wherever the network computes.
+        with tf.device("CPU:0"):
+            self._images = tf.constant(pool.images)
+            self._labels = tf.constant(pool.labels.astype(np.int32))
+            self._order = _table(tf.int64, ())
+            self._crops = _table(tf.int32, (3,))
+            self._starts = _table(tf.int64, ())
+            self._ends = _table(tf.int64, ())
+        self._datasets = {}
+
+    def dataset(self, order, crops, starts, ends, num_ahead):
+        """Batches `order[start:end]`, cropped by the same rows of `crops`."""
+        for table, values in (
+            (self._order, order),
+            (self._crops, crops),
+            (self._starts, starts),
+            (self._ends, ends),
+        ):
+            table.assign(values)
+        if len(starts) not in self._datasets:
+            numbers = tf.data.Dataset.range(len(starts))
+            batches = numbers.map(self._load).prefetch(num_ahead)
+            self._datasets[len(starts)] = batches
+        return self._datasets[len(starts)]
 
     @tf.autograph.experimental.do_not_convert
-    def load(batch):
-        crops = tf.constant(centre_crops(1, image))
-        return gather_crops(held, batch, tf.tile(crops, (tf.shape(batch)[0], 1)), image)
+    def _load(self, number):
+        start, end = self._starts[number], self._ends[number]
+        indices = self._order[start:end]
+        crops = self._crops[start:end]
+        images = gather_crops(self._images, indices, crops, self._image)
+        return images, tf.gather(self._labels, indices)
 
-    return indices.map(load).prefetch(1)
+
+def _table(dtype, row_shape):
+    return tf.Variable(
+        tf.zeros((0, *row_shape), dtype), shape=(None, *row_shape), trainable=False
+    )
 
 
 def split_validation(pool, num_per_class, rng):

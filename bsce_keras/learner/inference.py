@@ -3,7 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.pipeline import evaluation_batches
+from bsce_keras.data.augment import centre_crops, gather_crops
+from bsce_keras.learner.graphs import release
+
+# Batches hold about as many pixels as this many images of CIFAR.
+_CIFAR_IMAGES = 500
 
 
 class Inference:
@@ -15,11 +19,15 @@ class Inference:
     """
 
     def __init__(self, classifier, image):
-        self._image = image
-        side = (None, image.size, image.size, image.channels)
+        side = image.stored_size
+        self._batch_size = max(1, int(_CIFAR_IMAGES * 32**2 / side**2))
+        stored = tf.TensorSpec((None, side, side, image.channels), tf.uint8)
 
-        @tf.function(input_signature=[tf.TensorSpec(side, tf.uint8)], autograph=False)
-        def forward(batch):
+        @tf.function(input_signature=[stored], autograph=False)
+        def forward(images):
+            num_images = tf.shape(images)[0]
+            crops = tf.tile(centre_crops(1, image), (num_images, 1))
+            batch = gather_crops(images, tf.range(num_images), crops, image)
             outputs = classifier(batch, training=False)
             return {
                 name: tf.cast(outputs[name], tf.float32)
@@ -27,6 +35,10 @@ class Inference:
             }
 
         self._forward = forward.get_concrete_function()
+
+    def close(self):
+        """Frees the traced graph; nothing can be inferred afterwards."""
+        release(self._forward)
 
     def features(self, images):
         """Features of stored images, shape `(n, d)`."""
@@ -37,5 +49,8 @@ class Inference:
         return self._run(images, "logits")
 
     def _run(self, images, name):
-        batches = evaluation_batches(images, self._image)
-        return np.concatenate([self._forward(batch)[name].numpy() for batch in batches])
+        starts = range(0, len(images), self._batch_size)
+        batches = (images[start : start + self._batch_size] for start in starts)
+        return np.concatenate(
+            [self._forward(tf.constant(batch))[name].numpy() for batch in batches]
+        )

@@ -68,6 +68,7 @@ class Learner:
         self._checkpoints = checkpoints
         self._method = load_method(config.method)
         self._teacher = None
+        self._inference = None
         self.classifier = None
 
     def restore(self, step, arrays):
@@ -94,6 +95,7 @@ class Learner:
             RunError: a loss or gradient that is not finite; a class too small to be
                 split for meta-learning.
         """
+        _forget_former_models()
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
         training = self._config.training
         pool, validation = self._pools(step, replay)
@@ -163,6 +165,8 @@ class Learner:
         return self._inference.logits(images)
 
     def _adopt(self, classifier):
+        if self._inference is not None:
+            self._inference.close()
         self.classifier = classifier
         self._inference = Inference(classifier, self._config.stream.image)
 
@@ -290,6 +294,13 @@ class Learner:
 
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
+
+
+def _forget_former_models():
+    """Keras remembers every model it built; those in use do not depend on that."""
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(policy)
 
 
 def _class_counts(step, pool):

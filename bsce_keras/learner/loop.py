@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bsce_keras.learner.graphs import release
+
 
 class NotFiniteError(Exception):
     """A loss or gradient is not finite; says where and what was last finite."""
@@ -62,8 +64,8 @@ class EpochLoop:
             batch = (*next(batches), *next(validation_batches))
             return strategy.run(trainer.train_step, (batch,))
 
-        self._plain_update = plain_update
-        self._alpha_update = alpha_update
+        self._updates = {False: plain_update, True: alpha_update}
+        self._traced = {}
 
     @property
     def updates_per_epoch(self):
@@ -73,9 +75,8 @@ class EpochLoop:
     @property
     def num_traces(self):
         """How often each kind of update was traced: at most once, see the tests."""
-        return (
-            self._plain_update.experimental_get_tracing_count(),
-            self._alpha_update.experimental_get_tracing_count(),
+        return tuple(
+            update.experimental_get_tracing_count() for update in self._updates.values()
         )
 
     def __enter__(self):
@@ -84,6 +85,8 @@ class EpochLoop:
 
     def __exit__(self, *_):
         self._callbacks.on_train_end()
+        for traced in self._traced.values():
+            release(traced)
 
     def run_epoch(self, epoch, learning_rate):
         """One epoch at one learning rate.
@@ -108,9 +111,8 @@ class EpochLoop:
         for update, moves_alpha in enumerate(moves):
             self._callbacks.on_train_batch_begin(update)
             iterators = (batches, validation_batches) if moves_alpha else (batches,)
-            run = self._alpha_update if moves_alpha else self._plain_update
             try:
-                logs = self._local(run(*iterators))
+                logs = self._local(self._update(moves_alpha, iterators)(*iterators))
             except tf.errors.InvalidArgumentError as error:
                 raise _not_finite(error, epoch, update, history) or error from None
             if moves_alpha:
@@ -128,6 +130,13 @@ class EpochLoop:
             means["alpha"] = alphas[-1]
         self._callbacks.on_epoch_end(epoch, means)
         return alphas
+
+    def _update(self, moves_alpha, iterators):
+        """The traced update of this kind; iterators of all epochs have one type."""
+        if moves_alpha not in self._traced:
+            update = self._updates[moves_alpha]
+            self._traced[moves_alpha] = update.get_concrete_function(*iterators)
+        return self._traced[moves_alpha]
 
     def _moves_alpha(self, update):
         return self._validation_input is not None and update % self._alpha_every == 0

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bsce_keras.clock import clock
 from bsce_keras.file_errors import as_os_errors
 
 
@@ -74,7 +75,7 @@ class ProgressLine(keras.callbacks.Callback):
         terms = "  ".join(f"{name} {float(value):.3g}" for name, value in logs.items())
         return (
             f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}  {terms}  "
-            f"{speed:.0f} images/s  {_clock(seconds_left)} left in this step"
+            f"{speed:.0f} images/s  {clock(seconds_left)} left in this step"
         )
 
 
@@ -108,11 +109,3 @@ class ScalarLog(keras.callbacks.Callback):
             with self._writer.as_default():
                 yield
             self._writer.flush()
-
-
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-    )

@@ -26,6 +26,11 @@ _NOTE = (
     "of all, base, earlier and last classes, predicting among all classes."
 )
 _UNDEFINED = "-"
+_PAPER = "paper, scale 1"
+_PAPER_NOTE = (
+    f"{_PAPER}: average incremental accuracy of Jodelet et al., Table 1, who train the "
+    "whole schedule. A row of another scale is another experiment."
+)
 
 # Rows of one setting are compared, so whatever else they differ in has to be told.
 _SETTING = ("data set", "classes", "scale")
@@ -51,6 +56,11 @@ class Group:
     columns: dict[str, str]
     runs: list[RunResult]
 
+    @property
+    def finished(self):
+        """Those of the runs that are complete."""
+        return [run for run in self.runs if run.summary]
+
 
 def group_runs(results):
     """Groups runs over seeds, in the order of their first run."""
@@ -72,23 +82,31 @@ def group_labels(groups):
     return labels
 
 
-def text_table(results):
+def text_table(results, published=None):
     """The comparison of many runs in aligned columns, for a terminal.
 
     What all rows share is said above the table. Runs that are not complete are named
     below it, not averaged.
+
+    Args:
+        results: `RunResult`s.
+        published: for the runs of a matrix, a function from config.json to the paper's
+            average in percent, or None where there is none. It gets a column beside
+            the measured average, and what is not complete keeps its row, with a gap.
     """
-    common, head, rows = _comparison(results)
-    paragraphs = [common, _aligned(head, rows), textwrap.fill(_NOTE, 88)]
-    return "\n\n".join([*filter(None, paragraphs), *_remarks(results)])
+    common, head, rows = _comparison(results, published)
+    notes = [textwrap.fill(note, 88) for note in _notes(published)]
+    paragraphs = [common, _aligned(head, rows), *notes]
+    return "\n\n".join([*filter(None, paragraphs), *_remarks(results, published)])
 
 
-def markdown_table(results):
+def markdown_table(results, published=None):
     """The same as `text_table`, in Markdown."""
-    common, head, rows = _comparison(results)
+    common, head, rows = _comparison(results, published)
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return "\n\n".join([*filter(None, [common, table, _NOTE]), *_remarks(results)])
+    paragraphs = [common, table, *_notes(published)]
+    return "\n\n".join([*filter(None, paragraphs), *_remarks(results, published)])
 
 
 def step_table(result):
@@ -110,9 +128,10 @@ def step_table(result):
     return _aligned(head, rows)
 
 
-def _comparison(results):
+def _comparison(results, published):
     """What all groups share in words, then column heads and rows."""
-    groups = group_runs([result for result in results if result.summary])
+    shown = [result for result in results if result.summary or published]
+    groups = group_runs(shown)
     varying = _varying(groups)
     heads = [head for head in _HEADS if head in varying or head in ("method", "loss")]
     common = ", ".join(
@@ -120,13 +139,33 @@ def _comparison(results):
         for head in _HEADS
         if groups and head not in heads and groups[0].columns[head]
     )
+    scores = list(_SCORES)
+    if published:
+        # Beside the column that it is to be compared with.
+        scores.insert(1, _PAPER)
     rows = [
         [group.columns[head] for head in heads]
-        + [_mean_and_spread(group.runs, score) for score in _SCORES.values()]
-        + [str(len(group.runs))]
+        + [_score(group, score, published) for score in scores]
+        + [_number_of_runs(group)]
         for group in groups
     ]
-    return common, [*heads, *_SCORES, "runs"], rows
+    return common, [*heads, *scores, "runs"], rows
+
+
+def _score(group, head, published):
+    if head != _PAPER:
+        return _mean_and_spread(group.finished, _SCORES[head])
+    percent = published(group.runs[0].config)
+    return _UNDEFINED if percent is None else f"{percent:.2f}"
+
+
+def _number_of_runs(group):
+    finished, wanted = len(group.finished), len(group.runs)
+    return str(wanted) if finished == wanted else f"{finished} of {wanted}"
+
+
+def _notes(published):
+    return [_NOTE, _PAPER_NOTE] if published else [_NOTE]
 
 
 def _varying(groups):
@@ -137,7 +176,7 @@ def _varying(groups):
 
 def _mean_and_spread(runs, score):
     values = [run.summary.get(score) for run in runs]
-    if None in values:
+    if not values or None in values:
         return _UNDEFINED
     mean = _percent(statistics.fmean(values))
     if len(values) == 1:
@@ -198,8 +237,10 @@ def _told_apart(group, groups):
     return Group({**group.columns, "other": other}, group.runs)
 
 
-def _remarks(results):
-    return _repeated(results) + _skipped(results) + _unfinished(results)
+def _remarks(results, published):
+    # A matrix tells by itself what it could not finish.
+    unfinished = [] if published else _unfinished(results)
+    return _repeated(results) + _skipped(results) + unfinished
 
 
 def _repeated(results):

@@ -177,13 +177,61 @@ def test_missing_parts_of_a_folder_are_named(tmp_path):
     assert "test images" in refusal("folder", str(tmp_path))[0]
 
 
+def wnids(num_classes=1000):
+    return [f"n{index:08}" for index in range(num_classes)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "num_classes", "kind"),
+    [
+        ("imagenet2012", 1000, recipes.IMAGENET),
+        ("subimagenet", 100, recipes.SUBIMAGENET),
+    ],
+)
+def test_imagenet_and_its_first_hundred_classes_share_a_copy(
+    tmp_path, dataset, num_classes, kind
+):
+    write_copy(tmp_path / "imagenet2012/5.1.0", wnids(), ["train", "validation"])
+    info = describe_dataset(dataset, str(tmp_path))
+    assert info.class_names == tuple(wnids()[:num_classes])
+    assert (info.kind, info.default_backbone) == (kind, "resnet18")
+    assert (info.image.size, info.image.stored_size, info.image.pad) == (224, 256, 0)
+    assert info.image.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(999) + wnids(1)])
+def test_class_ids_of_imagenet_are_ranks_in_the_alphabet(tmp_path, names):
+    write_copy(tmp_path / "imagenet2012/5.1.0", names, ["train", "validation"])
+    (problem,) = refusal("subimagenet", str(tmp_path))
+    assert "label.labels.txt" in problem and "alphabetical" in problem
+
+
+def test_unlabelled_test_images_of_imagenet_do_not_count(tmp_path):
+    write_copy(tmp_path / "imagenet2012/5.1.0", wnids(), ["train", "test"])
+    (problem,) = refusal("imagenet2012", str(tmp_path))
+    assert "`validation`" in problem and "`test` or" not in problem
+
+
+@pytest.mark.parametrize("dataset", ["imagenet2012", "subimagenet"])
+def test_a_missing_imagenet_is_told_how_to_prepare_and_never_fetched(
+    tmp_path, monkeypatch, dataset
+):
+    def prepare(*_):
+        raise AssertionError("a download was started")
+
+    monkeypatch.setattr(datasets, "prepare_dataset", prepare)
+    size, missing = refusal(dataset, str(tmp_path), image_size=64, download=True)
+    assert "always 224x224" in size
+    assert str(tmp_path / "imagenet2012") in missing
+    assert f"tfds build imagenet2012 --data_dir={tmp_path}" in missing
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
         ("cifar1000", "Did you mean cifar100"),
         ("mnist", "tfds:NAME"),
-        ("imagenet2012", "--dataset=folder"),
-        ("subimagenet", "not supported"),
+        ("imagenet", "Did you mean subimagenet or imagenet2012"),
     ],
 )
 def test_unknown_names_get_a_way_out(name, hint):

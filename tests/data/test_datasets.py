@@ -110,8 +110,12 @@ def test_class_that_would_lose_its_last_image_is_refused(folder):
 
 
 def test_more_images_than_memory_are_refused_with_the_bytes(folder, monkeypatch):
-    monkeypatch.setattr(datasets, "_memory_bytes", lambda: 1000)
-    with pytest.raises(RequestError, match=r"take 79935 bytes.* has 1000"):
+    # 5 training images and a test image of 73x73x3, twice.
+    needed = 2 * 6 * 73 * 73 * 3
+    monkeypatch.setattr(datasets, "available_memory", lambda: needed)
+    assert len(load_dataset(configure("folder", folder)).train) == 5
+    monkeypatch.setattr(datasets, "available_memory", lambda: needed - 1)
+    with pytest.raises(RequestError, match="6 of 73x73x3 take .*--image_size"):
         load_dataset(configure("folder", folder))
 
 
@@ -185,6 +189,54 @@ def test_unlabelled_test_split_gives_way_to_validation(tmp_path):
     write_tfds(tmp_path, "insects", splits)
     data = load_dataset(configure("tfds:insects", tmp_path, image_size=14))
     assert data.test.labels.tolist() == [1, 0]
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A prepared ImageNet of few images, the test images without labels."""
+    splits = {
+        "train": [[("t1", 99), ("t2", 100), ("t3", 0)], [("t4", 999), ("t5", 0)]],
+        "test": [[("u1", -1)]],
+        "validation": [[("v1", 500), ("v2", 1)]],
+    }
+    copy = write_tfds(tmp_path, "imagenet2012", splits)
+    names = [f"n{index:08}" for index in range(1000)]
+    (copy / "label.labels.txt").write_text("\n".join(names) + "\n")
+    return tmp_path
+
+
+def test_subimagenet_keeps_the_images_of_the_first_hundred_classes(imagenet):
+    data = load_dataset(configure("subimagenet", imagenet))
+    assert data.train.labels.tolist() == [99, 0, 0]
+    assert data.train.images[:, 128, 128, 0].tolist() == [1, 3, 5]
+    assert data.train.ids.tolist() == [0, 1, 2]
+    assert data.test.labels.tolist() == [1]
+    assert data.test.images.shape == (1, 256, 256, 3)
+
+
+def test_imagenet_is_evaluated_on_its_validation_images(imagenet):
+    data = load_dataset(configure("imagenet2012", imagenet))
+    assert data.train.labels.tolist() == [99, 100, 0, 999, 0]
+    assert data.test.labels.tolist() == [500, 1]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "needed"),
+    # 1,331,167 and 135,000 images of 256 * 256 * 3 bytes, twice.
+    [("imagenet2012", "523.436"), ("subimagenet", "53.084")],
+)
+def test_imagenet_of_full_size_is_refused_before_it_is_read(
+    imagenet, dataset, needed, monkeypatch
+):
+    path = imagenet / "imagenet2012/1.0.0/dataset_info.json"
+    info = json.loads(path.read_text())
+    sizes = {"train": ["1281166", "1"], "test": ["1"], "validation": ["50000"]}
+    for split in info["splits"]:
+        split["shardLengths"] = sizes[split["name"]]
+    path.write_text(json.dumps(info))
+    monkeypatch.setattr(datasets, "available_memory", lambda: 24 * 10**9)
+    with pytest.raises(RequestError, match=f"{needed} GB while .* 24.000 GB available"):
+        load_dataset(configure(dataset, imagenet))
 
 
 def test_damaged_tfds_copy_is_named(tmp_path):

@@ -11,7 +11,6 @@ from bsce_keras.config import ImageSpec
 from bsce_keras.data.datasets import Examples
 from bsce_keras.data.pipeline import (
     TrainingInput,
-    evaluation_batches,
     split_validation,
 )
 from bsce_keras.randomness import Purpose, generator, integer
@@ -163,14 +162,6 @@ def test_a_cycle_goes_through_all_images_pass_by_pass_in_full_batches():
 def test_a_pool_smaller_than_the_batch_is_one_batch_a_pass():
     batches = labels_of(make_input(size=3).cycle(5, 2))
     assert [sorted(batch) for batch in batches] == [[0, 1, 2], [0, 1, 2]]
-
-
-def test_evaluation_takes_every_centre_in_order():
-    image = ImageSpec(size=2, stored_size=4, channels=1, pad=1)
-    images = make_pool(5, image).images
-    batches = [batch.numpy() for batch in evaluation_batches(images, image, 2)]
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    np.testing.assert_array_equal(np.concatenate(batches), images[:, 1:3, 1:3])
 
 
 # The balanced split.

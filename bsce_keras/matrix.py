@@ -1,0 +1,231 @@
+"""A matrix of experiments: flagfiles x seeds, every cell a run folder of its own.
+
+All of it is checked, and which cells share a base step is decided, before anything is
+trained. Imports no TensorFlow.
+"""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+
+from bsce_keras.base_step import base_step_key
+from bsce_keras.config import ExperimentConfig
+from bsce_keras.contradictions import writable_problems
+from bsce_keras.errors import RequestError
+from bsce_keras.flags import flagfile_text, parse, set_values
+from bsce_keras.records.run_folder import check_same_run
+from bsce_keras.records.store import read_record
+from bsce_keras.request import make_config, request_problems
+from bsce_keras.train import train_request
+
+# What the matrix gives every cell, so that no flagfile may.
+_OWN_FLAGS = ("seed", "run_dir", "base_run_dir", "resume")
+# Recorded as what the machine made of them.
+_RESOLVED_LATER = ("precision", "strategy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """What a matrix is made of.
+
+    Args:
+        flagfiles: paths.
+        seeds: of every flagfile.
+        runs_dir: folder of all run folders.
+        arguments: flags of `train` for every cell, over what its flagfile says.
+        share_base_steps: whether equal base steps are trained once.
+    """
+
+    flagfiles: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs_dir: str
+    arguments: tuple[str, ...] = ()
+    share_base_steps: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One experiment of a matrix.
+
+    Args:
+        flagfile: its path.
+        config: its `ExperimentConfig`.
+        flags: text of a flagfile that repeats this cell alone.
+    """
+
+    flagfile: str
+    config: ExperimentConfig
+    flags: str
+
+    @property
+    def name(self):
+        """What it is called in messages."""
+        return f"{self.flagfile}, seed {self.config.training.seed}"
+
+    @property
+    def is_finished(self):
+        """Whether its summary is written, which is the last thing a run does."""
+        return os.path.isfile(os.path.join(self.config.run_dir, "summary.json"))
+
+    @property
+    def has_base_step(self):
+        """Whether its run folder holds a finished step 0."""
+        return os.path.isfile(
+            os.path.join(self.config.run_dir, "checkpoints", "step_00.json")
+        )
+
+
+def make_cells(matrix):
+    """The cells of a matrix, complete and checked, in the order they are to be run.
+
+    A cell's folder is `RUNS_DIR/scale_SCALE/FOLDER/STEM/seed_N` for the flagfile
+    `FOLDER/STEM.flags`. Of cells with the same base step the first one trains it, and
+    the others name it as their `base_run_dir`; a cell that was begun keeps what it was
+    begun with, so that a matrix may grow.
+
+    Args:
+        matrix: `Matrix`.
+
+    Returns:
+        List of `Cell`s.
+
+    Raises:
+        RequestError: with every problem of every cell.
+    """
+    problems = matrix_problems(matrix)
+    if problems:
+        raise RequestError(problems)
+    cells, records = [], []
+    for flagfile, values, _ in _drafts(matrix):
+        # May fetch a data set, and all cells were found to be right.
+        config = make_config(**train_request(values))
+        cells.append(Cell(flagfile, config, flagfile_text(values)))
+        try:
+            records.append(_own_record(config))
+        except RequestError as error:
+            problems += error.problems
+    if problems:
+        raise RequestError(
+            [
+                *problems,
+                "To train these cells anew, delete their folders or give another "
+                f"--runs_dir than {matrix.runs_dir}.",
+            ]
+        )
+    return _with_base_runs(cells, records, matrix.share_base_steps)
+
+
+def matrix_problems(matrix):
+    """Everything wrong with the requests of a matrix, as sentences; fetches nothing.
+
+    Args:
+        matrix: `Matrix`.
+    """
+    found = writable_problems("--runs_dir", matrix.runs_dir)
+    owners, flagfiles_with = {}, {}
+    for flagfile, values, problems in _drafts(matrix):
+        folder = os.path.dirname(values.run_dir)
+        owner = owners.setdefault(folder, flagfile)
+        if owner != flagfile:
+            problems.append(
+                f"{owner} has the same folder {folder}. Rename one of them."
+            )
+        if os.path.isfile(flagfile):
+            problems += request_problems(**train_request(values))
+        for problem in problems:
+            if not (found and problem.startswith("--run_dir=")):
+                flagfiles_with.setdefault(problem, {})[flagfile] = None
+    # One mistake in what all cells share is one problem.
+    return found + [
+        f"{_shorten(flagfiles)}: {problem}"
+        for problem, flagfiles in flagfiles_with.items()
+    ]
+
+
+def _drafts(matrix):
+    """Flagfile, flag values of `train` and their problems, cell by cell."""
+    # Seed by seed, so that a long matrix has a whole table early.
+    for seed, flagfile in itertools.product(matrix.seeds, matrix.flagfiles):
+        command_line = [f"--flagfile={flagfile}", *matrix.arguments]
+        values, _, problems = parse("train", command_line)
+        given = set_values(values)
+        problems += [
+            f"--{name} is given to every cell by the matrix itself. Remove it from the "
+            "flagfile."
+            for name in _OWN_FLAGS
+            if name in given
+        ]
+        folder, stem = os.path.split(os.path.splitext(os.path.abspath(flagfile))[0])
+        run_dir = os.path.join(
+            matrix.runs_dir,
+            f"scale_{values.schedule_scale}",
+            os.path.basename(folder),
+            stem,
+            f"seed_{seed}",
+        )
+        own = [f"--seed={seed}", f"--run_dir={run_dir}"]
+        values, *_ = parse("train", [*command_line, *own])
+        yield flagfile, values, problems
+
+
+def _shorten(flagfiles):
+    names = list(flagfiles)
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _own_record(config):
+    """config.json of a cell's folder, None before it is begun.
+
+    Raises:
+        RequestError: if it is that of another cell.
+    """
+    record = read_record(pathlib.Path(config.run_dir, "config.json"))
+    recorded = (record or {}).get("training", {})
+    resolved = {
+        name: recorded.get(name, "auto")
+        for name in _RESOLVED_LATER
+        if getattr(config.training, name) == "auto"
+    }
+    as_recorded = dataclasses.replace(
+        config,
+        training=dataclasses.replace(config.training, **resolved),
+        base_run_dir=(record or {}).get("base_run_dir"),
+    )
+    check_same_run(config.run_dir, as_recorded)
+    return record
+
+
+def _with_base_runs(cells, records, share):
+    """The cells with their `base_run_dir`, each after the one it names."""
+    trainers = _trainers(cells, records) if share else {}
+    ready, by_folder = [], {}
+    for cell, record in zip(cells, records, strict=True):
+        run_dir = cell.config.run_dir
+        base = trainers.get(base_step_key(cell.config), run_dir)
+        base = None if base == run_dir else base
+        if record:
+            base = record.get("base_run_dir")
+        flags = cell.flags + (f"--base_run_dir={base}\n" if base else "")
+        config = dataclasses.replace(cell.config, base_run_dir=base)
+        by_folder[run_dir] = dataclasses.replace(cell, config=config, flags=flags)
+    for cell in by_folder.values():
+        base = by_folder.get(cell.config.base_run_dir)
+        ready += [one for one in (base, cell) if one and one not in ready]
+    return ready
+
+
+def _trainers(cells, records):
+    """The run folder that each base step is trained in, or was, by `base_step_key`."""
+    trainers = {}
+    for suits in (
+        lambda cell, record: cell.has_base_step,
+        lambda cell, record: record and not record.get("base_run_dir"),
+        lambda cell, record: True,
+    ):
+        for cell, record in zip(cells, records, strict=True):
+            if suits(cell, record):
+                key = base_step_key(cell.config)
+                trainers.setdefault(key, cell.config.run_dir)
+    return trainers

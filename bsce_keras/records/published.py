@@ -1,0 +1,64 @@
+"""The paper's numbers, to be shown beside measured ones.
+
+Source: Jodelet, Liu, Murata, "Balanced Softmax Cross-Entropy for Incremental Learning",
+Table 1: average incremental top-1 accuracy in percent. LUCIR and PODNet with their own
+losses are the authors' runs (starred in the table). Meta-Balanced Softmax was published
+on IL-Baseline only.
+"""
+
+_SETTINGS = (
+    ("cifar100", 5),
+    ("cifar100", 10),
+    ("subimagenet", 5),
+    ("subimagenet", 10),
+    ("imagenet2012", 5),
+    ("imagenet2012", 10),
+)
+_SYSTEMS = {
+    ("il_baseline", "softmax"): (43.80, 37.00, 51.52, 42.22, 43.23, 36.70),
+    ("il_baseline", "balanced_softmax"): (62.22, 58.32, 72.57, 68.25, 66.45, 62.14),
+    ("il_baseline", "meta_balanced_softmax"): (
+        *(64.11, 60.08, 72.88, 69.26, 66.15, 61.59),
+    ),
+    ("lucir", "softmax"): (63.37, 60.88, 70.25, 67.84, 66.69, 64.06),
+    ("lucir", "balanced_softmax"): (64.83, 62.36, 71.18, 70.66, 67.81, 66.47),
+    ("podnet", "nca"): (64.46, 62.69, 74.97, 71.57, 65.20, 62.87),
+    ("podnet", "balanced_softmax"): (67.67, 66.63, 76.08, 74.93, 69.67, 68.65),
+}
+# By data set, number of increments, method and loss.
+TABLE_1 = {
+    (*setting, *system): number
+    for system, numbers in _SYSTEMS.items()
+    for setting, number in zip(_SETTINGS, numbers, strict=True)
+}
+
+
+def published_average(config):
+    """The paper's average incremental accuracy, on its full schedule, for a setting.
+
+    Args:
+        config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
+
+    Returns:
+        Percent; None where Table 1 has no such experiment: other base classes,
+        increments, memory or alpha are another one.
+    """
+    stream, method = config["stream"], config["method"]
+    base, increments = stream["num_base_classes"], stream["increments"]
+    same_protocol = (
+        base == sum(increments)
+        and base + sum(increments) == len(stream["class_names"])
+        and len(set(increments)) == 1
+        and config["memory"]["exemplars_per_class"] == 20
+        and method["alpha"] == 1
+    )
+    if not same_protocol:
+        return None
+    return TABLE_1.get(
+        (
+            stream["dataset"],
+            len(increments),
+            method["name"],
+            method["classification_loss"],
+        )
+    )

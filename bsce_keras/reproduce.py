@@ -1,0 +1,158 @@
+"""`python -m bsce_keras.reproduce FLAGFILE...`: a matrix of flagfiles and seeds."""
+
+import dataclasses
+import os
+import sys
+
+from bsce_keras.clock import clock
+from bsce_keras.errors import RequestError, RunError
+from bsce_keras.flag_definitions import EVERY_CELL
+from bsce_keras.flags import run_command
+from bsce_keras.matrix import Matrix, make_cells, matrix_problems
+from bsce_keras.matrix_time import seconds_left
+from bsce_keras.quiet import import_tensorflow
+from bsce_keras.records.published import published_average
+from bsce_keras.records.reproduction import write_results
+from bsce_keras.records.store import RunResult, read_run
+from bsce_keras.records.tables import text_table
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 (a cell failed; the others are finished) or 2 (wrong
+        request, nothing was trained).
+    """
+    return run_command("reproduce", _reproduce, argv, check=_problems)
+
+
+def _reproduce(values, flagfiles):
+    seeds, problems = _seeds(values.seeds)
+    if problems:
+        raise RequestError(_problems(values, flagfiles))
+    matrix = _matrix(values, flagfiles, seeds)
+    cells = make_cells(matrix)
+    failures = {}
+    _train(cells, matrix.runs_dir, failures)
+    results = _record(cells, matrix.runs_dir, failures)
+    print(f"\n{text_table(results, published_average)}\n")
+    for name in ("results.md", "results.json"):
+        print(f"wrote {os.path.join(matrix.runs_dir, name)}")
+    if not failures:
+        return 0
+    raise RunError(
+        f"{len(failures)} of {len(cells)} cells failed and leave a gap in the table: "
+        f"{', '.join(failures)}. Mend what their messages say and give the same "
+        "command again; what is finished stays."
+    )
+
+
+def _problems(values, flagfiles):
+    """Every problem of the command's own flags and of all cells."""
+    seeds, problems = _seeds(values.seeds)
+    return problems + matrix_problems(_matrix(values, flagfiles, seeds or (1,)))
+
+
+def _seeds(text):
+    """The seeds, and what is wrong with them."""
+    parts = [part.strip() for part in text.split(",")]
+    if all(part.isdecimal() for part in parts):
+        seeds = tuple(int(part) for part in parts)
+        if len(set(seeds)) == len(seeds):
+            return seeds, []
+    return (), [
+        "--seeds must be different whole numbers with commas between them, such as "
+        f"1,2,3. Received: {text!r}"
+    ]
+
+
+def _matrix(values, flagfiles, seeds):
+    # A flagfile given twice must not count as two experiments.
+    unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed(flagfiles)}
+    return Matrix(
+        flagfiles=tuple(reversed(unique.values())),
+        seeds=seeds,
+        runs_dir=os.path.expanduser(values.runs_dir),
+        arguments=tuple(
+            values[name].serialize()
+            for name in EVERY_CELL
+            # The matrix exports nothing unless it is asked to; `train` does.
+            if values[name].present or name == "export"
+        ),
+        share_base_steps=values.share_base_steps,
+    )
+
+
+def _train(cells, runs_dir, failures):
+    """Trains what is not finished; notes failures and goes on with the next cell."""
+    if all(cell.is_finished for cell in cells):
+        print(f"all {len(cells)} cells are finished; to train anew, delete {runs_dir}")
+        return
+    import_tensorflow()
+    import keras
+
+    from bsce_keras.experiment import run_experiment
+
+    for number, cell in enumerate(cells, 1):
+        if cell.is_finished:
+            continue
+        where = f"cell {number} of {len(cells)}: {cell.name}"
+        print(f"\n{where}; {_progress(cells)}", flush=True)
+        try:
+            _check_base_step(cell)
+            run_experiment(cell.config, flagfile=cell.flags)
+        except (RequestError, RunError) as error:
+            failures[cell.config.run_dir] = str(error)
+            message = f"bsce_keras.reproduce: {cell.name} failed: {error}"
+            print(message, file=sys.stderr)
+        finally:
+            # Keras would keep every model of every cell.
+            keras.backend.clear_session()
+        _record(cells, runs_dir, failures)
+
+
+def _progress(cells):
+    finished = sum(cell.is_finished for cell in cells)
+    left = seconds_left([cell.config for cell in cells])
+    time = "time left not known yet" if left is None else f"about {clock(left)} left"
+    return f"finished {finished}; {time}"
+
+
+def _check_base_step(cell):
+    base = cell.config.base_run_dir
+    path = ("checkpoints", "step_00.json")
+    if base and not any(
+        os.path.isfile(os.path.join(folder, *path))
+        for folder in (base, cell.config.run_dir)
+    ):
+        raise RunError(
+            f"its base step is that of {base}, which did not finish it. Mend that cell "
+            "first, or give --noshare_base_steps"
+        )
+
+
+def _record(cells, runs_dir, failures):
+    """Writes the results so far and returns them, one a cell."""
+    results = [_result(cell.config) for cell in cells]
+    os.makedirs(runs_dir, exist_ok=True)
+    write_results(runs_dir, results, failures)
+    return results
+
+
+def _result(config):
+    """What the run folder holds, or the gap that a cell leaves without one."""
+    if os.path.isfile(os.path.join(config.run_dir, "steps.jsonl")):
+        return read_run(config.run_dir)
+    from bsce_keras.learner.distribution import resolved
+
+    # As it will be recorded, so that it is a row with the seeds that are finished.
+    config = dataclasses.replace(config, training=resolved(config.training))
+    return RunResult(config.run_dir, config.to_json(), [], None, None, None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

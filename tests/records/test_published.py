@@ -1,0 +1,57 @@
+"""The paper's numbers are shown beside the experiments that they belong to, only."""
+
+import pytest
+
+from bsce_keras.records.published import TABLE_1, published_average
+
+
+def config(dataset="cifar100", base=50, increments=(10,) * 5, loss="softmax", **fields):
+    return {
+        "stream": {
+            "dataset": dataset,
+            "num_base_classes": base,
+            "increments": list(increments),
+            "class_names": ["name"] * (base + sum(increments)),
+        },
+        "memory": {"exemplars_per_class": fields.get("exemplars", 20)},
+        "method": {
+            "name": fields.get("method", "il_baseline"),
+            "classification_loss": loss,
+            "alpha": fields.get("alpha", 1.0),
+        },
+    }
+
+
+def test_table_1_has_seven_systems_in_six_settings():
+    assert len(TABLE_1) == 42
+    assert TABLE_1["subimagenet", 10, "podnet", "balanced_softmax"] == 74.93
+    assert TABLE_1["imagenet2012", 5, "il_baseline", "meta_balanced_softmax"] == 66.15
+
+
+@pytest.mark.parametrize(
+    ("fields", "number"),
+    [
+        ({}, 43.80),
+        ({"increments": (5,) * 10}, 37.00),
+        ({"method": "podnet", "loss": "nca"}, 64.46),
+        ({"dataset": "imagenet2012", "base": 500, "increments": (100,) * 5}, 43.23),
+    ],
+)
+def test_numbers_of_the_protocol(fields, number):
+    assert published_average(config(**fields)) == number
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"increments": (25, 25)},
+        {"increments": (10, 10, 10, 10, 5, 5)},
+        {"base": 60, "increments": (8,) * 5},
+        {"exemplars": 10},
+        {"loss": "balanced_softmax", "alpha": 0.5},
+        {"loss": "meta_balanced_softmax", "method": "lucir"},
+        {"dataset": "digits"},
+    ],
+)
+def test_another_experiment_has_no_number(fields):
+    assert published_average(config(**fields)) is None

@@ -1,0 +1,396 @@
+"""The matrix command: one base step for many, resumed, refused, and told in a table."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from bsce_keras import reproduce
+from bsce_keras.errors import RunError
+from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.store import RunRecords, StepRecord
+
+ROOT = pathlib.Path(reproduce.__file__).parents[1]
+TINY = "--dataset=digits\n--num_base_classes=8\n--num_increments=1\n--epochs=1\n"
+BALANCED = "--classification_loss=balanced_softmax\n"
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(RunRecords, "_draw", lambda self: None)
+    return tmp_path
+
+
+def write_flagfiles(**texts):
+    """Writes tiny/NAME.flags and returns their paths."""
+    os.makedirs("tiny", exist_ok=True)
+    for name, text in texts.items():
+        pathlib.Path(f"tiny/{name}.flags").write_text(text)
+    return [f"tiny/{name}.flags" for name in texts]
+
+
+def write_run(config, flagfile=""):
+    """What `run_experiment` leaves behind; every image is classified correctly."""
+    from bsce_keras.learner.distribution import resolved
+
+    config = dataclasses.replace(config, training=resolved(config.training))
+    begin_run(config.run_dir, config, 1, flagfile)
+    checkpoints = pathlib.Path(config.run_dir, "checkpoints")
+    checkpoints.mkdir(exist_ok=True)
+    (checkpoints / "step_00.json").write_text("{}")
+    records = RunRecords(config.run_dir, config)
+    sizes = (config.stream.num_base_classes, *config.stream.increments)
+    for step, new in enumerate(sizes):
+        old = sum(sizes[:step])
+        records.append(
+            StepRecord(
+                step=step,
+                num_classes=old + new,
+                num_old_classes=old,
+                num_base_classes=sizes[0],
+                train_images=130 * new + 5 * old,
+                confusion=np.eye(old + new, dtype=int),
+                epochs=1,
+                train_seconds=60.0,
+                images_per_second=1.0,
+                peak_memory_mb=1.0,
+                class_counts=[5] * old + [130] * new,
+                exemplars_per_class=[5] * (old + new),
+            )
+        )
+    records.summary()
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Takes the place of training; the list of configurations that were asked for."""
+    asked = []
+
+    def run_experiment(config, flagfile):
+        asked.append(config)
+        write_run(config, flagfile)
+
+    experiment = types.SimpleNamespace(run_experiment=run_experiment)
+    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
+    return asked
+
+
+def folders(configs):
+    return [config.run_dir.removeprefix("runs/reproduce/") for config in configs]
+
+
+def rows_of_results():
+    lines = pathlib.Path("runs/reproduce/results.md").read_text().splitlines()
+    return [line for line in lines if line.startswith("|")]
+
+
+def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
+    capfd, monkeypatch
+):
+    """The one test here that trains."""
+    paths = write_flagfiles(
+        softmax=TINY,
+        wild=TINY + "--learning_rate=1e30\n",
+        balanced=TINY + BALANCED,
+    )
+    assert reproduce.main([*paths, "--precision=float32"]) == 1
+    output = capfd.readouterr()
+    assert "tiny/wild.flags, seed 1 failed: Training stopped in step 0" in output.err
+    assert "1 of 3 cells failed" in output.err
+    soft, balanced = (
+        pathlib.Path(f"runs/reproduce/scale_1.0/tiny/{name}/seed_1")
+        for name in ("softmax", "balanced")
+    )
+    config = json.loads((balanced / "config.json").read_text())
+    assert config["base_run_dir"] == str(soft)
+    base_lines = [
+        (folder / "steps.jsonl").read_text().splitlines()[0]
+        for folder in (soft, balanced)
+    ]
+    assert base_lines[0] == base_lines[1]
+    ours, theirs = (
+        np.load(folder / "checkpoints/step_00.npz") for folder in (balanced, soft)
+    )
+    for name in theirs.files:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    # The failed cell has a row of its own, empty.
+    gap = next(row for row in rows_of_results() if "e+30" in row)
+    assert gap.endswith("| - | - | - | - | - | - | - | 0 of 1 |")
+    assert "float32" in pathlib.Path("runs/reproduce/results.md").read_text()
+
+    def no_tensorflow():
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr(reproduce, "import_tensorflow", no_tensorflow)
+    assert reproduce.main([paths[0], paths[2], "--precision=float32"]) == 0
+    assert "all 2 cells are finished" in capfd.readouterr().out
+
+
+def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
+    trained, monkeypatch, capsys
+):
+    paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
+    whole = sys.modules["bsce_keras.experiment"].run_experiment
+
+    def killed_at_two(config, flagfile):
+        if "two" in config.run_dir:
+            raise KeyboardInterrupt
+        whole(config, flagfile)
+
+    monkeypatch.setattr(
+        sys.modules["bsce_keras.experiment"], "run_experiment", killed_at_two
+    )
+    assert reproduce.main([*paths, "--seeds=1,2"]) == 130
+    assert folders(trained) == ["scale_1.0/tiny/one/seed_1"]
+    # A table of what is there so far.
+    assert any("1 of 2" in row for row in rows_of_results())
+    monkeypatch.setattr(sys.modules["bsce_keras.experiment"], "run_experiment", whole)
+    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
+    assert folders(trained[1:]) == [
+        "scale_1.0/tiny/two/seed_1",
+        "scale_1.0/tiny/one/seed_2",
+        "scale_1.0/tiny/two/seed_2",
+    ]
+    assert [line.rsplit("| ", 1)[1] for line in rows_of_results()[2:]] == ["2 |"] * 2
+
+
+def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
+    paths = write_flagfiles(
+        one=TINY, two=TINY + "--exemplars_per_class=10\n", three=TINY + BALANCED
+    )
+    assert reproduce.main(paths) == 0
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("cell")
+    ]
+    assert lines == [
+        "cell 1 of 3: tiny/one.flags, seed 1; finished 0; time left not known yet",
+        # 120 s for 1340 images; left are 1380 of the second and, its base step being
+        # there, 300 of the third.
+        "cell 2 of 3: tiny/two.flags, seed 1; finished 1; about 2:30 left",
+        "cell 3 of 3: tiny/three.flags, seed 1; finished 2; about 0:27 left",
+    ]
+
+
+def test_base_steps_are_shared_over_losses_and_increments_alone(trained):
+    paths = write_flagfiles(
+        softmax=TINY,
+        balanced=TINY + BALANCED,
+        two_increments=TINY.replace("num_increments=1", "num_increments=2"),
+        finetune=TINY + "--method=finetune\n",
+        lucir=TINY + "--method=lucir\n",
+        lucir_balanced=TINY + "--method=lucir\n" + BALANCED,
+        # Its own loss is another one, however many images a class has.
+        podnet=TINY + "--method=podnet\n",
+        podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
+        other_base=TINY.replace("=8", "=6"),
+        more_memory=TINY + "--exemplars_per_class=7\n",
+    )
+    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
+    by_folder = dict(zip(folders(trained), trained, strict=True))
+    for seed in (1, 2):
+        bases = {
+            name: by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"].base_run_dir
+            for name in (pathlib.Path(path).stem for path in paths)
+        }
+        shared = {
+            "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
+        }
+        assert bases == dict.fromkeys(bases) | shared
+
+
+def test_noshare_base_steps_trains_each(trained):
+    paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
+    assert reproduce.main([*paths, "--noshare_base_steps"]) == 0
+    assert [config.base_run_dir for config in trained] == [None, None]
+
+
+def test_losses_differ_where_classes_may_differ_in_size(trained):
+    for path in ("train/a", "train/b", "test/a"):
+        os.makedirs(f"photos/{path}")
+        pathlib.Path(f"photos/{path}/1.png").touch()
+    flags = "--dataset=folder\n--data_dir=photos\n"
+    paths = write_flagfiles(softmax=flags, balanced=flags + BALANCED)
+    assert reproduce.main(paths) == 0
+    assert [config.base_run_dir for config in trained] == [None, None]
+
+
+def test_a_matrix_may_grow_at_the_front(trained):
+    """What was begun keeps its base step, and newcomers take it from there."""
+    soft, balanced, late = write_flagfiles(
+        softmax=TINY, balanced=TINY + BALANCED, late=TINY + "--num_increments=2\n"
+    )
+    assert reproduce.main([balanced]) == 0
+    assert reproduce.main([soft, balanced]) == 0
+    assert reproduce.main([late, soft]) == 0
+    bases = [config.base_run_dir for config in trained]
+    folder = "runs/reproduce/scale_1.0/tiny/{}/seed_1"
+    assert bases == [None, folder.format("balanced"), folder.format("softmax")]
+
+
+def test_a_cell_waits_for_the_base_step_of_a_later_one(trained):
+    """Killed in its base step, the later flagfile is the one to finish it."""
+    soft, balanced = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
+    assert reproduce.main([balanced]) == 0
+    folder = pathlib.Path("runs/reproduce/scale_1.0/tiny/balanced/seed_1")
+    for name in ("summary.json", "checkpoints/step_00.json"):
+        (folder / name).unlink()
+    assert reproduce.main([soft, balanced]) == 0
+    assert folders(trained[1:]) == [
+        "scale_1.0/tiny/balanced/seed_1",
+        "scale_1.0/tiny/softmax/seed_1",
+    ]
+
+
+def test_cells_fail_with_the_one_that_was_to_train_their_base_step(monkeypatch, capsys):
+    def run_experiment(config, flagfile):
+        raise RunError("no such luck")
+
+    experiment = types.SimpleNamespace(run_experiment=run_experiment)
+    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
+    paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
+    assert reproduce.main(paths) == 1
+    error = capsys.readouterr().err
+    assert "tiny/softmax.flags, seed 1 failed: no such luck" in error
+    assert "tiny/balanced.flags, seed 1 failed: its base step is that of" in error
+    results = json.loads(pathlib.Path("runs/reproduce/results.json").read_text())
+    assert [cell["error"] is None for cell in results["cells"]] == [False, False]
+    assert [row["num_runs_wanted"] for row in results["rows"]] == [1, 1]
+    assert results["rows"][0]["average_incremental_accuracy"]["mean"] is None
+
+
+def test_two_scales_never_share_a_folder(trained):
+    paths = write_flagfiles(one=TINY.replace("--epochs=1\n", ""))
+    assert reproduce.main(paths) == 0
+    assert reproduce.main([*paths, "--schedule_scale=0.5"]) == 0
+    assert folders(trained) == [
+        "scale_1.0/tiny/one/seed_1",
+        "scale_0.5/tiny/one/seed_1",
+    ]
+    assert [config.training.epochs for config in trained] == [16, 8]
+
+
+def test_flags_for_every_cell_win_over_the_flagfile_and_repeat_with_it(trained):
+    paths = write_flagfiles(one=TINY + "--precision=float32\n--export\n")
+    assert reproduce.main([*paths, "--precision=mixed_bfloat16"]) == 0
+    [config] = trained
+    assert (config.training.precision, config.export) == ("mixed_bfloat16", False)
+    text = pathlib.Path(config.run_dir, "flagfile.flags").read_text().splitlines()
+    assert {"--precision=mixed_bfloat16", "--seed=1", "--dataset=digits"} < set(text)
+
+
+def test_a_flagfile_given_twice_is_one_cell(trained):
+    [path] = write_flagfiles(one=TINY)
+    assert reproduce.main([path, f"./{path}"]) == 0
+    assert len(trained) == 1
+
+
+def test_the_paper_stands_beside_the_measured_mean_and_deviation(
+    trained, tmp_path, capsys
+):
+    version = tmp_path / "tfds/cifar100/3.0.2"
+    version.mkdir(parents=True)
+    (version / "dataset_info.json").write_text('{"splits": []}')
+    (version / "features.json").write_text("{}")
+    (version / "label.labels.txt").write_text("\n".join(map(str, range(100))))
+    flags = str(ROOT / "flags/cifar100_5steps/il_baseline_bsce.flags")
+    command = [flags, "--seeds=1,2", "--data_dir=tfds", "--schedule_scale=0.04"]
+    assert reproduce.main(command) == 0
+    head, _, row = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in rows_of_results()
+    )
+    told = dict(zip(head, row, strict=True))
+    assert told["average"] == "100.00 ± 0.00"
+    assert told["paper, scale 1"] == "62.22"
+    assert told["runs"] == "2"
+    assert "classes 50 + 5 x 10, scale 0.04" in capsys.readouterr().out
+    [row] = json.loads(pathlib.Path("runs/reproduce/results.json").read_text())["rows"]
+    assert row["average_incremental_accuracy"] == {"mean": 1, "standard_deviation": 0}
+    assert row["paper_average_incremental_accuracy"] == 0.6222
+    assert (row["schedule_scale"], row["paper_schedule_scale"]) == (0.04, 1.0)
+
+
+def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
+    paths = write_flagfiles(
+        unknown=TINY + "--epoch=3\n",
+        wrong=TINY + "--alpha=2\n",
+        wrong_too=TINY + "--alpha=2\n",
+        seeded=TINY + "--seed=4\n",
+    )
+    before = sorted(tmp_path.rglob("*"))
+    command = [*paths, "tiny/none.flags", "--seeds=1,1", "--precison=float32"]
+    assert reproduce.main(command) == 2
+    lines = capsys.readouterr().err.splitlines()
+    for fragment in (
+        "Unknown flag --precison. Did you mean --precision?",
+        "--seeds must be different whole numbers",
+        "tiny/unknown.flags: Unknown flag --epoch. Did you mean --epochs",
+        "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no meaning",
+        "tiny/seeded.flags: --seed is given to every cell by the matrix",
+        "tiny/none.flags: --flagfile=tiny/none.flags cannot be read",
+    ):
+        assert len([line for line in lines if fragment in line]) == 1, fragment
+    assert len(lines) == 7
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("seeds", ["", "1,", "1;2", "-1", "1,01"])
+def test_seeds_are_different_whole_numbers(seeds, capsys):
+    paths = write_flagfiles(one=TINY)
+    assert reproduce.main([*paths, f"--seeds={seeds}"]) == 2
+    assert f"Received: {seeds!r}" in capsys.readouterr().err
+
+
+def test_flagfiles_of_one_name_would_share_a_folder(capsys):
+    paths = write_flagfiles(one=TINY)
+    os.makedirs("other/tiny")
+    pathlib.Path("other/tiny/one.flags").write_text(TINY)
+    assert reproduce.main([*paths, "other/tiny/one.flags", "--seeds=1,2"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("tiny/one.flags has the same folder") == 1
+
+
+def test_a_runs_dir_that_is_a_file_is_one_problem(capsys):
+    paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
+    pathlib.Path("runs").touch()
+    assert reproduce.main(paths) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "--runs_dir=runs/reproduce" in lines[0]
+
+
+def test_a_folder_of_another_configuration_is_refused_before_training(trained, capsys):
+    [path] = write_flagfiles(one=TINY)
+    assert reproduce.main([path]) == 0
+    write_flagfiles(one=TINY + "--learning_rate=0.5\n")
+    assert reproduce.main([path]) == 2
+    error = capsys.readouterr().err
+    assert "--learning_rate" in error and "another --runs_dir" in error
+    assert len(trained) == 1
+
+
+def test_a_wrong_matrix_starts_no_tensorflow(tmp_path):
+    [path] = write_flagfiles(one=TINY + "--alpha=2\n")
+    code = f"""
+import sys
+from bsce_keras import reproduce
+assert reproduce.main(["--help"]) == 0
+assert reproduce.main([{path!r}]) == 2
+heavy = {{"tensorflow", "keras", "matplotlib"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
