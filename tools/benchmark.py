@@ -1,9 +1,10 @@
 """Speed and memory, side by side with stock Keras and, where installed, PyTorch.
 
 `make benchmark` runs it; `make benchmark ARGS=--quick` only tries that it works.
-Variants take turns in one process, warm-up is left out and medians are compared, so the
-ratios hold on a noisy machine; absolute numbers do not. Leave the machine alone while
-it runs. On a machine with GPUs the same call measures these.
+Variants take turns, updates each in a process of its own, warm-up is left out and
+medians are compared, so the ratios hold on a noisy machine; absolute numbers do not.
+Leave the machine alone while it runs. On a machine with GPUs the same call measures
+these.
 """
 
 import argparse
@@ -16,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 import tensorflow as tf
 
 from bsce_keras.files import write_json
-from bsce_keras.learner.distribution import resolve_precision
+from bsce_keras.learner.distribution import limit_threads, resolve_precision
 from tools.benchmark_measure import QUICK, Effort
 from tools.benchmark_parts import PARTS, Plan
 from tools.benchmark_table import document, markdown
@@ -37,6 +38,7 @@ def main(argv=None):
     _announce(plan)
     # TensorFlow takes several variants of one function for a mistake.
     tf.get_logger().setLevel("ERROR")
+    limit_threads()  # As `train` does, for the parts that this process computes.
     load_average = os.getloadavg()
     measurements = []
     for name in asked.only or PARTS:

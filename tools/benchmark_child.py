@@ -1,44 +1,51 @@
-"""One variant in a process of its own: its first update, its speed, its peak memory.
+"""One variant in a process of its own: a server of updates to `tools.benchmark`.
 
-`tools.benchmark` starts it; the last line printed is a JSON object.
+Every answer is a JSON object on a line: when the first update was done, then, for each
+line with a number on stdin, the seconds of that many updates; when stdin ends, the peak
+memory. Between two turns it waits for stdin and computes nothing.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
-import statistics
+import sys
 import time
-
-import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
 from bsce_keras.resources import peak_memory_mb
+from tools.benchmark_measure import seconds_of
 from tools.benchmark_task import CASES, make_update
-
-NUM_UPDATES = 5
 
 
 def main():
-    """Runs a few updates and reports."""
+    """Builds and warms up one variant, then takes turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("variant", "kind", "case", "precision"):
         parser.add_argument(name)
-    parser.add_argument("batch_size", type=int)
+    for name in ("batch_size", "warm_up"):
+        parser.add_argument(name, type=int)
     asked = parser.parse_args()
+    answers = sys.stdout
+    # What a framework prints must not pass for an answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        for answer in _serve(asked, sys.stdin):
+            print(json.dumps(answer), file=answers, flush=True)
+
+
+def _serve(asked, turns):
     case = dataclasses.replace(CASES[asked.case], batch_size=asked.batch_size)
     update = make_update(asked.variant, asked.kind, case, asked.precision)
-    done_at = []
-    for _ in range(NUM_UPDATES):
+    float(update())
+    first_update_at = time.time()
+    for _ in range(asked.warm_up):
         float(update())
-        done_at.append(time.time())
-    report = {
-        "first_update_at": done_at[0],
-        "update_seconds": statistics.median(np.diff(done_at)),
-        "peak_memory_mb": peak_memory_mb(),
-    }
-    print(json.dumps(report))
+    yield {"first_update_at": first_update_at}
+    for num_updates in turns:
+        yield {"seconds": seconds_of(update, int(num_updates))}
+    yield {"peak_memory_mb": peak_memory_mb()}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import tensorflow as tf
 from bsce_keras import recipes
 from bsce_keras.config import MethodConfig, ModelConfig
 from bsce_keras.learner.alpha import LearnedAlpha
+from bsce_keras.learner.distribution import limit_threads
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.losses import logit_distillation
 from bsce_keras.methods import load_method
@@ -30,7 +31,11 @@ METHOD = "il_baseline"
 
 
 def our_update(case, precision, teacher=False, meta_gradient=None):
-    """An update as `train` runs it; with `meta_gradient`, one that moves alpha."""
+    """An update as `train` runs it; with `meta_gradient`, one that moves alpha.
+
+    For a process of its own, which gets the threads of `train`.
+    """
+    limit_threads()
     batch = random_batch(case)
     if meta_gradient:
         batch += random_batch(case, min(case.batch_size, VALIDATION_IMAGES))

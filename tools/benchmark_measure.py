@@ -1,6 +1,7 @@
-"""How it is measured: effort, workloads that take turns, medians, peak memory."""
+"""How it is measured: effort, workloads that take turns, medians."""
 
 import dataclasses
+import functools
 import statistics
 import time
 
@@ -13,7 +14,6 @@ class Effort:
         rounds: turns every workload gets; a turn is one sample.
         repeats: calls a turn.
         warm_up: calls before the first turn, which trace and fill caches.
-        processes: child processes per variant, for start-up and peak memory.
         epoch_updates: updates in an epoch; by default those of an increment of
             CIFAR-100 (10 x 500 + 50 x 20 images).
         evaluation_images: at 32x32; fewer where they are larger.
@@ -23,7 +23,6 @@ class Effort:
     rounds: int = 5
     repeats: int = 5
     warm_up: int = 3
-    processes: int = 3
     epoch_updates: int = 47
     evaluation_images: int = 2000
     herding_classes: int = 100
@@ -33,7 +32,6 @@ QUICK = Effort(
     rounds=1,
     repeats=1,
     warm_up=1,
-    processes=1,
     epoch_updates=2,
     evaluation_images=32,
     herding_classes=2,
@@ -65,7 +63,7 @@ class Measurement:
 
 
 def speeds(prefix, seconds, num_images):
-    """Measurements in images per second out of what `alternate` returned."""
+    """Measurements in images per second out of what `take_turns` returned."""
     return [
         Measurement(
             f"{prefix}/{name}",
@@ -77,11 +75,7 @@ def speeds(prefix, seconds, num_images):
 
 
 def alternate(workloads, effort):
-    """Seconds per call of several workloads that take turns.
-
-    A machine's speed drifts with its temperature and its other work; taking turns
-    spreads the drift over all workloads, so that ratios of medians hold. Every second
-    round runs backwards, so that no workload always follows the same one.
+    """Seconds per call of several workloads of this process that take turns.
 
     Args:
         workloads: by name, functions without arguments that return a number, or a
@@ -92,18 +86,39 @@ def alternate(workloads, effort):
         By name, a tuple of one sample a round.
     """
     for workload in workloads.values():
-        _seconds(workload, effort.warm_up)
-    samples = {name: [] for name in workloads}
-    order = list(workloads)
+        seconds_of(workload, effort.warm_up)
+    timers = {
+        name: functools.partial(seconds_of, workload)
+        for name, workload in workloads.items()
+    }
+    return take_turns(timers, effort)
+
+
+def take_turns(timers, effort):
+    """Seconds per call of what several timers time, in turns.
+
+    A machine's speed drifts with its temperature and its other work; taking turns
+    spreads the drift over all workloads, so that ratios of medians hold. Every second
+    round runs backwards, so that no workload always follows the same one.
+
+    Args:
+        timers: by name, functions of a number of calls that return their seconds.
+        effort: `Effort`; its warm-up is past.
+
+    Returns:
+        By name, a tuple of one sample a round.
+    """
+    samples = {name: [] for name in timers}
+    order = list(timers)
     for _ in range(effort.rounds):
         for name in order:
-            seconds = _seconds(workloads[name], effort.repeats)
-            samples[name].append(seconds / effort.repeats)
+            samples[name].append(timers[name](effort.repeats) / effort.repeats)
         order.reverse()
     return {name: tuple(values) for name, values in samples.items()}
 
 
-def _seconds(workload, calls):
+def seconds_of(workload, calls):
+    """Seconds that `calls` calls of a workload, as of `alternate`, take."""
     began = time.perf_counter()
     for _ in range(calls):
         result = workload()

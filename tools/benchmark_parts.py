@@ -1,13 +1,9 @@
 """The parts of the benchmark: each takes a `Plan` and returns its measurements."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
 import itertools
-import json
-import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +22,7 @@ from bsce_keras.learner.phases import Phase
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
+from tools.benchmark_children import Run, measure_runs
 from tools.benchmark_keras import (
     bare_update,
     make_classifier,
@@ -38,12 +35,10 @@ from tools.benchmark_task import (
     NUM_OLD,
     PRECISIONS,
     Case,
-    make_update,
     random_batch,
     random_pool,
 )
 
-ROOT = pathlib.Path(__file__).parent.parent
 META_KINDS = ("teacher", "closed_form", "nested_tapes")
 
 
@@ -66,36 +61,26 @@ class Plan:
 
 def update(plan):
     """The update of a base step, every variant in every precision."""
-    runs = itertools.product(plan.variants, ["plain"], PRECISIONS)
-    return _updates("update", plan, list(runs))
+    return _updates("update", plan, plan.variants, ["plain"])
 
 
 def update_with_teacher(plan):
     """The update of an increment with distillation, every variant and precision."""
-    runs = itertools.product(plan.variants, ["teacher"], PRECISIONS)
-    return _updates("update_with_teacher", plan, list(runs))
+    return _updates("update_with_teacher", plan, plan.variants, ["teacher"])
 
 
 def meta_update(plan):
     """Updates of an increment: plain, and the two that move alpha."""
-    runs = itertools.product(["ours"], META_KINDS, PRECISIONS)
-    return _updates("meta_update", plan, list(runs))
+    return _updates("meta_update", plan, ["ours"], META_KINDS)
 
 
-def _updates(part, plan, runs):
-    measured = []
-    for case in plan.cases:
-        keras.backend.clear_session()
-        workloads = {
-            _run_name(*run): make_update(run[0], run[1], case, run[2]) for run in runs
-        }
-        seconds = alternate(workloads, plan.effort)
-        measured += speeds(f"{part}/{case.name}", seconds, case.batch_size)
-    return measured
-
-
-def _run_name(variant, kind, precision):
-    return "/".join([variant, kind, precision])
+def _updates(part, plan, variants, kinds):
+    runs = list(itertools.starmap(Run, itertools.product(variants, kinds, PRECISIONS)))
+    return [
+        measurement
+        for case in plan.cases
+        for measurement in measure_runs(part, case, runs, plan.effort)
+    ]
 
 
 def evaluation(plan):
@@ -282,46 +267,6 @@ def _serve(loaded, images):
     return loaded.signatures["serving_default"](images=images)["probabilities"][0, 0]
 
 
-def process(plan):
-    """Start-up to the first update, speed and peak memory in processes of their own.
-
-    A round starts every variant once, so that they take turns here too. The speeds
-    show whether sharing a process, as in `update`, costs a variant anything.
-    """
-    runs = list(itertools.product(plan.variants, ["plain"], ["float32"]))
-    runs += itertools.product(["ours"], META_KINDS, ["float32"])
-    if plan.auto_precision != "float32":
-        runs.append(("ours", "plain", plan.auto_precision))
-    samples = collections.defaultdict(list)
-    for case in plan.cases:
-        for run in runs * plan.effort.processes:
-            name = f"{case.name}/{_run_name(*run)}"
-            for part, unit, value in _child(case, *run):
-                samples[f"{part}/{name}", unit].append(value)
-    return [
-        Measurement(name, unit, tuple(values))
-        for (name, unit), values in samples.items()
-    ]
-
-
-def _child(case, variant, kind, precision):
-    """`(part, unit, value)` of everything a new process reports."""
-    arguments = [variant, kind, case.name, precision, str(case.batch_size)]
-    began = time.time()
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.benchmark_child", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    report = json.loads(done.stdout.splitlines()[-1])
-    return [
-        ("start_up", "s to first update", report["first_update_at"] - began),
-        ("update_alone", "images/s", case.batch_size / report["update_seconds"]),
-        ("peak_memory", "MB", report["peak_memory_mb"]),
-    ]
-
-
 PARTS = {
     "update": update,
     "update_with_teacher": update_with_teacher,
@@ -331,5 +276,4 @@ PARTS = {
     "evaluation": evaluation,
     "serving": serving,
     "herding": herding_exemplars,
-    "process": process,
 }

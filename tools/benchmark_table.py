@@ -70,7 +70,7 @@ def targets(auto_precision, case="resnet32@32"):
 
     def extra_memory(medians):
         peak = {
-            kind: medians[f"peak_memory/{case}/ours/{kind}/float32"]
+            kind: medians[f"peak_memory/meta_update/{case}/ours/{kind}/float32"]
             for kind in ("teacher", "closed_form", "nested_tapes")
         }
         extra = peak["nested_tapes"] - peak["teacher"]

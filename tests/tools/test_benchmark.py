@@ -1,13 +1,18 @@
 """The benchmark's tables say what was measured, and its variants build the same net."""
 
+import argparse
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
 from bsce_keras.resources import peak_memory_mb
+from tools import benchmark_child, benchmark_children
+from tools.benchmark_children import Child, Run, measure_runs
 from tools.benchmark_measure import Effort, Measurement, alternate
 from tools.benchmark_table import document, markdown, targets
+from tools.benchmark_task import CASES
 
 CASE = "resnet32@32"
 BF16 = "mixed_bfloat16"
@@ -32,9 +37,9 @@ def made_up():
         f"meta_update/{CASE}/ours/closed_form/{BF16}": 120,
     }
     other = {
-        f"peak_memory/{CASE}/ours/teacher/float32": 1000,
-        f"peak_memory/{CASE}/ours/closed_form/float32": 1300,
-        f"peak_memory/{CASE}/ours/nested_tapes/float32": 2000,
+        f"peak_memory/meta_update/{CASE}/ours/teacher/float32": 1000,
+        f"peak_memory/meta_update/{CASE}/ours/closed_form/float32": 1300,
+        f"peak_memory/meta_update/{CASE}/ours/nested_tapes/float32": 2000,
         "herding/per_image_loop": 0.05,
         "herding/ours": 0.002,
     }
@@ -117,6 +122,86 @@ def test_workloads_take_turns_and_warm_up_is_not_counted():
     assert [len(samples) for samples in seconds.values()] == [2, 2]
 
 
+def test_a_process_computes_what_it_is_asked_for_and_no_more(monkeypatch):
+    made, updates = [], []
+
+    def make_update(*what):
+        made.append(what)
+        return lambda: updates.append(1) or 0.5
+
+    monkeypatch.setattr(benchmark_child, "make_update", make_update)
+    asked = argparse.Namespace(
+        variant="ours", kind="plain", case=CASE, precision=BF16, batch_size=7, warm_up=2
+    )
+    answers = benchmark_child._serve(asked, ["4\n", "1\n"])
+    # One update for the start, two to warm up, and then as many as every line says.
+    counts = [(list(answer), len(updates)) for answer in answers]
+    assert counts == [
+        (["first_update_at"], 3),
+        (["seconds"], 7),
+        (["seconds"], 8),
+        (["peak_memory_mb"], 8),
+    ]
+    [(variant, kind, case, precision)] = made
+    assert (variant, kind, precision) == ("ours", "plain", BF16)
+    assert (case.name, case.batch_size) == (CASE, 7)
+
+
+def test_runs_start_one_by_one_and_take_turns(monkeypatch):
+    happened = []
+
+    class FakeChild:
+        start_up_seconds = 8.0
+
+        def __init__(self, case, run, warm_up):
+            self.name = run.variant
+            happened.append(f"{self.name} starts")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            happened.append(f"{self.name} is gone")
+
+        def seconds(self, num_updates):
+            happened.append(f"{self.name} x{num_updates}")
+            return num_updates * (0.5 if self.name == "a" else 0.25)
+
+        def finish(self):
+            return 900.0
+
+    monkeypatch.setattr(benchmark_children, "Child", FakeChild)
+    runs = [Run("a", "plain", BF16), Run("b", "plain", BF16)]
+    measured = measure_runs("part", CASES[CASE], runs, Effort(rounds=2, repeats=5))
+    assert happened == (
+        ["a starts", "b starts", "a x5", "b x5", "b x5", "a x5"]
+        + ["b is gone", "a is gone"]
+    )
+    medians = {sample.name: sample.median for sample in measured}
+    assert medians == {
+        f"part/{CASE}/a/plain/{BF16}": CASES[CASE].batch_size / 0.5,
+        f"part/{CASE}/b/plain/{BF16}": CASES[CASE].batch_size / 0.25,
+        f"start_up/part/{CASE}/a/plain/{BF16}": 8.0,
+        f"start_up/part/{CASE}/b/plain/{BF16}": 8.0,
+        f"peak_memory/part/{CASE}/a/plain/{BF16}": 900.0,
+        f"peak_memory/part/{CASE}/b/plain/{BF16}": 900.0,
+    }
+
+
+def test_a_process_that_ends_early_is_named():
+    with pytest.raises(RuntimeError, match=f"{CASE}/unknown/plain/float32 ended early"):
+        Child(CASES[CASE], Run("unknown", "plain", "float32"), warm_up=0)
+
+
+@pytest.mark.slow
+def test_a_real_process_answers_and_ends():
+    case = dataclasses.replace(CASES[CASE], batch_size=2)
+    with Child(case, Run("ours", "plain", "float32"), warm_up=0) as child:
+        assert child.start_up_seconds > 0
+        assert child.seconds(2) > 0
+        assert child.finish() > 100
+
+
 def test_peak_memory_is_that_of_this_process_in_megabytes():
     before = peak_memory_mb()
     # Far more than whatever the peak so far exceeds the present use by.
@@ -131,7 +216,6 @@ def sizes():
     import keras
 
     from tools.benchmark_keras import make_classifier, make_stock_model
-    from tools.benchmark_task import CASES
 
     models = {
         "ours": make_classifier(CASES[CASE]),
