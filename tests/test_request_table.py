@@ -13,13 +13,14 @@ import sys
 
 import pytest
 
-from bsce_keras import evaluate, predict, report, train
+from bsce_keras import evaluate, predict, report, reproduce, train
 
 COMMANDS = {
     "train": train.main,
     "evaluate": evaluate.main,
     "predict": predict.main,
     "report": report.main,
+    "reproduce": reproduce.main,
 }
 META = "--classification_loss=meta_balanced_softmax"
 BALANCED = "--classification_loss=balanced_softmax"
@@ -138,7 +139,8 @@ OTHERS = [
     ("train", "--dataset=digit", "Did you mean digits? Received: 'digit'"),
     ("train", "--dataset=CIFAR100", "Received: 'CIFAR100'"),
     ("train", "--dataset=mnist", "Data sets that only TFDS knows are written tfds:"),
-    ("train", "--dataset=imagenet2012", "--dataset=folder with --data_dir=DIR"),
+    ("train", "--dataset=imagenet2012 --data_dir=given", "ILSVRC2012_img_train.tar"),
+    ("train", "--dataset=subimagenet --data_dir=given", "a prepared copy of imagenet"),
     ("train", "--dataset=tfds:", "needs the name of a TFDS data set"),
     ("train", "--dataset=tfds:../x", "needs the name of a TFDS data set"),
     ("train", "--dataset=tfds:mnist --data_dir=given", "No prepared copy of mnist in"),
@@ -192,6 +194,18 @@ OTHERS = [
     ("report", "given/list", "given/list/config.json is damaged"),
     ("report", "--format=html given/run", "one of text, markdown"),
     ("report", "--outptu=x given/run", "Did you mean --output?"),
+    ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
+    ("reproduce", "nowhere.flags", "--flagfile=nowhere.flags cannot be read"),
+    ("reproduce", "given/own.flags", "--seed is given to every cell by the matrix"),
+    ("reproduce", "given/own.flags", "--lerning_rate. Did you mean --learning_rate"),
+    ("reproduce", "--seeds= given/digits.flags", "--seeds must be different whole"),
+    ("reproduce", "--seeds=1,1 given/digits.flags", "--seeds must be different whole"),
+    ("reproduce", "--seeds=1-3 given/digits.flags", "Received: '1-3'"),
+    ("reproduce", "--seeds=" + "9" * 5000 + " given/digits.flags", "such as 1,2,3"),
+    ("reproduce", "--seeds=" + "9" * 15 + " given/digits.flags", "--seed must be in"),
+    ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
+    ("reproduce", "--schedule_scale=0 given/digits.flags", "--schedule_scale must be"),
+    ("reproduce", "--precision=float given/digits.flags", "Did you mean float32?"),
 ]
 TABLE = [
     ("train", f"--dataset=digits {arguments}", fragment)
@@ -219,6 +233,8 @@ def given(tmp_path_factory):
     (root / "bytes").write_bytes(b"\xff\xfe\x00")
     (root / "nul").write_text("--flagfile=a\0b\n")
     (root / "itself").write_text("--flagfile=given/itself\n")
+    (root / "digits.flags").write_text("--dataset=digits\n")
+    (root / "own.flags").write_text("--dataset=digits\n--seed=1\n--lerning_rate=1\n")
     (root / "empty").touch()
     (root / "short").write_text("0\n1\n2\n")
     (root / "twice").write_text("0\n1\n0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n")
@@ -269,9 +285,9 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
 def test_no_wrong_request_starts_tensorflow(given):
     code = f"""
 import contextlib, io, sys
-from bsce_keras import evaluate, predict, report, train
+from bsce_keras import evaluate, predict, report, reproduce, train
 commands = {{module.__name__.split(".")[-1]: module.main
-            for module in (evaluate, predict, report, train)}}
+            for module in (evaluate, predict, report, reproduce, train)}}
 with contextlib.redirect_stderr(io.StringIO()):
     for command, arguments in {[(c, split(a)) for c, a, _ in TABLE]!r}:
         assert commands[command](arguments) == 2, arguments

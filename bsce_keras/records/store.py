@@ -7,6 +7,7 @@ hands over the finished steps, and the records are written anew, never appended 
 import dataclasses
 import io
 import json
+import logging
 import math
 import pathlib
 
@@ -16,6 +17,8 @@ from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
 from bsce_keras.files import make_folder, read_json, write_atomically, write_json
 from bsce_keras.records import forms
+
+_log = logging.getLogger(__name__)
 
 # What to do about a damaged record, and about a damaged config.json.
 _WAY_OUT = (
@@ -161,6 +164,7 @@ class RunRecords:
         self._records = list(finished)
         self._skipped_images = list(skipped_images)
         make_folder(self._dir)
+        self._say_what_was_lost()
         if len(self._records) < self._num_steps:
             # summary.json says that a run is complete: this one no longer is.
             (self._dir / "summary.json").unlink(missing_ok=True)
@@ -213,6 +217,18 @@ class RunRecords:
             ),
             "metrics": {name: metrics.DEFINITIONS[name] for name in scores},
         }
+
+    def _say_what_was_lost(self):
+        path = self._dir / "steps.jsonl"
+        told = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if told > len(self._records):
+            _log.warning(
+                "%s tells of %d finished steps, but whole checkpoints are left up to "
+                "%d of them. The others are trained again.",
+                path,
+                told,
+                len(self._records),
+            )
 
     def _write_steps(self):
         lines = [
