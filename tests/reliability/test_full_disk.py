@@ -172,12 +172,11 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
 
 
 @pytest.mark.faults
-@once_or_on
-@every_disk
-def test_records_and_pictures_outlast_a_disk_that_fails_at_any_moment(
-    disk, tmp_path, make_config, make_record, code, once
+@pytest.mark.parametrize("once", [True, False])
+def test_records_and_pictures_outlast_a_disk_that_is_full_at_any_moment(
+    disk, tmp_path, make_config, make_record, once
 ):
-    check_records(disk, tmp_path, make_config, make_record, code, once)
+    check_records(disk, tmp_path, make_config, make_record, errno.ENOSPC, once)
 
 
 def train_digits(run_dir):
@@ -224,7 +223,8 @@ def interrupt_training(disk, run_dir, use, capsys):
             for line in capsys.readouterr().err.splitlines()
             if line.startswith("bsce_keras.train")
         ]
-        assert f"No space left on device: {run_dir}" in line
+        # Or the folder above, if it is to hold a new name.
+        assert f"No space left on device: {run_dir.parent}" in line
         assert "give the same command again" in line
 
 
