@@ -11,12 +11,13 @@ VENV_PYTHON := .venv/bin/python
 INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help demo test test-slow lint format benchmark clean
+.PHONY: help demo test test-slow test-faults lint format benchmark clean
 
 help:
 	@echo "make demo       train digits with three losses, print the table, write the report"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the longer checks"
+	@echo "make test-faults  damage files and fail disks in every place"
 	@echo "make lint       check style and formatting"
 	@echo "make format     repair what a machine can repair of them"
 	@echo "make benchmark  measure throughput and memory"
@@ -30,6 +31,9 @@ test: .venv/.installed-test
 
 test-slow: .venv/.installed-test
 	$(VENV_PYTHON) -m pytest -m slow $(ARGS)
+
+test-faults: .venv/.installed-test
+	$(VENV_PYTHON) -m pytest -m faults $(ARGS)
 
 lint: .venv/.installed-test
 	$(VENV_PYTHON) -m ruff check .

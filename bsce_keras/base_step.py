@@ -7,6 +7,7 @@ import numpy as np
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.store import read_run
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
@@ -52,8 +53,8 @@ def load_base_step(config, step):
     loaded = Checkpoints(config.base_run_dir).load_step(0)
     if loaded is None:
         raise RequestError(
-            f"--base_run_dir={config.base_run_dir} holds no finished step 0. Let that "
-            "run finish its base step first, or leave the flag out."
+            f"--base_run_dir={config.base_run_dir} holds no finished, undamaged step "
+            "0. Let that run finish its base step first, or leave the flag out."
         )
     differences = [
         line
@@ -66,8 +67,8 @@ def load_base_step(config, step):
             f"base classes: {_shorten(their_names)} there, "
             f"{_shorten(step.class_names)} here"
         )
-    elif not _same_images(*loaded, step.examples):
-        differences.append("the training images of the base classes are not the same")
+    else:
+        differences += _image_differences(config.base_run_dir, loaded, step)
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
@@ -117,6 +118,14 @@ def _loss_differences(theirs, ours, counts):
     if len(set(counts)) > 1:
         return [f"{line}, and base classes of unequal size make these different losses"]
     return []
+
+
+def _image_differences(base_run_dir, loaded, step):
+    lines = data_differences(base_run_dir, class_facts(step))
+    # A run without data.json still has its exemplars.
+    if not (lines or _same_images(*loaded, step.examples)):
+        lines = ["the training images of the base classes are not the same"]
+    return lines
 
 
 def _arriving_class_names(stream):

@@ -1,6 +1,11 @@
 """Options that exclude each other, and run folders that cannot serve."""
 
+import math
 import os
+
+# Beyond these a slip of the keyboard is likelier than a wish.
+MOST_SCALE = 1000
+_MOST_VIRTUAL_DEVICES = 64
 
 META_OPTIONS = (
     "alpha_learning_rate",
@@ -29,6 +34,17 @@ def contradictions(asked):
 
 
 def _stream_contradictions(asked):
+    if asked.dataset in ("digits", "folder"):
+        yield (
+            asked.download,
+            f"--download has no meaning for --dataset={asked.dataset}, for which there "
+            "is nothing to fetch. Leave it out.",
+        )
+    yield (
+        asked.dataset == "digits" and asked.data_dir is not None,
+        f"--data_dir={asked.data_dir} has no meaning for --dataset=digits, which come "
+        "with scikit-learn. Leave it out, or name another --dataset.",
+    )
     yield (
         asked.increments is not None and asked.num_increments is not None,
         "Give either num_increments or increments, the list of their sizes. "
@@ -41,6 +57,12 @@ def _schedule_contradictions(asked):
         asked.epochs is not None and asked.schedule_scale is not None,
         f"--epochs={asked.epochs} is taken as given, so --schedule_scale="
         f"{asked.schedule_scale} would scale nothing. Give one of them.",
+    )
+    yield (
+        asked.schedule_scale is not None
+        and MOST_SCALE < asked.schedule_scale < math.inf,
+        f"--schedule_scale must be at most {MOST_SCALE}. Received: "
+        f"{asked.schedule_scale}",
     )
 
 
@@ -80,6 +102,11 @@ def _device_contradictions(asked):
         "Use --strategy=mirrored for all of its devices.",
     )
     yield (
+        (asked.virtual_devices or 0) > _MOST_VIRTUAL_DEVICES,
+        f"--virtual_devices splits one CPU in at most {_MOST_VIRTUAL_DEVICES} parts. "
+        f"Received: {asked.virtual_devices}",
+    )
+    yield (
         (asked.virtual_devices or 0) > 1 and asked.strategy == "one_device",
         f"--virtual_devices={asked.virtual_devices} contradicts "
         "--strategy=one_device. Use --strategy=mirrored, or leave one of them out.",
@@ -113,6 +140,9 @@ def folder_problems(asked):
 
 def writable_problems(flag, folder):
     """Why a folder, new or not, cannot be written into."""
+    impossible = _impossible(folder)
+    if impossible:
+        return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
     existing = _nearest_existing(folder)
     if not os.path.isdir(existing):
         return [
@@ -125,6 +155,17 @@ def writable_problems(flag, folder):
             "permissions forbid it. Mend that or name another folder."
         ]
     return []
+
+
+def _impossible(path):
+    """Why there cannot be a path of this name, or None."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _nearest_existing(path):

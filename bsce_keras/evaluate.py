@@ -62,7 +62,7 @@ def score_run(run_dir, stream_config, batch_size):
     stream = ClassIncrementalStream(stream_config)
     num_base = stream_config.num_base_classes
     for number, path in exported_steps(run_dir).items():
-        model = load_model(path)
+        model = load_model(path, of_run=True)
         step = _step_of(model, number, stream)
         if step is None:
             raise RequestError(
@@ -169,7 +169,11 @@ def _run_problems(values):
             f"{values.run_dir} holds no exported step. Repeat its training command "
             "with --export: what is finished is kept, and its last step is exported."
         )
-    return problems + [p for path in exports.values() for p in model_problems(path)]
+    return problems + [
+        problem
+        for path in exports.values()
+        for problem in model_problems(path, of_run=True)
+    ]
 
 
 def _raised_by(function, values):

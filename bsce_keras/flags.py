@@ -234,8 +234,13 @@ class _Reader:
         try:
             with open(path, encoding="utf-8") as file:
                 lines = [line.strip() for line in file]
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        except UnicodeDecodeError:
+            self.problems.append(
+                f"--flagfile={path} cannot be read: it is not UTF-8 text"
+            )
+            return
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             self.problems.append(f"--flagfile={path} cannot be read: {reason}")
             return
         self._open_files.append(path)

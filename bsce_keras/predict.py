@@ -1,5 +1,6 @@
 """`python -m bsce_keras.predict --model=EXPORT FILE...`: classifies image files."""
 
+import io
 import json
 import os
 import sys
@@ -50,6 +51,9 @@ def _predict(values, paths):
     if problems:
         raise RequestError(problems)
     model = load_model(values.model)
+    # File names are bytes: those that are not text are printed as they are.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     show = _show_json if values.format == "json" else _show_text
     bad = []
     for path, probabilities in classify_files(model, paths):

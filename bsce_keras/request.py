@@ -9,7 +9,12 @@ import os
 
 from bsce_keras import config as configs
 from bsce_keras import recipes
-from bsce_keras.contradictions import META_OPTIONS, contradictions, folder_problems
+from bsce_keras.contradictions import (
+    META_OPTIONS,
+    MOST_SCALE,
+    contradictions,
+    folder_problems,
+)
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
@@ -19,6 +24,7 @@ from bsce_keras.data.catalog import (
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
+from bsce_keras.request_values import plain_values
 
 # Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
@@ -152,9 +158,14 @@ def _examine(dataset, request, fetch=False):
     Both are empty if only a data set is missing that has to be fetched first.
     """
     problems = _Problems()
-    asked = Request(dataset, **_known_only(request, problems))
+    request = _known_only({"dataset": dataset, **request}, problems)
+    asked = Request(**request)
     problems += contradictions(asked) + folder_problems(asked)
     info = problems.attempt(_describe, asked, fetch)
+    if info is None and asked.image_size is not None:
+        # Where only the size was refused, what depends on the classes is still checked.
+        of_any_size = dataclasses.replace(asked, image_size=None)
+        info = _Problems().attempt(_describe, of_any_size, fetch)
     # Without a known data set the rest is still checked, as if it were CIFAR.
     kind = info.kind if info else recipes.CIFAR
     stream = _stream(asked, info, problems) if info else None
@@ -197,10 +208,12 @@ def _known_only(request, problems):
         for name in request
         if name not in names
     ]
+    known = {name: value for name, value in request.items() if name in names}
+    plain, wrong = plain_values(Request, known)
+    problems += wrong
     return {
         name: os.path.expanduser(value) if value and name in _PATHS else value
-        for name, value in request.items()
-        if name in names
+        for name, value in plain.items()
     }
 
 
@@ -350,7 +363,9 @@ def _scale(asked, recipe):
         scale = asked.epochs / recipe.epochs
     else:
         scale = 1.0 if asked.schedule_scale is None else asked.schedule_scale
-    return scale if math.isfinite(scale) and scale > 0 else None
+    # Larger ones, which have been refused, could not be computed with.
+    largest = math.inf if asked.schedule_scale is None else MOST_SCALE
+    return scale if 0 < scale <= largest and math.isfinite(scale) else None
 
 
 def _schedule(asked, recipe, scale):

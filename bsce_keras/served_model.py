@@ -54,14 +54,26 @@ def altered_files(path):
     )
 
 
-def model_problems(path):
-    """Why a folder cannot be loaded as a model, as sentences. Imports no TensorFlow."""
+def model_problems(path, of_run=False):
+    """Why a folder cannot be loaded as a model, as sentences. Imports no TensorFlow.
+
+    Args:
+        path: the folder.
+        of_run: whether it has to be an export of ours, checksums and all.
+    """
     if not os.path.isdir(path):
         return [
             f"--model must be the folder of an exported step. There is no folder {path}"
             f".{_exports_near(os.path.dirname(path))}"
         ]
     altered = altered_files(path)
+    if altered is None and of_run:
+        return [
+            f"{path} has no {CHECKSUMS}, as every export of a run has: somebody else "
+            "put it there, or it lost the file. A SavedModel is a program; to run it "
+            "all the same, name it by --model. For the last step of a run, delete it "
+            "and repeat the training command, which exports it anew."
+        ]
     if altered:
         return [
             f"{path} is not what was exported; altered, missing or added: "
@@ -76,7 +88,7 @@ def model_problems(path):
     return []
 
 
-def load_model(path):
+def load_model(path, of_run=False):
     """Loads an exported step once its checksums hold.
 
     A SavedModel without checksums was not exported by this package. It is a program
@@ -85,6 +97,7 @@ def load_model(path):
 
     Args:
         path: folder of the export.
+        of_run: refuse it without checksums.
 
     Returns:
         `ServedModel`.
@@ -93,7 +106,7 @@ def load_model(path):
         RequestError: no SavedModel, altered files (all named), or a SavedModel without
             the signatures of an exported step.
     """
-    problems = model_problems(path)
+    problems = model_problems(path, of_run)
     if problems:
         raise RequestError(problems)
     if altered_files(path) is None:

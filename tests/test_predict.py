@@ -1,6 +1,7 @@
 """The predict command, from image files to lines."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -71,6 +72,15 @@ def test_top_k_lists_classes_by_falling_probability(exported, tmp_path, capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [line[:2] for line in lines] == [[file, "light"], [file, "dark"]]
     assert float(lines[0][2]) + float(lines[1][2]) == pytest.approx(1)
+
+
+def test_a_file_name_that_is_not_utf_8_is_printed_as_it_is(
+    exported, tmp_path, capsysbinary
+):
+    file = tmp_path / os.fsdecode(b"caf\xe9.png")
+    save_grey(file, 255)
+    assert run(exported, file) == 0
+    assert capsysbinary.readouterr().out.startswith(os.fsencode(file) + b"\tlight\t")
 
 
 def test_json_is_one_object_a_line(exported, tmp_path, capsys):

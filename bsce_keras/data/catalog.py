@@ -32,7 +32,7 @@ NAMES_TEXT = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 
 # As their authors (and, for digits, `datasets`) split them.
 _EQUAL_CLASSES = ("digits", "cifar10", "cifar100")
-_SMALLEST_IMAGE = 8
+_SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
 # Control characters, and the stand-ins for bytes that are not UTF-8.
 _NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
 # Up to this size images suit the CIFAR network, above it the ImageNet one.
@@ -354,9 +354,12 @@ def _sized(dataset, names, image_size):
 
 
 def _image_size_problems(image_size):
-    if image_size is None or image_size >= _SMALLEST_IMAGE:
+    if image_size is None or _SMALLEST_IMAGE <= image_size <= _LARGEST_IMAGE:
         return []
-    return [f"--image_size must be {_SMALLEST_IMAGE} or more. Received: {image_size}"]
+    return [
+        f"--image_size must be from {_SMALLEST_IMAGE} to {_LARGEST_IMAGE}. Received: "
+        f"{image_size}"
+    ]
 
 
 def _fixed_size_problems(dataset, image_size, image):

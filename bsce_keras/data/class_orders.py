@@ -5,7 +5,9 @@ The published orders come from NumPy's legacy generator, whose numbers never cha
 it is seeded in an object of its own, so the global random state stays untouched.
 """
 
+import collections
 import difflib
+import os
 import pathlib
 
 import numpy as np
@@ -49,7 +51,7 @@ def class_order(name, num_classes, class_names=None):
         return np.arange(num_classes, dtype=np.int64)
     if name.startswith("seed:"):
         return _seeded_order(_seed(name), num_classes)
-    if pathlib.Path(name).is_file():
+    if os.path.isfile(name):
         return _order_from_file(name, num_classes, class_names or ())
     raise RequestError(_unknown(name))
 
@@ -75,9 +77,9 @@ def _icarl_order(num_classes):
 
 
 def _seed(name):
-    digits = name.removeprefix("seed:")
-    if digits.isdecimal() and int(digits) < 2**32:
-        return int(digits)
+    seed = _number(name.removeprefix("seed:"))
+    if seed is not None and seed < 2**32:
+        return seed
     raise RequestError(
         "--class_order=seed:N needs an integer N in [0, 2**32), such as seed:7. "
         f"Received: {name!r}"
@@ -102,16 +104,23 @@ def _order_from_file(path, num_classes, class_names):
 def _class_id(entry, ids_by_name, num_classes):
     if entry in ids_by_name:
         return ids_by_name[entry]
-    if entry.isdecimal() and int(entry) < num_classes:
-        return int(entry)
-    return None
+    class_id = _number(entry)
+    return class_id if class_id is not None and class_id < num_classes else None
+
+
+def _number(text):
+    """The number that a few decimal digits stand for; None for any other text."""
+    # Python refuses to read thousands of digits, and nobody means them.
+    return int(text) if text.isdecimal() and len(text) <= 20 else None
 
 
 def _check_complete(path, entries, ids, num_classes, class_names):
-    known = [class_id for class_id in ids if class_id is not None]
+    times = collections.Counter(class_id for class_id in ids if class_id is not None)
     groups = {
-        "missing": sorted(set(range(num_classes)) - set(known)),
-        "repeated": sorted({i for i in known if known.count(i) > 1}),
+        "missing": sorted(set(range(num_classes)) - times.keys()),
+        "repeated": sorted(
+            class_id for class_id, number in times.items() if number > 1
+        ),
     }
     found = {
         kind: [class_names[i] if class_names else str(i) for i in group]

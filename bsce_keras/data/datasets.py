@@ -80,6 +80,10 @@ def prepare_dataset(dataset, data_dir=None):
     try:
         directory = catalog.tfds_dir(data_dir)
         builder = tfds.builder(name, data_dir=directory, try_gcs=False)
+        print(
+            f"Fetching {name} into {directory}. If the network fails, TFDS tries again "
+            "for some minutes."
+        )
         builder.download_and_prepare()
     except tfds.core.DatasetNotFoundError as error:
         raise RequestError(

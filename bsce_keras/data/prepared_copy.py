@@ -77,6 +77,8 @@ def refuse_foreign_classes(prepared):
     Raises:
         RequestError: naming the other classes.
     """
+    if not (prepared / "features.json").exists():
+        return  # It names nothing, and TFDS will not read it.
     foreign = [
         name
         for name in _named_classes(_read(prepared, "features"))

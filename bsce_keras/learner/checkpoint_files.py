@@ -31,7 +31,15 @@ _DAMAGE = (
 )
 # What the file system says of a file that is lost. Any other refusal, such as missing
 # permission, says nothing of the file.
-_LOST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO, None)
+_LOST = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EIO,
+    errno.EINVAL,  # a place before the beginning of a file
+    None,
+}
 
 
 class DamagedError(Exception):

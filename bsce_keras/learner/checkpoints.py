@@ -47,6 +47,10 @@ class Checkpoints:
         """Whether anything was saved; the rest of a save cut short is nothing."""
         return any(os.path.exists(f"{self._path(name)}.json") for name in self._names())
 
+    def num_begun_steps(self):
+        """Steps up to the last one that anything was saved of, be it damaged now."""
+        return max((int(name.split("_")[1]) + 1 for name in self._names()), default=0)
+
     def save_step(self, step, arrays, state):
         """Saves a finished step, then drops what led to it.
 

@@ -1,11 +1,14 @@
 """Plots of runs, drawn with Matplotlib's object interface: no display, no globals."""
 
+import io
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bsce_keras.files import write_atomically
 from bsce_keras.records.tables import group_labels, group_runs
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
@@ -154,4 +157,6 @@ def _figure(ylabel):
 
 
 def _save(figure, path):
-    FigureCanvasAgg(figure).print_figure(path, dpi=130)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(buffer, dpi=130, format="png")
+    write_atomically(path, buffer.getbuffer())

@@ -7,7 +7,7 @@ import pathlib
 import shutil
 
 from bsce_keras.errors import RequestError
-from bsce_keras.files import write_atomically, write_json
+from bsce_keras.files import make_folder, write_atomically, write_json
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
     outcome_differences,
@@ -30,7 +30,7 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
             is there.
     """
     folder = pathlib.Path(run_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     answers = protocol(config, num_replicas)
     write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
     write_json(folder / "versions.json", versions())
@@ -77,26 +77,51 @@ def run_lock(run_dir):
 
     Raises:
         RequestError: if another process holds it, naming that process.
+        OSError: the folder cannot be made or its file system has no locks.
     """
     is_new = not os.path.isdir(run_dir)
-    os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, _LOCK), "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise RequestError(
-                f"{run_dir} is in use by process {file.read().strip()}. Wait for it, "
-                "stop it, or give another --run_dir."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with _locked_file(run_dir) as file:
+        # Only the message of a process that is refused needs the number.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         try:
             yield
         finally:
             if is_new and os.listdir(run_dir) == [_LOCK]:
                 shutil.rmtree(run_dir)
+
+
+def _locked_file(run_dir):
+    """The lock file of a run folder, open and locked."""
+    path = os.path.join(run_dir, _LOCK)
+    while True:
+        make_folder(run_dir)
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+                _lock(file, run_dir)
+                # A lock on a file that its last holder removed would keep nobody out.
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                    stack.pop_all()
+                    return file
+            except FileNotFoundError:
+                continue
+
+
+def _lock(file, run_dir):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        raise RequestError(
+            f"{run_dir} is in use by process {file.read().strip()}. Wait for it, stop "
+            "it, or give another --run_dir."
+        ) from error
+    except OSError as error:
+        # Some network file systems have no locks; the kernel does not say where.
+        error.filename = file.name
+        raise
 
 
 def _version_problems(run_dir):

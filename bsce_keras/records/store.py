@@ -7,6 +7,7 @@ hands over the finished steps, and the records are written anew, never appended 
 import dataclasses
 import io
 import json
+import logging
 import math
 import pathlib
 
@@ -14,7 +15,10 @@ import numpy as np
 
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
-from bsce_keras.files import read_json, write_atomically, write_json
+from bsce_keras.files import make_folder, read_json, write_atomically, write_json
+from bsce_keras.records import forms
+
+_log = logging.getLogger(__name__)
 
 # What to do about a damaged record, and about a damaged config.json.
 _WAY_OUT = (
@@ -159,7 +163,8 @@ class RunRecords:
         self._stream = config.stream
         self._records = list(finished)
         self._skipped_images = list(skipped_images)
-        self._dir.mkdir(parents=True, exist_ok=True)
+        make_folder(self._dir)
+        self._say_what_was_lost()
         if len(self._records) < self._num_steps:
             # summary.json says that a run is complete: this one no longer is.
             (self._dir / "summary.json").unlink(missing_ok=True)
@@ -213,6 +218,18 @@ class RunRecords:
             "metrics": {name: metrics.DEFINITIONS[name] for name in scores},
         }
 
+    def _say_what_was_lost(self):
+        path = self._dir / "steps.jsonl"
+        told = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if told > len(self._records):
+            _log.warning(
+                "%s tells of %d finished steps, but whole checkpoints are left up to "
+                "%d of them. The others are trained again.",
+                path,
+                told,
+                len(self._records),
+            )
+
     def _write_steps(self):
         lines = [
             json.dumps(record.to_line(), allow_nan=False) + "\n"
@@ -263,21 +280,25 @@ def read_run(run_dir):
             )
     return RunResult(
         run_dir=str(run_dir),
-        config=_read(folder / "config.json", read_json),
+        config=_read(folder / "config.json", _read_config),
         steps=_read(folder / "steps.jsonl", _read_lines),
-        summary=_read_if_there(folder / "summary.json", read_json),
+        summary=_read_if_there(folder / "summary.json", _read_summary),
         per_class_accuracy=_read_if_there(folder / "per_class_accuracy.npy", _load),
         confusion=_read_if_there(folder / "confusion.npy", _load),
     )
 
 
-def read_record(path):
-    """The JSON value of a record; None if there is no such file.
+def read_record(path, form=forms.OBJECT):
+    """The JSON object of a record; None if there is no such file.
+
+    Args:
+        path: `pathlib.Path` of the file.
+        form: that it must have, see `forms`.
 
     Raises:
         RequestError: if it is damaged.
     """
-    return _read_if_there(path, read_json)
+    return _read_if_there(path, lambda path: forms.check(read_json(path), form))
 
 
 def _defined(value):
@@ -294,8 +315,17 @@ def _load(path):
     return np.load(path, allow_pickle=False)
 
 
+def _read_config(path):
+    return forms.check(read_json(path), forms.CONFIG)
+
+
+def _read_summary(path):
+    return forms.check(read_json(path), forms.SUMMARY)
+
+
 def _read_lines(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    lines = path.read_text("utf-8").splitlines()
+    return [forms.check(json.loads(line), forms.STEP) for line in lines]
 
 
 def _read_if_there(path, reader):
@@ -305,7 +335,7 @@ def _read_if_there(path, reader):
 def _read(path, reader):
     try:
         return reader(path)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, RecursionError) as error:
         raise RequestError(
             f"{path} is damaged ({error}). {_WAY_OUT[path.name == 'config.json']}"
         ) from error

@@ -251,6 +251,26 @@ def test_damaged_tfds_copy_is_named(tmp_path):
         load_dataset(configure("tfds:insects", tmp_path, image_size=14))
 
 
+def test_training_images_without_a_label_are_refused(tmp_path):
+    """-1 would count as the last class."""
+    splits = {"train": [[("t1", 0), ("t2", -1)]], "test": [[("v1", 1)]]}
+    write_tfds(tmp_path, "insects", splits)
+    with pytest.raises(
+        RequestError, match=r"`train` of insects needs a .* Received: -1"
+    ):
+        load_dataset(configure("tfds:insects", tmp_path, image_size=14))
+
+
+def test_a_copy_that_tfds_cannot_read_is_named(tmp_path):
+    copy = write_tfds(
+        tmp_path, "insects", {"train": [[("t1", 0)]], "test": [[("v1", 1)]]}
+    )
+    text = (copy / "features.json").read_text().replace("image_feature", "gone")
+    (copy / "features.json").write_text(text)
+    with pytest.raises(RunError, match=r"insects/1\.0\.0 is damaged: ValueError"):
+        load_dataset(configure("tfds:insects", tmp_path, image_size=14))
+
+
 @pytest.mark.skipif(
     "BSCE_TEST_TFDS_DIR" not in os.environ,
     reason="set BSCE_TEST_TFDS_DIR to a TFDS directory that holds cifar100",

@@ -121,6 +121,17 @@ def test_resuming_writes_every_step_once(make_config, make_record, tmp_path):
     assert [line["step"] for line in read_run(tmp_path).steps] == [0, 1, 2]
 
 
+def test_steps_whose_checkpoints_are_gone_are_told(
+    make_config, make_record, make_run, caplog
+):
+    run_dir = make_run(num_steps=2).run_dir
+    RunRecords(run_dir, make_config(), finished=[make_record(0), make_record(1)])
+    assert caplog.text == ""
+    RunRecords(run_dir, make_config(), finished=[make_record(0)])
+    assert "tells of 2 finished steps" in caplog.text
+    assert "left up to 1 of them. The others are trained again" in caplog.text
+
+
 def test_starting_over_leaves_no_result_of_the_run_before(make_config, make_run):
     run = make_run()
     RunRecords(run.run_dir, make_config())

@@ -1,0 +1,112 @@
+"""data.json: which images a run learned from and is scored on, class by class.
+
+A run that goes on must do so with the images it began with: the exemplars it kept and
+the accuracies it recorded are of those.
+"""
+
+import hashlib
+import pathlib
+
+import numpy as np
+
+from bsce_keras.errors import RequestError
+from bsce_keras.files import write_json
+from bsce_keras.records.store import read_record
+
+_NAME = "data.json"
+_KINDS = {"train": "training", "test": "test"}
+
+
+def class_facts(step, test=None):
+    """What tells the images of a step's new classes apart from others.
+
+    Args:
+        step: the `Step`.
+        test: test images of its classes, `Examples` sorted by label; none by default.
+
+    Returns:
+        A JSON-able dictionary for each class in arrival order: its name, and of
+        training and test images the number and the SHA-256 of the decoded pixels.
+    """
+    kinds = {"train": step.examples} | ({} if test is None else {"test": test})
+    return [
+        {
+            "name": name,
+            **{
+                f"{kind}_{fact}": value
+                for kind, examples in kinds.items()
+                for fact, value in _facts(examples, label).items()
+            },
+        }
+        for label, name in enumerate(step.class_names, start=step.num_old_classes)
+    ]
+
+
+def data_differences(run_dir, classes):
+    """Lines that say which classes have other images than a run had.
+
+    Args:
+        run_dir: the run; one without data.json is taken at its word.
+        classes: `class_facts` of now, from the base step on; only the kinds of images
+            in there are compared.
+
+    Raises:
+        RequestError: data.json is damaged.
+    """
+    path = pathlib.Path(run_dir) / _NAME
+    found = read_record(path, {"classes": [{"name": str}]})
+    if found is None:
+        return []
+    return [
+        f"class {now['name']}: {difference}"
+        for then, now in zip(found["classes"], classes, strict=False)
+        for difference in _class_differences(then, now)
+    ]
+
+
+def keep_data_record(run_dir, stream, num_begun_steps):
+    """Writes data.json, unless steps were begun with other images.
+
+    Classes of later steps may still change.
+
+    Args:
+        run_dir: the run folder.
+        stream: its `ClassIncrementalStream`.
+        num_begun_steps: steps that are finished or have progress.
+
+    Raises:
+        RequestError: with a line for each class whose images are others.
+    """
+    facts = [class_facts(step, stream.seen_test(step)) for step in stream.steps]
+    begun = [one for step in facts[:num_begun_steps] for one in step]
+    differences = data_differences(run_dir, begun)
+    if differences:
+        raise RequestError(
+            [
+                f"{run_dir} was begun with other images. Restore them to go on with "
+                "it, or give another --run_dir. What differs:",
+                *differences,
+            ]
+        )
+    classes = [one for step in facts for one in step]
+    write_json(pathlib.Path(run_dir) / _NAME, {"classes": classes})
+
+
+def _facts(examples, label):
+    first, end = np.searchsorted(examples.labels, [label, label + 1])
+    images = np.ascontiguousarray(examples.images[first:end])
+    return {"images": len(images), "sha256": hashlib.sha256(images).hexdigest()}
+
+
+def _class_differences(then, now):
+    if then["name"] != now["name"]:
+        yield f"its place was that of {then['name']}"
+        return
+    for kind, word in _KINDS.items():
+        if f"{kind}_sha256" not in now:
+            continue
+        before, after = then.get(f"{kind}_images"), now[f"{kind}_images"]
+        if before != after:
+            yield f"{before} {word} images then, {after} now"
+        elif then.get(f"{kind}_sha256") != now[f"{kind}_sha256"]:
+            yield f"{after} {word} images as before, but others or in another order"

@@ -1,0 +1,86 @@
+"""Values of a request as plain Python: numbers, truth values, lines of text."""
+
+import dataclasses
+import numbers
+import os
+import re
+import typing
+
+# Counts and seeds travel through files and arrays that hold 64 bits.
+_LARGEST = 2**63 - 1
+# What a flag file or a table cannot hold: control characters, and the stand-ins for
+# bytes that are not UTF-8.
+_NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
+_EXPECTED = {
+    int: "an integer of at most 64 bits",
+    float: "a number",
+    bool: "true or false",
+    str: "one line of UTF-8 text, and not empty",
+    list[int]: "a list of integers of at most 64 bits",
+}
+_NO_FLAGS = ("increments", "export_only_last")
+
+
+def plain_values(request, values):
+    """Turns what callers pass, NumPy's numbers and paths too, into plain values.
+
+    Args:
+        request: the dataclass whose fields say what is expected.
+        values: by name of a field; None stands for no choice.
+
+    Returns:
+        `(plain, problems)`: the values, None where one is not what is expected, and a
+        sentence for each of those.
+    """
+    plain, problems = {}, []
+    kinds = {
+        field.name: typing.get_args(field.type)[0]
+        for field in dataclasses.fields(request)
+    }
+    for name, value in values.items():
+        kind = kinds[name]
+        plain[name] = None if value is None else _CONVERTERS[kind](value)
+        if value is not None and plain[name] is None:
+            shown = name if name in _NO_FLAGS else f"--{name}"
+            received = repr(value)
+            if len(received) > 80:
+                received = f"{received[:60]}... ({len(received)} characters)"
+            problems.append(f"{shown} must be {_EXPECTED[kind]}. Received: {received}")
+    return plain, problems
+
+
+def _integer(value):
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return int(value) if is_integer and abs(int(value)) <= _LARGEST else None
+
+
+def _number(value):
+    if isinstance(value, numbers.Integral):
+        return _integer(value) if _integer(value) is None else float(value)
+    return float(value) if isinstance(value, numbers.Real) else None
+
+
+def _truth(value):
+    return value if isinstance(value, bool) else None
+
+
+def _line(value):
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    is_line = isinstance(text, str) and text and not _NO_LINE.search(text)
+    return text if is_line else None
+
+
+def _integers(value):
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        return None
+    integers = [_integer(part) for part in value]
+    return None if None in integers else integers
+
+
+_CONVERTERS = {
+    int: _integer,
+    float: _number,
+    bool: _truth,
+    str: _line,
+    list[int]: _integers,
+}

@@ -1,0 +1,103 @@
+"""A run folder belongs to one process at a time, and a dead one leaves no lock."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bsce_keras import train
+from bsce_keras.errors import RequestError
+from bsce_keras.records import run_folder
+from bsce_keras.records.run_folder import run_lock
+
+HOLD = """
+import sys
+from bsce_keras.errors import RequestError
+from bsce_keras.records.run_folder import run_lock
+try:
+    with run_lock(sys.argv[1]):
+        print("held", flush=True)
+        sys.stdin.read()
+except RequestError as error:
+    print(error, flush=True)
+"""
+
+
+@contextlib.contextmanager
+def holder(run_dir):
+    """Another process that wants the lock, and what it said first."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process, process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def asked_to_train(run_dir):
+    """The exit code of a request to train, which is not to be let in."""
+    return train.main(["--dataset=digits", "--epochs=1", f"--run_dir={run_dir}"])
+
+
+def test_training_in_a_folder_in_use_is_refused_and_touches_nothing(tmp_path, capsys):
+    with holder(tmp_path / "run") as (process, word):
+        assert word == "held"
+        assert asked_to_train(tmp_path / "run") == 2
+        message = capsys.readouterr().err
+        assert f"{tmp_path / 'run'} is in use by process {process.pid}." in message
+        assert "Wait for it, stop it, or give another --run_dir" in message
+        assert os.listdir(tmp_path / "run") == [".lock"]
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    with holder(tmp_path) as (process, word):
+        assert word == "held"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert (tmp_path / ".lock").read_text() == str(process.pid)
+        with run_lock(tmp_path):
+            assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_of_many_that_begin_together_one_gets_the_folder(tmp_path):
+    with contextlib.ExitStack() as stack:
+        words = [stack.enter_context(holder(tmp_path / "run"))[1] for _ in range(4)]
+    assert sorted(word == "held" for word in words) == [False] * 3 + [True]
+
+
+def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
+    tmp_path, monkeypatch
+):
+    """The last holder removes a folder that it made and left empty."""
+    removals = [tmp_path / "run", tmp_path / "run"]
+
+    def lock_late(file, operation):
+        if removals:
+            shutil.rmtree(removals.pop())
+        return flock(file, operation)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(run_folder.fcntl, "flock", lock_late)
+    with run_lock(tmp_path / "run"):
+        monkeypatch.undo()
+        refused = pytest.raises(RequestError, match=f"by process {os.getpid()}")
+        with refused, run_lock(tmp_path / "run"):
+            pass
+    assert removals == []
+
+
+def test_a_file_system_without_locks_is_told_by_name(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=r"not supported: .*\.lock"), run_lock(tmp_path):
+        pass

@@ -1,0 +1,305 @@
+"""Wrong requests, one a line: each refused at once, with the way out.
+
+Before TensorFlow is imported, before data or devices are looked at, with exit code 2,
+and with nothing written.
+"""
+
+import builtins
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from bsce_keras import evaluate, predict, report, reproduce, train
+
+COMMANDS = {
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "predict": predict.main,
+    "report": report.main,
+    "reproduce": reproduce.main,
+}
+META = "--classification_loss=meta_balanced_softmax"
+BALANCED = "--classification_loss=balanced_softmax"
+
+# Arguments beside --dataset=digits, and what the answer has to say.
+OF_DIGITS = [
+    # Flags as such.
+    ("--methd=lucir", "Unknown flag --methd. Did you mean --method"),
+    ("--no-resume", "Unknown flag --no-resume. Did you mean --resume?"),
+    ("-seed=3", "Unknown flag -seed. Did you mean --seed"),
+    ("--seed", "--seed needs a value: an integer. Received: none"),
+    ("--seed --resume", "--seed needs a value: an integer"),
+    ("--seed=", "--seed must be an integer. Received: ''"),
+    ("--seed=x", "--seed must be an integer. Received: 'x'"),
+    ("--seed=1.0", "--seed must be an integer. Received: '1.0'"),
+    ("--epochs=2.5", "--epochs must be an integer. Received: '2.5'"),
+    ("--alpha=much", "--alpha must be a number. Received: 'much'"),
+    ("--learning_rate=0,1", "--learning_rate must be a number. Received: '0,1'"),
+    ("--resume=maybe", "--resume must be true or false. Received: 'maybe'"),
+    ("--noresume=true", "--noresume takes no value. Received: --noresume=true"),
+    ("--resume false", "Unexpected argument 'false'"),
+    ("digits", "Unexpected argument 'digits': this command takes flags only"),
+    ("--precision=bfloat16", "Received: 'bfloat16'. Did you mean mixed_bfloat16"),
+    ("--method=IL_Baseline", "Did you mean il_baseline?"),
+    ("--method=icarl2", "--method must be one of finetune"),
+    ("--classification_loss=balanced", "Did you mean balanced_softmax?"),
+    ("--strategy=miror", "Did you mean mirrored?"),
+    ("--exemplar_selection=best", "one of herding, random"),
+    ("--on_bad_image=ignore", "one of error, skip"),
+    ("--flagfile=nowhere", "--flagfile=nowhere cannot be read: No such file"),
+    ("--flagfile=given", "--flagfile=given cannot be read: Is a directory"),
+    (
+        "--flagfile=given/bytes",
+        "--flagfile=given/bytes cannot be read: it is not UTF-8",
+    ),
+    ("--flagfile=given/itself", "includes itself: given/itself -> given/itself"),
+    ("--flagfile=given/nul", "cannot be read: embedded null byte"),
+    # Numbers out of range.
+    ("--epochs=0", "--epochs must be a finite number above 0. Received: 0"),
+    ("--epochs=-3", "--epochs must be a finite number above 0. Received: -3"),
+    ("--epochs=" + "9" * 400, "--epochs must be an integer of at most 64 bits."),
+    ("--batch_size=0", "--batch_size must be a finite number above 0. Received: 0"),
+    ("--batch_size=" + "9" * 30, "--batch_size must be an integer of at most 64 bits."),
+    ("--learning_rate=0", "--learning_rate must be a finite number above 0"),
+    ("--learning_rate=inf", "--learning_rate must be a finite number above 0"),
+    ("--learning_rate=nan", "--learning_rate must be a finite number above 0"),
+    ("--weight_decay=-1", "--weight_decay must be 0 or more. Received: -1.0"),
+    ("--weight_decay=nan", "--weight_decay must be 0 or more. Received: nan"),
+    ("--schedule_scale=0", "--schedule_scale must be a finite number above 0"),
+    ("--schedule_scale=nan", "--schedule_scale must be a finite number above 0"),
+    ("--schedule_scale=1e308", "--schedule_scale must be at most 1000"),
+    ("--seed=-1", "--seed must be in [0, 2**31). Received: -1"),
+    ("--seed=2147483648", "--seed must be in [0, 2**31). Received: 2147483648"),
+    ("--exemplars_per_class=-1", "--exemplars_per_class must be 0 or more"),
+    ("--memory_budget=-1", "--memory_budget must be 0 or more. Received: -1"),
+    ("--virtual_devices=-1", "--virtual_devices must be 0 or more. Received: -1"),
+    ("--virtual_devices=65 --batch_size=99", "at most 64 parts. Received: 65"),
+    (f"{BALANCED} --alpha=0", "--alpha must be a finite number above 0"),
+    (f"{BALANCED} --alpha=inf", "--alpha must be a finite number above 0"),
+    (f"{META} --alpha_every=0", "--alpha_every must be a finite number above 0"),
+    (f"{META} --alpha_learning_rate=-1", "--alpha_learning_rate must be a finite"),
+    (f"{META} --alpha_optimizer=rmsprop", "--alpha_optimizer must be one of sgd, adam"),
+    (f"{META} --meta_gradient=closed", "Did you mean closed_form?"),
+    # The stream of classes.
+    ("--num_base_classes=0", "--num_base_classes must be at least 1. Received: 0"),
+    ("--num_base_classes=11", "need 11 classes, but digits has 10"),
+    ("--num_increments=3", "--num_increments=3 does not divide the 5 classes left"),
+    ("--num_increments=-1", "Numbers of increments that do: 1, 5."),
+    ("--num_base_classes=10 --num_increments=1", "the 0 classes left"),
+    ("--class_order=lucr", "Did you mean lucir? Received: 'lucr', which is no file"),
+    ("--class_order=icarl", "is defined for 100 classes only. Received: 10"),
+    ("--class_order=seed:x", "needs an integer N in [0, 2**32), such as seed:7"),
+    ("--class_order=seed:" + "9" * 5000, "needs an integer N in [0, 2**32)"),
+    ("--class_order=given", "Received: 'given', which is no file"),
+    ("--class_order=" + "x" * 5000, "which is no file"),
+    ("--class_order=", "--class_order must be one line of UTF-8 text, and not empty"),
+    ("--class_order=given/bytes", "must be UTF-8 text with one class name or id"),
+    ("--class_order=given/short", "missing: 3, 4, 5, 6, 7, 8, 9."),
+    ("--class_order=given/twice", "repeated: 0, 1."),
+    ("--class_order=given/invented", "unknown: ten."),
+    ("--class_order=given/long", "unknown: 99999"),
+    ("--class_order=given/empty", "missing: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."),
+    # What cannot be had together, or not in this version.
+    ("--exemplars_per_class=2 --memory_budget=20", "Received: 2 and 20"),
+    ("--epochs=4 --schedule_scale=0.5", "would scale nothing. Give one of them"),
+    ("--alpha=0.5", "--alpha=0.5 has no meaning for --classification_loss=softmax"),
+    (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Leave --alpha out"),
+    ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
+    (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
+    (f"{META} --exemplars_per_class=1", "at least 2 exemplars a class"),
+    (f"{META} --memory_budget=17", "at least 2 exemplars a class"),
+    (f"{META} --precision=mixed_float16", "Use --precision=mixed_bfloat16"),
+    ("--virtual_devices=2 --strategy=one_device", "Use --strategy=mirrored"),
+    ("--virtual_devices=4 --batch_size=2", "--batch_size=2 is the size over all"),
+    ("--strategy=multi_worker", "is not in this version"),
+    ("--backbone=resnet34", "Did you mean resnet32"),
+    ("--backbone=", "--backbone must be one line of UTF-8 text, and not empty"),
+    ("--backbone=keras_hub:resnet_50", "presets of keras_hub and saved backbones"),
+    ("--image_size=32", "--image_size is for `folder` and `tfds:NAME`"),
+    ("--data_dir=given", "--data_dir=given has no meaning for --dataset=digits"),
+    ("--download", "--download has no meaning for --dataset=digits"),
+    # Run folders.
+    ("--run_dir=given/short", "given/short is a file. Name a folder, new or of a"),
+    ("--run_dir=given/short/run", "given/short is a file. Name a folder"),
+    ("--run_dir=" + "x" * 300, "cannot be made: File name too long"),
+    ("--run_dir=\udcff", "--run_dir must be one line of UTF-8 text"),
+    ("--run_dir=", "--run_dir must be one line of UTF-8 text, and not empty"),
+    ("--base_run_dir=nowhere", "is no run folder: it holds no config.json"),
+    ("--base_run_dir=given/begun", "has not finished its base step yet"),
+    ("--base_run_dir=given/begun --run_dir=given/begun", "is --run_dir itself"),
+]
+OTHERS = [
+    # Data sets.
+    ("train", "", "--dataset is required: digits, cifar10"),
+    ("train", "--dataset=", "--dataset must be one line of UTF-8 text"),
+    ("train", "--dataset=digit", "Did you mean digits? Received: 'digit'"),
+    ("train", "--dataset=CIFAR100", "Received: 'CIFAR100'"),
+    ("train", "--dataset=mnist", "Data sets that only TFDS knows are written tfds:"),
+    ("train", "--dataset=imagenet2012 --data_dir=given", "ILSVRC2012_img_train.tar"),
+    ("train", "--dataset=subimagenet --data_dir=given", "a prepared copy of imagenet"),
+    ("train", "--dataset=tfds:", "needs the name of a TFDS data set"),
+    ("train", "--dataset=tfds:../x", "needs the name of a TFDS data set"),
+    ("train", "--dataset=tfds:mnist --data_dir=given", "No prepared copy of mnist in"),
+    ("train", "--dataset=cifar100 --data_dir=given", "or --download to fetch it"),
+    ("train", "--dataset=cifar10 --data_dir=" + "x" * 300, "File name too long"),
+    ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
+    ("train", "--dataset=folder --data_dir=", "--data_dir must be one line"),
+    (
+        "train",
+        "--dataset=folder --data_dir=nowhere",
+        "There is no folder nowhere/train",
+    ),
+    ("train", "--dataset=folder --data_dir=given/bytes", "check --data_dir"),
+    ("train", "--dataset=folder --data_dir=given/empty_class", "Without any in"),
+    (
+        "train",
+        "--dataset=folder --data_dir=given/empty_class",
+        "Unknown to train/: dog",
+    ),
+    ("train", "--dataset=folder --data_dir=given/photos --image_size=3", "8 to 4096"),
+    ("train", "--dataset=folder --data_dir=given/photos --image_size=9999", "to 4096"),
+    (
+        "train",
+        "--dataset=folder --data_dir=given/photos --download",
+        "nothing to fetch",
+    ),
+    # The other commands.
+    ("evaluate", "", "Received: neither"),
+    ("evaluate", "--run_dir=r --model=m", "Received: both"),
+    ("evaluate", "--run_dir=nowhere", "nowhere is no run folder"),
+    ("evaluate", "--run_dir=nowhere --dataset=digits", "--dataset goes with --model"),
+    ("evaluate", "--run_dir=given/torn", "given/torn/config.json is damaged"),
+    ("evaluate", "--run_dir=given/list", "given/list/config.json is damaged"),
+    ("evaluate", "--model=nowhere", "--model needs --dataset"),
+    ("evaluate", "--model=nowhere --dataset=digit", "Did you mean digits?"),
+    ("evaluate", "--model=nowhere --dataset=digits", "There is no folder nowhere"),
+    ("evaluate", "--model=given --dataset=digits", "There is no SavedModel in given"),
+    ("evaluate", "--run_dir=r --batch_size=0", "--batch_size must be at least 1"),
+    ("evaluate", "--modle=m", "Did you mean --model?"),
+    ("predict", "", "Expected at least one FILE. Received: none"),
+    ("predict", "--model=nowhere a.jpg", "There is no folder nowhere"),
+    ("predict", "a.jpg", "--model is required: the folder of an exported step"),
+    ("predict", "--model=given/short a.jpg", "--model must be the folder of an"),
+    ("predict", "--model=m nowhere.jpg", "There is no file nowhere.jpg"),
+    ("predict", "--model=m given", "Received the folder given: give given/*"),
+    ("predict", "--model=m --top_k=0 a.jpg", "--top_k must be at least 1. Received: 0"),
+    ("predict", "--model=m --format=xml a.jpg", "one of text, json. Received: 'xml'"),
+    ("report", "", "Expected at least one RUN_DIR. Received: none"),
+    ("report", "nowhere", "nowhere is no run folder: it has no config.json"),
+    ("report", "given/torn", "given/torn/config.json is damaged"),
+    ("report", "given/list", "given/list/config.json is damaged"),
+    ("report", "--format=html given/run", "one of text, markdown"),
+    ("report", "--outptu=x given/run", "Did you mean --output?"),
+    ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
+    ("reproduce", "nowhere.flags", "--flagfile=nowhere.flags cannot be read"),
+    ("reproduce", "given/own.flags", "--seed is given to every cell by the matrix"),
+    ("reproduce", "given/own.flags", "--lerning_rate. Did you mean --learning_rate"),
+    ("reproduce", "--seeds= given/digits.flags", "--seeds must be different whole"),
+    ("reproduce", "--seeds=1,1 given/digits.flags", "--seeds must be different whole"),
+    ("reproduce", "--seeds=1-3 given/digits.flags", "Received: '1-3'"),
+    ("reproduce", "--seeds=" + "9" * 5000 + " given/digits.flags", "such as 1,2,3"),
+    ("reproduce", "--seeds=" + "9" * 15 + " given/digits.flags", "--seed must be in"),
+    ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
+    ("reproduce", "--schedule_scale=0 given/digits.flags", "--schedule_scale must be"),
+    ("reproduce", "--precision=float given/digits.flags", "Did you mean float32?"),
+]
+TABLE = [
+    ("train", f"--dataset=digits {arguments}", fragment)
+    for arguments, fragment in OF_DIGITS
+] + OTHERS
+
+
+def split(arguments):
+    """A command line as a list; here no argument holds a space."""
+    return [argument for argument in arguments.split(" ") if argument]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A folder with the files that the requests name."""
+    folder = tmp_path_factory.mktemp("requests")
+    root = folder / "given"
+    (root / "begun").mkdir(parents=True)
+    for name in ("begun", "torn", "list"):
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "config.json").write_text("{}")
+        (root / name / "steps.jsonl").touch()
+    (root / "torn/config.json").write_text('{"stream": {')
+    (root / "list/config.json").write_text("[]")
+    (root / "bytes").write_bytes(b"\xff\xfe\x00")
+    (root / "nul").write_text("--flagfile=a\0b\n")
+    (root / "itself").write_text("--flagfile=given/itself\n")
+    (root / "digits.flags").write_text("--dataset=digits\n")
+    (root / "own.flags").write_text("--dataset=digits\n--seed=1\n--lerning_rate=1\n")
+    (root / "empty").touch()
+    (root / "short").write_text("0\n1\n2\n")
+    (root / "twice").write_text("0\n1\n0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n")
+    (root / "invented").write_text("0\n1\n2\n3\n4\n5\n6\n7\n8\nten\n")
+    (root / "long").write_text("9" * 5000)
+    for path in ("train/cat", "train/ant", "test/cat", "test/ant"):
+        (root / "photos" / path).mkdir(parents=True)
+        (root / "photos" / path / "1.png").write_bytes(b"never decoded here")
+    shutil.copytree(root / "photos", root / "empty_class")
+    (root / "empty_class/train/ant/1.png").unlink()
+    (root / "empty_class/test/dog").mkdir()
+    return folder
+
+
+@pytest.fixture
+def watched(given, monkeypatch):
+    """The working directory of the requests, and no way to TensorFlow or images."""
+    monkeypatch.chdir(given)
+    original = builtins.__import__
+    heavy = ("tensorflow", "keras", "bsce_keras.data.datasets", "bsce_keras.experiment")
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith(heavy):
+            raise AssertionError(f"a wrong request imported {name}")
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    return given
+
+
+def everything_below(folder):
+    return {path: path.stat().st_mtime_ns for path in pathlib.Path(folder).rglob("*")}
+
+
+@pytest.mark.parametrize(("command", "arguments", "fragment"), TABLE)
+def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsys):
+    before = everything_below(watched)
+    assert COMMANDS[command](split(arguments)) == 2
+    output = capsys.readouterr()
+    assert fragment in output.err
+    *problems, hint = output.err.splitlines()
+    assert hint.endswith(f"`python -m bsce_keras.{command} --help` lists every flag")
+    assert all(line.startswith(f"bsce_keras.{command}: ") for line in problems)
+    assert output.out == ""
+    assert everything_below(watched) == before
+
+
+def test_no_wrong_request_starts_tensorflow(given):
+    code = f"""
+import contextlib, io, sys
+from bsce_keras import evaluate, predict, report, reproduce, train
+commands = {{module.__name__.split(".")[-1]: module.main
+            for module in (evaluate, predict, report, reproduce, train)}}
+with contextlib.redirect_stderr(io.StringIO()):
+    for command, arguments in {[(c, split(a)) for c, a, _ in TABLE]!r}:
+        assert commands[command](arguments) == 2, arguments
+heavy = {{"tensorflow", "keras", "tensorflow_datasets", "matplotlib"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    root = pathlib.Path(train.__file__).parents[1]
+    result = subprocess.run(
+        [sys.executable, "-"],
+        input=code.encode("utf-8", "surrogatepass"),
+        cwd=given,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+    )
+    assert result.returncode == 0, result.stderr.decode()
