@@ -12,6 +12,7 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.records.data_record import keep_data_record
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.resources import peak_memory_mb
@@ -46,8 +47,10 @@ def run_experiment(config, flagfile=""):
         checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
         base_step = None
-        if config.base_run_dir and not checkpoints.exist():
+        # Nor does one of ours that was damaged count.
+        if config.base_run_dir and not checkpoints.finished_states():
             base_step = load_base_step(config, stream.steps[0])
+        keep_data_record(config.run_dir, stream, checkpoints.num_begun_steps())
         begin_run(config.run_dir, config, strategy.num_replicas_in_sync, flagfile)
         if base_step:
             checkpoints.save_step(0, *base_step)

@@ -146,8 +146,46 @@ def test_a_base_step_of_other_images_is_refused(finished):
     step = ClassIncrementalStream(config.stream).steps[0]
     load_base_step(config, step)
     examples = dataclasses.replace(step.examples, images=255 - step.examples.images)
-    with pytest.raises(RequestError, match="images of the base classes"):
+    with pytest.raises(RequestError, match="class 4: 130 training images as before"):
         load_base_step(config, dataclasses.replace(step, examples=examples))
+
+
+def test_a_run_does_not_go_on_with_other_images(finished, tmp_path, monkeypatch):
+    from bsce_keras.data import stream as streams
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = shutil.copytree(finished[0], tmp_path / "run")
+    loaded = streams.load_dataset(tiny(run_dir).stream)
+    train = dataclasses.replace(loaded.train, images=255 - loaded.train.images)
+    other = dataclasses.replace(loaded, train=train)
+    monkeypatch.setattr(streams, "load_dataset", lambda config: other)
+    with pytest.raises(RequestError, match=r"class 4: 130 training images as before"):
+        run_experiment(tiny(run_dir))
+    # A base step is told apart by all of its images, not only by its exemplars.
+    with pytest.raises(RequestError, match=r"class 4: 130 training images as before"):
+        run_experiment(tiny(tmp_path / "new", base_run_dir=str(finished[0])))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_shared_base_step_is_taken_anew(finished, tmp_path, monkeypatch):
+    from bsce_keras import experiment
+    from bsce_keras.learner.checkpoints import Checkpoints
+
+    def stop(*_):
+        raise RunError("no further")
+
+    monkeypatch.setattr(experiment, "_learn", stop)
+    config = tiny(tmp_path / "run", base_run_dir=str(finished[0]))
+    path = tmp_path / "run" / "checkpoints" / "step_00.npz"
+    for _ in range(2):
+        with pytest.raises(RunError, match="no further"):
+            experiment.run_experiment(config)
+        ours, theirs = (
+            Checkpoints(folder).load_step(0) for folder in (config.run_dir, finished[0])
+        )
+        assert ours[1] == theirs[1]
+        np.testing.assert_array_equal(ours[0]["images"], theirs[0]["images"])
+        path.write_bytes(path.read_bytes()[:-1])
 
 
 @pytest.mark.slow
