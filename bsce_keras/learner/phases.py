@@ -39,15 +39,22 @@ class Phase:
 
     @property
     def title(self):
-        """What messages call it."""
-        suffix = "" if self.name == "main" else f" {self.name}"
-        return f"step {self.step}/{self.num_steps - 1}{suffix}"
+        """What the progress line calls it."""
+        return f"step {self.step}/{self.num_steps - 1}{self._suffix}"
+
+    @property
+    def place(self):
+        """Where in the run it is."""
+        return f"step {self.step}{self._suffix}"
 
     @property
     def folder(self):
         """Name of its folder of TensorBoard scalars."""
-        suffix = "" if self.name == "main" else f"_{self.name}"
-        return f"step_{self.step:02d}{suffix}"
+        return f"step_{self.step:02d}{self._suffix.replace(' ', '_')}"
+
+    @property
+    def _suffix(self):
+        return "" if self.name == "main" else f" {self.name}"
 
 
 def compile_trainer(trainer, training, schedule):
@@ -130,7 +137,7 @@ def train_phase(run, phase, trainer, pool, validation=None):
             progress.save()
         if signum is not None:
             raise Stopped(
-                f"stopped in {phase.title}, epoch {progress.epoch + 1}, after update "
+                f"stopped in {phase.place}, epoch {progress.epoch + 1}, after update "
                 f"{progress.sums.num_updates}. Everything up to there is saved: give "
                 "the same command to go on.",
                 signum,
@@ -147,7 +154,7 @@ def train_phase(run, phase, trainer, pool, validation=None):
         # Nothing of the update was applied: what there is, is finite.
         progress.save()
         raise RunError(
-            f"Training stopped in {phase.title}, {error}. Nothing of this update was "
+            f"Training stopped in {phase.place}, {error}. Nothing of this update was "
             "applied, and what came before is saved. Look at the images, or start "
             "another --run_dir with a lower --learning_rate or --precision=float32."
         ) from error

@@ -10,6 +10,7 @@ from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.step_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.il_baseline import ILBaseline
@@ -140,5 +141,5 @@ def test_each_kind_of_update_is_traced_once_partial_batches_included():
     inputs = [TrainingInput(pool, IMAGE, 4, seed=1, step=1) for _ in range(2)]
     loop = EpochLoop(trainer, *inputs, 2, tf.distribute.get_strategy(), [], 2)
     for epoch in range(2):
-        loop.run_epoch(epoch, 0.01)
+        loop.run_epoch(epoch, 0.01, EpochSums())
     assert loop.num_traces == (1, 1)
