@@ -132,6 +132,21 @@ def test_replicas_clamp_the_sum_of_their_gradients(two_devices):
     assert [float(replica) for replica in variable.value.values] == [-5.0, -5.0]
 
 
+def test_an_update_is_one_operation_in_place_a_variable():
+    variables = [keras.Variable([1.0, 2.0]), keras.Variable([[3.0]])]
+    optimizer = CoupledSGD(0.1, weight_decay=0.1)
+    optimizer.build(variables)
+
+    @tf.function
+    def update():
+        optimizer.apply([tf.ones_like(v.value) for v in variables], variables)
+
+    operations = [
+        op.type for op in update.get_concrete_function().graph.get_operations()
+    ]
+    assert operations.count("ResourceApplyMomentum") == len(variables)
+
+
 # Schedules.
 
 

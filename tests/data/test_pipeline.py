@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.data import pipeline
+from bsce_keras.data.augment import gather_crops
 from bsce_keras.data.datasets import Examples
 from bsce_keras.data.pipeline import (
     TrainingInput,
@@ -64,6 +66,21 @@ def test_batches_of_other_pools(size, sizes):
     training = make_input(size)
     assert [len(batch) for batch in labels_of(training.epoch(0))] == sizes
     assert training.updates_per_epoch == len(sizes)
+
+
+def test_images_are_cropped_in_one_traced_function_for_all_epochs(monkeypatch):
+    """Python runs once, neither per image nor per batch nor per epoch."""
+    calls = []
+
+    def counted(*args):
+        calls.append(args)
+        return gather_crops(*args)
+
+    monkeypatch.setattr(pipeline, "gather_crops", counted)
+    training = make_input()
+    for epoch in range(3):
+        elements(training.epoch(epoch))
+    assert len(calls) == 1
 
 
 def test_images_come_with_their_own_labels():

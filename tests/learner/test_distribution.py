@@ -1,0 +1,46 @@
+"""Threads: one operation at a time on a CPU alone, and a word where it is too late."""
+
+import pytest
+import tensorflow as tf
+
+from bsce_keras.errors import RunError
+from bsce_keras.learner.distribution import limit_threads
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """What TensorFlow is told of threads, by a process that has computed nothing."""
+    told = {}
+    for kind in ("intra", "inter"):
+        name = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(
+            tf.config.threading,
+            name,
+            lambda number, kind=kind: told.update({kind: number}),
+        )
+    return told
+
+
+def test_a_cpu_alone_runs_one_operation_at_a_time(threads, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    limit_threads()
+    assert threads == {"inter": 1}
+
+
+def test_beside_a_gpu_tensorflow_keeps_its_own_choice(threads, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    limit_threads()
+    assert threads == {}
+
+
+def test_threads_of_one_operation_are_those_asked_for(threads, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    limit_threads(3)
+    assert threads == {"intra": 3, "inter": 1}
+
+
+def test_threads_asked_for_too_late_are_refused_and_left_alone_otherwise():
+    tf.constant(1.0) + 1.0  # from here on TensorFlow has its threads
+    limit_threads()
+    with pytest.raises(RunError, match="--intra_op_threads=37 needs a process"):
+        limit_threads(37)

@@ -1,0 +1,41 @@
+"""The first signal is a request, the second acts, and handlers are put back."""
+
+import os
+import signal
+
+import pytest
+
+from bsce_keras.flags import run_command
+from bsce_keras.stopping import Stopped, StopRequests
+
+BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+
+
+@BOTH
+def test_the_first_signal_is_noted_and_the_second_acts(signum, capsys):
+    with StopRequests() as requests:
+        assert requests.signum is None
+        os.kill(os.getpid(), signum)
+        assert requests.signum == signum
+        assert "Once more stops at once" in capsys.readouterr().out
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signum)
+
+
+@BOTH
+def test_what_handled_signals_before_does_so_again(signum):
+    before = signal.getsignal(signum)
+    with StopRequests():
+        assert signal.getsignal(signum) is not before
+    assert signal.getsignal(signum) is before
+
+
+@pytest.mark.parametrize(
+    ("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_command_that_was_stopped_says_how_to_go_on(signum, exit_code, capsys):
+    def main(values, positional):
+        raise Stopped("stopped in step 2: give the same command to go on.", signum)
+
+    assert run_command("train", main, ["--dataset=digits"]) == exit_code
+    assert "give the same command to go on" in capsys.readouterr().err
