@@ -92,8 +92,8 @@ class VectorHead(keras.layers.Layer):
         )
 
     def initializer(self, num_features):
-        """Of class vectors that no class has been imprinted on."""
-        raise NotImplementedError
+        """Of class vectors that no class was imprinted on: uniform in +-1/sqrt(d)."""
+        return _uniform(num_features**-0.5)
 
     @property
     def class_weights(self):
@@ -140,13 +140,9 @@ class CosineHead(VectorHead):
     """LUCIR's head: one vector a class, `logits = scale * cos(features, vector)`.
 
     Returns `cosines` besides, which the margin ranking compares before scaling.
-    Vectors start uniform in +-1/sqrt(d).
 
     Source: LUCIR `modified_linear.py`. Norms are floored at 1e-12, as there.
     """
-
-    def initializer(self, num_features):
-        return _uniform(num_features**-0.5)
 
     def call(self, features):
         cosines = self.cosines(features)
