@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 
+from bsce_keras.config import SOFTMAX_LIKE
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
+from bsce_keras.records.protocol import INDIFFERENT_TRAINING
 from bsce_keras.records.store import read_run
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
@@ -23,14 +25,7 @@ _DECISIVE = (
     ("training", None),
 )
 # Bit-exact repetition is no other training, and the base step is not fine-tuned.
-_INDIFFERENT = {
-    "deterministic",
-    "finetuning",
-    "intra_op_threads",
-    "save_minutes",
-}
-# With equal class counts the prior is a constant: one loss under three names.
-_SOFTMAX_LIKE = {"softmax", "balanced_softmax", "meta_balanced_softmax"}
+_INDIFFERENT = {"deterministic", "finetuning", *INDIFFERENT_TRAINING}
 
 
 def load_base_step(config, step):
@@ -103,8 +98,8 @@ def base_step_key(config):
         if name not in _INDIFFERENT
     }
     stream, loss = config.stream, config.method.classification_loss
-    equal = loss in _SOFTMAX_LIKE and has_equal_classes(stream.dataset)
-    key["loss"] = sorted(_SOFTMAX_LIKE) if equal else loss
+    equal = loss in SOFTMAX_LIKE and has_equal_classes(stream.dataset)
+    key["loss"] = sorted(SOFTMAX_LIKE) if equal else loss
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
     # Two folders of images may well have classes of the same names.
     key["data_dir"] = stream.data_dir
@@ -113,7 +108,7 @@ def base_step_key(config):
 
 def _loss_differences(theirs, ours, counts):
     line = f"--classification_loss: {theirs} there, {ours} here"
-    if not {theirs, ours} <= _SOFTMAX_LIKE:
+    if not {theirs, ours} <= SOFTMAX_LIKE:
         return [line]
     if len(set(counts)) > 1:
         return [f"{line}, and base classes of unequal size make these different losses"]

@@ -16,6 +16,8 @@ CLASSIFICATION_LOSSES = (
     "balanced_softmax",
     "meta_balanced_softmax",
 )
+# With equal class counts the prior is a constant: one loss under three names.
+SOFTMAX_LIKE = frozenset(("softmax", "balanced_softmax", "meta_balanced_softmax"))
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
@@ -290,9 +292,8 @@ class ExperimentConfig(_Checked):
 
     def problems(self):
         found = []
-        # Where the schedule itself was refused there is no training to look at.
-        finetuning = self.training and self.training.finetuning
-        if finetuning and self.memory.quota(self.stream.num_classes) < 1:
+        quota = self.memory.quota(self.stream.num_classes)
+        if self.training.finetuning and quota < 1:
             found.append(
                 "Balanced fine-tuning trains on exemplars of every seen class, and the "
                 "memory holds none at the last step. Raise --exemplars_per_class or "

@@ -117,8 +117,7 @@ def folder_problems(asked):
     """What is wrong with the run folders that a `Request` names."""
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
     found = writable_problems("--run_dir", run_dir)
-    has_own_base = os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
-    if not base or has_own_base:
+    if not base or has_base_step(run_dir):
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):
         found.append(
@@ -136,6 +135,11 @@ def folder_problems(asked):
             "Let it finish, or leave --base_run_dir out."
         )
     return found
+
+
+def has_base_step(run_dir):
+    """Whether a run folder holds the checkpoint of a finished step 0."""
+    return os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
 
 
 def writable_problems(flag, folder):

@@ -11,7 +11,7 @@ import pathlib
 
 from bsce_keras.base_step import base_step_key
 from bsce_keras.config import ExperimentConfig
-from bsce_keras.contradictions import writable_problems
+from bsce_keras.contradictions import has_base_step, writable_problems
 from bsce_keras.errors import RequestError
 from bsce_keras.flags import flagfile_text, parse, set_values
 from bsce_keras.records.run_folder import check_same_run
@@ -67,13 +67,6 @@ class Cell:
     def is_finished(self):
         """Whether its summary is written, which is the last thing a run does."""
         return os.path.isfile(os.path.join(self.config.run_dir, "summary.json"))
-
-    @property
-    def has_base_step(self):
-        """Whether its run folder holds a finished step 0."""
-        return os.path.isfile(
-            os.path.join(self.config.run_dir, "checkpoints", "step_00.json")
-        )
 
 
 def make_cells(matrix):
@@ -220,7 +213,7 @@ def _trainers(cells, records):
     """The run folder that each base step is trained in, or was, by `base_step_key`."""
     trainers = {}
     for suits in (
-        lambda cell, record: cell.has_base_step,
+        lambda cell, record: has_base_step(cell.config.run_dir),
         lambda cell, record: record and not record.get("base_run_dir"),
         lambda cell, record: True,
     ):

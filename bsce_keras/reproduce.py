@@ -5,6 +5,7 @@ import os
 import sys
 
 from bsce_keras.clock import clock
+from bsce_keras.contradictions import has_base_step
 from bsce_keras.errors import RequestError, RunError
 from bsce_keras.flag_definitions import EVERY_CELL
 from bsce_keras.flags import run_command
@@ -125,11 +126,7 @@ def _progress(cells):
 
 def _check_base_step(cell):
     base = cell.config.base_run_dir
-    path = ("checkpoints", "step_00.json")
-    if base and not any(
-        os.path.isfile(os.path.join(folder, *path))
-        for folder in (base, cell.config.run_dir)
-    ):
+    if base and not (has_base_step(base) or has_base_step(cell.config.run_dir)):
         raise RunError(
             f"its base step is that of {base}, which did not finish it. Mend that cell "
             "first, or give --noshare_base_steps"

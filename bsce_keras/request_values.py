@@ -8,9 +8,9 @@ import typing
 
 # Counts and seeds travel through files and arrays that hold 64 bits.
 _LARGEST = 2**63 - 1
-# What a flag file or a table cannot hold: control characters, and the stand-ins for
-# bytes that are not UTF-8.
-_NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
+# What a line of a flag file or a table cannot hold: control characters, and the
+# stand-ins for bytes that are not UTF-8.
+NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
 _EXPECTED = {
     int: "an integer of at most 64 bits",
     float: "a number",
@@ -66,7 +66,7 @@ def _truth(value):
 
 def _line(value):
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    is_line = isinstance(text, str) and text and not _NO_LINE.search(text)
+    is_line = isinstance(text, str) and text and not NO_LINE.search(text)
     return text if is_line else None
 
 

@@ -1,12 +1,15 @@
 """One TensorFlow set-up for the whole session, and a clean Keras for every test."""
 
 import os
+import pathlib
+import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
 import pytest
 
+ROOT = pathlib.Path(__file__).parent.parent
 DEVICES = ("CPU:0", "CPU:1")
 
 
@@ -35,6 +38,27 @@ def two_devices():
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(DEVICES)
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Runs code in a process of its own, which must succeed; returns what it printed.
+
+    An assertion in the code is one of the test.
+    """
+
+    def run(code, cwd=tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-"],
+            input=code.encode("utf-8", "surrogatepass"),
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode(), done.stderr.decode()
+
+    return run
 
 
 @pytest.fixture(autouse=True)

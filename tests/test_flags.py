@@ -1,8 +1,6 @@
 """How command lines are read, refused and repeated."""
 
 import dataclasses
-import pathlib
-import subprocess
 import sys
 import types
 
@@ -134,7 +132,7 @@ def test_every_train_flag_is_an_option_of_make_config():
     assert names <= options
 
 
-def test_a_wrong_request_and_help_start_no_tensorflow():
+def test_a_wrong_request_and_help_start_no_tensorflow(run_python):
     code = """
 import sys
 import bsce_keras
@@ -145,13 +143,7 @@ make_config("digits")
 heavy = {"tensorflow", "keras", "tensorflow_datasets"} & set(sys.modules)
 assert not heavy, heavy
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=pathlib.Path(flags.__file__).parents[1],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    run_python(code)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,8 +4,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import bsce_keras
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
 from bsce_keras.export import export_step
@@ -147,7 +144,7 @@ def test_for_a_run_folder_its_last_export_is_offered(exported, tmp_path, capsys)
     assert f"Did you mean {exported}?" in capsys.readouterr().err
 
 
-def test_every_problem_is_told_at_once_without_tensorflow(tmp_path):
+def test_every_problem_is_told_at_once_without_tensorflow(run_python):
     code = """
 import sys
 from bsce_keras import predict
@@ -155,14 +152,7 @@ assert predict.main(["--model=gone", "--top_k=0", "no.png", "."]) == 2
 assert predict.main(["a.png"]) == 2
 assert "tensorflow" not in sys.modules
 """
-    process = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(pathlib.Path(bsce_keras.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
+    printed, said = run_python(code)
     for fragment in (
         "There is no folder gone",
         "--top_k must be at least 1",
@@ -170,5 +160,5 @@ assert "tensorflow" not in sys.modules
         "Received the folder .",
         "--model is required",
     ):
-        assert fragment in process.stderr
-    assert process.stdout == ""
+        assert fragment in said
+    assert printed == ""

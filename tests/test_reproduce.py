@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import types
 
@@ -376,7 +375,7 @@ def test_a_folder_of_another_configuration_is_refused_before_training(trained, c
     assert len(trained) == 1
 
 
-def test_a_wrong_matrix_starts_no_tensorflow(tmp_path):
+def test_a_wrong_matrix_starts_no_tensorflow(run_python):
     [path] = write_flagfiles(one=TINY + "--alpha=2\n")
     code = f"""
 import sys
@@ -386,11 +385,4 @@ assert reproduce.main([{path!r}]) == 2
 heavy = {{"tensorflow", "keras", "matplotlib"}} & set(sys.modules)
 assert not heavy, heavy
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
+    run_python(code)

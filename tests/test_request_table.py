@@ -5,11 +5,8 @@ and with nothing written.
 """
 
 import builtins
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -282,7 +279,7 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
     assert everything_below(watched) == before
 
 
-def test_no_wrong_request_starts_tensorflow(given):
+def test_no_wrong_request_starts_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
 from bsce_keras import evaluate, predict, report, reproduce, train
@@ -294,12 +291,4 @@ with contextlib.redirect_stderr(io.StringIO()):
 heavy = {{"tensorflow", "keras", "tensorflow_datasets", "matplotlib"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
-    root = pathlib.Path(train.__file__).parents[1]
-    result = subprocess.run(
-        [sys.executable, "-"],
-        input=code.encode("utf-8", "surrogatepass"),
-        cwd=given,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-    )
-    assert result.returncode == 0, result.stderr.decode()
+    run_python(code, cwd=given)

@@ -22,6 +22,7 @@ from bsce_keras.data.image_files import (
     has_images,
 )
 from bsce_keras.errors import RequestError
+from bsce_keras.request_values import NO_LINE
 
 NAMES = (
     *("digits", "cifar10", "cifar100", imagenet.SUBSET, imagenet.WHOLE),
@@ -33,8 +34,6 @@ NAMES_TEXT = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 # As their authors (and, for digits, `datasets`) split them.
 _EQUAL_CLASSES = ("digits", "cifar10", "cifar100")
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
-# Control characters, and the stand-ins for bytes that are not UTF-8.
-_NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
 # Up to this size images suit the CIFAR network, above it the ImageNet one.
 _LARGEST_CIFAR_LIKE = 40
 
@@ -217,7 +216,7 @@ def _describe_folder(data_dir, image_size):
 
 def _name_problems(train, names):
     """Class names end up in configurations, tables and exports, all of them text."""
-    odd = [name for name in names if _NO_TEXT.search(name)]
+    odd = [name for name in names if NO_LINE.search(name)]
     if not odd:
         return []
     return [

@@ -330,8 +330,7 @@ def _refuse_more_than_memory(num_images, image):
             f"{image.stored_size}x{image.channels} take {_gigabytes(num_bytes)}, and "
             f"{_gigabytes(2 * num_bytes)} while they are sorted. This machine has "
             f"{_gigabytes(available)} available. Use one with more memory, or fewer or "
-            "smaller images (--image_size with folder and tfds:NAME). A later version "
-            "reads them from disk while it trains."
+            "smaller images (--image_size with folder and tfds:NAME)."
         )
 
 

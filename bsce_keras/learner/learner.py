@@ -6,6 +6,7 @@ import logging
 import keras
 import numpy as np
 
+from bsce_keras.config import SOFTMAX_LIKE
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.errors import RunError
 from bsce_keras.examples import Examples
@@ -186,7 +187,7 @@ class Learner:
 
     def _finetuning_loss(self):
         loss = self._config.method.classification_loss
-        return "softmax" if loss.endswith("balanced_softmax") else loss
+        return "softmax" if loss in SOFTMAX_LIKE else loss
 
     @property
     def _num_steps(self):

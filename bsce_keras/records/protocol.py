@@ -73,13 +73,13 @@ def protocol(config, num_replicas=1):
     }
 
 
-# Where the data lie, whether they had to be fetched, how many threads work on them and
-# how often they save changes no result beyond rounding.
+# How many threads work and how often they save changes no result beyond rounding; nor
+# does where the data lie and whether they had to be fetched.
+INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
 _INDIFFERENT = (
     "stream.data_dir",
     "stream.download",
-    "training.intra_op_threads",
-    "training.save_minutes",
+    *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
 
 

@@ -5,16 +5,7 @@ import statistics
 
 from bsce_keras.files import write_atomically, write_json
 from bsce_keras.records.published import published_average
-from bsce_keras.records.tables import group_runs, markdown_table
-
-_SCORES = (
-    "average_incremental_accuracy",
-    "final_accuracy",
-    "final_base_accuracy",
-    "final_old_accuracy",
-    "final_new_accuracy",
-    "forgetting",
-)
+from bsce_keras.records.tables import SCORES, group_runs, markdown_table
 
 
 def write_results(runs_dir, results, failures):
@@ -58,7 +49,7 @@ def _row(group):
     percent = published_average(config)
     scores = {
         name: _mean_and_deviation([run.summary[name] for run in group.finished])
-        for name in _SCORES
+        for name in SCORES.values()
     }
     return {
         "dataset": config["stream"]["dataset"],
@@ -98,5 +89,5 @@ def _cell(result, failures):
         "finished": result.summary is not None,
         "num_finished_steps": len(result.steps),
         "error": failures.get(result.run_dir),
-        **{name: summary.get(name) for name in _SCORES},
+        **{name: summary.get(name) for name in SCORES.values()},
     }

@@ -11,7 +11,7 @@ from bsce_keras.records.store import RunResult
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
 # Column heads and the fields of summary.json they show.
-_SCORES = {
+SCORES = {
     "average": "average_incremental_accuracy",
     "final": "final_accuracy",
     "base": "final_base_accuracy",
@@ -139,7 +139,7 @@ def _comparison(results, published):
         for head in _HEADS
         if groups and head not in heads and groups[0].columns[head]
     )
-    scores = list(_SCORES)
+    scores = list(SCORES)
     if published:
         # Beside the column that it is to be compared with.
         scores.insert(1, _PAPER)
@@ -154,7 +154,7 @@ def _comparison(results, published):
 
 def _score(group, head, published):
     if head != _PAPER:
-        return _mean_and_spread(group.finished, _SCORES[head])
+        return _mean_and_spread(group.finished, SCORES[head])
     percent = published(group.runs[0].config)
     return _UNDEFINED if percent is None else f"{percent:.2f}"
 

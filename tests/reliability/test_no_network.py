@@ -67,19 +67,14 @@ assert not heavy, heavy
 """
 
 
-def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(tmp_path):
+def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(
+    run_python, tmp_path
+):
     (tmp_path / "empty").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSED_AT_ONCE],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    _, said = run_python(REFUSED_AT_ONCE)
     for name in ("cifar10", "cifar100", "mnist"):
-        assert f"No prepared copy of {name} in empty" in done.stderr
-    assert "or --download to fetch it" in done.stderr
+        assert f"No prepared copy of {name} in empty" in said
+    assert "or --download to fetch it" in said
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
