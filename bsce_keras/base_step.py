@@ -6,7 +6,7 @@ import numpy as np
 
 from bsce_keras.config import SOFTMAX_LIKE
 from bsce_keras.data.catalog import has_equal_classes
-from bsce_keras.errors import RequestError
+from bsce_keras.errors import RequestError, listed
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import INDIFFERENT_TRAINING
@@ -59,8 +59,8 @@ def load_base_step(config, step):
     their_names = _arriving_class_names(theirs["stream"])[:num_base]
     if their_names != list(step.class_names):
         differences.append(
-            f"base classes: {_shorten(their_names)} there, "
-            f"{_shorten(step.class_names)} here"
+            f"base classes: {listed(their_names)} there, "
+            f"{listed(step.class_names)} here"
         )
     else:
         differences += _image_differences(config.base_run_dir, loaded, step)
@@ -127,10 +127,6 @@ def _arriving_class_names(stream):
     return [stream["class_names"][class_id] for class_id in stream["order"]]
 
 
-def _shorten(names):
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-
-
 def _same_images(arrays, state, examples):
     """Whether counts, and every exemplar that the other run kept, agree."""
     counts = np.bincount(examples.labels, minlength=len(state["class_counts"]))
@@ -138,8 +134,10 @@ def _same_images(arrays, state, examples):
         return False
     if "images" not in arrays:
         return True
-    position = {int(example_id): i for i, example_id in enumerate(examples.ids)}
-    chosen = [position.get(int(example_id)) for example_id in arrays["ids"]]
+    places = zip(examples.labels.tolist(), examples.ids.tolist(), strict=True)
+    position = {place: i for i, place in enumerate(places)}
+    kept = zip(arrays["labels"].tolist(), arrays["ids"].tolist(), strict=True)
+    chosen = [position.get(place) for place in kept]
     return None not in chosen and np.array_equal(
         examples.images[chosen], arrays["images"]
     )

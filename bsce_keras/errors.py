@@ -2,6 +2,8 @@
 
 import difflib
 
+_MOST_LISTED = 10
+
 
 class RequestError(ValueError):
     """The request is wrong: nothing was written, exit code 2.
@@ -25,3 +27,11 @@ def did_you_mean(received, known, prefix=""):
     near = difflib.get_close_matches(str(received).lower(), list(known), n=3)
     names = " or ".join(f"{prefix}{name}" for name in near)
     return f" Did you mean {names}?" if near else ""
+
+
+def listed(names):
+    """`"a, b, c"`, of many names the first ten and how many more there are."""
+    names = list(names)
+    first = ", ".join(names[:_MOST_LISTED])
+    more = len(names) - _MOST_LISTED
+    return f"{first} and {more} more" if more > 0 else first

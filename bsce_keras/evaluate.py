@@ -12,7 +12,7 @@ import numpy as np
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.image_files import evaluation_folder
-from bsce_keras.errors import RequestError
+from bsce_keras.errors import RequestError, listed
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.flags import run_command
@@ -21,7 +21,6 @@ from bsce_keras.records.store import read_run
 from bsce_keras.served_model import load_model, model_problems
 
 _SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
-_MOST_NAMES_SHOWN = 10
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def score_run(run_dir, stream_config, batch_size):
         if step is None:
             raise RequestError(
                 f"{path} is no step of this run. Its classes, which config.json does "
-                f"not say: {_shown(model.class_names)}. Restore or delete it."
+                f"not say: {listed(model.class_names)}. Restore or delete it."
             )
         confusion = _confusion(model, stream.seen_test(step), batch_size)
         ranges = (
@@ -206,7 +205,7 @@ def _evaluate_run(values):
             "versions than those of versions.json?"
         )
     if recorded:
-        print(f"\nNot exported, so not scored: steps {_shown(map(str, recorded))}.")
+        print(f"\nNot exported, so not scored: steps {listed(map(str, recorded))}.")
 
 
 def _evaluate_model(values):
@@ -271,7 +270,7 @@ def _check_images(stream, download):
     if info.class_names != stream.class_names:
         raise RequestError(
             f"The classes of {stream.dataset} are no longer those of the run. Then: "
-            f"{_shown(stream.class_names)}. Now: {_shown(info.class_names)}. Pass "
+            f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Pass "
             "--data_dir=DIR of the copy it was trained on."
         )
 
@@ -311,15 +310,15 @@ def _labels(model, stream_config):
     if len(unknown) == len(names):
         raise RequestError(
             f"--model and {stream_config.dataset} have no class name in common. The "
-            f"model knows {_shown(model.class_names)}. The data set has: "
-            f"{_shown(names)}."
+            f"model knows {listed(model.class_names)}. The data set has: "
+            f"{listed(names)}."
         )
     if unknown:
         _log.warning(
             "Left out, for the model does not know them: %d of %d classes, %s.",
             len(unknown),
             len(names),
-            _shown(unknown),
+            listed(unknown),
         )
     return np.array([label_of.get(name, -1) for name in names])
 
@@ -347,13 +346,6 @@ def _agree(scores, record):
 
 def _percent(fraction):
     return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
-
-
-def _shown(names):
-    names = list(names)
-    more = len(names) - _MOST_NAMES_SHOWN
-    listed = ", ".join(names[:_MOST_NAMES_SHOWN])
-    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _table(rows):

@@ -12,8 +12,9 @@ class Examples:
     Args:
         images: uint8, shape `(num_examples, side, side, channels)`.
         labels: int64, shape `(num_examples,)`.
-        ids: int64, shape `(num_examples,)`, positions in the data set's list of
-            training (or test) images, the same in every process.
+        ids: int64, shape `(num_examples,)`, what tells the images of a class apart, the
+            same in every process: positions in the data set's list of training (or
+            test) images, for image folders in the list of the class.
     """
 
     images: np.ndarray

@@ -1,11 +1,12 @@
 """run_experiment(): one class-incremental system on one stream, step after step."""
 
 import dataclasses
+import logging
 import os
 
 from bsce_keras.base_step import load_base_step
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.errors import RequestError
+from bsce_keras.errors import RequestError, listed
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
@@ -17,6 +18,8 @@ from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.resources import peak_memory_mb
 from bsce_keras.stopping import StopRequests
+
+_log = logging.getLogger(__name__)
 
 
 def run_experiment(config, flagfile=""):
@@ -46,11 +49,14 @@ def run_experiment(config, flagfile=""):
     ):
         checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
+        num_finished = len(checkpoints.finished_states())
+        _check_images(stream, num_finished)
         base_step = None
         # Nor does one of ours that was damaged count.
-        if config.base_run_dir and not checkpoints.finished_states():
+        if config.base_run_dir and not num_finished:
             base_step = load_base_step(config, stream.steps[0])
-        keep_data_record(config.run_dir, stream, checkpoints.num_begun_steps())
+        num_begun = checkpoints.num_begun_steps()
+        keep_data_record(config.run_dir, stream, num_begun, num_finished)
         begin_run(config.run_dir, config, strategy.num_replicas_in_sync, flagfile)
         if base_step:
             checkpoints.save_step(0, *base_step)
@@ -84,6 +90,38 @@ def _own_checkpoints(config):
     return checkpoints
 
 
+def _check_images(stream, num_finished):
+    """Finished steps need their training images no more; the others do."""
+    needed = [
+        name
+        for step in stream.steps[num_finished:]
+        for name in _absent(step, step.examples)
+    ]
+    if needed:
+        raise RequestError(
+            "Every class of a step that is yet to be trained needs training images. "
+            f"Without any: {listed(needed)}. Restore or add them, or give another "
+            "--run_dir."
+        )
+    unscored = [
+        name for step in stream.steps for name in _absent(step, stream.seen_test(step))
+    ]
+    if unscored:
+        _log.warning(
+            "Without test images, so left out of every accuracy: %s.", listed(unscored)
+        )
+
+
+def _absent(step, examples):
+    """Names of the step's new classes that none of the examples is of."""
+    present = set(examples.labels.tolist())
+    return [
+        name
+        for label, name in enumerate(step.class_names, step.num_old_classes)
+        if label not in present
+    ]
+
+
 def _restore(config, stream, checkpoints, memory, learner):
     """Puts memory and learner where the last finished step left them."""
     finished = checkpoints.finished_states()
@@ -113,6 +151,13 @@ def _say_what_is_there(config, num_finished, num_steps):
         print(f"{config.run_dir} is complete; to train anew, give another --run_dir")
     elif num_finished:
         print(f"{config.run_dir} goes on with step {num_finished}")
+    stream = config.stream
+    waiting = sorted({*stream.class_names} - {*stream.arriving_class_names})
+    if waiting and stream.dataset == "folder":
+        print(
+            f"Not among its steps: {listed(waiting)}. To learn them on top, raise "
+            f"--num_increments (now {len(stream.increments)})"
+        )
 
 
 def _save(checkpoints, record, memory, learner):

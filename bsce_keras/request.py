@@ -21,10 +21,10 @@ from bsce_keras.data.catalog import (
     find_prepared,
     tfds_name,
 )
-from bsce_keras.data.class_orders import class_order
 from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
 from bsce_keras.request_values import plain_values
+from bsce_keras.stream_request import begun_stream, stream_config
 
 # Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
@@ -38,7 +38,6 @@ DEFAULT_EXEMPLARS_PER_CLASS = {
     recipes.SUBIMAGENET: 20,
     recipes.IMAGENET: 20,
 }
-MOST_INCREMENTS_BY_DEFAULT = 5
 
 _PATHS = ("data_dir", "run_dir", "base_run_dir")
 
@@ -161,14 +160,15 @@ def _examine(dataset, request, fetch=False):
     request = _known_only({"dataset": dataset, **request}, problems)
     asked = Request(**request)
     problems += contradictions(asked) + folder_problems(asked)
-    info = problems.attempt(_describe, asked, fetch)
+    begun = problems.attempt(begun_stream, asked)
+    info = problems.attempt(_describe, asked, fetch, begun)
     if info is None and asked.image_size is not None:
         # Where only the size was refused, what depends on the classes is still checked.
         of_any_size = dataclasses.replace(asked, image_size=None)
-        info = _Problems().attempt(_describe, of_any_size, fetch)
+        info = _Problems().attempt(_describe, of_any_size, fetch, begun)
     # Without a known data set the rest is still checked, as if it were CIFAR.
     kind = info.kind if info else recipes.CIFAR
-    stream = _stream(asked, info, problems) if info else None
+    stream = stream_config(asked, info, begun, problems) if info else None
     memory = problems.attempt(_memory, asked, kind)
     model = problems.attempt(_model, asked, info)
     method = problems.attempt(_method, asked, kind)
@@ -217,13 +217,15 @@ def _known_only(request, problems):
     }
 
 
-def _describe(asked, fetch):
+def _describe(asked, fetch, begun):
     if not asked.dataset:
         raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
         return None
     return describe_dataset(
-        asked.dataset, **asked.given("data_dir", "image_size", "download")
+        asked.dataset,
+        **asked.given("data_dir", "image_size", "download"),
+        learned=begun.arriving if begun else (),
     )
 
 
@@ -232,54 +234,6 @@ def _is_missing(asked):
     of_tfds = asked.dataset.startswith("tfds:") or asked.dataset in TFDS_NAMES
     name = tfds_name(asked.dataset)
     return of_tfds and find_prepared(name, asked.data_dir) is None
-
-
-def _stream(asked, info, problems):
-    num_classes = len(info.class_names)
-    order_name = asked.class_order or (
-        "arrival" if asked.dataset == "folder" else "lucir"
-    )
-    order = problems.attempt(class_order, order_name, num_classes, info.class_names)
-    num_base = asked.num_base_classes
-    if num_base is None:
-        num_base = (num_classes + 1) // 2
-    increments = problems.attempt(_increments, asked, num_base, num_classes)
-    return problems.attempt(
-        configs.StreamConfig,
-        dataset=asked.dataset,
-        data_dir=asked.data_dir,
-        class_names=tuple(info.class_names),
-        class_order=order_name,
-        # Stand-ins where something was refused, so that the rest is still checked.
-        order=tuple(range(num_classes) if order is None else order.tolist()),
-        num_base_classes=num_base,
-        increments=increments or (),
-        image=info.image,
-        **asked.given("on_bad_image", "download"),
-    )
-
-
-def _increments(asked, num_base, num_classes):
-    """New classes of steps 1..T: as asked for, or the rest in equal parts."""
-    if asked.increments is not None:
-        return tuple(asked.increments)
-    if not 1 <= num_base <= num_classes:
-        return ()  # StreamConfig says what is wrong with the base classes.
-    rest = num_classes - num_base
-    fitting = [count for count in range(1, rest + 1) if rest % count == 0]
-    count = asked.num_increments
-    if count is None:
-        count = max((n for n in fitting if n <= MOST_INCREMENTS_BY_DEFAULT), default=0)
-    if count == 0:
-        return ()
-    if count not in fitting:
-        raise RequestError(
-            f"--num_increments={count} does not divide the {rest} classes left after "
-            f"{num_base} base classes. Numbers of increments that do: "
-            f"{', '.join(map(str, fitting or [0]))}. (Uneven increments: "
-            "make_config(..., increments=[...]) in Python.)"
-        )
-    return (rest // count,) * count
 
 
 def _memory(asked, kind):

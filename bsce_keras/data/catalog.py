@@ -73,7 +73,9 @@ class DatasetInfo:
     default_backbone: str
 
 
-def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
+def describe_dataset(
+    dataset, data_dir=None, image_size=None, download=False, learned=()
+):
     """Finds a data set and says what it holds.
 
     Args:
@@ -82,6 +84,8 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
             `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`.
         image_size: side the network sees, for `folder` and `tfds:NAME` (default 64).
         download: fetch and prepare a TFDS data set that is not there yet.
+        learned: names of classes that a run of a `folder` has; their images may be
+            gone.
 
     Returns:
         A `DatasetInfo`.
@@ -91,7 +95,7 @@ def describe_dataset(dataset, data_dir=None, image_size=None, download=False):
     """
     with _refused_reading():
         if dataset == "folder":
-            return _describe_folder(data_dir, image_size)
+            return _describe_folder(data_dir, image_size, learned)
         if dataset.startswith("tfds:"):
             return _describe_tfds(dataset, data_dir, image_size, download)
         if dataset == "digits":
@@ -181,7 +185,7 @@ def _refused_reading():
         ) from error
 
 
-def _describe_folder(data_dir, image_size):
+def _describe_folder(data_dir, image_size, learned):
     problems = _image_size_problems(image_size)
     if data_dir is None:
         _raise_if(
@@ -193,7 +197,8 @@ def _describe_folder(data_dir, image_size):
         )
     root = pathlib.Path(data_dir).expanduser()
     train, test = root / "train", evaluation_folder(root)
-    names = class_folders(train) if train.is_dir() else []
+    found = class_folders(train) if train.is_dir() else []
+    names = sorted({*found, *learned})
     if not train.is_dir():
         problems.append(
             f"{root} must hold train/CLASS/*. There is no folder {train}: check "
@@ -201,8 +206,8 @@ def _describe_folder(data_dir, image_size):
         )
     elif not names:
         problems.append(f"{train} must hold one folder a class. It holds no folder.")
-    problems += _name_problems(train, names)
-    problems += _empty_class_problems(train, names)
+    problems += _name_problems(train, found)
+    problems += _empty_class_problems(train, sorted({*found} - {*learned}))
     if not test.is_dir():
         problems.append(
             f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "

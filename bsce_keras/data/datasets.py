@@ -187,7 +187,9 @@ def _read_files(paths, labels, image):
     for index in np.setdiff1d(readable, ids):
         wrong[index] = "cut off, altered, or no JPEG, PNG, BMP or GIF"
     bad = {path: reason for path, reason in zip(paths, wrong, strict=True) if reason}
-    return Examples(images, labels[ids], ids), bad
+    # Positions in the list of the class stay when other classes come and go.
+    positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
+    return Examples(images, labels[ids], positions[ids]), bad
 
 
 def _what_is_wrong(path):

@@ -64,20 +64,28 @@ def data_differences(run_dir, classes):
     ]
 
 
-def keep_data_record(run_dir, stream, num_begun_steps):
+def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
     """Writes data.json, unless steps were begun with other images.
 
-    Classes of later steps may still change.
+    Classes of later steps may still change. Images of finished steps may be gone, class
+    by class; what they were stays on record.
 
     Args:
         run_dir: the run folder.
         stream: its `ClassIncrementalStream`.
         num_begun_steps: steps that are finished or have progress.
+        num_finished_steps: steps that are finished.
 
     Raises:
-        RequestError: with a line for each class whose images are others.
+        RequestError: with a line for each class whose images are others; data.json is
+            damaged.
     """
+    path = pathlib.Path(run_dir) / _NAME
+    found = read_record(path, {"classes": [{"name": str}]}) or {"classes": []}
     facts = [class_facts(step, stream.seen_test(step)) for step in stream.steps]
+    finished = [one for step in facts[:num_finished_steps] for one in step]
+    for then, now in zip(found["classes"], finished, strict=False):
+        _keep_what_is_gone(then, now)
     begun = [one for step in facts[:num_begun_steps] for one in step]
     differences = data_differences(run_dir, begun)
     if differences:
@@ -89,7 +97,16 @@ def keep_data_record(run_dir, stream, num_begun_steps):
             ]
         )
     classes = [one for step in facts for one in step]
-    write_json(pathlib.Path(run_dir) / _NAME, {"classes": classes})
+    write_json(path, {"classes": classes})
+
+
+def _keep_what_is_gone(then, now):
+    """Puts what a class had before into its facts of now, where nothing is left."""
+    for kind in _KINDS:
+        fields = (f"{kind}_images", f"{kind}_sha256")
+        same_class = then["name"] == now["name"]
+        if same_class and now[fields[0]] == 0 and {*fields} <= set(then):
+            now |= {field: then[field] for field in fields}
 
 
 def _facts(examples, label):

@@ -19,7 +19,7 @@ _FLAGS = {
     "stream.order": "--class_order",
 }
 # Fields that follow from several flags, or from the data.
-_DERIVED = {"class_names", "milestones", "momentum", "schedule"}
+_DERIVED = {"arriving_class_names", "milestones", "momentum", "schedule"}
 
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
@@ -93,6 +93,7 @@ def outcome_fields(config):
         Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
     """
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
+    decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
     for name in _INDIFFERENT:
@@ -119,6 +120,28 @@ def outcome_differences(theirs, ours):
                 f"{_flag(name)} was {_shown(before, now)}, now {_shown(now, before)}"
             )
     return texts
+
+
+def shortened(config, num_increments):
+    """A config with the first steps of its stream alone."""
+    stream = config["stream"]
+    increments = stream["increments"][:num_increments]
+    return {**config, "stream": {**stream, "increments": increments}}
+
+
+def _arrivals(stream):
+    """A stream with the names of its classes in place of numbers that stand for them.
+
+    Neither the numbers of classes nor those that never arrive decide anything.
+    """
+    try:
+        names, order = stream["class_names"], stream["order"]
+        num_classes = stream["num_base_classes"] + sum(stream["increments"])
+        arriving = [names[class_id] for class_id in order[:num_classes]]
+    except (KeyError, IndexError, TypeError):
+        return stream  # No stream of ours: compared as it stands.
+    rest = {k: v for k, v in stream.items() if k not in ("class_names", "order")}
+    return {**rest, "arriving_class_names": arriving}
 
 
 def _flag(field):

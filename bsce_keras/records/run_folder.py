@@ -8,10 +8,12 @@ import shutil
 
 from bsce_keras.errors import RequestError
 from bsce_keras.files import make_folder, write_atomically, write_json
+from bsce_keras.records import forms
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
     outcome_differences,
     protocol,
+    shortened,
     versions,
 )
 from bsce_keras.records.store import read_record
@@ -41,14 +43,14 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
 def check_same_run(run_dir, config):
     """Refuses to go on in a run folder that belongs to another configuration.
 
-    A folder without config.json is free to use.
+    A folder without config.json is free to use, and one with fewer increments may grow.
 
     Raises:
         RequestError: naming every field that decides the outcome and differs, and
             every decisive package whose major version differs.
     """
     folder = pathlib.Path(run_dir)
-    found = read_record(folder / "config.json")
+    found = read_record(folder / "config.json", forms.CONFIG)
     if found is None:
         if (folder / "checkpoints").is_dir():
             raise RequestError(
@@ -57,7 +59,10 @@ def check_same_run(run_dir, config):
                 "--run_dir."
             )
         return
-    differences = outcome_differences(found, config.to_json())
+    num_increments = len(found["stream"]["increments"])
+    differences = outcome_differences(
+        found, shortened(config.to_json(), num_increments)
+    )
     problems = _version_problems(run_dir)
     if differences:
         problems += [

@@ -68,7 +68,7 @@ def invert(images, index):
 
 def refusal(run_dir, stream, num_begun_steps):
     with pytest.raises(RequestError) as caught:
-        keep_data_record(run_dir, stream, num_begun_steps)
+        keep_data_record(run_dir, stream, num_begun_steps, 0)
     head, *lines = caught.value.problems
     assert f"{run_dir} was begun with other images" in head
     assert "another --run_dir" in head
@@ -76,16 +76,16 @@ def refusal(run_dir, stream, num_begun_steps):
 
 
 def test_with_the_same_images_a_run_may_go_on(photos, stream_of, tmp_path):
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     before = (tmp_path / "data.json").read_bytes()
-    keep_data_record(tmp_path, stream_of(photos), 3)
+    keep_data_record(tmp_path, stream_of(photos), 3, 0)
     assert (tmp_path / "data.json").read_bytes() == before
 
 
 def test_every_class_of_a_begun_step_with_other_images_is_named(
     photos, stream_of, tmp_path
 ):
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     invert(photos["train"]["ant"], 1)
     photos["train"]["bee"].pop(0)
     invert(photos["test"]["cow"], 0)
@@ -98,10 +98,10 @@ def test_every_class_of_a_begun_step_with_other_images_is_named(
 
 
 def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_path):
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     invert(photos["train"]["dog"], 0)
     photos["train"]["dog"].pop(1)
-    keep_data_record(tmp_path, stream_of(photos), 2)
+    keep_data_record(tmp_path, stream_of(photos), 2, 0)
     # From now on these are the images of the run.
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 3) == [
@@ -109,8 +109,25 @@ def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_
     ]
 
 
+def test_images_of_finished_steps_may_be_gone_but_not_others(
+    photos, stream_of, tmp_path
+):
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
+    recorded = (tmp_path / "data.json").read_text()
+    for split in photos:
+        photos[split]["ant"] = []
+    keep_data_record(tmp_path, stream_of(photos), 2, 1)
+    assert (tmp_path / "data.json").read_text() == recorded
+    photos["train"]["bee"] = photos["train"]["bee"][1:]
+    with pytest.raises(RequestError, match="class bee: 3 training images then, 2 now"):
+        keep_data_record(tmp_path, stream_of(photos), 2, 1)
+    # In a step that is begun and not finished, nothing may be missing.
+    with pytest.raises(RequestError, match="class ant: 3 training images then, 0 now"):
+        keep_data_record(tmp_path, stream_of(photos), 1, 0)
+
+
 def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     before = (tmp_path / "data.json").read_bytes()
     invert(photos["train"]["ant"], 1)
     refusal(tmp_path, stream_of(photos), 1)
@@ -119,14 +136,14 @@ def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
 
 def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
     """It decides which ones a batch holds."""
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     photos["train"]["bee"].reverse()
     [line] = refusal(tmp_path, stream_of(photos), 1)
     assert line.startswith("class bee: 3 training images as before, but")
 
 
 def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
-    keep_data_record(tmp_path, stream_of(photos), 0)
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
     assert refusal(tmp_path, stream_of(photos, (1, 0, 2, 3)), 1) == [
         "class bee: its place was that of ant",
         "class ant: its place was that of bee",
@@ -134,19 +151,19 @@ def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
 
 
 def test_a_run_without_the_record_is_taken_at_its_word(photos, stream_of, tmp_path):
-    keep_data_record(tmp_path, stream_of(photos), 3)
+    keep_data_record(tmp_path, stream_of(photos), 3, 0)
     assert len(json.loads((tmp_path / "data.json").read_text())["classes"]) == 4
 
 
 def test_a_damaged_record_is_refused_with_the_way_out(photos, stream_of, tmp_path):
     (tmp_path / "data.json").write_text('{"classes": [3]}')
     with pytest.raises(RequestError, match=r"data\.json is damaged .* Delete it"):
-        keep_data_record(tmp_path, stream_of(photos), 1)
+        keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
 def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tmp_path):
     stream = stream_of(photos)
-    keep_data_record(tmp_path, stream, 0)
+    keep_data_record(tmp_path, stream, 0, 0)
     step = stream.steps[0]
     assert data_differences(tmp_path, class_facts(step)) == []
     other = dataclasses.replace(step.examples, images=255 - step.examples.images)

@@ -218,6 +218,25 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
     assert len(refusal.value.problems) == 6
 
 
+def test_a_run_may_grow_but_what_it_has_stays(make_config, make_run):
+    """Class c is the first to arrive, b the last: see `make_config`."""
+    run_dir = make_run().run_dir
+    config = make_config()
+    names = ("a", "b", "c", "d", "apple")
+
+    def asked(order, increments):
+        stream = dataclasses.replace(
+            config.stream, class_names=names, order=order, increments=increments
+        )
+        return dataclasses.replace(config, stream=stream)
+
+    check_same_run(run_dir, asked((2, 0, 3, 1, 4), (1, 1, 1)))
+    with pytest.raises(RequestError, match="arriving_class_names was"):
+        check_same_run(run_dir, asked((2, 4, 0, 3, 1), (1, 1, 1)))
+    with pytest.raises(RequestError, match=r"was \[1, 1\], now \[1\]"):
+        check_same_run(run_dir, asked((2, 0, 3, 1, 4), (1,)))
+
+
 def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
     run_dir = make_run().run_dir
     newer = {**run_folder.versions(), "keras": "4.0.1"}

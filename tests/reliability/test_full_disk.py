@@ -18,6 +18,7 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, read_run
+from tests.outcomes import assert_same_outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CODES = [
@@ -188,20 +189,6 @@ def train_digits(run_dir):
             f"--run_dir={run_dir}",
         ]
     )
-
-
-def checkpoint_of(run_dir):
-    arrays, state = Checkpoints(run_dir).load_step(1)
-    timed = {"train_seconds", "images_per_second", "peak_memory_mb"}
-    return arrays, {name: state[name] for name in state.keys() - timed}
-
-
-def assert_same_outcome(run_dir, other):
-    (arrays, state), (other_arrays, other_state) = map(checkpoint_of, (run_dir, other))
-    assert state == other_state
-    assert arrays.keys() == other_arrays.keys()
-    for name, values in arrays.items():
-        np.testing.assert_array_equal(values, other_arrays[name])
 
 
 @pytest.fixture(scope="module")

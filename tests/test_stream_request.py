@@ -1,0 +1,134 @@
+"""A run folder fixes what has arrived; new classes come after it."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from bsce_keras.errors import RequestError
+from bsce_keras.request import make_config
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch):
+    """Four folders of images, the first month's."""
+    monkeypatch.chdir(tmp_path)
+    add("cow", "dog", "eel", "fox")
+
+
+def add(*names):
+    for split in ("train", "test"):
+        for name in names:
+            folder = pathlib.Path("photos", split, name)
+            folder.mkdir(parents=True)
+            (folder / "image.png").write_bytes(b"never decoded here")
+
+
+def ask(dataset="folder", **request):
+    if dataset == "folder":
+        request["data_dir"] = "photos"
+    return make_config(dataset, run_dir="run", **request)
+
+
+def begin(*args, **request):
+    """What a run leaves behind that counts for the next request."""
+    config = ask(*args, **request)
+    pathlib.Path("run").mkdir(exist_ok=True)
+    pathlib.Path("run/config.json").write_text(json.dumps(config.to_json()))
+    return config.stream
+
+
+def problem_of(**request):
+    with pytest.raises(RequestError) as error:
+        ask(**request)
+    [problem] = error.value.problems
+    return problem
+
+
+def test_new_classes_come_after_the_old_ones_whatever_their_names():
+    begin(num_base_classes=4)
+    add("ant", "bee")
+    shutil.rmtree("photos/train/cow")
+    stream = begin(num_base_classes=4, num_increments=1)
+    assert stream.arriving_class_names == ("cow", "dog", "eel", "fox", "ant", "bee")
+    assert stream.increments == (2,)
+    add("cat", "hen", "owl", "yak")
+    stream = ask(num_base_classes=4, num_increments=3).stream
+    assert stream.arriving_class_names[4:] == ("ant", "bee", "cat", "hen", "owl", "yak")
+    assert stream.increments == (2, 2, 2)
+
+
+def test_a_run_that_began_with_half_of_its_classes_keeps_them():
+    assert begin().increments == (1, 1)
+    add("ant")
+    stream = ask(num_increments=3).stream
+    assert (stream.num_base_classes, stream.increments) == (2, (1, 1, 1))
+
+
+def test_unless_it_is_asked_to_grow_a_run_stays_as_it_is():
+    begin(num_base_classes=3, num_increments=1)
+    add("ant")
+    for request in ({}, {"num_increments": 1}):
+        stream = ask(num_base_classes=3, **request).stream
+        assert stream.increments == (1,)
+        assert stream.arriving_class_names == ("cow", "dog", "eel", "fox")
+
+
+def test_a_seeded_order_shuffles_new_classes_among_themselves():
+    first = begin(class_order="seed:5", num_base_classes=4).arriving_class_names
+    add(*(new := [f"new_{number}" for number in range(6)]))
+    grown = ask(class_order="seed:5", num_increments=1).stream.arriving_class_names
+    assert grown[:4] == first
+    assert sorted(grown[4:]) == new
+    assert list(grown[4:]) != new
+
+
+def test_a_file_of_names_orders_new_classes_as_it_says():
+    path = pathlib.Path("order.txt")
+    path.write_text("fox\ncow\ndog\neel\n")
+    begin(class_order="order.txt", num_base_classes=4)
+    add("ant", "bee")
+    path.write_text("fox\ncow\ndog\neel\nbee\nant\n")
+    stream = ask(class_order="order.txt", num_increments=2).stream
+    assert stream.arriving_class_names == ("fox", "cow", "dog", "eel", "bee", "ant")
+
+
+def test_growth_without_new_classes_is_refused():
+    begin(num_base_classes=3, num_increments=1)
+    problem = problem_of(num_base_classes=3, num_increments=2)
+    assert "--num_increments=2: run has 1, and photos holds no further" in problem
+    assert "Add class folders, or give --num_increments=1" in problem
+
+
+def test_growth_by_a_number_that_does_not_divide_names_those_that_do():
+    begin(num_base_classes=3, num_increments=1)
+    add("ant", "bee", "cat", "hen")
+    problem = problem_of(num_base_classes=3, num_increments=4)
+    assert "adds 3 to the 1 of run, which does not divide the 4 classes left" in problem
+    assert "Numbers that do: 2, 3, 5." in problem
+
+
+def test_a_folder_of_other_classes_alone_is_not_taken_for_that_of_the_run():
+    begin(num_base_classes=4)
+    shutil.rmtree("photos")
+    add("ant", "bee")
+    problem = problem_of(num_base_classes=4)
+    assert "photos/train holds none of the classes of the run in run (cow, " in problem
+    assert "but others (ant, bee)" in problem
+    # Whoever asks for it may learn them on top all the same.
+    assert ask(num_base_classes=4, num_increments=1).stream.increments == (2,)
+
+
+def test_a_stream_of_part_of_the_classes_grows_on_any_data_set():
+    begin("digits", num_base_classes=4, increments=[1, 2])
+    stream = ask("digits", num_base_classes=4, num_increments=3).stream
+    assert stream.increments == (1, 2, 3)
+    begin("digits", num_base_classes=4, num_increments=3)
+    assert ask("digits", num_base_classes=4, num_increments=3).stream == stream
+
+
+def test_a_damaged_config_is_refused_before_anything_else():
+    begin()
+    pathlib.Path("run/config.json").write_text('{"stream": 3}')
+    assert "run/config.json is damaged" in problem_of()
