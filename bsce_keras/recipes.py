@@ -174,6 +174,17 @@ def finetunes(method, kind, loss):
     return loss == published.own_loss and kind in published.finetunes
 
 
+def differ_in(method, other):
+    """Names of the `Recipe` fields that two methods publish different values of."""
+    kinds = (SMALL, CIFAR, SUBIMAGENET, IMAGENET)
+    pairs = [(recipe(method, kind), recipe(other, kind)) for kind in kinds]
+    return {
+        field.name
+        for field in dataclasses.fields(Recipe)
+        if any(getattr(a, field.name) != getattr(b, field.name) for a, b in pairs)
+    }
+
+
 def _published(method):
     """IL-Baseline's figures serve a method that is not known, as it is refused."""
     return _PUBLISHED.get(method, _IL_BASELINE)

@@ -5,6 +5,7 @@ import json
 import statistics
 import textwrap
 
+from bsce_keras import recipes
 from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.store import RunResult
 
@@ -220,21 +221,30 @@ def _arrivals(num_base_classes, increments):
 
 def _told_apart(group, groups):
     alike = [
-        outcome_fields(other.runs[0].config)
+        other
         for other in groups
         if all(other.columns[head] == group.columns[head] for head in _SETTING)
     ]
     own = outcome_fields(group.runs[0].config)
-    varying = [
-        name
-        for name, value in own.items()
-        if name not in _TOLD_ELSEWHERE
-        and any(fields.get(name) != value for fields in alike)
-    ]
+    varying = [name for name in own if any(_differs(name, group, o) for o in alike)]
     if not varying:
         return group
     other = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in varying)
     return Group({**group.columns, "other": other}, group.runs)
+
+
+def _differs(name, group, other):
+    """Whether two groups differ in a field and no other column explains it."""
+    own, theirs = (outcome_fields(g.runs[0].config).get(name) for g in (group, other))
+    if name in _TOLD_ELSEWHERE or own == theirs:
+        return False
+    if all(group.columns[head] == other.columns[head] for head in ("method", "loss")):
+        return True
+    section, _, rest = name.partition(".")
+    of_loss = section == "method" or rest.startswith("finetuning")
+    return not of_loss and rest not in recipes.differ_in(
+        group.columns["method"], other.columns["method"]
+    )
 
 
 def _remarks(results, published):

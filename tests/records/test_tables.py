@@ -1,5 +1,7 @@
 """Tables over seeds, with means and deviations worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,25 @@ def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_p
     ]
     assert "learning_rate 0.5" in text_table(runs)
     assert group_labels(groups)[1] == "finetune + softmax, other learning_rate 0.5"
+
+
+def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
+    """IL-Baseline publishes finetune's schedule, LUCIR another of its own."""
+    first = make_run()
+    long = make_run(epochs=20, weight_decay=5e-4, run_dir=tmp_path / "long")
+
+    def as_method(name):
+        method = {**long.config["method"], "name": name, "parameters": {"margin": 0.5}}
+        return dataclasses.replace(long, config={**long.config, "method": method})
+
+    def told(other):
+        return [group.columns["other"] for group in group_runs([first, other])]
+
+    assert told(as_method("lucir")) == ["", ""]
+    assert told(as_method("il_baseline")) == [
+        "epochs 10, weight_decay 0.0",
+        "epochs 20, weight_decay 0.0005",
+    ]
 
 
 def test_what_all_rows_share_is_said_once(make_run):
