@@ -83,7 +83,7 @@ _TRAIN = Command(
                 "num_increments",
                 int,
                 "steps after the base step, each with an equal share of the other "
-                "classes",
+                "classes; more than a run has make it grow by these",
                 default_text="5, or the next smaller number that divides",
             ),
             Flag(

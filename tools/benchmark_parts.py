@@ -31,6 +31,7 @@ from tools.benchmark_keras import (
 )
 from tools.benchmark_measure import Effort, Measurement, alternate, speeds
 from tools.benchmark_task import (
+    CASES,
     LEARNING_RATE,
     NUM_OLD,
     PRECISIONS,
@@ -270,6 +271,29 @@ def _serve(loaded, images):
     return loaded.signatures["serving_default"](images=images)["probabilities"][0, 0]
 
 
+def saving(plan):
+    """A save of the progress within a step, of either network."""
+    effort = dataclasses.replace(plan.effort, repeats=1)
+    networks = {case.backbone: case for case in reversed(CASES.values())}
+    measured = []
+    for backbone, case in networks.items():
+        keras.backend.clear_session()
+        trainer = make_trainer(case, plan.auto_precision)
+        with tempfile.TemporaryDirectory() as folder:
+            phase = Phase("main", 0, FinetuningConfig(1, LEARNING_RATE))
+            progress = StepProgress(Checkpoints(folder), phase, trainer, 0)
+            seconds = alternate({"ours": functools.partial(_save, progress)}, effort)
+        measured.append(
+            Measurement(f"saving/{backbone}", "s per save", seconds["ours"])
+        )
+    return measured
+
+
+def _save(progress):
+    progress.save()
+    return 0.0
+
+
 PARTS = {
     "update": update,
     "update_with_teacher": update_with_teacher,
@@ -279,4 +303,5 @@ PARTS = {
     "evaluation": evaluation,
     "serving": serving,
     "herding": herding_exemplars,
+    "saving": saving,
 }
