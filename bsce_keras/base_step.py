@@ -9,7 +9,7 @@ from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
-from bsce_keras.records.protocol import INDIFFERENT_TRAINING
+from bsce_keras.records.protocol import INDIFFERENT_TRAINING, flag_of
 from bsce_keras.records.store import read_run
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
@@ -147,4 +147,5 @@ def _differences(theirs, ours, section, field):
     ours, theirs = ours[section], theirs[section]
     for name in [field] if field else sorted(ours):
         if name not in _INDIFFERENT and theirs.get(name) != ours[name]:
-            yield f"{section}.{name}: {theirs.get(name)} there, {ours[name]} here"
+            flag = flag_of(f"{section}.{name}")
+            yield f"{flag}: {theirs.get(name)} there, {ours[name]} here"

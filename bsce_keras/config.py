@@ -106,11 +106,13 @@ class StreamConfig(_Checked):
                 f"Received: increments={list(self.increments)}"
             )
         if self.num_classes > len(self.class_names):
+            given, way_out = f"{self.num_base_classes} base classes", ""
+            if self.increments:
+                given += f" and increments of {list(self.increments)}"
+                way_out = " or give fewer or smaller increments"
             found.append(
-                f"{self.num_base_classes} base classes and increments of "
-                f"{list(self.increments)} need {self.num_classes} classes, but "
-                f"{self.dataset} has {len(self.class_names)}. Lower "
-                "--num_base_classes or --num_increments."
+                f"{given} need {self.num_classes} classes, but {self.dataset} has "
+                f"{len(self.class_names)}. Lower --num_base_classes{way_out}."
             )
         if sorted(self.order) != list(range(len(self.class_names))):
             found.append(

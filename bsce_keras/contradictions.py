@@ -84,8 +84,8 @@ def _loss_contradictions(asked):
     yield (
         asked.nca_variant is not None and loss != "nca",
         f"--nca_variant={asked.nca_variant} has no meaning for --method="
-        f"{asked.method_name} with --classification_loss={loss}. It belongs to the "
-        "loss of its own that --method=podnet has.",
+        f"{asked.method_name} with --classification_loss={loss}. Leave it out, or use "
+        "--method=podnet with --classification_loss=default.",
     )
     yield (
         meta and asked.precision == "mixed_float16",
@@ -103,7 +103,7 @@ def _device_contradictions(asked):
     )
     yield (
         (asked.virtual_devices or 0) > _MOST_VIRTUAL_DEVICES,
-        f"--virtual_devices splits one CPU in at most {_MOST_VIRTUAL_DEVICES} parts. "
+        f"--virtual_devices splits one CPU into at most {_MOST_VIRTUAL_DEVICES} parts. "
         f"Received: {asked.virtual_devices}",
     )
     yield (

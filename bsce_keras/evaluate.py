@@ -65,8 +65,9 @@ def score_run(run_dir, stream_config, batch_size):
         step = _step_of(model, number, stream)
         if step is None:
             raise RequestError(
-                f"{path} is no step of this run. Its classes, which config.json does "
-                f"not say: {listed(model.class_names)}. Restore or delete it."
+                f"{path} is no step of this run: its classes, "
+                f"{listed(model.class_names)}, are not those that config.json tells "
+                "of. Restore or delete it."
             )
         confusion = _confusion(model, stream.seen_test(step), batch_size)
         ranges = (
@@ -160,7 +161,8 @@ def _run_problems(values):
     if values.dataset:
         problems.append(
             "--dataset goes with --model: a run is scored on the data set it was "
-            f"trained on. Received: --dataset={values.dataset} with --run_dir"
+            f"trained on. Received: --dataset={values.dataset} with --run_dir. Leave "
+            "one of them out."
         )
     exports = exported_steps(values.run_dir)
     if not exports and not problems:
@@ -215,7 +217,8 @@ def _evaluate_model(values):
     num_images = int(confusion.sum())
     if not num_images:
         raise RequestError(
-            f"{values.dataset} has no test images of the classes of {values.model}."
+            f"{values.dataset} has no test images of the classes of {values.model}. "
+            "Add some, or choose another --dataset."
         )
     num_classes = np.count_nonzero(confusion.sum(axis=1))
     accuracy = _percent(group_accuracy(confusion, 0, len(confusion)))
@@ -244,7 +247,8 @@ def _recorded_stream(run_dir):
     except (AttributeError, KeyError, TypeError) as error:
         raise RequestError(
             f"{run_dir}/config.json is not of this version of bsce_keras ({error}). "
-            "Use that of its versions.json, or score each export with --model."
+            "Install the version that its versions.json names, or score each export "
+            "with --model and --dataset."
         ) from error
 
 
@@ -310,8 +314,8 @@ def _labels(model, stream_config):
     if len(unknown) == len(names):
         raise RequestError(
             f"--model and {stream_config.dataset} have no class name in common. The "
-            f"model knows {listed(model.class_names)}. The data set has: "
-            f"{listed(names)}."
+            f"model knows {listed(model.class_names)}. The data set has "
+            f"{listed(names)}. Choose another --dataset, or rename its classes."
         )
     if unknown:
         _log.warning(

@@ -207,7 +207,10 @@ class _Reader:
             self._set(name.removeprefix("no"), "false")
 
     def _unknown(self, given, rest):
-        hint = did_you_mean(given.lstrip("-"), self.values, prefix="--")
+        name = given.lstrip("-")
+        hint = did_you_mean(name, self.values, prefix="--")
+        if name not in self.values:
+            hint = _other_commands(name) or hint
         self.problems.append(f"Unknown flag {given}.{hint}")
         # What follows was meant as its value and is no problem of its own.
         if rest and not rest[0].startswith("--"):
@@ -246,6 +249,16 @@ class _Reader:
         self._open_files.append(path)
         self.read(line for line in lines if line and not line.startswith(("#", "//")))
         self._open_files.pop()
+
+
+def _other_commands(name):
+    """`" It is a flag of A and B."` where other commands have the flag, or `""`."""
+    owners = [
+        command
+        for command, spec in COMMANDS.items()
+        if name in {flag.name for flag in spec.flags}
+    ]
+    return f" It is a flag of {' and '.join(owners)}." if owners else ""
 
 
 def _fail(command, messages, code):

@@ -122,7 +122,7 @@ def matrix_problems(matrix):
         owner = owners.setdefault(folder, flagfile)
         if owner != flagfile:
             problems.append(
-                f"{owner} has the same folder {folder}. Rename one of them."
+                f"{owner} has the same folder {folder}. Rename one of the flagfiles."
             )
         if os.path.isfile(flagfile):
             problems += request_problems(**train_request(values))
@@ -144,8 +144,8 @@ def _drafts(matrix):
         values, _, problems = parse("train", command_line)
         given = set_values(values)
         problems += [
-            f"--{name} is given to every cell by the matrix itself. Remove it from the "
-            "flagfile."
+            f"--{name} is for the matrix to say, by --seeds and --runs_dir. Remove it "
+            "from the flagfile."
             for name in _OWN_FLAGS
             if name in given
         ]

@@ -62,10 +62,12 @@ def _predict(values, paths):
         else:
             show(path, _best(model.class_names, probabilities, values.top_k))
     if bad:
+        others = " The others were classified." if len(bad) < len(paths) else ""
         raise RunError(
-            f"{len(bad)} of {len(paths)} files cannot be read and decoded (empty, cut "
-            f"off, or no JPEG, PNG, BMP or GIF): {', '.join(bad)}. The others were "
-            "classified. Replace these or leave them out."
+            f"{len(bad)} of {len(paths)} files cannot be read and decoded (no "
+            "permission, empty, cut off, no JPEG, PNG, BMP or GIF, or a BMP with a "
+            f"palette or compression): {', '.join(bad)}.{others} Replace these or "
+            "leave them out."
         )
 
 

@@ -92,7 +92,10 @@ def _matrix(values, flagfiles, seeds):
 def _train(cells, runs_dir, failures):
     """Trains what is not finished; notes failures and goes on with the next cell."""
     if all(cell.is_finished for cell in cells):
-        print(f"all {len(cells)} cells are finished; to train anew, delete {runs_dir}")
+        print(
+            f"all {len(cells)} cells are finished; to train anew, give another "
+            f"--runs_dir than {runs_dir}"
+        )
         return
     import_tensorflow()
     import keras

@@ -71,8 +71,8 @@ def model_problems(path, of_run=False):
         return [
             f"{path} has no {CHECKSUMS}, as every export of a run has: somebody else "
             "put it there, or it lost the file. A SavedModel is a program; to run it "
-            "all the same, name it by --model. For the last step of a run, delete it "
-            "and repeat the training command, which exports it anew."
+            "all the same, name it by --model, with --dataset. For the last step of a "
+            "run, delete it and repeat the training command, which exports it anew."
         ]
     if altered:
         return [

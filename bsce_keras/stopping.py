@@ -49,7 +49,7 @@ class StopRequests:
             raise KeyboardInterrupt
         self.signum = signum
         print(
-            "\nstopping after this update; what was done is being saved. Once more "
-            "stops at once.",
+            "\nStopping once the update in hand, or the next one, is done and saved. "
+            "Once more stops at once.",
             flush=True,
         )

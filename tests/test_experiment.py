@@ -108,7 +108,7 @@ def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tm
 
     run_dir = tmp_path / "run"
     other = tiny(run_dir, base_run_dir=str(finished[0]), learning_rate=0.05)
-    with pytest.raises(RequestError, match=r"learning_rate: 0.1 there, 0.05 here"):
+    with pytest.raises(RequestError, match=r"learning_rate\): 0.1 there, 0.05"):
         run_experiment(other)
     assert not run_dir.exists()
 

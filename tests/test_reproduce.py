@@ -333,7 +333,7 @@ def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
         "--seeds must be different whole numbers",
         "tiny/unknown.flags: Unknown flag --epoch. Did you mean --epochs",
         "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no meaning",
-        "tiny/seeded.flags: --seed is given to every cell by the matrix",
+        "tiny/seeded.flags: --seed is for the matrix to say, by --seeds",
         "tiny/none.flags: --flagfile=tiny/none.flags cannot be read",
     ):
         assert len([line for line in lines if fragment in line]) == 1, fragment

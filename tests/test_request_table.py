@@ -193,7 +193,7 @@ OTHERS = [
     ("report", "--outptu=x given/run", "Did you mean --output?"),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
     ("reproduce", "nowhere.flags", "--flagfile=nowhere.flags cannot be read"),
-    ("reproduce", "given/own.flags", "--seed is given to every cell by the matrix"),
+    ("reproduce", "given/own.flags", "--seed is for the matrix to say, by --seeds"),
     ("reproduce", "given/own.flags", "--lerning_rate. Did you mean --learning_rate"),
     ("reproduce", "--seeds= given/digits.flags", "--seeds must be different whole"),
     ("reproduce", "--seeds=1,1 given/digits.flags", "--seeds must be different whole"),

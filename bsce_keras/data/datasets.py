@@ -18,7 +18,7 @@ import tensorflow as tf
 from bsce_keras.data import catalog, imagenet, prepared_copy
 from bsce_keras.data.decode import decode_image, fit_to_square
 from bsce_keras.data.image_files import evaluation_folder, image_files
-from bsce_keras.errors import RequestError, RunError
+from bsce_keras.errors import RequestError, RunError, listed
 from bsce_keras.examples import Examples
 from bsce_keras.resources import available_memory
 
@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _BATCH = 256
 _DIGITS_PER_CLASS = 130
+_UNDECODABLE = (
+    "cut off, altered, no JPEG, PNG, BMP or GIF, or a BMP with a palette or compression"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +96,8 @@ def prepare_dataset(dataset, data_dir=None):
     except Exception as error:  # TFDS documents no set of exceptions.
         raise RunError(
             f"Could not download and prepare {name}: {error}. Try again with network "
-            "access, or pass --data_dir=DIR of a prepared copy."
+            "access, or pass --data_dir=DIR, a TFDS directory that holds a prepared "
+            "copy."
         ) from error
 
 
@@ -121,14 +125,14 @@ def _load_digits():
 
 def _load_folder(stream_config):
     root = pathlib.Path(stream_config.data_dir).expanduser()
-    listed = [
+    found = [
         _list_files(folder, stream_config.class_names)
         for folder in (root / "train", evaluation_folder(root))
     ]
     image = stream_config.image
-    _refuse_more_than_memory(sum(len(paths) for paths, _ in listed), image)
+    _refuse_more_than_memory(sum(len(paths) for paths, _ in found), image)
     (train, bad_train), (test, bad_test) = (
-        _read_files(paths, labels, image) for paths, labels in listed
+        _read_files(paths, labels, image) for paths, labels in found
     )
     bad = bad_train | bad_test
     if bad and stream_config.on_bad_image == "error":
@@ -141,14 +145,25 @@ def _load_folder(stream_config):
         )
     _refuse_lost_classes(bad_train, train, stream_config.class_names)
     if not len(test):
-        raise RequestError(
-            f"{evaluation_folder(root)} must hold a test image that can be "
-            f"decoded. Received none: all {len(bad_test)} are damaged or unreadable. "
-            "Replace some of them."
-        )
+        raise RequestError(_no_test_images(root, bad_test, stream_config.class_names))
     if bad:
-        _log.warning("Left out %d images that cannot be decoded.", len(bad))
+        _log.warning(
+            "Left out %d images that cannot be decoded: %s.", len(bad), listed(bad)
+        )
     return ImageDataset(train, test, tuple(bad))
+
+
+def _no_test_images(root, bad_paths, class_names):
+    folder = evaluation_folder(root)
+    if bad_paths:
+        return (
+            f"{folder} must hold a test image that can be decoded. Received none: all "
+            f"{len(bad_paths)} are damaged or unreadable. Replace some of them."
+        )
+    return (
+        f"{folder} must hold test images in folders named after the classes, "
+        f"{listed(class_names)}. It holds none. Add some, or check --data_dir."
+    )
 
 
 def _refuse_lost_classes(bad_paths, examples, class_names):
@@ -185,7 +200,7 @@ def _read_files(paths, labels, image):
     decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
     images, ids = _collect(decoded, len(readable), image)
     for index in np.setdiff1d(readable, ids):
-        wrong[index] = "cut off, altered, or no JPEG, PNG, BMP or GIF"
+        wrong[index] = _UNDECODABLE
     bad = {path: reason for path, reason in zip(paths, wrong, strict=True) if reason}
     # Positions in the list of the class stay when other classes come and go.
     positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
@@ -213,8 +228,8 @@ def _load_tfds(stream_config):
     if prepared is None:
         raise RequestError(
             f"The prepared copy of {name} is gone from "
-            f"{stream_config.data_dir or 'the TFDS directory'}. Restore it, or pass "
-            "--data_dir=DIR of another copy."
+            f"{catalog.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
+            "--data_dir=DIR, a TFDS directory that holds another."
         )
     prepared_copy.refuse_foreign_classes(prepared)
     try:
@@ -234,8 +249,8 @@ def _load_tfds(stream_config):
     except Exception as error:  # TFDS documents no set of exceptions.
         reason = getattr(error, "message", None) or repr(error)
         raise RunError(
-            f"The prepared copy {prepared} is damaged: {reason}. Prepare it again, or "
-            "pass --data_dir=DIR of another copy."
+            f"The prepared copy {prepared} is damaged: {reason}. Delete it and prepare "
+            "it again, or pass --data_dir=DIR, a TFDS directory that holds another."
         ) from error
 
 

@@ -36,8 +36,9 @@ def class_names(prepared):
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(
             f"The prepared copy {prepared} must hold label.labels.txt, one class name "
-            f"per line. Received: {error}. Prepare it again with --download, or use "
-            "another --data_dir."
+            f"per line. Received: {error}. TFDS writes it where classes have names: "
+            "restore it. Where they are only numbered, write the images into folders "
+            "and use --dataset=folder."
         ) from error
     return tuple(text.splitlines())
 
@@ -118,5 +119,5 @@ def _read(prepared, name):
 def _not_of_tfds(prepared, name, error):
     return (
         f"{prepared}/{name}.json must be readable JSON, as TFDS writes it. Received: "
-        f"{error!r}. Prepare the data set again, or use another --data_dir."
+        f"{error!r}. Delete this copy and prepare it again, or use another --data_dir."
     )

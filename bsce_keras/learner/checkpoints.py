@@ -134,7 +134,8 @@ class Checkpoints:
             return checkpoint_files.read(self._path(name), wanted)
         except DamagedError as error:
             _log.warning(
-                "Checkpoint %s is damaged (%s). Going back to the one before.",
+                "Checkpoint %s is damaged (%s) and is not used; the one before it is, "
+                "if there is one.",
                 self._path(name),
                 error,
             )

@@ -40,7 +40,7 @@ def prepared_runtime(config):
     if config.batch_size < replicas:
         raise RequestError(
             f"--batch_size={config.batch_size} is the global batch, and {replicas} "
-            f"replicas share it. Give at least {replicas}, or fewer devices."
+            f"replicas share it. Give at least {replicas}, or --strategy=one_device."
         )
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)

@@ -130,13 +130,15 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             or any(a != b for a, b in zip(counts, self.class_counts, strict=True))
         ):
             raise ValueError(
-                "`class_counts` needs one whole image count (0 or more) per seen "
-                "class, not all of them 0; shares do not do. "
+                "`class_counts` must be whole numbers of images, 0 or more, one per "
+                "class and not all of them 0. Shares are no counts. "
                 f"Received: class_counts={counts}"
             )
         value = _alpha_value(alpha)
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"`alpha` must be above 0. Received: alpha={value}")
+            raise ValueError(
+                f"`alpha` must be a finite number above 0. Received: alpha={value}"
+            )
         if not self.num_old_classes and (value != 1 or hasattr(alpha, "assign")):
             raise ValueError(
                 "`alpha` weighs the old classes, and there are none. Give "

@@ -133,7 +133,7 @@ def _as_pair(teacher, student, rank=2):
         if rank == 4:
             expected = "(batch, height, width, channels), in lists"
         raise ValueError(
-            f"Teacher and student need one shape, {expected}. Received: "
+            f"Teacher and student must be of one shape, {expected}. Received: "
             f"{tuple(teacher.shape)} and {tuple(student.shape)}. Take the outputs of "
             "the same layer of both."
         )

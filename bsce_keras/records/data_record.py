@@ -117,7 +117,7 @@ def _facts(examples, label):
 
 def _class_differences(then, now):
     if then["name"] != now["name"]:
-        yield f"its place was that of {then['name']}"
+        yield f"its place in the order was that of {then['name']}"
         return
     for kind, word in _KINDS.items():
         if f"{kind}_sha256" not in now:

@@ -14,12 +14,16 @@ DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 _FLAGS = {
     "memory.selection": "--exemplar_selection",
     "method.name": "--method",
+    "method.parameters.nca": "--nca_variant",
     "stream.image.size": "--image_size",
     "stream.increments": "--num_increments",
     "stream.order": "--class_order",
 }
-# Fields that follow from several flags, or from the data.
-_DERIVED = {"arriving_class_names", "milestones", "momentum", "schedule"}
+# Fields that follow from several flags, from the method, or from the data.
+_DERIVED = {
+    *("arriving_class_names", "image", "parameters"),
+    *("gradient_clamp", "milestones", "momentum", "schedule"),
+}
 
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
@@ -117,7 +121,7 @@ def outcome_differences(theirs, ours):
         before, now = theirs.get(name), ours.get(name)
         if before != now:
             texts.append(
-                f"{_flag(name)} was {_shown(before, now)}, now {_shown(now, before)}"
+                f"{flag_of(name)} was {_shown(before, now)}, now {_shown(now, before)}"
             )
     return texts
 
@@ -144,10 +148,17 @@ def _arrivals(stream):
     return {**rest, "arriving_class_names": arriving}
 
 
-def _flag(field):
+def flag_of(field):
+    """The flag that sets a field of a config, and the field; that alone without one.
+
+    >>> flag_of("training.epochs"), flag_of("training.momentum")
+    ('--epochs (training.epochs)', 'training.momentum')
+    """
     section, _, leaf = field.rpartition(".")
     if field in _FLAGS:
         return f"{_FLAGS[field]} ({field})"
+    if section == "training.finetuning":
+        return f"{field} (of --balanced_finetuning)"
     if "." in section or leaf in _DERIVED:
         return field
     return f"--{leaf} ({field})"

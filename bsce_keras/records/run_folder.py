@@ -66,8 +66,9 @@ def check_same_run(run_dir, config):
     problems = _version_problems(run_dir)
     if differences:
         problems += [
-            f"{run_dir} holds a run of another configuration. Give its flags (see "
-            f"{folder / 'flagfile.flags'}) to go on with it, or another --run_dir:",
+            f"{run_dir} holds a run of another configuration. Give its flags to go on "
+            "with it (its flagfile.flags has those that were given, its config.json "
+            "every value), or another --run_dir. What differs:",
             *differences,
         ]
     if problems:

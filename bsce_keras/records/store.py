@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 
 # What to do about a damaged record, and about a damaged config.json.
 _WAY_OUT = (
-    "Delete it and resume the run, which writes it anew, or give another folder.",
+    "Delete it and repeat the training command, which writes it anew, or give another "
+    "folder.",
     "Restore it from a copy, or give another folder.",
 )
 
@@ -223,8 +224,8 @@ class RunRecords:
         told = path.read_bytes().count(b"\n") if path.is_file() else 0
         if told > len(self._records):
             _log.warning(
-                "%s tells of %d finished steps, but whole checkpoints are left up to "
-                "%d of them. The others are trained again.",
+                "%s tells of %d finished steps, but checkpoints can restore only the "
+                "first %d of them. The others are trained again.",
                 path,
                 told,
                 len(self._records),
@@ -275,8 +276,8 @@ def read_run(run_dir):
     for name in ("config.json", "steps.jsonl"):
         if not (folder / name).is_file():
             raise RequestError(
-                f"{run_dir} is no run folder: it has no {name}. Give the --run_dir "
-                "of a training run."
+                f"{run_dir} is no run folder: it has no {name}. Give a folder that "
+                "was the --run_dir of `python -m bsce_keras.train`."
             )
     return RunResult(
         run_dir=str(run_dir),
@@ -312,7 +313,11 @@ def _write_array(path, array):
 
 
 def _load(path):
-    return np.load(path, allow_pickle=False)
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError as error:
+        # NumPy's own words may advise to unpickle the file.
+        raise ValueError("no array of numbers") from error
 
 
 def _read_config(path):

@@ -195,13 +195,16 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"class_counts": []}, "one whole image count"),
+        ({"class_counts": []}, "whole numbers of images"),
         ({"class_counts": [5, -1]}, r"class_counts=\[5, -1\]"),
         ({"class_counts": {0: 5, 1: 1}}, "must be a list"),
-        ({"class_counts": [0.6, 0.4]}, "shares do not do"),
+        ({"class_counts": [0.6, 0.4]}, "Shares are no counts"),
         ({"class_counts": [5, 1], "alpha": 0.5}, "`num_old_classes`, or leave"),
         ({"class_counts": [5, 1], "alpha": 0.0}, "above 0. Received: alpha=0.0"),
-        ({"class_counts": [5, 1], "alpha": float("nan")}, "alpha=nan"),
+        (
+            {"class_counts": [5, 1], "alpha": float("nan")},
+            "finite number above 0. Received: alpha=nan",
+        ),
         ({"class_counts": [5, 1], "num_old_classes": 3}, "classes, 2. Received: 3"),
         ({"class_counts": [5, 1], "num_old_classes": -1}, "Received: -1"),
     ],

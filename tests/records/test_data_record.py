@@ -145,8 +145,8 @@ def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
 def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     assert refusal(tmp_path, stream_of(photos, (1, 0, 2, 3)), 1) == [
-        "class bee: its place was that of ant",
-        "class ant: its place was that of bee",
+        "class bee: its place in the order was that of ant",
+        "class ant: its place in the order was that of bee",
     ]
 
 

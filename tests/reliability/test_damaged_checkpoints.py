@@ -263,7 +263,7 @@ def test_progress_in_words_of_the_log(saved, caplog):
     [record] = caplog.records
     message = record.getMessage()
     assert str(saved) in message
-    assert "no manifest" in message and "Going back to the one before" in message
+    assert "no manifest" in message and "the one before it is" in message
 
 
 def test_numbers_in_a_manifest_cannot_be_exchanged(saved, caplog):
