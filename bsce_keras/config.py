@@ -119,7 +119,7 @@ class StreamConfig(_Checked):
                 "The class order must name every class exactly once. "
                 f"Received: {list(self.order)}"
             )
-        found += _one_of("--on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
+        found += one_of("--on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
         return found
 
 
@@ -154,7 +154,7 @@ class MemoryConfig(_Checked):
         ):
             if value is not None and value < 0:
                 found.append(f"{flag} must be 0 or more. Received: {value}")
-        found += _one_of("--exemplar_selection", self.selection, SELECTIONS)
+        found += one_of("--exemplar_selection", self.selection, SELECTIONS)
         return found
 
 
@@ -196,9 +196,9 @@ class MethodConfig(_Checked):
         found += _positive("--alpha", self.alpha)
         found += _positive("--alpha_learning_rate", self.alpha_learning_rate)
         found += _positive("--alpha_every", self.alpha_every)
-        found += _one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
-        found += _one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
-        found += _one_of(
+        found += one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
+        found += one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
+        found += one_of(
             "--classification_loss",
             self.classification_loss,
             (*CLASSIFICATION_LOSSES[1:], "nca"),
@@ -271,9 +271,9 @@ class TrainingConfig(_Checked):
                 "Learning-rate drops must be distinct epochs in rising order. "
                 f"Received: {list(self.milestones)}"
             )
-        found += _one_of("--precision", self.precision, PRECISIONS)
-        found += _one_of("--strategy", self.strategy, STRATEGIES)
-        found += _one_of("schedule", self.schedule, SCHEDULES)
+        found += one_of("--precision", self.precision, PRECISIONS)
+        found += one_of("--strategy", self.strategy, STRATEGIES)
+        found += one_of("schedule", self.schedule, SCHEDULES)
         return found
 
 
@@ -325,7 +325,8 @@ def _positive(name, value):
     return [f"{name} must be a finite number above 0. Received: {value}"]
 
 
-def _one_of(name, value, allowed):
+def one_of(name, value, allowed):
+    """What is wrong with a choice, as a list of no or one sentence."""
     if value in allowed:
         return []
     return [f"{name} must be one of {', '.join(allowed)}. Received: {value!r}"]

@@ -3,6 +3,8 @@
 import math
 import os
 
+from bsce_keras import recipes
+
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000
 _MOST_VIRTUAL_DEVICES = 64
@@ -74,6 +76,11 @@ def _loss_contradictions(asked):
         f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
         f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
         "or use --classification_loss=balanced_softmax.",
+    )
+    yield (
+        loss == "nca" and recipes.own_loss(asked.method_name) != "nca",
+        f"--classification_loss=nca is PODNet's own and not --method="
+        f"{asked.method_name}'s. Use --method=podnet, or another loss.",
     )
     for name, value in asked.given(*META_OPTIONS).items():
         yield (

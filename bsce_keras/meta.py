@@ -17,6 +17,7 @@ which takes first-order gradients only.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -225,8 +226,10 @@ def alpha_gradient(
             "`method` must be 'closed_form' or 'nested_tapes'. "
             f"Received: method={method!r}"
         )
-    if float(alpha) <= 0:
-        raise ValueError(f"`alpha` must be above 0. Received: alpha={float(alpha)}")
+    if not 0 < float(alpha) < math.inf:
+        raise ValueError(
+            f"`alpha` must be a finite number above 0. Received: alpha={float(alpha)}"
+        )
     images, labels = train_batch
     validation_images, validation_labels = validation_batch
     values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]

@@ -57,6 +57,8 @@ def write_report(results, folder):
         written.append(folder / "alpha.png")
         figures.alpha_figure(begun, written[-1])
     for name, result in _names(begun).items():
+        if result.confusion is None:
+            continue  # Its file is gone; the next training command writes it anew.
         written.append(folder / f"confusion_{name}.png")
         num_base_classes = result.config["stream"]["num_base_classes"]
         figures.confusion_figure(

@@ -1,5 +1,6 @@
 """`python -m bsce_keras.reproduce FLAGFILE...`: a matrix of flagfiles and seeds."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -146,7 +147,8 @@ def _record(cells, runs_dir, failures):
 
 def _result(config):
     """What the run folder holds, or the gap that a cell leaves without one."""
-    if os.path.isfile(os.path.join(config.run_dir, "steps.jsonl")):
+    with contextlib.suppress(RequestError):
+        # A damaged record is written anew when its cell is trained.
         return read_run(config.run_dir)
     from bsce_keras.learner.distribution import resolved
 

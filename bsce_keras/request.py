@@ -39,6 +39,11 @@ DEFAULT_EXEMPLARS_PER_CLASS = {
     recipes.IMAGENET: 20,
 }
 
+# Those that end up in no field of their own.
+_CHOICES = {
+    "nca_variant": configs.NCA_VARIANTS,
+    "balanced_finetuning": configs.BALANCED_FINETUNING,
+}
 _PATHS = ("data_dir", "run_dir", "base_run_dir")
 
 
@@ -268,6 +273,9 @@ def _method(asked, kind):
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
     parameters = recipes.parameters(name, kind)
+    for flag, allowed in _CHOICES.items():
+        for value in asked.given(flag).values():
+            problems += configs.one_of(f"--{flag}", value, allowed)
     if asked.loss == "nca" and asked.nca_variant is not None:
         parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
     method = problems.attempt(

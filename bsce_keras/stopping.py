@@ -46,7 +46,8 @@ class StopRequests:
 
     def _note(self, signum, frame):
         if self.signum is not None:
-            raise KeyboardInterrupt
+            # Neither is an Exception: no library on the way takes it for a failure.
+            raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(143)
         self.signum = signum
         print(
             "\nStopping once the update in hand, or the next one, is done and saved. "

@@ -56,6 +56,19 @@ def test_configuration_is_json():
     assert json.loads(json.dumps(make_config("digits").to_json()))
 
 
+@pytest.mark.parametrize(
+    ("request_", "fragment"),
+    [
+        ({"classification_loss": "nca"}, "PODNet's own and not --method=il_baseline's"),
+        ({"method": "podnet", "nca_variant": "book"}, "one of code, paper. Received"),
+        ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
+    ],
+)
+def test_choices_are_checked_in_python_as_in_the_shell(request_, fragment):
+    [problem] = problems_of(**request_)
+    assert fragment in problem
+
+
 def test_none_means_the_default_like_leaving_out():
     assert make_config("digits", seed=None, epochs=None, alpha=None) == make_config(
         "digits"

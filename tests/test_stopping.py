@@ -11,15 +11,19 @@ from bsce_keras.stopping import Stopped, StopRequests
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 
 
-@BOTH
-def test_the_first_signal_is_noted_and_the_second_acts(signum, capsys):
+@pytest.mark.parametrize(
+    ("signum", "end"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+)
+def test_the_first_signal_is_noted_and_the_second_acts(signum, end, capsys):
     with StopRequests() as requests:
         assert requests.signum is None
         os.kill(os.getpid(), signum)
         assert requests.signum == signum
         assert "Once more stops at once" in capsys.readouterr().out
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(end) as ended:
             os.kill(os.getpid(), signum)
+    assert getattr(ended.value, "code", 143) == 143
 
 
 @BOTH

@@ -26,21 +26,33 @@ def version_number(prepared):
 
 
 def class_names(prepared):
-    """Names by class id.
+    """Names by class id; where TFDS gave classes but numbers, these.
 
     Raises:
         RequestError: label.labels.txt is missing or no text.
     """
+    path = prepared / "label.labels.txt"
+    number = None if path.exists() else _number_of_classes(prepared)
+    if number is not None:
+        return tuple(str(class_id) for class_id in range(number))
     try:
-        text = (prepared / "label.labels.txt").read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(
             f"The prepared copy {prepared} must hold label.labels.txt, one class name "
-            f"per line. Received: {error}. TFDS writes it where classes have names: "
-            "restore it. Where they are only numbered, write the images into folders "
-            "and use --dataset=folder."
+            f"per line. Received: {error}. Restore it from another copy, or write the "
+            "images into folders and use --dataset=folder."
         ) from error
     return tuple(text.splitlines())
+
+
+def _number_of_classes(prepared):
+    """As features.json has it where classes have no names; None where it does not."""
+    try:
+        label = _read(prepared, "features")["featuresDict"]["features"]["label"]
+        return int(label["classLabel"]["numClasses"])
+    except (RequestError, KeyError, TypeError, ValueError):
+        return None
 
 
 def split_names(prepared):

@@ -1,6 +1,7 @@
 """Balanced Softmax cross-entropy: a softmax that knows how often each class occurs."""
 
 import math
+import numbers
 
 import keras
 import numpy as np
@@ -120,20 +121,21 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
                 f"order of the model's outputs. Received: {class_counts!r}"
             )
         counts = list(class_counts)
-        self.class_counts = [int(count) for count in counts]
-        self.alpha = alpha
-        self.num_old_classes = int(num_old_classes)
-        self.from_logits = from_logits
-        if (
-            not any(self.class_counts)
-            or min(self.class_counts) < 0
-            or any(a != b for a, b in zip(counts, self.class_counts, strict=True))
-        ):
+        if not (all(map(_is_count, counts)) and any(counts)):
             raise ValueError(
                 "`class_counts` must be whole numbers of images, 0 or more, one per "
                 "class and not all of them 0. Shares are no counts. "
                 f"Received: class_counts={counts}"
             )
+        if not (_is_count(num_old_classes) and num_old_classes <= len(counts)):
+            raise ValueError(
+                "`num_old_classes` must be a whole number from 0 to the number of "
+                f"classes, {len(counts)}. Received: {num_old_classes}"
+            )
+        self.class_counts = [int(count) for count in counts]
+        self.alpha = alpha
+        self.num_old_classes = int(num_old_classes)
+        self.from_logits = from_logits
         value = _alpha_value(alpha)
         if not (math.isfinite(value) and value > 0):
             raise ValueError(
@@ -144,11 +146,6 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
                 "`alpha` weighs the old classes, and there are none. Give "
                 "`num_old_classes`, or leave `alpha` out. "
                 f"Received: alpha={value}, num_old_classes=0"
-            )
-        if not 0 <= self.num_old_classes <= len(self.class_counts):
-            raise ValueError(
-                "`num_old_classes` must lie between 0 and the number of classes, "
-                f"{len(self.class_counts)}. Received: {num_old_classes}"
             )
 
     def call(self, y_true, y_pred):
@@ -169,6 +166,10 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             "num_old_classes": self.num_old_classes,
             "from_logits": self.from_logits,
         }
+
+
+def _is_count(value):
+    return isinstance(value, numbers.Real) and value >= 0 and float(value).is_integer()
 
 
 def _alpha_value(alpha):

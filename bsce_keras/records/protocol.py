@@ -78,11 +78,13 @@ def protocol(config, num_replicas=1):
 
 
 # How many threads work and how often they save changes no result beyond rounding; nor
-# does where the data lie and whether they had to be fetched.
+# does where the data lie and whether they had to be fetched. What becomes of bad images
+# shows in the images themselves, which data.json compares.
 INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
 _INDIFFERENT = (
     "stream.data_dir",
     "stream.download",
+    "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
 

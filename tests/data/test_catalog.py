@@ -199,6 +199,16 @@ def test_imagenet_and_its_first_hundred_classes_share_a_copy(
     assert info.image.mean == (0.485, 0.456, 0.406)
 
 
+def test_classes_that_tfds_only_numbers_have_their_numbers_for_names(tmp_path):
+    copy = tmp_path / "mnist/3.0.1"
+    label = {"classLabel": {"numClasses": "10"}}
+    features = {"featuresDict": {"features": {"image": {}, "label": label}}}
+    write_copy(copy, features=features)
+    (copy / "label.labels.txt").unlink()
+    info = describe_dataset("tfds:mnist", str(tmp_path))
+    assert info.class_names == tuple("0123456789")
+
+
 @pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(999) + wnids(1)])
 def test_class_ids_of_imagenet_are_ranks_in_the_alphabet(tmp_path, names):
     write_copy(tmp_path / "imagenet2012/5.1.0", names, ["train", "validation"])

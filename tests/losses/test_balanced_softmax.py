@@ -199,6 +199,9 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
         ({"class_counts": [5, -1]}, r"class_counts=\[5, -1\]"),
         ({"class_counts": {0: 5, 1: 1}}, "must be a list"),
         ({"class_counts": [0.6, 0.4]}, "Shares are no counts"),
+        ({"class_counts": ["a", 5]}, r"Received: class_counts=\['a', 5\]"),
+        ({"class_counts": [[5], [1]]}, "one per class"),
+        ({"class_counts": [5, 1], "num_old_classes": 1.5}, "whole number from 0"),
         ({"class_counts": [5, 1], "alpha": 0.5}, "`num_old_classes`, or leave"),
         ({"class_counts": [5, 1], "alpha": 0.0}, "above 0. Received: alpha=0.0"),
         (

@@ -129,7 +129,7 @@ def test_steps_whose_checkpoints_are_gone_are_told(
     assert caplog.text == ""
     RunRecords(run_dir, make_config(), finished=[make_record(0)])
     assert "tells of 2 finished steps" in caplog.text
-    assert "left up to 1 of them. The others are trained again" in caplog.text
+    assert "restore only the first 1 of them. The others are trained" in caplog.text
 
 
 def test_starting_over_leaves_no_result_of_the_run_before(make_config, make_run):
