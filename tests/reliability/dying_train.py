@@ -1,26 +1,33 @@
-"""`bsce_keras.train` in a process that dies at a place or a time of one's choice.
+"""Trains with `bsce_keras.train` in processes that die where or when they are told.
 
-    python -m tests.reliability.dying_train PLACE NUMBER FLAG...
+Every line that comes in is a JSON list of PLACE, NUMBER and the list of flags. A child
+is forked that trains with these, and its exit code goes out: 0 or what went wrong, or
+the negative number of the signal that ended it. PLACE is a key of `PLACES`, and NUMBER
+says at which passing of it the child kills itself. With the place `clock` it dies after
+NUMBER seconds, whatever it is doing then; with `nowhere` it lives.
 
-PLACE is a key of `PLACES`, and NUMBER says at which passing of it the process kills
-itself. With the place `clock` it dies after NUMBER seconds, whatever it is doing then;
-with `nowhere` it lives. Importing TensorFlow is not on the clock, for nothing is
-written meanwhile.
+TensorFlow is imported once, which is half of the time that a short training takes.
+Nothing is computed before a fork, for TensorFlow's threads would not follow.
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib
+import json
 import os
+import pathlib
 import re
 import signal
+import subprocess
 import sys
 
 CLOCK, NOWHERE = "clock", "nowhere"
 # A timer of the kernel sends SIGALRM, not SIGKILL. Without a handler it ends the
 # process as abruptly, within whatever operation of TensorFlow.
-DEATHS = {-signal.SIGKILL, -signal.SIGALRM}
+_DEATHS = {-signal.SIGKILL, -signal.SIGALRM}
 _SOON = 0.005
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +89,60 @@ PLACES = {
 }
 
 
-def main(place, number, *flags):
-    """Trains with these flags; returns the exit code if it lives."""
-    from bsce_keras import train
+@contextlib.contextmanager
+def trainings(log):
+    """A function that trains, and says whether the training died on the way.
+
+    It takes the flags, and the place and number at which to die, by default nowhere.
+
+    Args:
+        log: `pathlib.Path` of a file for what the trainings print.
+    """
+    with (
+        open(log, "w") as printed,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.reliability.dying_train"],
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+        ) as process,
+    ):
+
+        def die(flags, place=NOWHERE, number=0):
+            print(json.dumps([place, number, flags]), file=process.stdin, flush=True)
+            code = int(process.stdout.readline())
+            assert code in {0, *_DEATHS}, log.read_text()
+            return code != 0
+
+        yield die
+
+
+def _main():
     from bsce_keras.quiet import import_tensorflow
 
     import_tensorflow()
     importlib.import_module(f"{_PACKAGE}.experiment")
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        place, number, flags = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            sys.exit(_train(place, number, flags))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(answers, f"{code}\n".encode())
+
+
+def _train(place, number, flags):
+    from bsce_keras import train
+
     if place == CLOCK:
-        signal.setitimer(signal.ITIMER_REAL, float(number))
+        signal.setitimer(signal.ITIMER_REAL, number)
     elif place != NOWHERE:
-        _set_trap(PLACES[place], int(number))
+        _set_trap(PLACES[place], number)
     return train.main(flags)
 
 
@@ -125,4 +175,4 @@ def _die():
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    _main()

@@ -7,8 +7,6 @@ Three systems are killed 70 times: 40 times at random instants, 30 times at plac
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,7 +15,7 @@ import pytest
 from bsce_keras import train
 from bsce_keras.learner.checkpoints import Checkpoints
 from tests.reliability.conftest import FailingDisk
-from tests.reliability.dying_train import CLOCK, DEATHS, NOWHERE
+from tests.reliability.dying_train import CLOCK, trainings
 from tests.reliability.test_full_disk import (
     MANY,
     assert_nothing_half_written,
@@ -25,8 +23,6 @@ from tests.reliability.test_full_disk import (
     numbered,
     states,
 )
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class DyingDisk(FailingDisk):
@@ -121,7 +117,8 @@ def test_a_save_outlasts_a_kill_at_any_moment(check, run_python):
 
 FLAGS = [
     *("--dataset=digits", "--num_base_classes=8", "--num_increments=2", "--epochs=2"),
-    *("--batch_size=52", "--precision=float32", "--deterministic"),
+    *("--batch_size=52", "--exemplars_per_class=20", "--precision=float32"),
+    "--deterministic",
 ]
 META = ["--classification_loss=meta_balanced_softmax", "--alpha_every=2"]
 SYSTEMS = {
@@ -132,18 +129,11 @@ SYSTEMS = {
 SYSTEM = pytest.mark.parametrize("system", SYSTEMS)
 
 
-def die(flags, place=NOWHERE, number=0):
-    """Trains in a process of its own; returns whether it died on the way."""
-    command = ["-m", "tests.reliability.dying_train", place, str(number), *flags]
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in {0, *DEATHS}, done.stderr
-    return done.returncode != 0
+@pytest.fixture(scope="module")
+def die(tmp_path_factory):
+    """The function of `trainings`."""
+    with trainings(tmp_path_factory.mktemp("trainings") / "log") as function:
+        yield function
 
 
 def assert_same_outcome(run_dir, expected):
@@ -155,7 +145,9 @@ def assert_same_outcome(run_dir, expected):
         assert found[name] == value
 
 
-def test_a_step_killed_within_an_update_of_alpha_goes_on_to_the_same_bits(tmp_path):
+def test_a_step_killed_within_an_update_of_alpha_goes_on_to_the_same_bits(
+    tmp_path, die
+):
     """Killed in one process, gone on with in another; the longer tests have the rest.
 
     It dies in the third update of step 1, of which two are saved.
@@ -173,7 +165,7 @@ def test_a_step_killed_within_an_update_of_alpha_goes_on_to_the_same_bits(tmp_pa
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, die):
     """Function of a system: outcome and seconds of a run that was never killed."""
     from tests.reliability.outcomes import outcome
 
@@ -241,7 +233,7 @@ PLACES = {
 @pytest.mark.faults
 @SYSTEM
 def test_a_run_killed_again_and_again_at_places_ends_with_the_same_bits(
-    system, tmp_path, undisturbed
+    system, tmp_path, undisturbed, die
 ):
     expected, _ = undisturbed(system)
     run_dir = tmp_path / "run"
@@ -260,7 +252,7 @@ NUM_RANDOM_KILLS = {"il_baseline": 14, "lucir": 13, "podnet": 13}
 @pytest.mark.faults
 @SYSTEM
 def test_a_run_killed_again_and_again_at_random_ends_with_the_same_bits(
-    system, tmp_path, undisturbed
+    system, tmp_path, undisturbed, die
 ):
     """Whenever it lives to the end it is compared, and another run begins."""
     expected, seconds = undisturbed(system)
@@ -273,7 +265,7 @@ def test_a_run_killed_again_and_again_at_random_ends_with_the_same_bits(
         flags.append(f"--save_minutes={save_minutes}")
         died = True
         while died and kills < NUM_RANDOM_KILLS[system]:
-            died = die(flags, CLOCK, rng.uniform(0, seconds / 2))
+            died = die(flags, CLOCK, rng.uniform(0, 0.7 * seconds))
             kills += died
         if died:
             assert not die(flags)
