@@ -114,7 +114,8 @@ def train_phase(run, phase, trainer, pool, validation=None):
     progress = StepProgress(
         run.checkpoints, phase, trainer, config.training.save_minutes
     )
-    if progress.restore():
+    # A phase that another follows may have been saved at its end.
+    if progress.restore() and progress.epoch < phase.schedule.epochs:
         print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
     scalars = ScalarLog(
         os.path.join(config.run_dir, "tensorboard", phase.folder),
