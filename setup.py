@@ -43,6 +43,7 @@ setup(
         "tensorboard>=2.21",
         "importlib_resources>=7.1",
         "scikit-learn>=1.9",
+        "threadpoolctl>=3.8",
         "matplotlib>=3.11",
         "numpy>=2.4",
         "rich>=15.0",

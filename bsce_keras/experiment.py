@@ -130,6 +130,7 @@ def _restore(config, stream, checkpoints, memory, learner):
         arrays, _ = checkpoints.load_step(step.index)
         memory.restore(arrays)
         learner.restore(step, arrays)
+        checkpoints.drop_leftovers()
         if not os.path.isdir(_export_path(config, step)):
             _export(config, step, learner)
     return [StepRecord.from_state(state) for state in finished]

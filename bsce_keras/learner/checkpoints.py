@@ -123,6 +123,14 @@ class Checkpoints:
                 break
         return list(self._finished)
 
+    def drop_leftovers(self):
+        """Removes what led to finished steps, where a kill kept `save_step` from it."""
+        if self._finished is None:
+            self.finished_states()
+        for step in range(len(self._finished)):
+            for name in self._progress_names(step):
+                self._remove(name)
+
     def _save(self, name, arrays, state):
         make_folder(self.folder)
         checkpoint_files.write(self._path(name), arrays, state)

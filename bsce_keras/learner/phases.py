@@ -114,7 +114,9 @@ def train_phase(run, phase, trainer, pool, validation=None):
     progress = StepProgress(
         run.checkpoints, phase, trainer, config.training.save_minutes
     )
-    if progress.restore():
+    is_resumed = progress.restore()
+    was_finished = is_resumed and progress.epoch == phase.schedule.epochs
+    if is_resumed and not was_finished:
         print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
     scalars = ScalarLog(
         os.path.join(config.run_dir, "tensorboard", phase.folder),
@@ -158,7 +160,8 @@ def train_phase(run, phase, trainer, pool, validation=None):
             "applied, and what came before is saved. Look at the images, or start "
             "another --run_dir with a lower --learning_rate or --precision=float32."
         ) from error
-    if phase.is_followed:
+    # Saved again, it would drop the progress of the phase that follows as outdated.
+    if phase.is_followed and not was_finished:
         progress.save()
     return progress
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from bsce_keras.losses import nca, pod_flat, pod_spatial
 from bsce_keras.methods.base import LossTerm, Method
@@ -87,5 +88,8 @@ def _centres(features, num_proxies, seed):
     rows = features / np.maximum(norms, 1e-12)
     num_clusters = min(num_proxies, len(np.unique(rows, axis=0)))
     clustering = KMeans(num_clusters, init="k-means++", n_init=10, random_state=seed)
-    centres = clustering.fit(rows).cluster_centers_
+    # Threads would add their sums up in the order in which they end, which from three
+    # threads on is another result every time. One is as fast.
+    with threadpool_limits(1, user_api="openmp"):
+        centres = clustering.fit(rows).cluster_centers_
     return centres[np.arange(num_proxies) % num_clusters]

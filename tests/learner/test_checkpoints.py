@@ -187,6 +187,24 @@ def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(checkpoints, tm
     assert states(tmp_path) == [0, 1, 2]
 
 
+def test_what_led_to_a_step_goes_where_a_kill_kept_the_step_from_removing_it(
+    checkpoints, tmp_path, monkeypatch
+):
+    for step in range(2):
+        checkpoints.save_progress(step, "main", 2, ARRAYS, {**STATE, "number": 9})
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, "_remove", lambda name: None)
+            checkpoints.save_step(step, ARRAYS, {**STATE, "number": step})
+    checkpoints.save_progress(2, "main", 0, ARRAYS, {**STATE, "number": 2})
+    reopened = Checkpoints(tmp_path)
+    assert reopened.load_progress(1, "main")
+    reopened.drop_leftovers()
+    assert reopened.load_progress(0, "main") is None
+    assert reopened.load_progress(1, "main") is None
+    assert_is(reopened.load_progress(2, "main"), 2)
+    assert_is(reopened.load_step(1), 1)
+
+
 def test_a_step_out_of_turn_is_refused(checkpoints):
     checkpoints.save_step(0, *numbered(0))
     with pytest.raises(ValueError, match="Expected step 1, .* Received: 2"):

@@ -93,7 +93,7 @@ def test_finetuning_moves_class_vectors_alone(method, tiny_config, two_steps):
 
 
 def test_finetuning_that_was_stopped_ends_with_the_same_bits(
-    tiny_config, two_steps, stop_after
+    tiny_config, two_steps, stop_after, capsys
 ):
     """The main phase is not trained again, and its exemplars are the same."""
     request = {"method": "podnet", "epochs": 8, "exemplars_per_class": 8}
@@ -121,8 +121,11 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
     updates = 8 * -(-pool_size // config.training.batch_size)
     with pytest.raises(Stopped, match="finetuning, epoch 2, after update 1"):
         whole_step("runs/stopped", stop_after(updates + 4))
+    capsys.readouterr()
     # Nobody asks it to stop, and training the main phase would be noticed here.
     found = whole_step("runs/stopped", stop_after(updates))
+    said = [line for line in capsys.readouterr().out.splitlines() if "goes on" in line]
+    assert said == ["step 1/5 finetuning goes on in epoch 2"]
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value)
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from bsce_keras import losses, make_config
 from bsce_keras.methods import METHODS, load_method
@@ -183,6 +184,18 @@ def test_podnet_repeats_centres_where_images_are_few(num_images):
     assert head.directions.shape == (1, 10, 3)
     distances = np.linalg.norm(head.directions[0][:, None] - unit, axis=-1)
     np.testing.assert_allclose(distances.min(axis=0), 0.0, atol=1e-6)
+
+
+def test_podnets_centres_have_the_same_bits_however_many_threads(monkeypatch):
+    """As many images as a class of ImageNet has: several chunks for several threads."""
+    features = np.random.default_rng(1).normal(size=(1300, 16)).astype(np.float32)
+    # More threads than this machine may have cores.
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    heads = [HeadStub() for _ in range(5)]
+    with threadpool_limits(8, user_api="openmp"):
+        for head in heads:
+            method("podnet").imprint(head, iter([features]), seed=1)
+    assert len({head.directions.tobytes() for head in heads}) == 1
 
 
 def test_the_loss_of_its_own_is_podnets_default_and_no_one_elses():

@@ -1,0 +1,178 @@
+"""Trains with `bsce_keras.train` in processes that die where or when they are told.
+
+Every line that comes in is a JSON list of PLACE, NUMBER and the list of flags. A child
+is forked that trains with these, and its exit code goes out: 0 or what went wrong, or
+the negative number of the signal that ended it. PLACE is a key of `PLACES`, and NUMBER
+says at which passing of it the child kills itself. With the place `clock` it dies after
+NUMBER seconds, whatever it is doing then; with `nowhere` it lives.
+
+TensorFlow is imported once, which is half of the time that a short training takes.
+Nothing is computed before a fork, for TensorFlow's threads would not follow.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+CLOCK, NOWHERE = "clock", "nowhere"
+# A timer of the kernel sends SIGALRM, not SIGKILL. Without a handler it ends the
+# process as abruptly, within whatever operation of TensorFlow.
+_DEATHS = {-signal.SIGKILL, -signal.SIGALRM}
+_SOON = 0.005
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A function that a run calls.
+
+    Args:
+        module: where it is looked up.
+        name: in the module, with dots as in Python.
+        when: `before` or `after` its work, or `during`: 5 ms after it began.
+        argument: pattern; only calls with such text among the arguments count.
+    """
+
+    module: str
+    name: str
+    when: str = "before"
+    argument: str = ""
+
+
+_PACKAGE = "bsce_keras"
+_CHECKPOINTS = f"{_PACKAGE}.learner.checkpoints"
+_LEARNER = f"{_PACKAGE}.learner.learner"
+_LOOP = f"{_PACKAGE}.learner.loop"
+PLACES = {
+    # Inside a save: of progress in a phase, or of a finished step.
+    "arrays not yet on the disk": Place("os", "fsync"),
+    "progress without a manifest": Place(
+        f"{_PACKAGE}.learner.checkpoint_files", "write_json", argument="_epoch_"
+    ),
+    "step without a manifest": Place(
+        f"{_PACKAGE}.learner.checkpoint_files", "write_json", argument=r"step_\d+\.json"
+    ),
+    "manifest not renamed": Place("os", "replace", argument=r"checkpoints/.*json\.tmp"),
+    "old progress half removed": Place(
+        "pathlib", "Path.unlink", "after", r"_epoch_.*\.json$"
+    ),
+    "step saved, progress not removed": Place(
+        _CHECKPOINTS, "Checkpoints._save", "after", r"step_\d+$"
+    ),
+    # Training.
+    "growth of the head": Place(_LEARNER, "grow_classifier", "after"),
+    "start of class vectors": Place(f"{_PACKAGE}.models.heads", "VectorHead.imprint"),
+    "event files removed": Place(
+        f"{_PACKAGE}.learner.progress", "tf.summary.create_file_writer"
+    ),
+    "update": Place(_LOOP, "EpochLoop._update", "during"),
+    "meta update": Place(_LOOP, "EpochLoop._update", "during", "True"),
+    "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
+    "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
+    # What a step leaves behind.
+    "evaluation": Place(f"{_PACKAGE}.experiment", "evaluate", "during"),
+    "export without checksums": Place(f"{_PACKAGE}.export", "write_json"),
+    "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
+    "step exported, not saved": Place(f"{_PACKAGE}.experiment", "_save"),
+    "step saved, not recorded": Place(f"{_PACKAGE}.records.store", "RunRecords.append"),
+    "arrays recorded, not the step": Place("os", "replace", argument=r"steps\.jsonl$"),
+    "figures": Place("os", "replace", argument="accuracy.png"),
+    "summary": Place("os", "replace", argument="summary.json"),
+}
+
+
+@contextlib.contextmanager
+def trainings(log):
+    """A function that trains, and says whether the training died on the way.
+
+    It takes the flags, and the place and number at which to die, by default nowhere.
+
+    Args:
+        log: `pathlib.Path` of a file for what the trainings print.
+    """
+    with (
+        open(log, "w") as printed,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.reliability.dying_train"],
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+        ) as process,
+    ):
+
+        def die(flags, place=NOWHERE, number=0):
+            print(json.dumps([place, number, flags]), file=process.stdin, flush=True)
+            code = int(process.stdout.readline())
+            assert code in {0, *_DEATHS}, log.read_text()
+            return code != 0
+
+        yield die
+
+
+def _main():
+    from bsce_keras.quiet import import_tensorflow
+
+    import_tensorflow()
+    importlib.import_module(f"{_PACKAGE}.experiment")
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        place, number, flags = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            sys.exit(_train(place, number, flags))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.write(answers, f"{code}\n".encode())
+
+
+def _train(place, number, flags):
+    from bsce_keras import train
+
+    if place == CLOCK:
+        signal.setitimer(signal.ITIMER_REAL, number)
+    elif place != NOWHERE:
+        _set_trap(PLACES[place], number)
+    return train.main(flags)
+
+
+def _set_trap(place, number):
+    *owners, name = place.name.split(".")
+    module = importlib.import_module(place.module)
+    owner = functools.reduce(getattr, owners, module)
+    original = getattr(owner, name)
+    passings = 0
+
+    def trapped(*args, **kwargs):
+        nonlocal passings
+        text = " ".join(str(a) for a in args if isinstance(a, str | os.PathLike | bool))
+        passings += bool(re.search(place.argument, text))
+        is_here = passings == number and re.search(place.argument, text)
+        if is_here and place.when == "before":
+            _die()
+        if is_here and place.when == "during":
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        result = original(*args, **kwargs)
+        if is_here and place.when == "after":
+            _die()
+        return result
+
+    setattr(owner, name, trapped)
+
+
+def _die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _main()

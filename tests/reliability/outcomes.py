@@ -1,0 +1,96 @@
+"""Everything in a run folder that a repeated command has to bring about again."""
+
+import hashlib
+import json
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.learner import checkpoint_files
+from bsce_keras.served_model import load_model
+
+# What depends on the machine's mood. It is the only thing that may differ.
+_TIMED = {"train_seconds", "images_per_second", "peak_memory_mb"}
+_EQUAL_FILES = {".npy", ".png"}
+
+
+def outcome(run_dir):
+    """What one run folder has to have in common with another, as plain values.
+
+    Returns:
+        Dictionary of: the names of all files; of every checkpoint the arrays' SHA-256
+        by name and its state; config.json; the lines of steps.jsonl and summary.json;
+        the SHA-256 of the recorded arrays and figures; the TensorBoard scalars of every
+        phase; and of every export the SHA-256 of the probabilities that it gives.
+    """
+    run_dir = pathlib.Path(run_dir)
+    files = [path for path in run_dir.rglob("*") if path.is_file()]
+    config = json.loads((run_dir / "config.json").read_text())
+    # What a command may change when it is repeated.
+    del config["run_dir"], config["training"]["save_minutes"]
+    lines = (run_dir / "steps.jsonl").read_text().splitlines()
+    return {
+        # The name of an event file holds the time and the process.
+        "names": sorted(
+            re.sub(r"(tfevents).*", r"\1", str(path.relative_to(run_dir)))
+            for path in files
+        ),
+        "checkpoints": {
+            path.stem: _checkpoint(path) for path in files if path.suffix == ".npz"
+        },
+        "config": config,
+        "data": (run_dir / "data.json").read_text(),
+        "steps": [_untimed(json.loads(line)) for line in lines],
+        "summary": _untimed(json.loads((run_dir / "summary.json").read_text())),
+        "arrays": {
+            path.name: _hash(path.read_bytes())
+            for path in files
+            if path.suffix in _EQUAL_FILES
+        },
+        "scalars": {
+            path.name: _scalars(path) for path in run_dir.glob("tensorboard/*")
+        },
+        "exports": {path.name: _answers(path) for path in run_dir.glob("exports/*")},
+    }
+
+
+def _checkpoint(path):
+    arrays, state = checkpoint_files.read(str(path.with_suffix("")))
+    earlier = json.loads(arrays.pop("earlier_states").tobytes())
+    return {
+        "arrays": {
+            name: (str(array.dtype), array.shape, _hash(array.tobytes()))
+            for name, array in arrays.items()
+        },
+        "states": [_untimed(state) for state in (*earlier, state)],
+    }
+
+
+def _scalars(folder):
+    """`(name, number, value)` of everything logged, sorted; what is twice stays so."""
+    found = []
+    for path in folder.iterdir():
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            found += [
+                (value.tag, event.step, float(tf.make_ndarray(value.tensor)))
+                for value in event.summary.value
+            ]
+    return sorted(found)
+
+
+def _answers(export):
+    model = load_model(str(export), of_run=True)
+    shape = (32, model.stored_size, model.stored_size, model.channels)
+    images = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    return _hash(model.probabilities(images, len(images)).tobytes())
+
+
+def _untimed(fields):
+    return {name: value for name, value in fields.items() if name not in _TIMED}
+
+
+def _hash(data):
+    return hashlib.sha256(data).hexdigest()
