@@ -292,6 +292,9 @@ class ExperimentConfig(_Checked):
 
     def problems(self):
         found = []
+        if not self.stream.increments:
+            # The base step is not fine-tuned, and has no alpha.
+            return []
         quota = self.memory.quota(self.stream.num_classes)
         if self.training.finetuning and quota < 1:
             found.append(
@@ -299,7 +302,7 @@ class ExperimentConfig(_Checked):
                 "memory holds none at the last step. Raise --exemplars_per_class or "
                 "--memory_budget, or use --balanced_finetuning=false."
             )
-        if not (self.method.learns_alpha and self.stream.increments):
+        if not self.method.learns_alpha:
             return found
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]
         quota = self.memory.quota(num_old_classes)
