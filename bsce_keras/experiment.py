@@ -8,6 +8,7 @@ from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.export import export_step
+from bsce_keras.feasibility import refuse_impossible_steps
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.learner import Learner
@@ -34,7 +35,7 @@ def run_experiment(config, flagfile=""):
 
     Raises:
         RequestError: the run folder belongs to another configuration or process; data
-            that cannot be read.
+            that cannot be read, or too few images for a step.
         RunError: training cannot go on; what was finished stays.
         Stopped: asked to by Ctrl-C or SIGTERM, after a save.
     """
@@ -46,6 +47,7 @@ def run_experiment(config, flagfile=""):
     ):
         checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
+        refuse_impossible_steps(config, stream, strategy.num_replicas_in_sync)
         base_step = None
         # Nor does one of ours that was damaged count.
         if config.base_run_dir and not checkpoints.finished_states():

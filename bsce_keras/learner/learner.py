@@ -8,8 +8,8 @@ import numpy as np
 
 from bsce_keras.config import SOFTMAX_LIKE
 from bsce_keras.data.pipeline import split_validation
-from bsce_keras.errors import RunError
 from bsce_keras.examples import Examples
+from bsce_keras.feasibility import num_set_aside
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
@@ -95,8 +95,7 @@ class Learner:
             `TrainingFacts`.
 
         Raises:
-            RunError: a loss or gradient that is not finite; a class too small to be
-                split for meta-learning.
+            RunError: a loss or gradient that is not finite.
             Stopped: on request, after a save.
         """
         _forget_former_models()
@@ -213,21 +212,10 @@ class Learner:
         if not (self._config.method.learns_alpha and step.num_old_classes):
             return pool, None
         quota = self._config.memory.quota(step.num_old_classes)
-        num_per_class = max(1, quota // 10)
-        counts = _class_counts(step, pool)
-        if min(counts) <= num_per_class:
-            smallest = counts.index(min(counts))
-            raise RunError(
-                f"Step {step.index}: meta_balanced_softmax sets {num_per_class} images "
-                "of every class aside to validate alpha and needs at least one more to "
-                f"train on, but class {smallest} (in arrival order) has "
-                f"{min(counts)}. Add images of it, or use "
-                "--classification_loss=balanced_softmax."
-            )
         rng = generator(
             self._config.training.seed, Purpose.VALIDATION_SPLIT, step.index
         )
-        return split_validation(pool, num_per_class, rng)
+        return split_validation(pool, num_set_aside(quota), rng)
 
     def _context(self, step, pool):
         return StepContext(
