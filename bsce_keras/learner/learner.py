@@ -6,7 +6,7 @@ import logging
 import keras
 import numpy as np
 
-from bsce_keras.config import SOFTMAX_LIKE
+from bsce_keras.config import BALANCED_SOFTMAXES
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.examples import Examples
 from bsce_keras.feasibility import num_set_aside
@@ -132,8 +132,9 @@ class Learner:
     def finetune(self, step, exemplars, facts):
         """Trains the class weights alone on the exemplars of all seen classes.
 
-        The loss is that of the step, against the same teacher; the exemplars being
-        balanced, its classification term needs no prior.
+        The loss is that of the step, against the same teacher. A balanced softmax takes
+        the counts of the exemplars as they are, which differ where a class has fewer
+        images than its quota; alpha has no part in it.
 
         Args:
             step: the `Step` whose main phase is finished.
@@ -148,7 +149,9 @@ class Learner:
         """
         training = self._config.training
         context = dataclasses.replace(
-            self._context(step, exemplars), classification_loss=self._finetuning_loss()
+            self._context(step, exemplars),
+            classification_loss=self._finetuning_loss(),
+            alpha=1.0,
         )
         student = self.classifier
         with self._strategy.scope():
@@ -186,7 +189,7 @@ class Learner:
 
     def _finetuning_loss(self):
         loss = self._config.method.classification_loss
-        return "softmax" if loss in SOFTMAX_LIKE else loss
+        return "balanced_softmax" if loss in BALANCED_SOFTMAXES else loss
 
     @property
     def _num_steps(self):
