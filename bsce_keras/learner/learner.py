@@ -109,6 +109,7 @@ class Learner:
             trainer = self._trainer(student, context)
             compile_trainer(trainer, training, training)
         self._warn_of_few_updates(step, pool)
+        _warn_of_one_class(step, context)
         phase = Phase(
             "main",
             step.index,
@@ -293,6 +294,20 @@ class Learner:
 
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
+
+
+def _warn_of_one_class(step, context):
+    num_choices = step.num_classes
+    if context.classification_loss in BALANCED_SOFTMAXES:
+        # Classes without an image have left the softmax.
+        num_choices = np.count_nonzero(context.class_counts)
+    if num_choices == 1:
+        _log.warning(
+            "Step %d: the classification loss has one class to choose from. It is "
+            "always 0 and teaches nothing. Give the step more classes%s.",
+            step.index,
+            ", or keep exemplars of old ones" if step.num_old_classes else "",
+        )
 
 
 def _forget_former_models():
