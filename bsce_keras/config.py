@@ -16,8 +16,9 @@ CLASSIFICATION_LOSSES = (
     "balanced_softmax",
     "meta_balanced_softmax",
 )
+BALANCED_SOFTMAXES = frozenset(("balanced_softmax", "meta_balanced_softmax"))
 # With equal class counts the prior is a constant: one loss under three names.
-SOFTMAX_LIKE = frozenset(("softmax", "balanced_softmax", "meta_balanced_softmax"))
+SOFTMAX_LIKE = BALANCED_SOFTMAXES | {"softmax"}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
@@ -293,6 +294,9 @@ class ExperimentConfig(_Checked):
     export_only_last: bool = False
 
     def problems(self):
+        if not self.stream.increments:
+            # The base step is not fine-tuned, and has no alpha.
+            return []
         found = []
         quota = self.memory.quota(self.stream.num_classes)
         if self.training.finetuning and quota < 1:
@@ -301,7 +305,7 @@ class ExperimentConfig(_Checked):
                 "memory holds none at the last step. Raise --exemplars_per_class or "
                 "--memory_budget, or use --balanced_finetuning=false."
             )
-        if not (self.method.learns_alpha and self.stream.increments):
+        if not self.method.learns_alpha:
             return found
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]
         quota = self.memory.quota(num_old_classes)

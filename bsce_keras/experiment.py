@@ -9,6 +9,7 @@ from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.export import export_step
+from bsce_keras.feasibility import refuse_impossible_steps
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.learner import Learner
@@ -37,7 +38,7 @@ def run_experiment(config, flagfile=""):
 
     Raises:
         RequestError: the run folder belongs to another configuration or process; data
-            that cannot be read.
+            that cannot be read, or too few images for a step.
         RunError: training cannot go on; what was finished stays.
         Stopped: asked to by Ctrl-C or SIGTERM, after a save.
     """
@@ -49,15 +50,17 @@ def run_experiment(config, flagfile=""):
     ):
         checkpoints = _own_checkpoints(config)
         stream = ClassIncrementalStream(config.stream)
-        num_finished = len(checkpoints.finished_states())
-        _check_images(stream, num_finished)
+        states = checkpoints.finished_states()
+        num_replicas = strategy.num_replicas_in_sync
+        refuse_impossible_steps(config, stream, states, num_replicas)
+        _warn_of_unscored_classes(stream)
         base_step = None
         # Nor does one of ours that was damaged count.
-        if config.base_run_dir and not num_finished:
+        if config.base_run_dir and not states:
             base_step = load_base_step(config, stream.steps[0])
         num_begun = checkpoints.num_begun_steps()
-        keep_data_record(config.run_dir, stream, num_begun, num_finished)
-        begin_run(config.run_dir, config, strategy.num_replicas_in_sync, flagfile)
+        keep_data_record(config.run_dir, stream, num_begun, len(states))
+        begin_run(config.run_dir, config, num_replicas, flagfile)
         if base_step:
             checkpoints.save_step(0, *base_step)
         memory = ReplayMemory(config.memory, config.training.seed)
@@ -90,36 +93,17 @@ def _own_checkpoints(config):
     return checkpoints
 
 
-def _check_images(stream, num_finished):
-    """Finished steps need their training images no more; the others do."""
-    needed = [
-        name
-        for step in stream.steps[num_finished:]
-        for name in _absent(step, step.examples)
-    ]
-    if needed:
-        raise RequestError(
-            "Every class of a step that is yet to be trained needs training images. "
-            f"Without any: {listed(needed)}. Restore or add them, or give another "
-            "--run_dir."
-        )
+def _warn_of_unscored_classes(stream):
     unscored = [
-        name for step in stream.steps for name in _absent(step, stream.seen_test(step))
+        name
+        for step in stream.steps
+        for label, name in enumerate(step.class_names, step.num_old_classes)
+        if label not in stream.seen_test(step).labels
     ]
     if unscored:
         _log.warning(
             "Without test images, so left out of every accuracy: %s.", listed(unscored)
         )
-
-
-def _absent(step, examples):
-    """Names of the step's new classes that none of the examples is of."""
-    present = set(examples.labels.tolist())
-    return [
-        name
-        for label, name in enumerate(step.class_names, step.num_old_classes)
-        if label not in present
-    ]
 
 
 def _restore(config, stream, checkpoints, memory, learner):

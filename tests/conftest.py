@@ -10,7 +10,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-DEVICES = ("CPU:0", "CPU:1")
 
 
 def pytest_collection_finish(session):
@@ -28,16 +27,16 @@ def pytest_collection_finish(session):
         tf.config.experimental.enable_op_determinism()
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration() for _ in DEVICES],
+            [tf.config.LogicalDeviceConfiguration() for _ in range(2)],
         )
 
 
 @pytest.fixture(scope="session")
 def two_devices():
     """The session's only `MirroredStrategy`: two replicas on two logical CPUs."""
-    import tensorflow as tf
+    from bsce_keras.learner.distribution import mirrored_strategy
 
-    return tf.distribute.MirroredStrategy(DEVICES)
+    return mirrored_strategy()
 
 
 @pytest.fixture

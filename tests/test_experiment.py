@@ -2,19 +2,14 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from bsce_keras import make_config
 from bsce_keras.errors import RequestError, RunError
-from tests.outcomes import assert_same_outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -187,37 +182,3 @@ def test_a_damaged_shared_base_step_is_taken_anew(finished, tmp_path, monkeypatc
         assert ours[1] == theirs[1]
         np.testing.assert_array_equal(ours[0]["images"], theirs[0]["images"])
         path.write_bytes(path.read_bytes()[:-1])
-
-
-@pytest.mark.slow
-def test_kill_9_in_mid_step_changes_nothing_of_the_outcome(tmp_path):
-    """The same table, arrays and weights as a run that was never stopped."""
-
-    def command(run_dir):
-        return [
-            *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),
-            *("--classification_loss=meta_balanced_softmax", "--num_base_classes=8"),
-            *("--num_increments=2", "--epochs=4", "--deterministic"),
-            *("--precision=float32", "--noexport", f"--run_dir={run_dir}"),
-        ]
-
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command(whole), check=True, env=environment, cwd=tmp_path)
-    for line_to_die_after in ("step 0/2  epoch 2/4", "step 1/2  epoch 3/4"):
-        process = subprocess.Popen(
-            command(killed),
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**environment, "PYTHONUNBUFFERED": "1"},
-            cwd=tmp_path,
-        )
-        for line in process.stdout:
-            if line.startswith(line_to_die_after):
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-        process.stdout.close()
-    subprocess.run(command(killed), check=True, env=environment, cwd=tmp_path)
-
-    assert_same_outcome(killed, whole)

@@ -309,3 +309,18 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(monkeypatch):
     assert request_problems("cifar100", **request) == []
     with pytest.raises(AssertionError, match="a download was started"):
         make_config("cifar100", **request)
+
+
+@pytest.mark.parametrize("method", ["podnet", "il_baseline"])
+def test_a_base_step_alone_needs_no_memory(method):
+    """It is not fine-tuned and learns no alpha, and what is kept serves nobody."""
+    config = make_config(
+        "digits",
+        method=method,
+        classification_loss=None if method == "podnet" else "meta_balanced_softmax",
+        num_base_classes=3,
+        num_increments=0,
+        exemplars_per_class=0,
+    )
+    assert config.stream.increments == ()
+    assert config.stream.num_classes == 3

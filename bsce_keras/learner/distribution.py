@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 
 import keras
 import tensorflow as tf
@@ -35,7 +36,7 @@ def prepared_runtime(config):
         tf.config.experimental.enable_op_determinism()
     strategy = tf.distribute.get_strategy()
     if config.strategy == "mirrored":
-        strategy = tf.distribute.MirroredStrategy(_devices())
+        strategy = mirrored_strategy()
     replicas = strategy.num_replicas_in_sync
     if config.batch_size < replicas:
         raise RequestError(
@@ -48,6 +49,21 @@ def prepared_runtime(config):
         yield strategy
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def mirrored_strategy():
+    """The process's one `MirroredStrategy`, over all of its devices.
+
+    A second one on the same devices would number its all-reduces from the start, and
+    TensorFlow (2.21) takes those for the ones of the first: "Shape mismatch in the
+    collective instance".
+    """
+    return _mirrored_strategy(tuple(_devices()))
+
+
+@functools.cache
+def _mirrored_strategy(devices):
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def limit_threads(intra_op_threads=0):

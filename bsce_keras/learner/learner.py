@@ -6,10 +6,10 @@ import logging
 import keras
 import numpy as np
 
-from bsce_keras.config import SOFTMAX_LIKE
+from bsce_keras.config import BALANCED_SOFTMAXES
 from bsce_keras.data.pipeline import split_validation
-from bsce_keras.errors import RunError
 from bsce_keras.examples import Examples
+from bsce_keras.feasibility import num_set_aside
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
@@ -95,8 +95,7 @@ class Learner:
             `TrainingFacts`.
 
         Raises:
-            RunError: a loss or gradient that is not finite; a class too small to be
-                split for meta-learning.
+            RunError: a loss or gradient that is not finite.
             Stopped: on request, after a save.
         """
         _forget_former_models()
@@ -110,6 +109,7 @@ class Learner:
             trainer = self._trainer(student, context)
             compile_trainer(trainer, training, training)
         self._warn_of_few_updates(step, pool)
+        _warn_of_one_class(step, context)
         phase = Phase(
             "main",
             step.index,
@@ -133,8 +133,9 @@ class Learner:
     def finetune(self, step, exemplars, facts):
         """Trains the class weights alone on the exemplars of all seen classes.
 
-        The loss is that of the step, against the same teacher; the exemplars being
-        balanced, its classification term needs no prior.
+        The loss is that of the step, against the same teacher. A balanced softmax takes
+        the counts of the exemplars as they are, which differ where a class has fewer
+        images than its quota; alpha has no part in it.
 
         Args:
             step: the `Step` whose main phase is finished.
@@ -149,7 +150,9 @@ class Learner:
         """
         training = self._config.training
         context = dataclasses.replace(
-            self._context(step, exemplars), classification_loss=self._finetuning_loss()
+            self._context(step, exemplars),
+            classification_loss=self._finetuning_loss(),
+            alpha=1.0,
         )
         student = self.classifier
         with self._strategy.scope():
@@ -187,7 +190,7 @@ class Learner:
 
     def _finetuning_loss(self):
         loss = self._config.method.classification_loss
-        return "softmax" if loss in SOFTMAX_LIKE else loss
+        return "balanced_softmax" if loss in BALANCED_SOFTMAXES else loss
 
     @property
     def _num_steps(self):
@@ -213,21 +216,10 @@ class Learner:
         if not (self._config.method.learns_alpha and step.num_old_classes):
             return pool, None
         quota = self._config.memory.quota(step.num_old_classes)
-        num_per_class = max(1, quota // 10)
-        counts = _class_counts(step, pool)
-        if min(counts) <= num_per_class:
-            smallest = counts.index(min(counts))
-            raise RunError(
-                f"Step {step.index}: meta_balanced_softmax sets {num_per_class} images "
-                "of every class aside to validate alpha and needs at least one more to "
-                f"train on, but class {smallest} (in arrival order) has "
-                f"{min(counts)}. Add images of it, or use "
-                "--classification_loss=balanced_softmax."
-            )
         rng = generator(
             self._config.training.seed, Purpose.VALIDATION_SPLIT, step.index
         )
-        return split_validation(pool, num_per_class, rng)
+        return split_validation(pool, num_set_aside(quota), rng)
 
     def _context(self, step, pool):
         return StepContext(
@@ -302,6 +294,20 @@ class Learner:
 
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
+
+
+def _warn_of_one_class(step, context):
+    num_choices = step.num_classes
+    if context.classification_loss in BALANCED_SOFTMAXES:
+        # Classes without an image have left the softmax.
+        num_choices = np.count_nonzero(context.class_counts)
+    if num_choices == 1:
+        _log.warning(
+            "Step %d: the classification loss has one class to choose from. It is "
+            "always 0 and teaches nothing. Give the step more classes%s.",
+            step.index,
+            ", or keep exemplars of old ones" if step.num_old_classes else "",
+        )
 
 
 def _forget_former_models():

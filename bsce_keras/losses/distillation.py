@@ -12,7 +12,8 @@ def logit_distillation(teacher_logits, student_logits, temperature=2.0):
         loss_i = tau^2 sum_k -p_hat[i, k] log p[i, k]
 
     Its gradient vanishes where the student's old logits equal the teacher's (up to a
-    constant); its value there is tau^2 times the teacher's entropy.
+    constant); its value there is tau^2 times the teacher's entropy. With one old class,
+    which has all the probability, it is 0.
 
     Source: Jodelet et al., Eq. 2. The factor tau^2 is in the paper; BiC's released
     code, where this baseline comes from, has none. We follow the paper.
@@ -29,6 +30,10 @@ def logit_distillation(teacher_logits, student_logits, temperature=2.0):
     """
     teacher = ops.stop_gradient(at_least_float32(teacher_logits))
     student = at_least_float32(student_logits)
+    if teacher.shape[-1] == 1:
+        # Keras would warn of such a softmax. The sum of no columns: 0 for each image,
+        # and a gradient of 0 instead of none.
+        return ops.sum(student[:, :0], axis=-1)
     old_logits = student[:, : teacher.shape[-1]]
     target = ops.softmax(teacher / temperature)
     log_probabilities = ops.log_softmax(old_logits / temperature)

@@ -1,10 +1,11 @@
-"""Threads: one operation at a time on a CPU alone, and a word where it is too late."""
+"""Threads and strategies: what a process has one of, and a word where it is late."""
 
 import pytest
 import tensorflow as tf
 
+from bsce_keras.config import TrainingConfig
 from bsce_keras.errors import RunError
-from bsce_keras.learner.distribution import limit_threads
+from bsce_keras.learner.distribution import limit_threads, prepared_runtime
 
 
 @pytest.fixture
@@ -44,3 +45,18 @@ def test_threads_asked_for_too_late_are_refused_and_left_alone_otherwise():
     limit_threads()
     with pytest.raises(RunError, match="--intra_op_threads=37 needs a process"):
         limit_threads(37)
+
+
+def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
+    """A matrix trains cell after cell; the all-reduces of two would be mixed up."""
+    config = TrainingConfig(
+        epochs=1,
+        batch_size=2,
+        learning_rate=0.1,
+        weight_decay=0.0,
+        precision="float32",
+        strategy="mirrored",
+    )
+    for _ in range(2):
+        with prepared_runtime(config) as strategy:
+            assert strategy is two_devices

@@ -1,11 +1,16 @@
 """What trains in which phase, to the bit, for the methods that freeze class vectors."""
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras.learner import learner as learner_module
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
+from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.stopping import Stopped
@@ -90,6 +95,50 @@ def test_finetuning_moves_class_vectors_alone(method, tiny_config, two_steps):
     # LUCIR's reference tunes in inference mode, PODNet's goes on in training mode.
     assert drifted == (method == "podnet")
     assert tuned_facts.train_seconds > facts.train_seconds
+
+
+@pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
+def test_finetuning_knows_of_classes_smaller_than_their_quota(
+    loss, tiny_config, two_steps, monkeypatch
+):
+    """Nothing is trained here: what the phases were given is looked at."""
+    trainers = []
+
+    def train_phase(run, phase, trainer, *pools):
+        trainers.append(trainer)
+        return types.SimpleNamespace(seconds=1.0, alphas=[])
+
+    monkeypatch.setattr(learner_module, "train_phase", train_phase)
+    few = [dataclasses.replace(step, examples=fewer(step)) for step in two_steps]
+    config = tiny_config(
+        method="finetune",
+        classification_loss=loss,
+        alpha=0.5 if loss == "balanced_softmax" else None,
+        balanced_finetuning="true",
+        exemplars_per_class=8,
+    )
+    learner, memory = base_learner(config, few)
+    facts = learner.learn(few[1], memory.examples())
+    memory.update(few[1], learner.features)
+    learner.finetune(few[1], memory.examples(), facts)
+
+    counts = trainers[-1].context.class_counts
+    assert counts == (3, 8, 8, 8, 8, 8)
+    logits = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
+    labels = np.arange(6)
+    expected = balanced_softmax_crossentropy(
+        labels, logits, counts if loss == "balanced_softmax" else (1,) * 6
+    )
+    term = trainers[-1].terms[0]
+    found = term.values(labels, {"logits": tf.constant(logits)}, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def fewer(step):
+    """The examples of a step, but three of the first class."""
+    others = np.flatnonzero(step.examples.labels != 0)
+    first = np.flatnonzero(step.examples.labels == 0)[:3]
+    return step.examples.select(np.concatenate([first, others]))
 
 
 def test_finetuning_that_was_stopped_ends_with_the_same_bits(

@@ -1,5 +1,7 @@
 """Logit distillation: worked numbers, and where its gradient vanishes."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -38,6 +40,14 @@ def test_gradient_is_temperature_times_the_difference_of_probabilities():
 def test_no_gradient_where_the_student_agrees_up_to_a_constant(shift):
     _, student = gradients(TEACHER, TEACHER + shift)
     np.testing.assert_allclose(student, [[0, 0]], atol=1e-6)
+
+
+def test_one_old_class_has_all_the_probability_whatever_the_logits():
+    teacher, student = np.array([[3.0], [-5.0]], "float32"), np.eye(2, dtype="float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(logit_distillation(teacher, student), [0, 0])
+        np.testing.assert_array_equal(gradients(teacher, student)[1], np.zeros((2, 2)))
 
 
 def test_the_teacher_gets_no_gradient():

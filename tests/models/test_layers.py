@@ -80,6 +80,16 @@ def test_batches_are_normalised_and_averaged_as_in_pytorch(options):
 
 
 @pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
+def test_one_value_a_channel_is_its_own_mean(options):
+    """A batch of one image whose maps have shrunk to a pixel; PyTorch stops there."""
+    maps, layer = random_maps(1)[:, :1, :1], make_layer(**options)
+    before = averages(layer)
+    np.testing.assert_allclose(layer(maps, training=True)[0, 0, 0], layer.beta)
+    expected = 0.9 * before + 0.1 * np.array([maps[0, 0, 0], np.zeros(3)])
+    np.testing.assert_allclose(averages(layer), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
 def test_inference_uses_the_averages_and_leaves_them(options):
     maps, layer = random_maps(), make_layer(**options)
     mean, variance = before = averages(layer)

@@ -18,7 +18,7 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, read_run
-from tests.outcomes import assert_same_outcome
+from tests.reliability.outcomes import outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CODES = [
@@ -221,7 +221,7 @@ def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(
     interrupt_training(disk, tmp_path / "run", 30, capsys)
     assert disk.was_reached
     assert train_digits(tmp_path / "run") == 0
-    assert_same_outcome(tmp_path / "run", undisturbed)
+    assert outcome(tmp_path / "run") == outcome(undisturbed)
 
 
 @pytest.mark.faults
@@ -233,7 +233,7 @@ def test_training_outlasts_a_disk_that_is_full_at_many_moments(
         run_dir = tmp_path / str(use)
         interrupt_training(disk, run_dir, use, capsys)
         assert train_digits(run_dir) == 0
-        assert_same_outcome(run_dir, undisturbed)
+        assert outcome(run_dir) == outcome(undisturbed)
         shutil.rmtree(run_dir)
         if not disk.was_reached:
             return

@@ -1,0 +1,386 @@
+"""Whole runs of every method on streams that nobody would choose.
+
+What is wanted of a run is worked out from the numbers of images alone: whether it is
+refused, what each step trains on and keeps, and which scores are defined.
+"""
+
+import contextlib
+import dataclasses
+import io
+import itertools
+import json
+import pathlib
+import tempfile
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bsce_keras import evaluate, make_config, report
+from bsce_keras.errors import RequestError
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.methods import METHODS
+from bsce_keras.records.store import read_run
+from bsce_keras.served_model import load_model
+
+META = "meta_balanced_softmax"
+BALANCED = ("balanced_softmax", META)
+LOSSES = ("softmax", *BALANCED)
+SYSTEMS = [*itertools.product(METHODS, LOSSES), ("podnet", "nca")]
+
+
+@dataclasses.dataclass(frozen=True)
+class OddRun:
+    """A stream of a few tiny images, and the run on it.
+
+    Args:
+        train, test: images of every class, in arrival order.
+        steps: classes of every step, the base step first.
+        method, loss, finetuning: the system.
+        exemplars_per_class, memory_budget: the memory; one of them is None.
+        batch_size: global.
+        replicas: 1, or virtual devices.
+        export: whether the last step is exported.
+    """
+
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    steps: tuple[int, ...]
+    method: str = "il_baseline"
+    loss: str = "softmax"
+    finetuning: bool = False
+    exemplars_per_class: int | None = None
+    memory_budget: int | None = None
+    batch_size: int = 2
+    replicas: int = 1
+    export: bool = False
+
+    @property
+    def ends(self):
+        """Classes seen after every step."""
+        return list(itertools.accumulate(self.steps))
+
+    def quota(self, num_classes):
+        """Exemplars that a class may have once so many have been seen."""
+        if self.memory_budget is not None:
+            return self.memory_budget // num_classes
+        return self.exemplars_per_class
+
+    def held(self, num_classes):
+        """Exemplars that every class then has."""
+        quota = self.quota(num_classes)
+        return [min(quota, images) for images in self.train[:num_classes]]
+
+    def aside(self, step):
+        """Images of every class that alpha is validated on."""
+        if self.loss != META or step == 0:
+            return 0
+        return max(1, self.quota(self.ends[step - 1]) // 10)
+
+    def pool(self, step):
+        """Images of every class when a step begins."""
+        if step == 0:
+            return list(self.train[: self.ends[0]])
+        num_old, num_seen = self.ends[step - 1 : step + 1]
+        return [*self.held(num_old), *self.train[num_old:num_seen]]
+
+    def trained_on(self, step):
+        """Of these, the images of every class that the network learns from."""
+        return [images - self.aside(step) for images in self.pool(step)]
+
+    @property
+    def steps_without_choice(self):
+        """Steps whose classification loss has one class in it, and so is constant."""
+        choices = self.ends
+        if self.loss in BALANCED:
+            steps = range(len(self.steps))
+            choices = [np.count_nonzero(self.trained_on(step)) for step in steps]
+        return [step for step, num in enumerate(choices) if num == 1]
+
+    def refusal(self):
+        """A part of the reason for which this run is to be refused, or None."""
+        later = range(1, len(self.steps))
+        if not sum(self.test):
+            return "must hold test images"
+        if later and self.finetuning and not any(self.held(self.ends[-1])):
+            return "Balanced fine-tuning trains on exemplars of every seen class"
+        if later and self.loss == META and self.quota(self.ends[-2]) < 2:
+            return "meta_balanced_softmax needs at least 2 exemplars a class"
+        if any(min(self.trained_on(step)) < 1 for step in later if self.aside(step)):
+            return "of the images of every class aside to validate alpha"
+        if any(size < self.replicas for size in self._phase_sizes()):
+            return f"images for {self.replicas} replicas, and each needs one"
+        return None
+
+    def _phase_sizes(self):
+        for step, end in enumerate(self.ends):
+            yield sum(self.trained_on(step))
+            if self.aside(step):
+                yield self.aside(step) * end
+            if self.finetuning and step:
+                yield sum(self.held(end))
+
+    def config(self, folder):
+        """Its configuration, once its images are written below a folder."""
+        for kind in ("train", "test"):
+            write_images(folder / kind, getattr(self, kind))
+        return make_config(
+            "folder",
+            data_dir=folder,
+            run_dir=folder / "run",
+            image_size=8,
+            backbone="resnet8",
+            num_base_classes=self.steps[0],
+            increments=list(self.steps[1:]),
+            method=self.method,
+            classification_loss=None if self.loss == "nca" else self.loss,
+            balanced_finetuning=str(self.finetuning).lower(),
+            exemplars_per_class=self.exemplars_per_class,
+            memory_budget=self.memory_budget,
+            batch_size=self.batch_size,
+            virtual_devices=self.replicas if self.replicas > 1 else None,
+            epochs=1,
+            learning_rate=0.01,
+            precision="float32",
+            export=self.export,
+            export_only_last=self.export,
+        )
+
+
+def write_images(folder, counts):
+    """Noise, in class folders whose names sort in the order of arrival."""
+    rng = np.random.default_rng(0)
+    for label, count in enumerate(counts):
+        (folder / f"class_{label}").mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"class_{label}" / f"{number}.png")
+
+
+def train(config):
+    """The summary of a run in which no mean was empty and nothing divided by 0."""
+    from bsce_keras.experiment import run_experiment
+
+    with warnings.catch_warnings():
+        for category in (RuntimeWarning, UserWarning):
+            warnings.simplefilter("error", category)
+        return run_experiment(config)
+
+
+def check_learned(folder, run):
+    """Everything that a run leaves, against what was worked out."""
+    config = run.config(folder)
+    train(config)
+    result = read_run(folder / "run")
+    checkpoints = Checkpoints(folder / "run")
+    states = checkpoints.finished_states()
+    assert len(result.steps) == len(states) == len(run.steps)
+    for step, (line, state) in enumerate(zip(result.steps, states, strict=True)):
+        check_step(run, step, line, np.array(state["confusion"]))
+        assert all(0.01 <= alpha <= 1.5 for alpha in state["alphas"])
+    check_summary(run, result.steps, result.summary)
+    arrays, _ = checkpoints.load_step(len(run.steps) - 1)
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    for name in ("steps.jsonl", "summary.json"):
+        text = (folder / "run" / name).read_text()
+        for record in text.splitlines() if name == "steps.jsonl" else [text]:
+            json.loads(record, parse_constant=pytest.fail)
+    figures = {path.name for path in (folder / "run/figures").iterdir()}
+    has_alpha = any(line["alpha"] is not None for line in result.steps)
+    assert figures == {"accuracy.png", "confusion.png"} | (
+        {"alpha.png"} if has_alpha else set()
+    )
+    assert report.main([str(folder / "run")]) == 0
+    if run.export:
+        check_export(folder, run)
+    # The command once more: even an empty memory is read back.
+    assert train(config) == result.summary
+
+
+def check_refused(folder, run):
+    """Told why, with nothing written."""
+    with pytest.raises(RequestError, match=run.refusal()):
+        train(run.config(folder))
+    assert not (folder / "run").exists()
+
+
+def check_step(run, step, line, confusion):
+    end = run.ends[step]
+    start = end - run.steps[step]
+    # A row for each class seen, and all of them among the predictions.
+    assert confusion.shape == (end, end)
+    assert confusion.sum(axis=1).tolist() == list(run.test[:end])
+    assert line["num_classes"] == end
+    assert line["class_counts"] == run.trained_on(step)
+    assert line["train_images"] == sum(run.trained_on(step))
+    assert line["exemplars_per_class"] == run.held(end)
+    assert line["accuracy"] == share(confusion, 0, end)
+    assert line["base_accuracy"] == share(confusion, 0, run.steps[0])
+    assert line["old_accuracy"] == share(confusion, 0, start)
+    assert line["new_accuracy"] == share(confusion, start, end)
+    assert (line["alpha"] is not None) == (step > 0 and run.loss in BALANCED)
+    assert (line["alpha_updates"] > 0) == (step > 0 and run.loss == META)
+
+
+def share(confusion, first, end):
+    """Correct ones among the test images of some classes; None if there are none."""
+    rows = confusion[first:end]
+    correct = sum(int(confusion[label, label]) for label in range(first, end))
+    return correct / int(rows.sum()) if rows.sum() else None
+
+
+def check_summary(run, lines, summary):
+    accuracies = [line["accuracy"] for line in lines]
+    average = summary["average_incremental_accuracy"]
+    assert (average is None) == (None in accuracies)
+    assert average is None or average == pytest.approx(np.mean(accuracies))
+    assert summary["final_accuracy"] == accuracies[-1]
+    # What can be forgotten came before the last step.
+    num_old = run.ends[-1] - run.steps[-1] if len(run.steps) > 1 else 0
+    assert (summary["forgetting"] is not None) == any(run.test[:num_old])
+
+
+def check_export(folder, run):
+    export = folder / "run" / "exports" / f"step_{len(run.steps) - 1:02d}"
+    images = np.zeros((2, 11, 9, 3), np.uint8)
+    probabilities = load_model(export).probabilities(images, batch_size=2)
+    assert probabilities.shape == (2, run.ends[-1])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert evaluate.main([f"--run_dir={folder / 'run'}"]) == 0
+    assert "not what the run recorded" not in printed.getvalue()
+
+
+# One base class, one class a step, one image a class, fewer images than proxies, a
+# batch larger than the pool, a class without test images.
+LONELY = OddRun(
+    train=(1, 1),
+    test=(1, 0),
+    steps=(1, 1),
+    method="podnet",
+    loss="nca",
+    finetuning=True,
+    exemplars_per_class=1,
+    batch_size=64,
+)
+# No exemplars from the middle on, a last batch of one, steps of different size, no test
+# image of the base class, old classes that leave the softmax.
+FORGETFUL = OddRun(
+    train=(3, 2, 1, 4),
+    test=(0, 1, 1, 2),
+    steps=(1, 2, 1),
+    method="lucir",
+    loss="balanced_softmax",
+    memory_budget=2,
+    export=True,
+)
+# More exemplars than images, every batch of one image.
+THOROUGH = OddRun(
+    train=(2, 4, 3),
+    test=(1, 1, 1),
+    steps=(2, 1),
+    loss=META,
+    exemplars_per_class=9,
+    batch_size=1,
+)
+
+
+@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH])
+def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog):
+    assert run.refusal() is None
+    check_learned(tmp_path, run)
+    told = [
+        step
+        for step in range(len(run.steps))
+        if f"Step {step}: the classification loss has one class" in caplog.text
+    ]
+    assert told == run.steps_without_choice
+
+
+# What the images tell; the rest is among the wrong requests.
+@pytest.mark.usefixtures("two_devices")
+@pytest.mark.parametrize(
+    "run",
+    [
+        OddRun((3, 3, 1), (1, 1, 1), (1, 1, 1), loss=META, exemplars_per_class=2),
+        OddRun((9, 9, 2), (1, 1, 1), (2, 1), loss=META, exemplars_per_class=20),
+        OddRun((2, 2, 2), (1, 1, 1), (1, 2), finetuning=True, memory_budget=2),
+        OddRun((4, 1), (1, 1), (1, 1), exemplars_per_class=0, replicas=2),
+        OddRun((4, 4), (0, 0), (1, 1), exemplars_per_class=1),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, tmp_path):
+    check_refused(tmp_path, run)
+
+
+def test_a_class_of_the_stream_without_training_images_is_refused(
+    tmp_path, monkeypatch
+):
+    """As a prepared copy may have one; of folders it is told before."""
+    from bsce_keras.data import stream as streams
+    from bsce_keras.experiment import run_experiment
+
+    config = make_config("digits", run_dir=tmp_path / "run", class_order="sorted")
+    loaded = streams.load_dataset(config.stream)
+    some = loaded.train.select(~np.isin(loaded.train.labels, [3, 8]))
+    loaded = dataclasses.replace(loaded, train=some)
+    monkeypatch.setattr(streams, "load_dataset", lambda _: loaded)
+    with pytest.raises(RequestError, match=r"Received none of: 3, 8\. Add images"):
+        run_experiment(config)
+    assert not (tmp_path / "run").exists()
+
+
+@st.composite
+def odd_runs(draw, method, loss):
+    """Any small stream and memory, among them some that are to be refused."""
+    steps = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    num_classes = sum(steps) + draw(st.integers(0, 1))  # one that never arrives
+    fewest = draw(st.integers(1, 3))
+    memory = draw(st.sampled_from(["exemplars_per_class", "memory_budget"]))
+    batch_size = draw(st.sampled_from([1, 2, 3, 64]))
+    return OddRun(
+        train=draw(st.tuples(*[st.integers(fewest, 4)] * num_classes)),
+        test=draw(st.tuples(*[st.integers(0, 2)] * num_classes)),
+        steps=tuple(steps),
+        method=method,
+        loss=loss,
+        finetuning=draw(st.booleans()),
+        **{memory: draw(st.sampled_from([0, 1, 2, 5, 9, 20]))},
+        batch_size=batch_size,
+        replicas=draw(st.sampled_from([1, 1, 2])) if batch_size > 1 else 1,
+        export=draw(st.sampled_from([False, False, True])),
+    )
+
+
+many = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    # To find a smaller example takes many runs.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("two_devices")
+@pytest.mark.parametrize(("method", "loss"), SYSTEMS)
+@settings(many, max_examples=3)
+@given(data=st.data())
+def test_any_stream_that_can_be_is_learned_as_worked_out(method, loss, data):
+    runs = odd_runs(method, loss).filter(lambda run: run.refusal() is None)
+    with tempfile.TemporaryDirectory() as name:
+        check_learned(pathlib.Path(name), data.draw(runs))
+
+
+@pytest.mark.faults
+@pytest.mark.usefixtures("two_devices")
+@settings(many, max_examples=60)
+@given(data=st.data())
+def test_any_other_stream_is_refused_with_the_reason(data):
+    runs = odd_runs(*data.draw(st.sampled_from(SYSTEMS)))
+    with tempfile.TemporaryDirectory() as name:
+        run = data.draw(runs.filter(OddRun.refusal))
+        check_refused(pathlib.Path(name), run)

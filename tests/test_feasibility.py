@@ -1,0 +1,87 @@
+"""Which numbers of images no run can be made of, and what is said about them."""
+
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.feasibility import image_problems, num_set_aside
+
+
+def problems(images, num_replicas=1, **request):
+    """Of a run over three base classes and two increments, 2 and 1 classes."""
+    config = make_config(
+        "digits",
+        class_order="sorted",
+        num_base_classes=3,
+        increments=[2, 1],
+        **request,
+    )
+    return image_problems(config, images, num_replicas)
+
+
+def meta_problems(images, **memory):
+    return problems(images, classification_loss="meta_balanced_softmax", **memory)
+
+
+@pytest.mark.parametrize(("quota", "aside"), [(2, 1), (19, 1), (20, 2), (500, 50)])
+def test_a_tenth_of_the_quota_validates_alpha(quota, aside):
+    assert num_set_aside(quota) == aside
+
+
+def test_one_image_of_every_class_will_do_without_meta_learning():
+    for method in ("finetune", "il_baseline", "lucir", "podnet"):
+        assert problems([1] * 6, method=method, exemplars_per_class=1) == []
+
+
+def test_classes_without_images_are_named():
+    (problem,) = problems([1, 0, 1, 1, 1, 0])
+    assert "Received none of: 1, 5." in problem
+
+
+def test_classes_too_small_for_the_split_are_named_with_their_first_step():
+    first, second = meta_problems([2, 3, 9, 3, 2, 1], exemplars_per_class=20)
+    assert first.startswith("At step 1 meta_balanced_softmax sets 2 of the images")
+    assert "Received: 0 with 2, 4 with 2. Add images" in first
+    assert second.startswith("At step 2") and "Received: 5 with 1." in second
+
+
+def test_a_budget_shared_by_more_classes_sets_fewer_images_aside():
+    """60 exemplars: 20 of each class when step 1 begins, 12 when step 2 does."""
+    assert meta_problems([3, 3, 3, 3, 3, 2], memory_budget=60) == []
+    assert len(meta_problems([3, 3, 3, 3, 2, 2], memory_budget=60)) == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "fewest"),
+    [
+        ({"exemplars_per_class": 0}, {2: 3}),
+        # Two classes' exemplars of the fine-tuning would do for all devices.
+        ({"exemplars_per_class": 1, "balanced_finetuning": "true"}, {}),
+        ({"memory_budget": 3}, {2: 3}),
+    ],
+)
+def test_every_replica_needs_an_image_at_every_step(request_, fewest):
+    found = problems([2, 2, 2, 2, 2, 3], num_replicas=4, **request_)
+    assert [problem.split(" for ")[0] for problem in found] == [
+        f"Step {step} has a pool of {images} images" for step, images in fewest.items()
+    ]
+
+
+def test_the_split_of_alpha_counts_as_a_pool_of_its_own():
+    (problem,) = problems(
+        [9] * 6,
+        num_replicas=6,
+        classification_loss="meta_balanced_softmax",
+        exemplars_per_class=2,
+    )
+    assert problem.startswith("Step 1 has a pool of 5 images for 6 replicas")
+
+
+def test_images_of_finished_steps_may_be_gone_but_not_their_exemplars():
+    """Steps 0 and 1 are finished: five classes, and no exemplars of the first."""
+    config = make_config(
+        "digits", num_base_classes=3, increments=[2, 1], exemplars_per_class=4
+    )
+    assert image_problems(config, [0, 4, 4, 4, 4, 9], num_finished=2) == []
+    assert image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=3) == []
+    (problem,) = image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=2)
+    assert f"none of: {config.stream.arriving_class_names[5]}." in problem
