@@ -26,8 +26,9 @@ help:
 demo: .venv/.installed
 	$(VENV_PYTHON) -m tools.demo $(ARGS)
 
+# Building and tracing networks keeps one core busy at a time: two processes are faster.
 test: .venv/.installed-test
-	$(VENV_PYTHON) -m pytest $(ARGS)
+	$(VENV_PYTHON) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 test-slow: .venv/.installed-test
 	$(VENV_PYTHON) -m pytest -m slow $(ARGS)

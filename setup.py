@@ -49,7 +49,13 @@ setup(
         "rich>=15.0",
     ],
     extras_require={
-        "test": ["pytest>=9.2", "hypothesis>=6.170", "pillow>=13.0", "ruff>=0.17"]
+        "test": [
+            "pytest>=9.2",
+            "pytest-xdist>=3.8",
+            "hypothesis>=6.170",
+            "pillow>=13.0",
+            "ruff>=0.17",
+        ]
     },
     entry_points={
         "console_scripts": [
