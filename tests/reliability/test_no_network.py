@@ -95,7 +95,7 @@ def test_a_download_that_was_asked_for_fails_in_words(
     assert f"Fetching cifar10 into {tmp_path / 'tfds'}" in output.out
     assert "Could not download and prepare cifar10" in output.err
     assert "Network is unreachable" in output.err
-    assert "or pass --data_dir=DIR of a prepared copy" in output.err
+    assert "or pass --data_dir=DIR, a TFDS directory that holds" in output.err
     assert not (tmp_path / "run").exists()
 
 
