@@ -84,9 +84,11 @@ def test_the_teacher_adds_no_weights_to_train_or_ship():
     assert len(trainer.trainable_variables) == len(trainer.student.trainable_variables)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_a_bad_loss_is_named_and_changes_nothing(poison):
+def test_a_bad_loss_is_named_and_changes_nothing(poison, precision):
     """Neither weights nor the moving averages that the forward pass has moved."""
+    keras.config.set_dtype_policy(precision)
     bad = LossTerm("bad_term", 1.0, lambda y, s, t: s["logits"][:, 0] * poison)
     good = LossTerm("good_term", 1.0, lambda y, s, t: s["logits"][:, 0])
     trainer = make_trainer([good, bad])
@@ -105,6 +107,34 @@ def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
     with pytest.raises(tf.errors.InvalidArgumentError, match="gradient"):
         update(tuple(map(tf.constant, make_batch())))
     assert_same(before, state_of(trainer))
+
+
+def test_a_teacher_gone_bad_is_named_by_its_term_and_changes_nothing():
+    trainer = make_trainer()
+    for weight in trainer.teacher.weights:
+        weight.assign(weight * np.nan)
+    before = state_of(trainer)
+    update = tf.function(trainer.train_step, autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="distillation"):
+        update(tuple(map(tf.constant, make_batch())))
+    assert_same(before, state_of(trainer))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_bad_gradient_of_alpha_is_named_and_changes_nothing(precision):
+    """The virtual step overflows; all terms of the real one are finite."""
+    keras.config.set_dtype_policy(precision)
+    trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
+    trainer.optimizer.virtual_step = lambda gradients, start, variables: [
+        value * np.float32(np.inf) for value in start
+    ]
+    before = state_of(trainer)
+    update = tf.function(trainer.train_step, autograph=False)
+    batches = (*make_batch(), *make_batch(seed=1))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the gradient of alpha"):
+        update(tuple(map(tf.constant, batches)))
+    assert_same(before, state_of(trainer))
+    assert trainer.learned_alpha.value.numpy() == 1.0
 
 
 def test_a_masked_term_is_averaged_over_the_masked_images_alone():
