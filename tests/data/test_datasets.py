@@ -180,6 +180,15 @@ def test_tfds_images_come_in_the_order_of_their_ids(tmp_path):
     assert data.test.images[0, 5, 5].tolist() == [7, 7, 7]
 
 
+def test_classes_may_have_numbers_instead_of_names(tmp_path):
+    splits = {"train": [[("t1", 1), ("t2", 0)]], "test": [[("v1", 1)]]}
+    copy = write_tfds(tmp_path, "numbers", splits)
+    (copy / "label.labels.txt").unlink()
+    config = configure("tfds:numbers", tmp_path, image_size=14)
+    assert config.class_names == ("0", "1")
+    assert load_dataset(config).train.labels.tolist() == [1, 0]
+
+
 def test_unlabelled_test_split_gives_way_to_validation(tmp_path):
     splits = {
         "train": [[("t1", 0), ("t2", 1)]],
