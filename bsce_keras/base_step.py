@@ -9,7 +9,7 @@ from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
-from bsce_keras.records.protocol import INDIFFERENT_TRAINING, flag_of
+from bsce_keras.records.protocol import INDIFFERENT_TRAINING, flag_of, names_by_arrival
 from bsce_keras.records.store import read_run
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
@@ -56,7 +56,7 @@ def load_base_step(config, step):
         for section, field in _DECISIVE
         for line in _differences(theirs, ours, section, field)
     ]
-    their_names = _arriving_class_names(theirs["stream"])[:num_base]
+    their_names = names_by_arrival(theirs["stream"])[:num_base]
     if their_names != list(step.class_names):
         differences.append(
             f"base classes: {listed(their_names)} there, "
@@ -121,10 +121,6 @@ def _image_differences(base_run_dir, loaded, step):
     if not (lines or _same_images(*loaded, step.examples)):
         lines = ["the training images of the base classes are not the same"]
     return lines
-
-
-def _arriving_class_names(stream):
-    return [stream["class_names"][class_id] for class_id in stream["order"]]
 
 
 def _same_images(arrays, state, examples):

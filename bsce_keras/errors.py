@@ -2,8 +2,6 @@
 
 import difflib
 
-_MOST_LISTED = 10
-
 
 class RequestError(ValueError):
     """The request is wrong: nothing was written, exit code 2.
@@ -29,9 +27,9 @@ def did_you_mean(received, known, prefix=""):
     return f" Did you mean {names}?" if near else ""
 
 
-def listed(names):
-    """`"a, b, c"`, of many names the first ten and how many more there are."""
+def listed(names, most=10):
+    """`"a, b, c"`, of many names the first `most` and how many more there are."""
     names = list(names)
-    first = ", ".join(names[:_MOST_LISTED])
-    more = len(names) - _MOST_LISTED
+    first = ", ".join(names[:most])
+    more = len(names) - most
     return f"{first} and {more} more" if more > 0 else first

@@ -63,13 +63,15 @@ def run_experiment(config, flagfile=""):
         begin_run(config.run_dir, config, num_replicas, flagfile)
         if base_step:
             checkpoints.save_step(0, *base_step)
+            states = checkpoints.finished_states()
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, strategy, checkpoints, stop_requests)
-        finished = _restore(config, stream, checkpoints, memory, learner)
+        _restore(config, stream, checkpoints, len(states), memory, learner)
+        finished = [StepRecord.from_state(state) for state in states]
         skipped = stream.dataset.skipped_images
         records = RunRecords(config.run_dir, config, finished, skipped)
-        _say_what_is_there(config, len(finished), len(stream.steps))
-        for step in stream.steps[len(finished) :]:
+        _say_what_is_there(config, len(states), len(stream.steps))
+        for step in stream.steps[len(states) :]:
             facts = _learn(learner, memory, step)
             confusion = evaluate(
                 learner.logits, stream.seen_test(step), step.num_classes
@@ -106,18 +108,17 @@ def _warn_of_unscored_classes(stream):
         )
 
 
-def _restore(config, stream, checkpoints, memory, learner):
+def _restore(config, stream, checkpoints, num_finished, memory, learner):
     """Puts memory and learner where the last finished step left them."""
-    finished = checkpoints.finished_states()
-    if finished:
-        step = stream.steps[len(finished) - 1]
-        arrays, _ = checkpoints.load_step(step.index)
-        memory.restore(arrays)
-        learner.restore(step, arrays)
-        checkpoints.drop_leftovers()
-        if not os.path.isdir(_export_path(config, step)):
-            _export(config, step, learner)
-    return [StepRecord.from_state(state) for state in finished]
+    if not num_finished:
+        return
+    step = stream.steps[num_finished - 1]
+    arrays, _ = checkpoints.load_step(step.index)
+    memory.restore(arrays)
+    learner.restore(step, arrays)
+    checkpoints.drop_leftovers()
+    if not os.path.isdir(_export_path(config, step)):
+        _export(config, step, learner)
 
 
 def _learn(learner, memory, step):

@@ -12,7 +12,7 @@ import pathlib
 from bsce_keras.base_step import base_step_key
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.contradictions import has_base_step, writable_problems
-from bsce_keras.errors import RequestError
+from bsce_keras.errors import RequestError, listed
 from bsce_keras.flags import flagfile_text, parse, set_values
 from bsce_keras.records.run_folder import check_same_run
 from bsce_keras.records.store import read_record
@@ -131,7 +131,7 @@ def matrix_problems(matrix):
                 flagfiles_with.setdefault(problem, {})[flagfile] = None
     # One mistake in what all cells share is one problem.
     return found + [
-        f"{_shorten(flagfiles)}: {problem}"
+        f"{listed(flagfiles, most=3)}: {problem}"
         for problem, flagfiles in flagfiles_with.items()
     ]
 
@@ -160,12 +160,6 @@ def _drafts(matrix):
         own = [f"--seed={seed}", f"--run_dir={run_dir}"]
         values, *_ = parse("train", [*command_line, *own])
         yield flagfile, values, problems
-
-
-def _shorten(flagfiles):
-    names = list(flagfiles)
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
 
 
 def _own_record(config):

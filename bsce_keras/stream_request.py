@@ -13,6 +13,7 @@ import numpy as np
 from bsce_keras import config as configs
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.errors import RequestError, listed
+from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.store import read_record
 
 MOST_INCREMENTS_BY_DEFAULT = 5
@@ -66,7 +67,7 @@ def begun_stream(asked):
         return None
     stream = record["stream"]
     try:
-        names = tuple(stream["class_names"][class_id] for class_id in stream["order"])
+        names = tuple(names_by_arrival(stream))
     except IndexError as error:
         raise RequestError(
             f"{path} is damaged (stream.order names a class that there is not). "

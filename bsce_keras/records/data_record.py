@@ -53,15 +53,7 @@ def data_differences(run_dir, classes):
     Raises:
         RequestError: data.json is damaged.
     """
-    path = pathlib.Path(run_dir) / _NAME
-    found = read_record(path, {"classes": [{"name": str}]})
-    if found is None:
-        return []
-    return [
-        f"class {now['name']}: {difference}"
-        for then, now in zip(found["classes"], classes, strict=False)
-        for difference in _class_differences(then, now)
-    ]
+    return _differences(_recorded_classes(run_dir), classes)
 
 
 def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
@@ -80,14 +72,13 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
         RequestError: with a line for each class whose images are others; data.json is
             damaged.
     """
-    path = pathlib.Path(run_dir) / _NAME
-    found = read_record(path, {"classes": [{"name": str}]}) or {"classes": []}
+    recorded = _recorded_classes(run_dir)
     facts = [class_facts(step, stream.seen_test(step)) for step in stream.steps]
     finished = [one for step in facts[:num_finished_steps] for one in step]
-    for then, now in zip(found["classes"], finished, strict=False):
+    for then, now in zip(recorded, finished, strict=False):
         _keep_what_is_gone(then, now)
     begun = [one for step in facts[:num_begun_steps] for one in step]
-    differences = data_differences(run_dir, begun)
+    differences = _differences(recorded, begun)
     if differences:
         raise RequestError(
             [
@@ -97,7 +88,13 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
             ]
         )
     classes = [one for step in facts for one in step]
-    write_json(path, {"classes": classes})
+    write_json(pathlib.Path(run_dir, _NAME), {"classes": classes})
+
+
+def _recorded_classes(run_dir):
+    """The classes of data.json, none without it."""
+    record = read_record(pathlib.Path(run_dir, _NAME), {"classes": [{"name": str}]})
+    return record["classes"] if record else []
 
 
 def _keep_what_is_gone(then, now):
@@ -113,6 +110,14 @@ def _facts(examples, label):
     first, end = np.searchsorted(examples.labels, [label, label + 1])
     images = np.ascontiguousarray(examples.images[first:end])
     return {"images": len(images), "sha256": hashlib.sha256(images).hexdigest()}
+
+
+def _differences(recorded, classes):
+    return [
+        f"class {now['name']}: {difference}"
+        for then, now in zip(recorded, classes, strict=False)
+        for difference in _class_differences(then, now)
+    ]
 
 
 def _class_differences(then, now):

@@ -135,15 +135,23 @@ def shortened(config, num_increments):
     return {**config, "stream": {**stream, "increments": increments}}
 
 
+def names_by_arrival(stream):
+    """Names of all classes of a stream of config.json in the order of arrival.
+
+    Raises:
+        IndexError: the order names a class that there is not.
+    """
+    return [stream["class_names"][class_id] for class_id in stream["order"]]
+
+
 def _arrivals(stream):
     """A stream with the names of its classes in place of numbers that stand for them.
 
     Neither the numbers of classes nor those that never arrive decide anything.
     """
     try:
-        names, order = stream["class_names"], stream["order"]
         num_classes = stream["num_base_classes"] + sum(stream["increments"])
-        arriving = [names[class_id] for class_id in order[:num_classes]]
+        arriving = names_by_arrival(stream)[:num_classes]
     except (KeyError, IndexError, TypeError):
         return stream  # No stream of ours: compared as it stands.
     rest = {k: v for k, v in stream.items() if k not in ("class_names", "order")}
