@@ -113,10 +113,13 @@ def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, r
     Returns:
         Scalar, the same on every replica.
     """
+    # The gradient of the whole loss, from that of its balanced term at the logits.
+    targets, upstream = [logits], [term.gradient_by_logits(logits, alpha)]
+    if other_loss is not None:
+        targets.append(other_loss)
+        upstream.append(tf.ones_like(other_loss))
     gradients = reduce(
-        gradients_by_logits(
-            tape, logits, other_loss, term.gradient_by_logits(logits, alpha), values
-        )
+        _filled(tape.gradient(targets, values, output_gradients=upstream), values)
     )
     tangents = reduce(
         _filled(
@@ -128,7 +131,10 @@ def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, r
             values,
         )
     )
-    virtual_values = step.apply(gradients, values)
+    # What the tape keeps of the training batch is gone before the validation batch
+    # needs as much memory.
+    with tf.control_dependencies(tangents):
+        virtual_values = step.apply(gradients, values)
     with tf.GradientTape() as validation_tape:
         validation_tape.watch(virtual_values)
         validation_loss = validate(virtual_values)
@@ -166,19 +172,6 @@ def nested_tapes(forward, term, values, alpha, step, validate, reduce):
         gradients = reduce(_filled(inner.gradient(loss, values), values))
         validation_loss = validate(step.apply(gradients, values))
     return reduce([outer.gradient(validation_loss, alpha)])[0]
-
-
-def gradients_by_logits(tape, logits, other_loss, logits_gradient, values):
-    """Parameter gradients of a loss known by its gradient at the logits.
-
-    Lets one recorded forward pass serve several alphas: only the gradient at the logits
-    changes between them.
-    """
-    targets, upstream = [logits], [logits_gradient]
-    if other_loss is not None:
-        targets.append(other_loss)
-        upstream.append(tf.ones_like(other_loss))
-    return _filled(tape.gradient(targets, values, output_gradients=upstream), values)
 
 
 def alpha_gradient(

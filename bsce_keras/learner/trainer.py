@@ -12,7 +12,6 @@ from bsce_keras.meta import (
     BalancedTerm,
     VirtualStep,
     closed_form,
-    gradients_by_logits,
     nested_tapes,
     plain_crossentropy,
 )
@@ -69,27 +68,35 @@ class IncrementalTrainer(keras.Model):
         return self.student(images, training=training)["logits"]
 
     def train_step(self, data):
-        if len(data) == 4:
-            return self._meta_update(*data)
-        return self._plain_update(*data)
+        images, labels, *validation_batch = data
+        taught = self._teach(images)
+        if not validation_batch:
+            return self._update(images, labels, taught)
+        alpha, slope = self._move_alpha(images, labels, taught, *validation_batch)
+        # Weights are read again after alpha has moved, so that this forward pass is
+        # another one: sharing the first one's activations would keep them alive during
+        # the validation batch, for all the time that saves.
+        with tf.control_dependencies([alpha]):
+            logs = self._update(images, labels, taught)
+        return {**logs, "alpha": alpha, "alpha_gradient": slope}
 
-    def _plain_update(self, images, labels):
+    def _update(self, images, labels, taught):
         size = _global_size(labels)
         values = self._values()
         with tf.GradientTape() as tape:
             tape.watch(values)
             outputs, state = self._forward(values, images)
-            means = self._term_means(labels, outputs, self._teach(images), size)
+            means = self._term_means(labels, outputs, taught, size)
             loss = self.optimizer.scale_loss(self._total(means))
         return self._assign(tape.gradient(loss, values), state, means)
 
-    def _meta_update(self, images, labels, validation_images, validation_labels):
+    def _move_alpha(self, images, labels, taught, validation_images, validation_labels):
+        """Moves alpha against its gradient; returns both."""
         size = _global_size(labels)
         values = self._values()
-        taught = self._teach(images)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(values)
-            outputs, state = self._forward(values, images)
+            outputs, _ = self._forward(values, images)
             logits, other_loss = self._logits_and_other_loss(
                 labels, outputs, taught, size
             )
@@ -120,12 +127,7 @@ class IncrementalTrainer(keras.Model):
             slope = closed_form(tape, logits, other_loss, *rest)
         means = self._term_means(labels, outputs, taught, size)
         watched = {**_named(means), "the gradient of alpha": slope}
-        new_alpha = self.learned_alpha.descend(slope * _one_if_finite(watched))
-        gradients = gradients_by_logits(
-            tape, logits, other_loss, term.gradient_by_logits(logits, new_alpha), values
-        )
-        logs = self._assign(gradients, state, means)
-        return {**logs, "alpha": new_alpha, "alpha_gradient": slope}
+        return self.learned_alpha.descend(slope * _one_if_finite(watched)), slope
 
     def _values(self):
         return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]

@@ -1,5 +1,7 @@
 """Features in, exemplar indices out."""
 
+import math
+
 import numpy as np
 
 # Exact arithmetic would tie identical rows; floating point may not.
@@ -8,7 +10,7 @@ _MIN_LENGTH = 1e-12
 # What numbers below 1e-38, which float32 drops, can add up to over _MIN_LENGTH.
 _UNDERFLOW = 1e-20
 _MAX_ITERATIONS = 1000
-_BLOCK = 64
+_BLOCK = 256
 
 
 def herding(features, num_exemplars):
@@ -47,12 +49,10 @@ def herding(features, num_exemplars):
         # Memory bounds these products: float32 finds the few rows that can have the
         # best score in half the time, float64 tells them apart.
         rough = rough_rows @ target.astype(np.float32) * rough_scales
-        floor = rough.max() - slack * np.sqrt(target @ target) - _UNDERFLOW
+        floor = rough.max() - slack * math.sqrt(target @ target) - _UNDERFLOW
         near = np.flatnonzero(rough >= floor)
         near_rows = features[near].astype(np.float64) * scales[near, None]
-        scores = near_rows @ target
-        best = scores.max()
-        first = np.argmax(scores >= best - _TIE * abs(best))
+        first = _first_of_the_best(near_rows @ target) if len(near) > 1 else 0
         picked[int(near[first])] = None
         if len(picked) == wanted:
             break
@@ -60,6 +60,11 @@ def herding(features, num_exemplars):
     picked = np.array(list(picked), np.int64)
     missing = np.setdiff1d(np.arange(len(features)), picked)[: wanted - len(picked)]
     return np.concatenate([picked, missing.astype(np.int64)])
+
+
+def _first_of_the_best(scores):
+    best = scores.max()
+    return np.argmax(scores >= best - _TIE * abs(best))
 
 
 def _scales_and_mean(features):
