@@ -23,7 +23,8 @@ def accuracy_over_steps(results, path):
     """Draws the accuracy on all seen classes after every step, one line per run.
 
     Runs that differ in their seed share a colour and one entry of the legend, which
-    gives the mean of their average incremental accuracies (of the steps so far).
+    gives the mean over the steps that are drawn: their average incremental accuracy so
+    far, unless steps without test images are left out.
 
     Args:
         results: `RunResult`s.
@@ -117,7 +118,7 @@ def _draw_runs(axes, results, field, scale):
     # Below the axes: labels of runs that differ in much are long.
     axes.figure.legend(
         loc="outside lower center",
-        title="mean over steps in brackets",
+        title="in brackets: mean over the steps that are drawn",
         title_fontsize="small",
         fontsize="small",
         frameon=False,
