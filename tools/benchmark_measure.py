@@ -21,7 +21,7 @@ class Effort:
     """
 
     rounds: int = 5
-    repeats: int = 5
+    repeats: int = 8
     warm_up: int = 3
     epoch_updates: int = 47
     evaluation_images: int = 2000

@@ -75,17 +75,12 @@ def test_no_graph_outlives_its_step(tiny_config, two_steps, replicas, request):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
 def test_twenty_increments_need_the_memory_of_two(tmp_path):
-    """Resident memory after step 20 is within 5 % of that after step 2.
-
-    Without oneDNN, with which this process takes some 30 MB more until step 20: they
-    level off, are not the package's, and outweigh what is measured here.
-    """
+    """Resident memory after step 20 is within 5 % of that after step 2."""
     lines = subprocess.run(
         [sys.executable, "-c", STEPS_OF_A_PROCESS, str(tmp_path)],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"},
     ).stdout.splitlines()
     resident = [float(line.split()[1]) for line in lines if line.startswith("resident")]
     assert len(resident) == 21

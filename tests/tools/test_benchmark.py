@@ -142,14 +142,14 @@ def test_a_process_computes_what_it_is_asked_for_and_no_more(monkeypatch):
         variant="ours", kind="plain", case=CASE, precision=BF16, batch_size=7, warm_up=2
     )
     answers = benchmark_child._serve(asked, ["4\n", "1\n"])
-    # One update for the start, two to warm up, and then, every turn, one that is not
+    # One update for the start, two to warm up, and then, every turn, three that are not
     # measured and as many as its line says.
     counts = [(list(answer), len(updates)) for answer in answers]
     assert counts == [
         (["first_update_at"], 3),
-        (["seconds"], 8),
         (["seconds"], 10),
-        (["peak_memory_mb"], 10),
+        (["seconds"], 14),
+        (["peak_memory_mb"], 14),
     ]
     [(variant, kind, case, precision)] = made
     assert (variant, kind, precision) == ("ours", "plain", BF16)
