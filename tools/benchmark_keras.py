@@ -93,7 +93,7 @@ def make_trainer(case, precision, teacher=False, meta_gradient=None):
 
 def make_classifier(case, num_classes=NUM_OLD):
     """Our classifier with random weights, in the precision Keras is set to."""
-    return build_classifier(_backbone(case), LinearHead(num_classes), case.image)
+    return build_classifier(make_network(case), LinearHead(num_classes), case.image)
 
 
 def stock_update(case, precision, teacher=False):
@@ -133,7 +133,7 @@ class StockModel(keras.Model):
 
 def make_stock_model(case, num_classes=NUM_OLD):
     """Our architecture with Keras's own batch normalisation and dense head."""
-    backbone = keras.models.clone_model(_backbone(case), clone_function=_stock_layer)
+    backbone = keras.models.clone_model(make_network(case), clone_function=_stock_layer)
     images = keras.Input((case.image.size, case.image.size, case.image.channels))
     features = backbone(NormalizeImages(case.image.mean, case.image.std)(images))
     logits = keras.layers.Dense(num_classes, dtype="float32")(features)
@@ -146,7 +146,8 @@ def _stock_layer(layer):
     return layer.__class__.from_config(layer.get_config())
 
 
-def _backbone(case):
+def make_network(case):
+    """Our backbone with random weights, in the precision Keras is set to."""
     return make_backbone(ModelConfig(case.backbone), case.image, "il_baseline")
 
 

@@ -22,6 +22,7 @@ from bsce_keras.learner.phases import Phase
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
+from tools.benchmark_bounds import convolutions
 from tools.benchmark_children import Run, measure_runs
 from tools.benchmark_keras import (
     bare_update,
@@ -295,6 +296,7 @@ def _save(progress):
 
 
 PARTS = {
+    "convolutions": convolutions,
     "update": update,
     "update_with_teacher": update_with_teacher,
     "meta_update": meta_update,

@@ -173,3 +173,18 @@ def test_each_kind_of_update_is_traced_once_partial_batches_included():
     for epoch in range(2):
         loop.run_epoch(epoch, 0.01, EpochSums())
     assert loop.num_traces == (1, 1)
+
+
+def test_weights_are_read_anew_once_alpha_has_moved():
+    """What was computed before need not be kept while the validation batch runs."""
+    trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
+    update = tf.function(trainer.train_step, autograph=False)
+    graph = update.get_concrete_function((*make_batch(), *make_batch(seed=1))).graph
+    # What is returned is a copy.
+    alpha = graph.structured_outputs["alpha"].op.inputs[0].op
+    inner = {id(outer): inner for outer, inner in graph.captures}
+    for variable in trainer.student.trainable_variables:
+        handle = inner[id(variable.value.handle)]
+        reads = [op for op in handle.consumers() if op.type == "ReadVariableOp"]
+        assert any(alpha in read.control_inputs for read in reads)
+        assert any(alpha not in read.control_inputs for read in reads)

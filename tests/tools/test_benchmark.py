@@ -253,6 +253,21 @@ def test_pytorch_has_the_same_network(sizes):
     assert sum(p.numel() for p in resnet32(50).parameters()) == sizes["ours"]
 
 
+def test_the_convolutions_measured_are_those_of_the_network():
+    from tools.benchmark_bounds import _operations, _shapes
+
+    # ResNet-32: a stem, then 10 convolutions of 3 x 3 a stage. They all multiply as
+    # often, but for the two that halve the image, with their shortcuts of 1 x 1.
+    stem = 32 * 32 * 9 * 3 * 16
+    one = 32 * 32 * 9 * 16 * 16
+    shortcut = 16 * 16 * 16 * 32
+    multiplications = stem + 28 * one + 2 * (one // 2 + shortcut)
+    case = dataclasses.replace(CASES[CASE], batch_size=3)
+    shapes = list(_shapes(case))
+    assert shapes[0].inputs[0] == 3
+    assert sum(map(_operations, shapes)) == 3 * 2 * multiplications
+
+
 def test_the_per_image_loop_picks_what_herding_picks():
     from bsce_keras.memory import herding
     from tools.benchmark_parts import herding_loop
