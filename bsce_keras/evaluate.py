@@ -58,7 +58,7 @@ def score_run(run_dir, stream_config, batch_size):
     import_tensorflow()
     from bsce_keras.data.stream import ClassIncrementalStream
 
-    stream = ClassIncrementalStream(stream_config)
+    stream = ClassIncrementalStream(stream_config, training_images=False)
     num_base = stream_config.num_base_classes
     for number, path in exported_steps(run_dir).items():
         model = load_model(path, of_run=True)
@@ -111,7 +111,7 @@ def score_model(model, stream_config, batch_size):
         # What the model would make of them; resizing twice would change the scores.
         image = dataclasses.replace(image, stored_size=model.stored_size)
         stream_config = dataclasses.replace(stream_config, image=image)
-    test = load_dataset(stream_config).test
+    test = load_dataset(stream_config, training_images=False).test
     labels = label_of[test.labels]
     known = dataclasses.replace(test, labels=labels).select(labels >= 0)
     return _confusion(model, known, batch_size)

@@ -210,6 +210,8 @@ def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, caps
 
 
 def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsys):
+    # Training images are not even looked at.
+    (folder / "train/day/bad.png").touch()
     (folder / "test/day/bad.png").touch()
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
     assert "test/day/bad.png" in capsys.readouterr().err

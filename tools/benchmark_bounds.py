@@ -4,9 +4,11 @@ Also the matrix product, as the fastest thing that the machine does.
 """
 
 import collections
+import dataclasses
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tools.benchmark_keras import make_network
@@ -18,7 +20,22 @@ _BATCHES = 8
 _MATRIX_SIZE = 2048
 _DTYPES = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16}
 
-Shape = collections.namedtuple("Shape", "inputs kernel outputs stride padding")
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What tells one convolution of a network from another.
+
+    Args:
+        inputs, outputs: shapes `(batch, height, width, channels)`.
+        kernel: shape `(height, width, input channels, output channels)`.
+        stride, padding: as of the layer.
+    """
+
+    inputs: tuple[int, ...]
+    kernel: tuple[int, ...]
+    outputs: tuple[int, ...]
+    stride: int
+    padding: str
 
 
 def convolutions(plan):
@@ -48,29 +65,21 @@ def _convolutions(case, precision, effort):
         # Nobody asks for the gradient by the images.
         if not (kind == "by_input" and shape == first)
     }
-    seconds = alternate(workloads, effort)
-    total = collections.defaultdict(lambda: [0.0] * effort.rounds)
-    operations = collections.Counter()
-    for (kind, shape), samples in seconds.items():
-        operations[kind] += counts[shape] * _operations(shape)
-        for name in (kind, "update"):
-            for turn, sample in enumerate(samples):
-                total[name][turn] += counts[shape] * sample / _BATCHES
+    seconds = {
+        (kind, shape): counts[shape] / _BATCHES * np.array(samples)
+        for (kind, shape), samples in alternate(workloads, effort).items()
+    }
     prefix = f"convolutions/{case.name}"
-    return [
-        Measurement(
-            f"{prefix}/{kind}/{precision}",
-            "GFLOP/s",
-            tuple(1e-9 * operations[kind] / sample for sample in total[kind]),
-        )
-        for kind in _KINDS
-    ] + [
-        Measurement(
-            f"{prefix}/update/{precision}",
-            "images/s",
-            tuple(case.batch_size / sample for sample in total["update"]),
-        )
-    ]
+    measured = []
+    for kind in _KINDS:
+        shapes = [shape for shape in counts if (kind, shape) in seconds]
+        operations = sum(counts[shape] * _operations(shape) for shape in shapes)
+        rates = 1e-9 * operations / sum(seconds[kind, shape] for shape in shapes)
+        name = f"{prefix}/{kind}/{precision}"
+        measured.append(Measurement(name, "GFLOP/s", tuple(rates)))
+    speeds = case.batch_size / sum(seconds.values())
+    name = f"{prefix}/update/{precision}"
+    return [*measured, Measurement(name, "images/s", tuple(speeds))]
 
 
 def _shapes(case):

@@ -65,7 +65,7 @@ def _train(loss):
 
 def _show_prediction(config):
     """Writes a test image and says how to classify it with the exported last step."""
-    test = load_dataset(config.stream).test
+    test = load_dataset(config.stream, training_images=False).test
     image = ROOT / "report" / f"digit_{test.labels[0]}.png"
     tf.io.write_file(str(image), tf.io.encode_png(test.images[0]))
     model = f"{config.run_dir}/exports/step_{len(config.stream.increments):02d}"

@@ -43,11 +43,13 @@ class ImageDataset:
     skipped_images: tuple[str, ...] = ()
 
 
-def load_dataset(stream_config):
+def load_dataset(stream_config, training_images=True):
     """Reads every image of a data set into memory.
 
     Args:
         stream_config: a `config.StreamConfig`.
+        training_images: whether those are wanted; otherwise they are neither read nor
+            looked for, and `train` is empty.
 
     Returns:
         An `ImageDataset`.
@@ -59,10 +61,10 @@ def load_dataset(stream_config):
         RunError: a prepared TFDS copy is damaged.
     """
     if stream_config.dataset == "digits":
-        return _load_digits()
+        return _load_digits(training_images)
     if stream_config.dataset == "folder":
-        return _load_folder(stream_config)
-    return _load_tfds(stream_config)
+        return _load_folder(stream_config, training_images)
+    return _load_tfds(stream_config, training_images)
 
 
 def prepare_dataset(dataset, data_dir=None):
@@ -101,7 +103,7 @@ def prepare_dataset(dataset, data_dir=None):
         ) from error
 
 
-def _load_digits():
+def _load_digits(training_images):
     """scikit-learn's digits: 130 images of each class train, the rest test.
 
     Equal counts make the base step the same under softmax and balanced softmax. The
@@ -117,17 +119,19 @@ def _load_digits():
     for label in range(10):
         shuffled = generator.permutation(np.flatnonzero(labels == label))
         is_train[shuffled[:_DIGITS_PER_CLASS]] = True
+    wanted = is_train & training_images
     return ImageDataset(
-        train=_numbered(images[is_train], labels[is_train]),
+        train=_numbered(images[wanted], labels[wanted]),
         test=_numbered(images[~is_train], labels[~is_train]),
     )
 
 
-def _load_folder(stream_config):
+def _load_folder(stream_config, training_images):
     root = pathlib.Path(stream_config.data_dir).expanduser()
+    names = stream_config.class_names
     found = [
-        _list_files(folder, stream_config.class_names)
-        for folder in (root / "train", evaluation_folder(root))
+        _list_files(root / "train", names if training_images else ()),
+        _list_files(evaluation_folder(root), names),
     ]
     image = stream_config.image
     _refuse_more_than_memory(sum(len(paths) for paths, _ in found), image)
@@ -143,9 +147,9 @@ def _load_folder(stream_config):
                 *(f"{path}: {reason}" for path, reason in bad.items()),
             ]
         )
-    _refuse_lost_classes(bad_train, train, stream_config.class_names)
+    _refuse_lost_classes(bad_train, train, names)
     if not len(test):
-        raise RequestError(_no_test_images(root, bad_test, stream_config.class_names))
+        raise RequestError(_no_test_images(root, bad_test, names))
     if bad:
         _log.warning(
             "Left out %d images that cannot be decoded: %s.", len(bad), listed(bad)
@@ -220,7 +224,7 @@ def _what_is_wrong(path):
         return error.strerror
 
 
-def _load_tfds(stream_config):
+def _load_tfds(stream_config, training_images):
     import tensorflow_datasets as tfds
 
     name = catalog.tfds_name(stream_config.dataset)
@@ -237,11 +241,16 @@ def _load_tfds(stream_config):
         builder = tfds.builder_from_directory(prepared)
         candidates = catalog.evaluation_splits(stream_config.dataset, prepared)
         splits = ("train", _labelled_split(builder, candidates))
-        sizes = [_num_images(builder, split, stream_config.dataset) for split in splits]
-        _refuse_more_than_memory(sum(sizes), stream_config.image)
+        sizes = {
+            split: _num_images(builder, split, stream_config.dataset)
+            for split in splits
+        }
+        if not training_images:
+            sizes["train"] = 0
+        _refuse_more_than_memory(sum(sizes.values()), stream_config.image)
         train, test = (
             _read_split(builder, split, size, stream_config)
-            for split, size in zip(splits, sizes, strict=True)
+            for split, size in sizes.items()
         )
         return ImageDataset(train, test)
     except (RequestError, RunError):
@@ -276,14 +285,17 @@ def _num_images(builder, split, dataset):
 
 
 def _read_split(builder, split, num_images, stream_config):
-    """A split in the order of its `id` feature, else in the order of its files."""
+    """A split in the order of its `id` feature, else in the order of its files.
+
+    Nothing of it where `num_images` is 0.
+    """
     image, num_classes = stream_config.image, len(stream_config.class_names)
 
     def read(record):
         key = record.get("id", tf.constant(0))
         return key, record["label"], _square(record["image"], image)
 
-    records = _records(builder, split)
+    records = _records(builder, split).take(-1 if num_images else 0)
     if stream_config.dataset == imagenet.SUBSET:
         # Before they are decoded, which is what takes the time.
         records = records.filter(lambda record: record["label"] < num_classes)

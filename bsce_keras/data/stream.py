@@ -41,6 +41,8 @@ class ClassIncrementalStream:
 
     Args:
         config: a `config.StreamConfig`; increments may differ in size.
+        training_images: whether the steps have theirs; without, nothing can be learned
+            but what was learned can be scored.
 
     Attributes:
         config: as given.
@@ -51,11 +53,11 @@ class ClassIncrementalStream:
         RequestError, RunError: as `load_dataset`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, training_images=True):
         self.config = config
         # The inverse permutation of the order: label by class id.
         label_of = np.argsort(np.array(config.order, dtype=np.int64))
-        loaded = load_dataset(config)
+        loaded = load_dataset(config, training_images)
         self.dataset = ImageDataset(
             train=_by_arrival(loaded.train, label_of),
             test=_by_arrival(loaded.test, label_of),

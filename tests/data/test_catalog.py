@@ -54,7 +54,7 @@ def test_digits_are_ten_small_grey_classes():
 
 def test_digits_statistics_are_those_of_the_training_split():
     info = describe_dataset("digits")
-    pixels = datasets._load_digits().train.images / 255
+    pixels = datasets._load_digits(training_images=True).train.images / 255
     assert pixels.mean() == pytest.approx(info.image.mean[0], abs=5e-5)
     assert pixels.std() == pytest.approx(info.image.std[0], abs=5e-5)
 

@@ -200,6 +200,17 @@ def test_unlabelled_test_split_gives_way_to_validation(tmp_path):
     assert data.test.labels.tolist() == [1, 0]
 
 
+def test_training_images_that_nobody_wants_are_not_read(tmp_path):
+    splits = {"train": [[("t1", 0), ("t2", 1)]], "test": [[("v1", 1)]]}
+    copy = write_tfds(tmp_path, "insects", splits)
+    config = configure("tfds:insects", tmp_path, image_size=14)
+    for path in copy.glob("*train*"):
+        path.write_bytes(b"damaged")
+    data = load_dataset(config, training_images=False)
+    assert len(data.train) == 0
+    assert data.test.labels.tolist() == [1]
+
+
 @pytest.fixture
 def imagenet(tmp_path):
     """A prepared ImageNet of few images, the test images without labels."""
