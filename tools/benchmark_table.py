@@ -2,14 +2,11 @@
 
 import dataclasses
 import datetime
-import importlib.metadata
 import os
-import platform
 from collections.abc import Callable
 
 from bsce_keras.config import TrainingConfig
-
-PACKAGES = ("bsce_keras", "tensorflow", "keras", "numpy", "torch")
+from bsce_keras.records.protocol import installed, versions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,13 +164,7 @@ def document(measurements, auto_precision, **settings):
 
 def machine():
     """CPU, cores and versions."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
-    }
+    return {**versions(), "torch": installed("torch"), "cores": os.cpu_count()}
 
 
 def markdown(result):
@@ -206,19 +197,3 @@ def _raw_row(name, raw):
 def _table(header, rows):
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _cpu_model():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -33,10 +33,10 @@ def versions():
     return {
         "python": platform.python_version(),
         "bsce_keras": __version__,
-        "tensorflow": _installed("tensorflow", "tensorflow-cpu"),
-        "keras": _installed("keras"),
-        "numpy": _installed("numpy"),
-        "tensorflow_datasets": _installed("tensorflow-datasets"),
+        "tensorflow": installed("tensorflow", "tensorflow-cpu"),
+        "keras": installed("keras"),
+        "numpy": installed("numpy"),
+        "tensorflow_datasets": installed("tensorflow-datasets"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
     }
@@ -242,7 +242,8 @@ def _batch_normalization(model):
     return "statistics per replica, over its share of the global batch"
 
 
-def _installed(*distributions):
+def installed(*distributions):
+    """Version of the first of these packages that is installed, or None."""
     for name in distributions:
         try:
             return importlib.metadata.version(name)
