@@ -154,7 +154,7 @@ def test_a_run_does_not_go_on_with_other_images(finished, tmp_path, monkeypatch)
     loaded = streams.load_dataset(tiny(run_dir).stream)
     train = dataclasses.replace(loaded.train, images=255 - loaded.train.images)
     other = dataclasses.replace(loaded, train=train)
-    monkeypatch.setattr(streams, "load_dataset", lambda config: other)
+    monkeypatch.setattr(streams, "load_dataset", lambda *_: other)
     with pytest.raises(RequestError, match=r"class 4: 130 training images as before"):
         run_experiment(tiny(run_dir))
     # A base step is told apart by all of its images, not only by its exemplars.

@@ -38,7 +38,7 @@ def stream_of(monkeypatch):
     def stream_of(photos, order=(0, 1, 2, 3)):
         splits = {split: _examples(classes) for split, classes in photos.items()}
         dataset = ImageDataset(**splits)
-        monkeypatch.setattr(streams, "load_dataset", lambda config: dataset)
+        monkeypatch.setattr(streams, "load_dataset", lambda *_: dataset)
         config = StreamConfig(
             dataset="folder",
             data_dir=None,

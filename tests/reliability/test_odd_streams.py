@@ -328,7 +328,7 @@ def test_a_class_of_the_stream_without_training_images_is_refused(
     loaded = streams.load_dataset(config.stream)
     some = loaded.train.select(~np.isin(loaded.train.labels, [3, 8]))
     loaded = dataclasses.replace(loaded, train=some)
-    monkeypatch.setattr(streams, "load_dataset", lambda _: loaded)
+    monkeypatch.setattr(streams, "load_dataset", lambda *_: loaded)
     with pytest.raises(RequestError, match=r"Received none of: 3, 8\. Add or restore"):
         run_experiment(config)
     assert not (tmp_path / "run").exists()
