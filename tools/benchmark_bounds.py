@@ -37,6 +37,11 @@ class Shape:
     stride: int
     padding: str
 
+    @property
+    def options(self):
+        """Arguments that all three operations take."""
+        return {"strides": [1, self.stride, self.stride, 1], "padding": self.padding}
+
 
 def convolutions(plan):
     """The convolutions of an update alone, and a matrix product."""
@@ -123,10 +128,7 @@ def _run(kind, shape, dtype):
 
 
 def _forward(shape, images, kernel):
-    strides = [1, shape.stride, shape.stride, 1]
-    return tf.raw_ops.Conv2D(
-        input=images, filter=kernel, strides=strides, padding=shape.padding
-    )
+    return tf.raw_ops.Conv2D(input=images, filter=kernel, **shape.options)
 
 
 def _by_input(shape, kernel, gradient):
@@ -134,8 +136,7 @@ def _by_input(shape, kernel, gradient):
         input_sizes=shape.inputs,
         filter=kernel,
         out_backprop=gradient,
-        strides=[1, shape.stride, shape.stride, 1],
-        padding=shape.padding,
+        **shape.options,
     )
 
 
@@ -144,8 +145,7 @@ def _by_filter(shape, images, gradient):
         input=images,
         filter_sizes=shape.kernel,
         out_backprop=gradient,
-        strides=[1, shape.stride, shape.stride, 1],
-        padding=shape.padding,
+        **shape.options,
     )
 
 
