@@ -12,6 +12,7 @@ from bsce_keras.losses import logit_distillation
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import build_classifier, make_backbone
+from bsce_keras.models.folding import folded
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization, NormalizeImages
 from bsce_keras.optimizers import CoupledSGD
@@ -80,7 +81,7 @@ def make_trainer(case, precision, teacher=False, meta_gradient=None):
     student = make_classifier(case, context.num_classes)
     trainer = IncrementalTrainer(
         student,
-        make_classifier(case, num_old) if teacher else None,
+        folded(make_classifier(case, num_old)) if teacher else None,
         method.loss_terms(context),
         context,
         learned_alpha,

@@ -22,6 +22,7 @@ from bsce_keras.learner.phases import Phase
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
+from bsce_keras.models.folding import folded
 from tools.benchmark_bounds import convolutions
 from tools.benchmark_children import Run, measure_runs
 from tools.benchmark_keras import (
@@ -69,6 +70,31 @@ def update(plan):
 def update_with_teacher(plan):
     """The update of an increment with distillation, every variant and precision."""
     return _updates("update_with_teacher", plan, plan.variants, ["teacher"])
+
+
+def teacher(plan):
+    """The teacher's forward pass: batch normalisation folded, and by itself."""
+    measured = []
+    for case in plan.cases:
+        keras.backend.clear_session()
+        images = tf.constant(random_batch(case)[0])
+        workloads = {}
+        for precision in PRECISIONS:
+            keras.config.set_dtype_policy(precision)
+            classifier = make_classifier(case)
+            for name, model in (("folded", folded(classifier)), ("plain", classifier)):
+                workloads[f"{name}/{precision}"] = _teaching(model, images)
+        seconds = alternate(workloads, plan.effort)
+        measured += speeds(f"teacher/{case.name}", seconds, case.batch_size)
+    return measured
+
+
+def _teaching(teacher, images):
+    @tf.function(autograph=False)
+    def teach(images):
+        return teacher(images, training=False)["logits"][0, 0]
+
+    return functools.partial(teach, images)
 
 
 def meta_update(plan):
@@ -299,6 +325,7 @@ PARTS = {
     "convolutions": convolutions,
     "update": update,
     "update_with_teacher": update_with_teacher,
+    "teacher": teacher,
     "meta_update": meta_update,
     "train": train,
     "input": input_pipeline,

@@ -24,6 +24,7 @@ from bsce_keras.models.classifier import (
     make_backbone,
     train_only,
 )
+from bsce_keras.models.folding import folded
 from bsce_keras.randomness import Purpose, generator, integer
 from bsce_keras.stopping import StopRequests
 
@@ -102,9 +103,10 @@ class Learner:
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
         training = self._config.training
         pool, validation = self._pools(step, replay)
-        self._teacher = self.classifier
         context = self._context(step, pool)
         with self._strategy.scope():
+            if self.classifier is not None and self._method.uses_teacher:
+                self._teacher = folded(self.classifier)
             student = self._grown(step, pool)
             trainer = self._trainer(student, context)
             compile_trainer(trainer, training, training)
@@ -243,7 +245,7 @@ class Learner:
             context = dataclasses.replace(context, alpha=learned_alpha.value)
         return IncrementalTrainer(
             student,
-            self._teacher if self._method.uses_teacher else None,
+            self._teacher,
             self._method.loss_terms(context),
             context,
             learned_alpha,

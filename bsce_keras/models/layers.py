@@ -59,12 +59,10 @@ class FusedBatchNormalization(keras.layers.Layer):
         fusible = self.compute_dtype != "float64"
         if not training:
             return self._inference(inputs, fusible)
-        if fusible and not self.synchronized:
-            outputs, mean, variance = self._fused(inputs)
-        else:
-            outputs, mean, variance = self._written_out(inputs)
-        self._update(self.moving_mean, mean)
-        self._update(self.moving_variance, variance)
+        train = self._written_out if self.synchronized or not fusible else self._fused
+        outputs, mean, variance = train(inputs)
+        self.moving_mean.assign(tf.stop_gradient(mean))
+        self.moving_variance.assign(tf.stop_gradient(variance))
         return outputs
 
     def _inference(self, inputs, fusible):
@@ -77,12 +75,19 @@ class FusedBatchNormalization(keras.layers.Layer):
         )[0]
 
     def _fused(self, inputs):
-        """Batch moments by the fused op, which returns the unbiased variance."""
+        """Outputs and new averages by the fused op, unbiased variance and all."""
         return tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma.value, self.beta.value, epsilon=self.epsilon
+            inputs,
+            self.gamma.value,
+            self.beta.value,
+            self.moving_mean.value,
+            self.moving_variance.value,
+            self.epsilon,
+            exponential_avg_factor=1.0 - self.momentum,
         )
 
     def _written_out(self, inputs):
+        """The same by single operations."""
         wide = tf.cast(inputs, self.gamma.dtype)
         reduce = _sum_over_replicas if self.synchronized else tf.identity
         shape = tf.shape(wide)
@@ -93,11 +98,14 @@ class FusedBatchNormalization(keras.layers.Layer):
             wide, mean, variance, self.gamma.value, self.beta.value, self.epsilon
         )
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
-        return tf.cast(outputs, inputs.dtype), mean, unbiased
+        return (
+            tf.cast(outputs, inputs.dtype),
+            self._averaged(self.moving_mean, mean),
+            self._averaged(self.moving_variance, unbiased),
+        )
 
-    def _update(self, average, value):
-        value = tf.stop_gradient(value)
-        average.assign(average.value * self.momentum + value * (1.0 - self.momentum))
+    def _averaged(self, average, value):
+        return average.value * self.momentum + value * (1.0 - self.momentum)
 
     def get_config(self):
         return {
