@@ -1,8 +1,9 @@
 """Speed and memory, side by side with stock Keras and, where installed, PyTorch.
 
 `make benchmark` runs it; `make benchmark ARGS=--quick` only tries that it works.
-Variants take turns, updates each in a process of its own, warm-up is left out and
-medians are compared, so the ratios hold on a noisy machine; absolute numbers do not.
+Variants take turns, updates each in a process of its own, warm-up is left out, and a
+ratio is the median of those of all rounds, so ratios hold on a noisy machine; absolute
+numbers do not.
 Leave the machine alone while it runs. On a machine with GPUs the same call measures
 these.
 """
@@ -80,6 +81,18 @@ def _parser():
         help="ResNet-18 at 64x64 and 224x224 as well",
     )
     parser.add_argument(
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"turns of every variant ({Effort.rounds})",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help=f"updates, or what else is measured, a turn ({Effort.repeats})",
+    )
+    parser.add_argument(
         "--only",
         nargs="+",
         metavar="NAME",
@@ -103,11 +116,16 @@ def _plan(asked):
     cases = list(CASES.values())[: None if asked.full else 1]
     if asked.quick:
         cases = [dataclasses.replace(c, batch_size=QUICK_BATCH_SIZE) for c in cases]
+    effort = QUICK if asked.quick else Effort()
     return Plan(
         cases=cases,
         variants=installed_variants(),
         auto_precision=resolve_precision("auto"),
-        effort=QUICK if asked.quick else Effort(),
+        effort=dataclasses.replace(
+            effort,
+            rounds=asked.rounds or effort.rounds,
+            repeats=asked.repeats or effort.repeats,
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""How it is measured: effort, workloads that take turns, medians."""
+"""How it is measured: effort, workloads that take turns, samples and medians."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ class Effort:
         herding_classes: classes of 1300 images each.
     """
 
-    rounds: int = 5
+    rounds: int = 7
     repeats: int = 8
     warm_up: int = 3
     epoch_updates: int = 47
@@ -98,8 +98,8 @@ def take_turns(timers, effort):
     """Seconds per call of what several timers time, in turns.
 
     A machine's speed drifts with its temperature and its other work; taking turns
-    spreads the drift over all workloads, so that ratios of medians hold. Every second
-    round runs backwards, so that no workload always follows the same one.
+    spreads the drift over all workloads, so that ratios within a round hold. Every
+    second round runs backwards, so that no workload always follows the same one.
 
     Args:
         timers: by name, functions of a number of calls that return their seconds.

@@ -19,7 +19,7 @@ BF16 = "mixed_bfloat16"
 
 
 def made_up():
-    """Medians by name, chosen so that every ratio is a round number."""
+    """Samples by name, one of each, chosen so that every ratio is a round number."""
     speeds = {
         f"update/{CASE}/ours/plain/float32": 400,
         f"update/{CASE}/ours/plain/{BF16}": 600,
@@ -48,8 +48,8 @@ def made_up():
     return speeds | meta | other
 
 
-def judged(medians):
-    return [target.judge(medians) for target in targets(BF16)]
+def judged(samples):
+    return [target.judge(samples) for target in targets(BF16)]
 
 
 def measured(values):
@@ -76,6 +76,16 @@ def test_every_target_is_the_ratio_its_name_says():
     }
     rows = {row["name"]: row["measured"] for row in judged(made_up())}
     assert rows == pytest.approx(expected)
+
+
+def test_what_drifts_within_a_run_is_compared_round_by_round():
+    """1.5 in two of three rounds; the medians, 24 and 20, would say 1.2."""
+    samples = {
+        f"update/{CASE}/ours/plain/float32": np.array([30.0, 15.0, 24.0]),
+        f"update/{CASE}/stock_keras/plain/float32": np.array([20.0, 10.0, 25.0]),
+    }
+    [row] = [row for row in judged(samples) if row["measured"] is not None]
+    assert row["measured"] == pytest.approx(1.5)
 
 
 def test_a_target_is_met_on_its_own_side_of_the_bound():
