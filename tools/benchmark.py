@@ -82,15 +82,16 @@ def _parser():
     )
     parser.add_argument(
         "--rounds",
-        type=int,
+        type=_positive,
         metavar="N",
-        help=f"turns of every variant ({Effort.rounds})",
+        help=f"turns of every variant ({Effort.rounds}; --quick: {QUICK.rounds})",
     )
     parser.add_argument(
         "--repeats",
-        type=int,
+        type=_positive,
         metavar="N",
-        help=f"updates, or what else is measured, a turn ({Effort.repeats})",
+        help="updates, or what else is measured, a turn "
+        f"({Effort.repeats}; --quick: {QUICK.repeats})",
     )
     parser.add_argument(
         "--only",
@@ -105,6 +106,13 @@ def _parser():
         help=f"JSON file to write; {DEFAULT_OUTPUT} after a complete run, else none",
     )
     return parser
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text}")
+    return number
 
 
 def _default_output(asked):

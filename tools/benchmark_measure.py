@@ -20,7 +20,7 @@ class Effort:
         herding_classes: classes of 1300 images each.
     """
 
-    rounds: int = 7
+    rounds: int = 5
     repeats: int = 8
     warm_up: int = 3
     epoch_updates: int = 47

@@ -99,14 +99,17 @@ class Learner:
             RunError: a loss or gradient that is not finite.
             Stopped: on request, after a save.
         """
+        self._teacher = None
         _forget_former_models()
+        if self.classifier is not None and self._method.uses_teacher:
+            with self._strategy.scope():
+                self._teacher = folded(self.classifier)
+        # Only now: building the teacher draws numbers too.
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
         training = self._config.training
         pool, validation = self._pools(step, replay)
         context = self._context(step, pool)
         with self._strategy.scope():
-            if self.classifier is not None and self._method.uses_teacher:
-                self._teacher = folded(self.classifier)
             student = self._grown(step, pool)
             trainer = self._trainer(student, context)
             compile_trainer(trainer, training, training)

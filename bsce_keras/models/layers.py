@@ -59,8 +59,9 @@ class FusedBatchNormalization(keras.layers.Layer):
         fusible = self.compute_dtype != "float64"
         if not training:
             return self._inference(inputs, fusible)
-        train = self._written_out if self.synchronized or not fusible else self._fused
-        outputs, mean, variance = train(inputs)
+        is_fused = fusible and not self.synchronized
+        normalize = self._fused if is_fused else self._written_out
+        outputs, mean, variance = normalize(inputs)
         self.moving_mean.assign(tf.stop_gradient(mean))
         self.moving_variance.assign(tf.stop_gradient(variance))
         return outputs
@@ -75,7 +76,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         )[0]
 
     def _fused(self, inputs):
-        """Outputs and new averages by the fused op, unbiased variance and all."""
+        """Outputs and new moving averages; the op takes the unbiased variance."""
         return tf.compat.v1.nn.fused_batch_norm(
             inputs,
             self.gamma.value,
@@ -87,7 +88,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         )
 
     def _written_out(self, inputs):
-        """The same by single operations."""
+        """What `_fused` returns, by single operations."""
         wide = tf.cast(inputs, self.gamma.dtype)
         reduce = _sum_over_replicas if self.synchronized else tf.identity
         shape = tf.shape(wide)
@@ -127,6 +128,23 @@ def _sum_over_replicas(tensor):
     if replica is None or replica.num_replicas_in_sync == 1:
         return tensor
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, tensor)
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class ChannelShift(keras.layers.Layer):
+    """Adds a number per channel to maps `(batch, height, width, channels)`.
+
+    What is left of a batch normalisation whose scale a kernel carries.
+    """
+
+    def build(self, input_shape):
+        self.shift = self.add_weight(
+            name="shift", shape=(input_shape[-1],), initializer="zeros"
+        )
+
+    def call(self, inputs):
+        # Not a plain sum: this is the operation TensorFlow fuses into convolutions.
+        return tf.nn.bias_add(inputs, ops.convert_to_tensor(self.shift))
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.stopping import Stopped
 
 
@@ -110,13 +112,33 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_teacher_does_not_change(tiny_config, two_steps):
-    learner, _ = learn(tiny_config(), two_steps[:1])
-    teacher, before = learner.classifier, weights_of(learner)
+def test_the_teacher_answers_as_the_classifier_of_the_step_before(
+    tiny_config, two_steps
+):
+    """Also after the student has learned a step against it."""
+    config = tiny_config()
+    learner, _ = learn(config, two_steps[:1])
+    images = two_steps[0].examples.images
+    before = learner.logits(images)
     learner.learn(two_steps[1], two_steps[0].examples.select(slice(20)))
-    assert learner.classifier is not teacher
-    for old, new in zip(before, teacher.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
+    taught = Inference(learner._teacher, config.stream.image).logits(images)
+    np.testing.assert_allclose(taught, before, atol=1e-4)
+    assert not np.allclose(learner.logits(images)[:, :5], before, atol=1e-2)
+    layers = learner._teacher._flatten_layers()
+    assert not any(isinstance(layer, FusedBatchNormalization) for layer in layers)
+
+
+def test_a_student_starts_alike_with_and_without_a_teacher(tiny_config, two_steps):
+    """One seed, one start: what differs between two methods is the method."""
+    starts = {}
+    for method in ("finetune", "il_baseline"):
+        # At this rate weights stay where they start.
+        config = tiny_config(
+            method=method, learning_rate=1e-30, run_dir=f"runs/{method}"
+        )
+        starts[method] = weights_of(learn(config, two_steps)[0])
+    for ours, theirs in zip(*starts.values(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-25)
 
 
 def test_counts_are_those_of_the_training_pool(tiny_config, two_steps):

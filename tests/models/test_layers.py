@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.models.layers import (
+    ChannelShift,
     FusedBatchNormalization,
     NormalizeImages,
     SubsampleAndPadChannels,
@@ -67,15 +68,16 @@ def test_the_fused_op_and_the_written_out_path_are_one_function():
 
 
 @pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
-def test_batches_are_normalised_and_averaged_as_in_pytorch(options):
-    maps, layer = random_maps(), make_layer(**options)
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_batches_are_normalised_and_averaged_as_in_pytorch(options, momentum):
+    maps, layer = random_maps(), make_layer(momentum=momentum, **options)
     before = averages(layer)
     outputs = layer(maps, training=True)
     mean, variance = maps.mean((0, 1, 2)), maps.var((0, 1, 2))
     expected = (maps - mean) / np.sqrt(variance + 1e-5) * layer.gamma + layer.beta
     np.testing.assert_allclose(outputs, expected, atol=1e-4)
     unbiased = variance * 36 / 35  # 4 images of 3 x 3
-    expected = 0.9 * before + 0.1 * np.array([mean, unbiased])
+    expected = momentum * before + (1 - momentum) * np.array([mean, unbiased])
     np.testing.assert_allclose(averages(layer), expected, rtol=1e-5)
 
 
@@ -165,6 +167,7 @@ def test_gamma_starts_at_zero_on_request():
     "layer",
     [
         FusedBatchNormalization(0.8, 1e-3, True, True, name="normal"),
+        ChannelShift(name="shift"),
         SubsampleAndPadChannels(name="shortcut"),
         NormalizeImages((0.5, 0.4), (0.25, 0.2), name="pixels"),
     ],
