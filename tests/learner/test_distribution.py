@@ -5,7 +5,12 @@ import tensorflow as tf
 
 from bsce_keras.config import TrainingConfig
 from bsce_keras.errors import RunError
-from bsce_keras.learner.distribution import limit_threads, prepared_runtime
+from bsce_keras.learner import distribution
+from bsce_keras.learner.distribution import (
+    limit_threads,
+    prepared_runtime,
+    resolve_precision,
+)
 
 
 @pytest.fixture
@@ -60,3 +65,31 @@ def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
     for _ in range(2):
         with prepared_runtime(config) as strategy:
             assert strategy is two_devices
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "precision"),
+    [
+        ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile", "mixed_bfloat16"),
+        ("AuthenticAMD", "fma avx512f avx512_bf16", "mixed_bfloat16"),
+        # There bfloat16 is the slower of the two.
+        ("GenuineIntel", "fma avx512f avx512_bf16", "float32"),
+        ("AuthenticAMD", "fma avx2", "float32"),
+    ],
+)
+def test_auto_precision_is_the_faster_one(
+    vendor, flags, precision, tmp_path, monkeypatch
+):
+    facts = tmp_path / "cpuinfo"
+    cpu = f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n"
+    facts.write_text(f"processor\t: 0\n{cpu}\nprocessor\t: 1\n{cpu}")
+    monkeypatch.setattr(distribution, "_CPU_INFO", str(facts))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert resolve_precision("auto") == precision
+    assert resolve_precision("float32") == "float32"
+
+
+def test_where_nothing_is_known_of_the_cpu_auto_is_float32(monkeypatch):
+    monkeypatch.setattr(distribution, "_CPU_INFO", "/nowhere")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert resolve_precision("auto") == "float32"
