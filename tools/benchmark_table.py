@@ -21,8 +21,8 @@ class Target:
 
     Args:
         name: what is compared, for the table.
-        ratio: from samples by name, one a round, to ratios; a KeyError means that
-            something it needs was not measured.
+        ratio: from samples by name, one a round (of herding, one a class), to ratios; a
+            KeyError means that something it needs was not measured.
         bound: the target.
         at_least: whether the ratio must reach the bound, or else stay within it.
     """

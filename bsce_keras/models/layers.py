@@ -14,7 +14,7 @@ class FusedBatchNormalization(keras.layers.Layer):
     In training, moments are those of the batch and the moving averages take 10 % of
     them, the variance unbiased, as in PyTorch; Keras's own layer stores the biased one
     and runs several times slower, for it is not one op. Scale, shift and averages are
-    float32 whatever the input is. A written-out path of the same function serves
+    float32 even for narrower inputs. A written-out path of the same function serves
     float64 and the synchronised mode, which the fused op cannot.
 
     Args:
