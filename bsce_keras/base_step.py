@@ -24,8 +24,14 @@ _DECISIVE = (
     ("method", "parameters"),
     ("training", None),
 )
-# Bit-exact repetition is no other training, and the base step is not fine-tuned.
-_INDIFFERENT = {"deterministic", "finetuning", *INDIFFERENT_TRAINING}
+# Bit-exact repetition is no other training. The base step is not fine-tuned and has no
+# exemplars to draw.
+_INDIFFERENT = {
+    "deterministic",
+    "finetuning",
+    "replay_sampling",
+    *INDIFFERENT_TRAINING,
+}
 
 
 def load_base_step(config, step):

@@ -15,10 +15,15 @@ CLASSIFICATION_LOSSES = (
     "softmax",
     "balanced_softmax",
     "meta_balanced_softmax",
+    "separated_softmax",
+    "rescaled_softmax",
 )
 BALANCED_SOFTMAXES = frozenset(("balanced_softmax", "meta_balanced_softmax"))
-# With equal class counts the prior is a constant: one loss under three names.
-SOFTMAX_LIKE = BALANCED_SOFTMAXES | {"softmax"}
+# Those that mind how often each class is seen.
+COUNTING_LOSSES = BALANCED_SOFTMAXES | {"rescaled_softmax"}
+# In a base step of equal class counts: one loss under several names.
+SOFTMAX_LIKE = COUNTING_LOSSES | {"softmax", "separated_softmax"}
+REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
@@ -234,6 +239,7 @@ class TrainingConfig(_Checked):
     schedule_scale: float = 1.0
     gradient_clamp: float | None = None
     finetuning: FinetuningConfig | None = None
+    replay_sampling: str = "uniform"
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
@@ -273,6 +279,7 @@ class TrainingConfig(_Checked):
                 f"Received: {list(self.milestones)}"
             )
         found += one_of("--precision", self.precision, PRECISIONS)
+        found += one_of("--replay_sampling", self.replay_sampling, REPLAY_SAMPLINGS)
         found += one_of("--strategy", self.strategy, STRATEGIES)
         found += one_of("schedule", self.schedule, SCHEDULES)
         return found
@@ -305,11 +312,16 @@ class ExperimentConfig(_Checked):
                 "memory holds none at the last step. Raise --exemplars_per_class or "
                 "--memory_budget, or use --balanced_finetuning=false."
             )
-        if not self.method.learns_alpha:
-            return found
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]
         quota = self.memory.quota(num_old_classes)
-        if quota < 2:
+        if self.training.replay_sampling != "uniform" and quota < 1:
+            found.append(
+                f"--replay_sampling={self.training.replay_sampling} draws old images "
+                "more often, and the memory holds none when the last step begins. "
+                "Raise --exemplars_per_class or --memory_budget, or use "
+                "--replay_sampling=uniform."
+            )
+        if self.method.learns_alpha and quota < 2:
             found.append(
                 "meta_balanced_softmax needs at least 2 exemplars a class: one to "
                 f"train on and one to validate alpha. The memory holds {quota} "

@@ -13,6 +13,7 @@ from bsce_keras.config import (
     META_GRADIENTS,
     NCA_VARIANTS,
     PRECISIONS,
+    REPLAY_SAMPLINGS,
     SELECTIONS,
     STRATEGIES,
     ExperimentConfig,
@@ -169,6 +170,13 @@ _TRAIN = Command(
                 SELECTIONS,
                 "how exemplars are chosen",
                 MemoryConfig.selection,
+            ),
+            Flag(
+                "replay_sampling",
+                REPLAY_SAMPLINGS,
+                "how often increments draw images: every one once an epoch, exemplars "
+                "as often as new images, or all classes equally often",
+                TrainingConfig.replay_sampling,
             ),
         ),
         "Training": (

@@ -72,6 +72,7 @@ class Request:
     exemplars_per_class: int | None = None
     memory_budget: int | None = None
     exemplar_selection: str | None = None
+    replay_sampling: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -297,6 +298,7 @@ def _training(asked, kind):
         "learning_rate",
         "weight_decay",
         "schedule_scale",
+        "replay_sampling",
         "precision",
         "strategy",
         "virtual_devices",

@@ -1,15 +1,18 @@
 """Every published flagfile still asks for a valid experiment, the paper's one."""
 
+import dataclasses
 import json
 import pathlib
 
 import pytest
 
 from bsce_keras import flags, make_config
+from bsce_keras.base_step import base_step_key
 from bsce_keras.records.published import published_average
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FLAGFILES = sorted(ROOT.glob("flags/*/*.flags"))
+FLAGFILES = sorted(ROOT.glob("flags/*steps/*.flags"))
+CORRECTIONS = sorted(ROOT.glob("flags/*_corrections/*.flags"))
 SYSTEMS = {
     f"{method}{loss}"
     for method in ("il_baseline", "lucir", "podnet")
@@ -54,7 +57,11 @@ def prepared(tmp_path):
     return str(tmp_path)
 
 
-@pytest.fixture(params=FLAGFILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def name_of(path):
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.fixture(params=FLAGFILES, ids=name_of)
 def path(request):
     return request.param
 
@@ -114,6 +121,7 @@ def test_a_flagfile_trains_as_published(path, prepared):
     assert (training.finetuning is not None) == published
 
 
+@pytest.mark.parametrize("path", FLAGFILES + CORRECTIONS, ids=name_of)
 def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
     request = {**request_of(path), "data_dir": prepared}
     left_out = {
@@ -126,6 +134,7 @@ def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
     assert make_config(**left_out) == make_config(**request)
 
 
+@pytest.mark.parametrize("path", FLAGFILES + CORRECTIONS, ids=name_of)
 def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared):
     text = path.read_text()
     assert f"--flagfile=flags/{path.parent.name}/{path.name}\n" in text
@@ -134,7 +143,8 @@ def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared
     told = "none, not in the paper."
     if number is not None:
         told = f"average incremental accuracy {number:.2f} %."
-    assert f"# Paper, Table 1: {told}\n" in text
+    table = 4 if path in CORRECTIONS else 1
+    assert f"# Paper, Table {table}: {told}\n" in text
 
 
 def test_every_folder_holds_nine_systems():
@@ -143,3 +153,38 @@ def test_every_folder_holds_nine_systems():
         found.setdefault(path.parent.name, set()).add(path.stem)
     names = {f"{data_set}_{steps}steps" for data_set in DATA_SETS for steps in (5, 10)}
     assert found == dict.fromkeys(names, SYSTEMS)
+
+
+def test_a_correction_differs_from_the_baseline_in_nothing_but_itself(prepared):
+    baseline = make_config(
+        **request_of(ROOT / "flags/cifar100_5steps/il_baseline.flags"),
+        data_dir=prepared,
+    )
+    found = {}
+    for path in CORRECTIONS:
+        config = make_config(**request_of(path), data_dir=prepared)
+        found[path.stem] = (
+            config.method.classification_loss,
+            config.training.replay_sampling,
+            config.training.finetuning is not None,
+        )
+        training = dataclasses.replace(
+            config.training, replay_sampling="uniform", finetuning=None
+        )
+        method = dataclasses.replace(config.method, classification_loss="softmax")
+        assert baseline == dataclasses.replace(
+            config, training=training, method=method, run_dir=baseline.run_dir
+        )
+    assert found == {
+        "memory_oversampling": ("softmax", "memory_oversampling", False),
+        "class_oversampling": ("softmax", "class_oversampling", False),
+        "rescaled_softmax": ("rescaled_softmax", "uniform", False),
+        "balanced_finetuning": ("softmax", "uniform", True),
+        "separated_softmax": ("separated_softmax", "memory_oversampling", False),
+    }
+
+
+def test_all_corrections_share_the_base_step_of_the_baseline(prepared):
+    paths = [ROOT / "flags/cifar100_5steps/il_baseline.flags", *CORRECTIONS]
+    configs = [make_config(**request_of(path), data_dir=prepared) for path in paths]
+    assert len(set(map(base_step_key, configs))) == 1

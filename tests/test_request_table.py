@@ -106,6 +106,24 @@ OF_DIGITS = [
     ("--alpha=0.5", "--alpha=0.5 has no meaning for --classification_loss=softmax"),
     (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Leave --alpha out"),
     ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
+    ("--replay_sampling=old", "one of uniform, memory_oversampling"),
+    (
+        f"--replay_sampling=class_oversampling {BALANCED}",
+        "--classification_loss=balanced_softmax would correct a second time",
+    ),
+    (
+        "--replay_sampling=memory_oversampling --classification_loss=rescaled_softmax",
+        "--classification_loss=rescaled_softmax would correct a second time",
+    ),
+    (
+        "--replay_sampling=memory_oversampling --exemplars_per_class=0",
+        "--replay_sampling=memory_oversampling draws old images more often, and the "
+        "memory holds none",
+    ),
+    (
+        "--alpha=0.5 --classification_loss=separated_softmax",
+        "--alpha=0.5 has no meaning for --classification_loss=separated_softmax",
+    ),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
     (f"{META} --exemplars_per_class=1", "at least 2 exemplars a class"),
     (f"{META} --memory_budget=17", "at least 2 exemplars a class"),

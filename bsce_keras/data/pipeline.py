@@ -1,8 +1,9 @@
 """Examples -> batches. The position in the data is two integers: epoch and update.
 
 Every epoch's order and crops are drawn at once as small tables of integers, keyed by
-(seed, step, epoch); image i of the pool gets row i. A batch is then one gather out of
-the pool, and an epoch can be entered anywhere.
+(seed, step, epoch), with a row for every place in the epoch: an image that is drawn
+twice is cropped twice. A batch is then one gather out of the pool, and an epoch can be
+entered anywhere.
 """
 
 import logging
@@ -20,8 +21,9 @@ _log = logging.getLogger(__name__)
 class TrainingInput:
     """Batches of a step's pool, epoch by epoch.
 
-    Every image is seen once an epoch; the last batch may be smaller. Each element of
-    a data set is what one replica gets: consecutive elements make up a global batch,
+    Every image is seen once an epoch, or, with `probabilities`, as many are drawn with
+    replacement; the last batch may be smaller. Each element of a data set is what one
+    replica gets: consecutive elements make up a global batch,
     split as evenly as it goes. A last batch of fewer images than replicas is left out,
     since a replica without images has no batch statistics; that is logged.
 
@@ -32,13 +34,22 @@ class TrainingInput:
         seed, step: key of all draws.
         num_replicas: elements per global batch.
         first_draw: number that epoch 0 has among the step's draws.
+        probabilities: of every image to be the next one drawn, shape `(len(pool),)`.
 
     Raises:
         RunError: a pool of fewer images than replicas.
     """
 
     def __init__(
-        self, pool, image, batch_size, seed, step, num_replicas=1, first_draw=0
+        self,
+        pool,
+        image,
+        batch_size,
+        seed,
+        step,
+        num_replicas=1,
+        first_draw=0,
+        probabilities=None,
     ):
         self._tables = _Tables(pool, image)
         self._size = len(pool)
@@ -47,6 +58,7 @@ class TrainingInput:
         self._key = (seed, step)
         self._num_replicas = num_replicas
         self._first_draw = first_draw
+        self._probabilities = probabilities
         rest = self._size % batch_size
         if self._size < num_replicas:
             raise RunError(
@@ -74,13 +86,17 @@ class TrainingInput:
         It may be read until the next one is asked for.
         """
         number = self._first_draw + epoch
-        order = self._draw(Purpose.EPOCH_ORDER, number).permutation(self._size)
-        crops = draw_crops(
-            self._draw(Purpose.AUGMENTATION, number), self._size, self._image
-        )
+        order = self._order(self._draw(Purpose.EPOCH_ORDER, number))
+        rng = self._draw(Purpose.AUGMENTATION, number)
+        crops = draw_crops(rng, self._size, self._image)
         starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
         ends = np.minimum(starts + self._batch_size, self._size)
-        return self._batches(order, crops[order], starts, ends)
+        return self._batches(order, crops, starts, ends)
+
+    def _order(self, rng):
+        if self._probabilities is None:
+            return rng.permutation(self._size)
+        return rng.choice(self._size, self._size, p=self._probabilities)
 
     def cycle(self, first_update, num_updates):
         """Batches `first_update`, ... of an endless run over reshuffled passes.
@@ -99,10 +115,9 @@ class TrainingInput:
         orders, crops = [], []
         for number in range(first_pass, last_pass + 1):
             rng = self._draw(Purpose.VALIDATION_ORDER, number)
-            order = rng.permutation(self._size)
+            orders.append(rng.permutation(self._size))
             rng = self._draw(Purpose.VALIDATION_AUGMENTATION, number)
-            orders.append(order)
-            crops.append(draw_crops(rng, self._size, self._image)[order])
+            crops.append(draw_crops(rng, self._size, self._image))
         starts = starts - first_pass * self._size
         return self._batches(
             np.concatenate(orders), np.concatenate(crops), starts, starts + batch_size

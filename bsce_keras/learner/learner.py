@@ -8,6 +8,7 @@ import numpy as np
 
 from bsce_keras.config import BALANCED_SOFTMAXES
 from bsce_keras.data.pipeline import split_validation
+from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.examples import Examples
 from bsce_keras.feasibility import num_set_aside
 from bsce_keras.learner.alpha import LearnedAlpha
@@ -122,7 +123,12 @@ class Learner:
             self._num_steps,
             is_followed=self.finetunes(step),
         )
-        progress = train_phase(self._run, phase, trainer, pool, validation)
+        probabilities = draw_probabilities(
+            training.replay_sampling, pool.labels, step.num_old_classes
+        )
+        progress = train_phase(
+            self._run, phase, trainer, pool, validation, probabilities
+        )
         self._adopt(student)
         return self._facts(context, trainer.learned_alpha, pool, progress)
 
@@ -312,6 +318,17 @@ def _warn_of_one_class(step, context):
             "always 0 and teaches nothing. Give the step more classes%s.",
             step.index,
             ", or keep exemplars of old ones" if step.num_old_classes else "",
+        )
+    elif (
+        context.classification_loss == "separated_softmax"
+        and step.num_old_classes
+        and step.num_new_classes == 1
+    ):
+        _log.warning(
+            "Step %d: under separated_softmax the one new class competes with no "
+            "other, so that its images teach nothing. Give the step more classes, or "
+            "use another --classification_loss.",
+            step.index,
         )
 
 

@@ -93,7 +93,7 @@ class Run:
     stop_requests: StopRequests
 
 
-def train_phase(run, phase, trainer, pool, validation=None):
+def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     """Trains a phase, from where it was last saved if it was.
 
     Args:
@@ -102,6 +102,8 @@ def train_phase(run, phase, trainer, pool, validation=None):
         trainer: compiled `IncrementalTrainer`.
         pool: `Examples` to train on.
         validation: `Examples` of the balanced split that alpha is learned on, or None.
+        probabilities: of every image of the pool to be drawn next; by default each is
+            taken once an epoch.
 
     Returns:
         The `StepProgress` at the end.
@@ -125,7 +127,7 @@ def train_phase(run, phase, trainer, pool, validation=None):
     )
     loop = EpochLoop(
         trainer,
-        _batches(run, phase, pool),
+        _batches(run, phase, pool, probabilities),
         validation and _batches(run, phase, validation),
         config.method.alpha_every,
         run.strategy,
@@ -166,7 +168,7 @@ def train_phase(run, phase, trainer, pool, validation=None):
     return progress
 
 
-def _batches(run, phase, examples):
+def _batches(run, phase, examples, probabilities=None):
     training = run.config.training
     return TrainingInput(
         examples,
@@ -176,4 +178,5 @@ def _batches(run, phase, examples):
         phase.step,
         run.strategy.num_replicas_in_sync,
         phase.first_draw,
+        probabilities,
     )

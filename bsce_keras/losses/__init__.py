@@ -7,6 +7,8 @@ from bsce_keras.losses.balanced_softmax import (
 from bsce_keras.losses.distillation import logit_distillation
 from bsce_keras.losses.features import less_forget, pod_flat, pod_spatial
 from bsce_keras.losses.margin import margin_ranking, nca
+from bsce_keras.losses.rescaled_softmax import rescaled_softmax_crossentropy
+from bsce_keras.losses.separated_softmax import separated_softmax_crossentropy
 
 __all__ = [
     "BalancedSoftmaxLoss",
@@ -17,4 +19,6 @@ __all__ = [
     "nca",
     "pod_flat",
     "pod_spatial",
+    "rescaled_softmax_crossentropy",
+    "separated_softmax_crossentropy",
 ]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bsce_keras.losses.counts import require_count_per_column
 from bsce_keras.losses.dtypes import at_least_float32
 from bsce_keras.losses.labels import flat_labels
 
@@ -70,12 +71,7 @@ def balanced_softmax_crossentropy(
     """
     logits = at_least_float32(logits)
     prior = ops.cast(log_prior(class_counts, alpha, num_old_classes), logits.dtype)
-    if prior.shape[0] != logits.shape[-1]:
-        raise ValueError(
-            "`class_counts` needs one count per column of the logits. Received: "
-            f"{prior.shape[0]} counts for logits of shape {tuple(logits.shape)}. Give "
-            "the counts of all seen classes, old ones included."
-        )
+    require_count_per_column(prior, logits)
     return ops.sparse_categorical_crossentropy(
         flat_labels(y_true), logits + prior, from_logits=True
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import keras
 
-from bsce_keras.losses import balanced_softmax_crossentropy
+from bsce_keras.methods.classification import classification_values
 from bsce_keras.models.heads import LinearHead
 
 
@@ -18,8 +18,8 @@ class StepContext:
         num_old_classes, num_new_classes: before and in this step; 0 old ones mean the
             base step.
         class_counts: training images per seen class, memory included.
-        classification_loss: `softmax`, `balanced_softmax`, `meta_balanced_softmax`, or
-            the name of a loss that only this method has.
+        classification_loss: one of `methods.classification`, or the name of a loss that
+            only this method has.
         alpha: weight of the old classes; a number, or the variable that is learned.
     """
 
@@ -99,7 +99,7 @@ class Method:
 
     def classification_values(self, context):
         """`values` of the classification term."""
-        return _balanced_softmax_values(context)
+        return classification_values(context)
 
     def loss_terms(self, context):
         """The terms of this step; the classification term comes first."""
@@ -110,18 +110,3 @@ class Method:
                 self.classification_values(context),
             )
         ]
-
-
-def _balanced_softmax_values(context):
-    """Plain softmax is the balanced one with equal counts."""
-    if context.classification_loss == "softmax":
-        counts, alpha = (1,) * context.num_classes, 1.0
-    else:
-        counts, alpha = context.class_counts, context.alpha
-
-    def values(labels, student, teacher):
-        return balanced_softmax_crossentropy(
-            labels, student["logits"], counts, alpha, context.num_old_classes
-        )
-
-    return values

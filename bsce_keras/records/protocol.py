@@ -5,6 +5,7 @@ import json
 import platform
 
 from bsce_keras import __version__
+from bsce_keras.config import TrainingConfig
 from bsce_keras.evaluation.metrics import DEFINITIONS
 
 # Where an upgrade may change numbers or the format of a checkpoint.
@@ -24,6 +25,9 @@ _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
 }
+
+# Fields that config.json of earlier versions lacks.
+_LATER_TRAINING = {"replay_sampling": TrainingConfig.replay_sampling}
 
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
@@ -92,6 +96,9 @@ _INDIFFERENT = (
 def outcome_fields(config):
     """Everything in a config that decides the outcome, by dotted name.
 
+    What the version that wrote a run did not have yet counts as its default, which is
+    what that version did.
+
     Args:
         config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
 
@@ -100,6 +107,7 @@ def outcome_fields(config):
     """
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
+    decisive["training"] = _LATER_TRAINING | decisive["training"]
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
     for name in _INDIFFERENT:
@@ -195,6 +203,19 @@ def _flatten(value, prefix=""):
     return fields
 
 
+_REPLAY = {
+    "uniform": "every new image and every exemplar once an epoch",
+    "memory_oversampling": (
+        "drawn with replacement, as many an epoch as there are images: exemplars and "
+        "new images equally often, where exemplars are fewer"
+    ),
+    "class_oversampling": (
+        "drawn with replacement, as many an epoch as there are images: all classes "
+        "equally often"
+    ),
+}
+
+
 def _memory(config):
     memory = config.memory
     classes = [config.stream.num_base_classes]
@@ -211,6 +232,7 @@ def _memory(config):
     return {
         "policy": policy,
         "selection": memory.selection,
+        "replay": _REPLAY[config.training.replay_sampling],
         "quota_per_class_after_step": quotas,
         "limit_in_total_after_step": [
             quota * number for quota, number in zip(quotas, classes, strict=True)

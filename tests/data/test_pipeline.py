@@ -29,8 +29,12 @@ def make_pool(size=SIZE, image=PLAIN):
     return Examples(images, np.arange(size), np.arange(size))
 
 
-def make_input(size=SIZE, image=PLAIN, batch_size=4, key=(1, 0), num_replicas=1):
-    return TrainingInput(make_pool(size, image), image, batch_size, *key, num_replicas)
+def make_input(
+    size=SIZE, image=PLAIN, batch_size=4, key=(1, 0), num_replicas=1, **options
+):
+    return TrainingInput(
+        make_pool(size, image), image, batch_size, *key, num_replicas, **options
+    )
 
 
 # Tracing the map takes longer than running it, so properties share one input.
@@ -59,6 +63,39 @@ def test_an_epoch_holds_every_image_once_the_rest_in_a_smaller_batch():
         assert [len(batch) for batch in batches] == [4, 4, 3]
         assert sorted(sum(batches, [])) == list(range(SIZE))
     assert training.updates_per_epoch == 3
+
+
+def test_probabilities_say_how_often_images_are_drawn():
+    """Within an epoch of as many images as the pool has."""
+    probabilities = np.array([0.5, 0.25, 0.25] + [0.0] * (SIZE - 3))
+    training = make_input(probabilities=probabilities)
+    drawn = []
+    for epoch in range(100):
+        batches = labels_of(training.epoch(epoch))
+        assert [len(batch) for batch in batches] == [4, 4, 3]
+        drawn += sum(batches, [])
+    shares = np.bincount(drawn, minlength=SIZE) / len(drawn)
+    # Five standard deviations of 1100 draws.
+    np.testing.assert_allclose(shares, probabilities, atol=0.076)
+    assert set(drawn) == {0, 1, 2}
+
+
+def test_an_image_that_is_drawn_twice_is_cropped_twice():
+    probabilities = np.eye(SIZE)[0]
+    training = make_input(image=PADDED, probabilities=probabilities)
+    pictures = {
+        picture.tobytes()
+        for images, _ in elements(training.epoch(0))
+        for picture in images
+    }
+    assert len(pictures) > SIZE // 2
+
+
+def test_an_epoch_of_draws_can_be_entered_anywhere():
+    probabilities = np.arange(1, SIZE + 1) / np.arange(1, SIZE + 1).sum()
+    training = make_input(image=PADDED, probabilities=probabilities)
+    whole = elements(training.epoch(2))
+    assert_same_elements(elements(training.epoch(2, first_update=1)), whole[1:])
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(8, [4, 4]), (3, [3]), (4, [4])])

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras.data.pipeline import TrainingInput
+from bsce_keras.learner import phases
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
@@ -155,6 +157,44 @@ def test_counts_are_those_of_the_training_pool(tiny_config, two_steps):
     assert meta[1].class_counts[5] == plain[1].class_counts[5] - 2
     assert meta[1].train_images == plain[1].train_images - 12
     assert (plain[0].alpha, plain[1].alpha) == (None, 1.0)
+
+
+def test_an_increment_alone_draws_exemplars_more_often(
+    tiny_config, two_steps, monkeypatch
+):
+    """The base step and balanced fine-tuning take every image once an epoch."""
+    epochs = []
+
+    class Recorded(TrainingInput):
+        def epoch(self, *args):
+            labels = [labels.numpy() for _, labels in super().epoch(*args)]
+            epochs.append(np.concatenate(labels))
+            return super().epoch(*args)
+
+    monkeypatch.setattr(phases, "TrainingInput", Recorded)
+    config = tiny_config(
+        replay_sampling="memory_oversampling", balanced_finetuning="true"
+    )
+    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    base, increment = two_steps
+    exemplars = base.examples.select(slice(25))
+    learner.learn(base, None)
+    facts = learner.learn(increment, exemplars)
+    learner.finetune(increment, exemplars, facts)
+    np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(base.examples.labels))
+    # 185 draws: five standard deviations are 0.18.
+    assert np.mean(epochs[1] < 5) == pytest.approx(0.5, abs=0.18)
+    assert len(epochs[1]) == len(increment.examples) + 25
+    np.testing.assert_array_equal(np.sort(epochs[2]), np.sort(exemplars.labels))
+
+
+def test_a_new_class_without_another_is_told_under_a_separated_softmax(
+    tiny_config, two_steps, caplog
+):
+    """It competes with no class, so its images teach nothing."""
+    learn(tiny_config(classification_loss="separated_softmax"), two_steps)
+    (told,) = [line for line in caplog.messages if "separated_softmax" in line]
+    assert told.startswith("Step 1: under separated_softmax the one new class")
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,23 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_other_corrections_know_what_the_step_knows(name):
+    student = outputs(4, seed=1)
+    logits = student["logits"]
+    for loss, expected in {
+        "separated_softmax": losses.separated_softmax_crossentropy(
+            LABELS, logits, NUM_OLD
+        ),
+        "rescaled_softmax": losses.rescaled_softmax_crossentropy(
+            LABELS, logits, COUNTS
+        ),
+    }.items():
+        term = method(name).loss_terms(context(loss))[0]
+        actual = term.values(LABELS, student, outputs(3, seed=2))
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_distillation_pushes_the_student_nowhere_where_it_equals_the_teacher(name):
     student = outputs(4, seed=1)
     teacher = {**student, "logits": student["logits"][:, :NUM_OLD]}

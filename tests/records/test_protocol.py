@@ -4,7 +4,12 @@ import dataclasses
 import json
 
 from bsce_keras.config import MemoryConfig, ModelConfig
-from bsce_keras.records.protocol import outcome_fields, protocol, versions
+from bsce_keras.records.protocol import (
+    outcome_differences,
+    outcome_fields,
+    protocol,
+    versions,
+)
 
 
 def test_a_growing_memory_in_numbers(make_config):
@@ -48,6 +53,26 @@ def test_where_a_run_is_written_does_not_decide_its_outcome(make_config):
     stream = dataclasses.replace(config.stream, download=True)
     other = dataclasses.replace(config, run_dir="x", export=False, stream=stream)
     assert outcome_fields(other.to_json()) == outcome_fields(config.to_json())
+
+
+def test_a_run_of_a_version_without_a_choice_made_the_default_one(make_config):
+    config = make_config().to_json()
+    older = json.loads(json.dumps(config))
+    del older["training"]["replay_sampling"]
+    assert outcome_differences(older, config) == []
+    config["training"]["replay_sampling"] = "class_oversampling"
+    (difference,) = outcome_differences(older, config)
+    assert difference.startswith("--replay_sampling (training.replay_sampling) was")
+
+
+def test_how_exemplars_are_drawn_is_said(make_config):
+    config = make_config()
+    assert "once an epoch" in protocol(config)["memory"]["replay"]
+    training = dataclasses.replace(
+        config.training, replay_sampling="memory_oversampling"
+    )
+    answers = protocol(dataclasses.replace(config, training=training))
+    assert "exemplars and new images equally often" in answers["memory"]["replay"]
 
 
 def test_versions_name_what_ran():

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsce_keras import flags, report
+from bsce_keras.config import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
 from bsce_keras.errors import RequestError
 from bsce_keras.request import Request, make_config, request_problems
 from bsce_keras.request_values import plain_values
@@ -128,15 +129,19 @@ RATES = {
         "schedule_scale",
     )
 }
-LOSSES = st.sampled_from([None, "softmax", "balanced_softmax", "meta_balanced_softmax"])
+LOSSES = st.sampled_from([None, *CLASSIFICATION_LOSSES])
+SAMPLINGS = st.sampled_from([None, *REPLAY_SAMPLINGS])
 
 
 @quick
-@given(st.fixed_dictionaries({}, optional={**COUNTS, **RATES}), LOSSES)
-def test_any_counts_and_rates_make_a_configuration_or_are_refused(request_, loss):
-    config = configure(**request_, classification_loss=loss)
+@given(st.fixed_dictionaries({}, optional={**COUNTS, **RATES}), LOSSES, SAMPLINGS)
+def test_any_counts_and_rates_make_a_configuration_or_are_refused(
+    request_, loss, sampling
+):
+    config = configure(**request_, classification_loss=loss, replay_sampling=sampling)
     if config is not None:
         assert config.training.epochs >= 1
+        assert config.training.replay_sampling == (sampling or "uniform")
         assert all(
             0 < drop < config.training.epochs for drop in config.training.milestones
         )

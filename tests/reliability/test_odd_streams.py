@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bsce_keras import evaluate, make_config, report
+from bsce_keras.config import COUNTING_LOSSES
 from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.methods import METHODS
@@ -28,7 +29,8 @@ from bsce_keras.served_model import load_model
 
 META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)
-LOSSES = ("softmax", *BALANCED)
+LOSSES = ("softmax", *BALANCED, "separated_softmax", "rescaled_softmax")
+SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
 SYSTEMS = [*itertools.product(METHODS, LOSSES), ("podnet", "nca")]
 
 
@@ -39,7 +41,7 @@ class OddRun:
     Args:
         train, test: images of every class, in arrival order.
         steps: classes of every step, the base step first.
-        method, loss, finetuning: the system.
+        method, loss, finetuning, sampling: the system.
         exemplars_per_class, memory_budget: the memory; one of them is None.
         batch_size: global.
         replicas: 1, or virtual devices.
@@ -52,6 +54,7 @@ class OddRun:
     method: str = "il_baseline"
     loss: str = "softmax"
     finetuning: bool = False
+    sampling: str = "uniform"
     exemplars_per_class: int | None = None
     memory_budget: int | None = None
     batch_size: int = 2
@@ -107,6 +110,8 @@ class OddRun:
             return "must hold test images"
         if later and self.finetuning and not any(self.held(self.ends[-1])):
             return "Balanced fine-tuning trains on exemplars of every seen class"
+        if later and self.sampling != "uniform" and self.quota(self.ends[-2]) < 1:
+            return "draws old images more often, and the memory holds none"
         if later and self.loss == META and self.quota(self.ends[-2]) < 2:
             return "meta_balanced_softmax needs at least 2 exemplars a class"
         if any(min(self.trained_on(step)) < 1 for step in later if self.aside(step)):
@@ -138,6 +143,7 @@ class OddRun:
             method=self.method,
             classification_loss=None if self.loss == "nca" else self.loss,
             balanced_finetuning=str(self.finetuning).lower(),
+            replay_sampling=self.sampling,
             exemplars_per_class=self.exemplars_per_class,
             memory_budget=self.memory_budget,
             batch_size=self.batch_size,
@@ -311,6 +317,11 @@ def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog
         OddRun((2, 2, 2), (1, 1, 1), (1, 2), finetuning=True, memory_budget=2),
         OddRun((4, 1), (1, 1), (1, 1), exemplars_per_class=0, replicas=2),
         OddRun((4, 4), (0, 0), (1, 1), exemplars_per_class=1),
+        OddRun(
+            *((4, 4), (1, 1), (1, 1)),
+            sampling="class_oversampling",
+            exemplars_per_class=0,
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, tmp_path):
@@ -342,6 +353,7 @@ def odd_runs(draw, method, loss):
     fewest = draw(st.integers(1, 3))
     memory = draw(st.sampled_from(["exemplars_per_class", "memory_budget"]))
     batch_size = draw(st.sampled_from([1, 2, 3, 64]))
+    counts_classes = loss in COUNTING_LOSSES
     return OddRun(
         train=draw(st.tuples(*[st.integers(fewest, 4)] * num_classes)),
         test=draw(st.tuples(*[st.integers(0, 2)] * num_classes)),
@@ -349,6 +361,7 @@ def odd_runs(draw, method, loss):
         method=method,
         loss=loss,
         finetuning=draw(st.booleans()),
+        sampling="uniform" if counts_classes else draw(st.sampled_from(SAMPLINGS)),
         **{memory: draw(st.sampled_from([0, 1, 2, 5, 9, 20]))},
         batch_size=batch_size,
         replicas=draw(st.sampled_from([1, 1, 2])) if batch_size > 1 else 1,

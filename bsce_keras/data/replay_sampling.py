@@ -1,0 +1,35 @@
+"""How often old and new images are drawn while an increment trains."""
+
+import numpy as np
+
+
+def draw_probabilities(sampling, labels, num_old_classes):
+    """Probability of every image to be the next one drawn, with replacement.
+
+    `memory_oversampling` draws exemplars and new images equally often, each evenly
+    among themselves, unless exemplars are the majority already. `class_oversampling`
+    draws all classes equally often.
+
+    Source: Jodelet et al., Table 4. LUCIR's code has the former as `--rs_ratio 0.5`,
+    with twice as many images an epoch as are new. Here an epoch has as many as the
+    pool, so that all rows of the table train equally long; the paper does not say.
+
+    Args:
+        sampling: `uniform`, `memory_oversampling` or `class_oversampling`.
+        labels: int, shape `(num_images,)`, of the new images and the exemplars.
+        num_old_classes: classes `[0, num_old_classes)` are old.
+
+    Returns:
+        float64, shape `(num_images,)`, of sum 1; None where every image is to be taken
+        once an epoch: `uniform`, and every base step.
+    """
+    if sampling == "uniform" or not num_old_classes:
+        return None
+    groups = labels
+    if sampling == "memory_oversampling":
+        is_new = labels >= num_old_classes
+        if np.mean(is_new) <= 0.5:
+            return None
+        groups = is_new.astype(np.int64)
+    weights = 1.0 / np.bincount(groups)[groups]
+    return weights / weights.sum()

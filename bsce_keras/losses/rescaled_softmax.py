@@ -1,0 +1,57 @@
+"""Rescaled softmax cross-entropy: images of rare classes weigh more."""
+
+import numpy as np
+from keras import ops
+
+from bsce_keras.losses.counts import require_count_per_column
+from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.labels import flat_labels
+
+
+def rescaled_softmax_crossentropy(y_true, logits, class_counts):
+    """Cross-entropy in which all classes have the same total weight.
+
+        loss_i = w[y_i] * -log( exp(z[i, y_i]) / sum_c exp(z[i, c]) )
+        w[c] = S / (N n[c]),   S = sum_c n[c],   N = number of classes with n[c] > 0
+
+    Over the training images the mean of `w[y_i]` is 1, so that the loss keeps its size
+    beside other terms; with equal counts it is the plain softmax. Unlike the balanced
+    softmax it moves no logit against another.
+
+    Source: Jodelet et al., Table 4, "loss rescaling" by the inverse class frequency.
+    The paper leaves the constant open. PODNet's code scales by max(n) / n[c] instead,
+    which makes the loss 5 to 7 times as large in CIFAR-100's increments.
+
+    Args:
+        y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`.
+        logits: float, shape `(batch, num_classes)`, before any softmax.
+        class_counts: training images per seen class; a label of a class with 0 gives
+            inf.
+
+    Returns:
+        Float, shape `(batch,)`: one loss per image, in nats, not reduced, computed in
+        float32 at least.
+
+    Raises:
+        ValueError: `class_counts` has another length than the logits have columns, or
+            the labels are one-hot.
+
+    Example:
+
+    >>> loss = rescaled_softmax_crossentropy([0, 1], np.zeros((2, 2)), [9, 1])
+    >>> [round(float(value), 4) for value in loss]  # 10/18 log 2 and 10/2 log 2
+    [0.3851, 3.4657]
+    """
+    logits = at_least_float32(logits)
+    labels = flat_labels(y_true)
+    weights = ops.cast(_weights(class_counts), logits.dtype)
+    require_count_per_column(weights, logits)
+    values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    return ops.take(weights, labels) * values
+
+
+def _weights(class_counts):
+    counts = np.asarray(class_counts, np.float64)
+    present = np.count_nonzero(counts)
+    with np.errstate(divide="ignore"):
+        return counts.sum() / (present * counts)

@@ -1,0 +1,57 @@
+"""Old images are drawn as often as was asked for."""
+
+import numpy as np
+import pytest
+
+from bsce_keras.data.replay_sampling import draw_probabilities
+
+# Two old classes of 3 and 1 exemplars, two new ones of 10 and 26 images.
+COUNTS = (3, 1, 10, 26)
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), COUNTS))
+
+
+def share_of_classes(sampling, num_old_classes=2):
+    probabilities = draw_probabilities(sampling, LABELS, num_old_classes)
+    return np.bincount(LABELS, weights=probabilities)
+
+
+def test_memory_oversampling_draws_exemplars_as_often_as_new_images():
+    np.testing.assert_allclose(
+        share_of_classes("memory_oversampling"),
+        [0.5 * 3 / 4, 0.5 * 1 / 4, 0.5 * 10 / 36, 0.5 * 26 / 36],
+    )
+
+
+def test_class_oversampling_draws_all_classes_equally_often():
+    np.testing.assert_allclose(share_of_classes("class_oversampling"), [0.25] * 4)
+
+
+def test_images_of_a_class_are_alike():
+    probabilities = draw_probabilities("class_oversampling", LABELS, 2)
+    for label, count in enumerate(COUNTS):
+        np.testing.assert_allclose(probabilities[label == LABELS], 0.25 / count)
+
+
+def test_class_oversampling_does_without_classes_that_have_no_image():
+    labels = np.array([0, 2, 2, 3])
+    probabilities = draw_probabilities("class_oversampling", labels, 2)
+    np.testing.assert_allclose(probabilities, [1 / 3, 1 / 6, 1 / 6, 1 / 3])
+
+
+def test_exemplars_that_are_the_majority_are_not_made_rarer():
+    assert draw_probabilities("memory_oversampling", LABELS, 3) is not None
+    assert draw_probabilities("memory_oversampling", np.array([0, 0, 0, 1]), 1) is None
+
+
+def test_a_memory_without_exemplars_leaves_every_image_once():
+    probabilities = draw_probabilities("memory_oversampling", np.array([2, 3, 3]), 2)
+    np.testing.assert_allclose(probabilities, 1 / 3)
+
+
+@pytest.mark.parametrize("sampling", ["memory_oversampling", "class_oversampling"])
+def test_a_base_step_takes_every_image_once(sampling):
+    assert draw_probabilities(sampling, LABELS, 0) is None
+
+
+def test_uniform_takes_every_image_once():
+    assert draw_probabilities("uniform", LABELS, 2) is None
