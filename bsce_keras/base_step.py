@@ -34,11 +34,19 @@ _INDIFFERENT = {
 }
 
 
+# Without old classes these are the loss they stand beside, whatever the class counts.
+_AT_BASE_STEP = {
+    "separated_softmax": "softmax",
+    "meta_balanced_softmax": "balanced_softmax",
+}
+
+
 def load_base_step(config, step):
     """Arrays and state of the base step that `config.base_run_dir` finished.
 
-    The classification losses may differ where the base classes have equally many
-    images: the prior is then a constant and softmax and balanced softmax are one loss.
+    The classification losses may differ where they are one without old classes, as
+    softmax and separated softmax are; if the base classes have equally many images,
+    prior and weights are constants, and all but PODNet's own are one.
 
     Args:
         config: `ExperimentConfig` that names the other run.
@@ -105,7 +113,7 @@ def base_step_key(config):
     }
     stream, loss = config.stream, config.method.classification_loss
     equal = loss in SOFTMAX_LIKE and has_equal_classes(stream.dataset)
-    key["loss"] = sorted(SOFTMAX_LIKE) if equal else loss
+    key["loss"] = sorted(SOFTMAX_LIKE) if equal else _AT_BASE_STEP.get(loss, loss)
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
     # Two folders of images may well have classes of the same names.
     key["data_dir"] = stream.data_dir
@@ -113,6 +121,8 @@ def base_step_key(config):
 
 
 def _loss_differences(theirs, ours, counts):
+    if _AT_BASE_STEP.get(theirs, theirs) == _AT_BASE_STEP.get(ours, ours):
+        return []
     line = f"--classification_loss: {theirs} there, {ours} here"
     if not {theirs, ours} <= SOFTMAX_LIKE:
         return [line]

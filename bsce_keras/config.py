@@ -314,10 +314,24 @@ class ExperimentConfig(_Checked):
             )
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]
         quota = self.memory.quota(num_old_classes)
-        if self.training.replay_sampling != "uniform" and quota < 1:
+        sampling, loss = self.training.replay_sampling, self.method.classification_loss
+        if sampling != "uniform" and loss in COUNTING_LOSSES:
             found.append(
-                f"--replay_sampling={self.training.replay_sampling} draws old images "
-                "more often, and the memory holds none when the last step begins. "
+                f"--replay_sampling={sampling} makes old classes more frequent, which "
+                f"--classification_loss={loss} would correct a second time. Use "
+                "--replay_sampling=uniform, or another loss."
+            )
+        if loss == "separated_softmax" and min(self.stream.increments) < 2:
+            found.append(
+                "separated_softmax compares new classes with each other alone, and "
+                "needs at least 2 of them in every increment. Received: increments of "
+                f"{list(self.stream.increments)}. Use fewer --num_increments, or "
+                "another --classification_loss."
+            )
+        if sampling != "uniform" and quota < 1:
+            found.append(
+                f"--replay_sampling={sampling} draws old images more often, and the "
+                "memory holds none when the last step begins. "
                 "Raise --exemplars_per_class or --memory_budget, or use "
                 "--replay_sampling=uniform."
             )

@@ -4,7 +4,6 @@ import math
 import os
 
 from bsce_keras import recipes
-from bsce_keras.config import COUNTING_LOSSES
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000
@@ -89,13 +88,6 @@ def _loss_contradictions(asked):
             f"--{name}={value} has no meaning for --classification_loss={loss}. Leave "
             "it out or use --classification_loss=meta_balanced_softmax.",
         )
-    sampling = asked.replay_sampling
-    yield (
-        sampling not in (None, "uniform") and loss in COUNTING_LOSSES,
-        f"--replay_sampling={sampling} makes old classes more frequent, which "
-        f"--classification_loss={loss} would correct a second time. Use "
-        "--replay_sampling=uniform, or another loss.",
-    )
     yield (
         asked.nca_variant is not None and loss != "nca",
         f"--nca_variant={asked.nca_variant} has no meaning for --method="

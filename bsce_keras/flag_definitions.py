@@ -266,7 +266,7 @@ _TRAIN = Command(
                 "run_dir",
                 str,
                 "folder of the run",
-                default_text="runs/DATASET_METHOD_LOSS_seedN",
+                default_text="runs/DATASET_METHOD_LOSS[_CORRECTIONS]_seedN",
             ),
             Flag("base_run_dir", str, "take the base step from this other run"),
             Flag(

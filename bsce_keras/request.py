@@ -114,7 +114,12 @@ class Request:
     def resolved_run_dir(self):
         """The run folder asked for, or one named after the request."""
         seed = configs.TrainingConfig.seed if self.seed is None else self.seed
-        name = f"{self.dataset}_{self.method_name}_{self.loss}_seed{seed}"
+        parts = [self.dataset, self.method_name, self.loss]
+        if self.replay_sampling not in (None, "uniform"):
+            parts.append(self.replay_sampling)
+        if self.balanced_finetuning == "true":
+            parts.append("finetuned")
+        name = "_".join(map(str, [*parts, f"seed{seed}"]))
         default = os.path.join("runs", name.replace(":", "-").replace("/", "-"))
         return self.run_dir or default
 

@@ -188,3 +188,12 @@ def test_all_corrections_share_the_base_step_of_the_baseline(prepared):
     paths = [ROOT / "flags/cifar100_5steps/il_baseline.flags", *CORRECTIONS]
     configs = [make_config(**request_of(path), data_dir=prepared) for path in paths]
     assert len(set(map(base_step_key, configs))) == 1
+
+
+def test_no_two_flagfiles_of_a_folder_write_into_the_same_run_folder(prepared):
+    for folder in sorted({path.parent for path in FLAGFILES + CORRECTIONS}):
+        paths = sorted(folder.glob("*.flags"))
+        run_dirs = {
+            make_config(**request_of(path), data_dir=prepared).run_dir for path in paths
+        }
+        assert len(run_dirs) == len(paths)

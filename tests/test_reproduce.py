@@ -222,6 +222,24 @@ def test_losses_differ_where_classes_may_differ_in_size(trained):
     assert [config.base_run_dir for config in trained] == [None, None]
 
 
+def test_losses_that_are_one_without_old_classes_share_whatever_the_sizes(trained):
+    for name in "abcd":
+        os.makedirs(f"photos/train/{name}")
+        pathlib.Path(f"photos/train/{name}/1.png").touch()
+    os.makedirs("photos/test/a")
+    pathlib.Path("photos/test/a/1.png").touch()
+    flags = "--dataset=folder\n--data_dir=photos\n--num_increments=1\n"
+    paths = write_flagfiles(
+        softmax=flags,
+        separated=flags + "--classification_loss=separated_softmax\n",
+        balanced=flags + BALANCED,
+        rescaled=flags + "--classification_loss=rescaled_softmax\n",
+    )
+    assert reproduce.main(paths) == 0
+    softmax = "runs/reproduce/scale_1.0/tiny/softmax/seed_1"
+    assert [config.base_run_dir for config in trained] == [None, softmax, None, None]
+
+
 def test_a_matrix_may_grow_at_the_front(trained):
     """What was begun keeps its base step, and newcomers take it from there."""
     soft, balanced, late = write_flagfiles(

@@ -108,6 +108,11 @@ OF_DIGITS = [
     ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (
+        "--classification_loss=separated_softmax",
+        "separated_softmax compares new classes with each other alone, and needs at "
+        "least 2 of them in every increment. Received: increments of [1, 1, 1, 1, 1]",
+    ),
+    (
         f"--replay_sampling=class_oversampling {BALANCED}",
         "--classification_loss=balanced_softmax would correct a second time",
     ),
@@ -121,7 +126,7 @@ OF_DIGITS = [
         "memory holds none",
     ),
     (
-        "--alpha=0.5 --classification_loss=separated_softmax",
+        "--alpha=0.5 --num_increments=1 --classification_loss=separated_softmax",
         "--alpha=0.5 has no meaning for --classification_loss=separated_softmax",
     ),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),

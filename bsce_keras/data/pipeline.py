@@ -1,8 +1,7 @@
 """Examples -> batches. The position in the data is two integers: epoch and update.
 
 Every epoch's order and crops are drawn at once as small tables of integers, keyed by
-(seed, step, epoch), with a row for every place in the epoch: an image that is drawn
-twice is cropped twice. A batch is then one gather out of the pool, and an epoch can be
+(seed, step, epoch). A batch is then one gather out of the pool, and an epoch can be
 entered anywhere.
 """
 
@@ -86,17 +85,19 @@ class TrainingInput:
         It may be read until the next one is asked for.
         """
         number = self._first_draw + epoch
-        order = self._order(self._draw(Purpose.EPOCH_ORDER, number))
-        rng = self._draw(Purpose.AUGMENTATION, number)
-        crops = draw_crops(rng, self._size, self._image)
+        rng = self._draw(Purpose.EPOCH_ORDER, number)
+        crops = draw_crops(
+            self._draw(Purpose.AUGMENTATION, number), self._size, self._image
+        )
+        if self._probabilities is None:
+            order = rng.permutation(self._size)
+            crops = crops[order]
+        else:
+            # An image that is drawn twice is cropped twice: a row for every draw.
+            order = rng.choice(self._size, self._size, p=self._probabilities)
         starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
         ends = np.minimum(starts + self._batch_size, self._size)
         return self._batches(order, crops, starts, ends)
-
-    def _order(self, rng):
-        if self._probabilities is None:
-            return rng.permutation(self._size)
-        return rng.choice(self._size, self._size, p=self._probabilities)
 
     def cycle(self, first_update, num_updates):
         """Batches `first_update`, ... of an endless run over reshuffled passes.
@@ -115,9 +116,10 @@ class TrainingInput:
         orders, crops = [], []
         for number in range(first_pass, last_pass + 1):
             rng = self._draw(Purpose.VALIDATION_ORDER, number)
-            orders.append(rng.permutation(self._size))
+            order = rng.permutation(self._size)
             rng = self._draw(Purpose.VALIDATION_AUGMENTATION, number)
-            crops.append(draw_crops(rng, self._size, self._image))
+            orders.append(order)
+            crops.append(draw_crops(rng, self._size, self._image)[order])
         starts = starts - first_pass * self._size
         return self._batches(
             np.concatenate(orders), np.concatenate(crops), starts, starts + batch_size

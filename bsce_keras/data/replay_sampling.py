@@ -21,13 +21,13 @@ def draw_probabilities(sampling, labels, num_old_classes):
 
     Returns:
         float64, shape `(num_images,)`, of sum 1; None where every image is to be taken
-        once an epoch: `uniform`, and every base step.
+        once an epoch: `uniform`, no exemplars, or enough of them already.
     """
-    if sampling == "uniform" or not num_old_classes:
+    is_new = labels >= num_old_classes
+    if sampling == "uniform" or np.all(is_new):
         return None
     groups = labels
     if sampling == "memory_oversampling":
-        is_new = labels >= num_old_classes
         if np.mean(is_new) <= 0.5:
             return None
         groups = is_new.astype(np.int64)

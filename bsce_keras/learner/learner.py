@@ -41,7 +41,7 @@ class TrainingFacts:
 
     `train_seconds` covers every phase, the other figures the main one. `alphas` holds
     alpha after every update that moved it; `alpha` is None where none is in play: at
-    the base step and under the plain softmax.
+    the base step and under losses without one.
     """
 
     train_images: int
@@ -126,6 +126,7 @@ class Learner:
         probabilities = draw_probabilities(
             training.replay_sampling, pool.labels, step.num_old_classes
         )
+        self._warn_of_no_oversampling(step, probabilities)
         progress = train_phase(
             self._run, phase, trainer, pool, validation, probabilities
         )
@@ -144,9 +145,10 @@ class Learner:
     def finetune(self, step, exemplars, facts):
         """Trains the class weights alone on the exemplars of all seen classes.
 
-        The loss is that of the step, against the same teacher. A balanced softmax takes
-        the counts of the exemplars as they are, which differ where a class has fewer
-        images than its quota; alpha has no part in it.
+        The loss is that of the step, against the same teacher. Balanced and rescaled
+        softmax take the counts of the exemplars as they are, which differ where a class
+        has fewer images than its quota; alpha has no part in it. A separated softmax
+        gives way to the plain one, for old and new are to be balanced.
 
         Args:
             step: the `Step` whose main phase is finished.
@@ -201,7 +203,10 @@ class Learner:
 
     def _finetuning_loss(self):
         loss = self._config.method.classification_loss
-        return "balanced_softmax" if loss in BALANCED_SOFTMAXES else loss
+        return {
+            "meta_balanced_softmax": "balanced_softmax",
+            "separated_softmax": "softmax",
+        }.get(loss, loss)
 
     @property
     def _num_steps(self):
@@ -217,6 +222,16 @@ class Learner:
                 step.index,
                 training.epochs,
                 per_epoch,
+            )
+
+    def _warn_of_no_oversampling(self, step, probabilities):
+        sampling = self._config.training.replay_sampling
+        if sampling != "uniform" and step.num_old_classes and probabilities is None:
+            _log.warning(
+                "Step %d: --replay_sampling=%s changes nothing, for exemplars are not "
+                "fewer than new images, or there are none.",
+                step.index,
+                sampling,
             )
 
     def _pools(self, step, replay):
@@ -318,17 +333,6 @@ def _warn_of_one_class(step, context):
             "always 0 and teaches nothing. Give the step more classes%s.",
             step.index,
             ", or keep exemplars of old ones" if step.num_old_classes else "",
-        )
-    elif (
-        context.classification_loss == "separated_softmax"
-        and step.num_old_classes
-        and step.num_new_classes == 1
-    ):
-        _log.warning(
-            "Step %d: under separated_softmax the one new class competes with no "
-            "other, so that its images teach nothing. Give the step more classes, or "
-            "use another --classification_loss.",
-            step.index,
         )
 
 

@@ -203,16 +203,16 @@ def _flatten(value, prefix=""):
     return fields
 
 
+_DRAWN = (
+    "in the main phase of increments drawn with replacement, as many an epoch as the "
+    "pool has"
+)
 _REPLAY = {
-    "uniform": "every new image and every exemplar once an epoch",
+    "uniform": "every image of the pool once an epoch",
     "memory_oversampling": (
-        "drawn with replacement, as many an epoch as there are images: exemplars and "
-        "new images equally often, where exemplars are fewer"
+        f"{_DRAWN}: exemplars as often as new images, unless they are the majority"
     ),
-    "class_oversampling": (
-        "drawn with replacement, as many an epoch as there are images: all classes "
-        "equally often"
-    ),
+    "class_oversampling": f"{_DRAWN}: all classes equally often",
 }
 
 

@@ -74,9 +74,9 @@ def published_average(config):
         return None
     setting = (stream["dataset"], len(increments))
     name, loss = method["name"], method["classification_loss"]
-    # A run of an earlier version has no such field.
+    # Runs of earlier versions lack these.
     sampling = training.get("replay_sampling", TrainingConfig.replay_sampling)
-    finetunes = training["finetuning"] is not None
+    finetunes = training.get("finetuning") is not None
     correction = (loss, sampling, finetunes)
     if (*setting, name) == ("cifar100", 5, "il_baseline") and correction in TABLE_4:
         return TABLE_4[correction]

@@ -57,6 +57,8 @@ def _row(group):
         "increments": list(config["stream"]["increments"]),
         "method": config["method"]["name"],
         "classification_loss": config["method"]["classification_loss"],
+        "replay_sampling": config["training"]["replay_sampling"],
+        "balanced_finetuning": config["training"]["finetuning"] is not None,
         "schedule_scale": config["training"]["schedule_scale"],
         "precision": config["training"]["precision"],
         "other": group.columns["other"],

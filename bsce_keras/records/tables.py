@@ -29,8 +29,8 @@ _NOTE = (
 _UNDEFINED = "-"
 _PAPER = "paper, scale 1"
 _PAPER_NOTE = (
-    f"{_PAPER}: average incremental accuracy of Jodelet et al., Table 1, who train the "
-    "whole schedule. A row of another scale is another experiment."
+    f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 and 4, who "
+    "train the whole schedule. A row of another scale is another experiment."
 )
 
 # Rows of one setting are compared, so whatever else they differ in has to be told.
@@ -42,6 +42,7 @@ _TOLD_ELSEWHERE = {
     "method.classification_loss",
     "method.alpha",
     "training.precision",
+    "training.replay_sampling",
 }
 
 
@@ -199,18 +200,28 @@ def _key(result):
 def _columns(result):
     stream, method = result.config["stream"], result.config["method"]
     training = result.config["training"]
-    loss = method["classification_loss"]
-    if loss == "balanced_softmax" and method["alpha"] != 1:
-        loss += f", alpha {method['alpha']:g}"
     return {
         "data set": stream["dataset"],
         "classes": _arrivals(stream["num_base_classes"], stream["increments"]),
         "method": method["name"],
-        "loss": loss,
+        "loss": _loss(result.config),
         "scale": f"{training['schedule_scale']:g}",
         "precision": training["precision"],
         "other": "",
     }
+
+
+def _loss(config):
+    """The classification loss and what else corrects for old and new."""
+    method, fields = config["method"], outcome_fields(config)
+    parts = [method["classification_loss"]]
+    if parts == ["balanced_softmax"] and method["alpha"] != 1:
+        parts.append(f"alpha {method['alpha']:g}")
+    if fields["training.replay_sampling"] != "uniform":
+        parts.append(fields["training.replay_sampling"])
+    if config["training"].get("finetuning"):
+        parts.append("fine-tuned")
+    return ", ".join(parts)
 
 
 def _arrivals(num_base_classes, increments):

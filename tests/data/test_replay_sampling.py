@@ -43,14 +43,10 @@ def test_exemplars_that_are_the_majority_are_not_made_rarer():
     assert draw_probabilities("memory_oversampling", np.array([0, 0, 0, 1]), 1) is None
 
 
-def test_a_memory_without_exemplars_leaves_every_image_once():
-    probabilities = draw_probabilities("memory_oversampling", np.array([2, 3, 3]), 2)
-    np.testing.assert_allclose(probabilities, 1 / 3)
-
-
 @pytest.mark.parametrize("sampling", ["memory_oversampling", "class_oversampling"])
-def test_a_base_step_takes_every_image_once(sampling):
+def test_without_exemplars_every_image_is_taken_once(sampling):
     assert draw_probabilities(sampling, LABELS, 0) is None
+    assert draw_probabilities(sampling, np.array([2, 3, 3]), 2) is None
 
 
 def test_uniform_takes_every_image_once():

@@ -188,13 +188,28 @@ def test_an_increment_alone_draws_exemplars_more_often(
     np.testing.assert_array_equal(np.sort(epochs[2]), np.sort(exemplars.labels))
 
 
-def test_a_new_class_without_another_is_told_under_a_separated_softmax(
-    tiny_config, two_steps, caplog
-):
-    """It competes with no class, so its images teach nothing."""
-    learn(tiny_config(classification_loss="separated_softmax"), two_steps)
-    (told,) = [line for line in caplog.messages if "separated_softmax" in line]
-    assert told.startswith("Step 1: under separated_softmax the one new class")
+def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplog):
+    config = tiny_config(replay_sampling="memory_oversampling")
+    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    base, increment = two_steps
+    learner.learn(base, None)
+    learner.learn(increment, base.examples)
+    (told,) = [line for line in caplog.messages if "oversampling" in line]
+    assert told.startswith("Step 1: --replay_sampling=memory_oversampling changes")
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        ("separated_softmax", "softmax"),
+        ("meta_balanced_softmax", "balanced_softmax"),
+        ("rescaled_softmax", "rescaled_softmax"),
+    ],
+)
+def test_finetuning_weighs_old_and_new_against_each_other(tiny_config, loss, expected):
+    config = tiny_config(classification_loss=loss, increments=[5])
+    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    assert learner._finetuning_loss() == expected
 
 
 @pytest.fixture(autouse=True)

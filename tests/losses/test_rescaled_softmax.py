@@ -71,6 +71,31 @@ def test_bfloat16_logits_are_computed_in_float32():
     assert loss.dtype == tf.float32
 
 
+def test_a_label_of_a_class_without_images_gives_inf_and_spoils_no_gradient():
+    logits = tf.constant([[0.0, 200.0], [1.0, 2.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = rescaled_softmax_crossentropy([1, 0], logits, [9, 0])
+        kept = loss[1]
+    assert loss[0] == np.inf
+    assert np.all(np.isfinite(tape.gradient(kept, logits)))
+
+
+def test_counts_may_be_a_tensor_of_a_traced_function():
+    labels, logits = random_batch()
+    traced = tf.function(rescaled_softmax_crossentropy)(
+        labels[:, None], logits, tf.constant(COUNTS)
+    )
+    expected = rescaled_softmax_crossentropy(labels, logits, COUNTS)
+    np.testing.assert_allclose(traced, expected, rtol=1e-6)
+
+
+def test_one_hot_labels_are_refused():
+    labels, logits = random_batch()
+    with pytest.raises(ValueError, match="looks one-hot"):
+        rescaled_softmax_crossentropy(np.eye(3)[labels], logits, COUNTS)
+
+
 def test_counts_of_other_classes_are_refused():
     labels, logits = random_batch()
     with pytest.raises(ValueError, match="one count per column"):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from bsce_keras import losses, make_config
+from bsce_keras.config import CLASSIFICATION_LOSSES
 from bsce_keras.methods import METHODS, load_method
 from bsce_keras.methods.base import CLASSIFICATION, StepContext
 
@@ -68,6 +69,12 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
     )
     actual = term.values(LABELS, student, outputs(3, seed=2))
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", CLASSIFICATION_LOSSES[1:])
+def test_every_loss_that_can_be_asked_for_is_there(loss):
+    term = method("finetune").loss_terms(context(loss))[0]
+    assert term.values(LABELS, outputs(4, seed=1), None).shape == (3,)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -72,7 +72,7 @@ def test_how_exemplars_are_drawn_is_said(make_config):
         config.training, replay_sampling="memory_oversampling"
     )
     answers = protocol(dataclasses.replace(config, training=training))
-    assert "exemplars and new images equally often" in answers["memory"]["replay"]
+    assert "exemplars as often as new images" in answers["memory"]["replay"]
 
 
 def test_versions_name_what_ran():

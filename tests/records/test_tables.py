@@ -60,6 +60,27 @@ def test_losses_and_alphas_have_rows_of_their_own(make_run, tmp_path):
     assert "finetune  balanced_softmax, alpha 0.25" in table
 
 
+def test_corrections_are_told_beside_the_loss_though_no_other_row_lacks_them(make_run):
+    run = make_run()
+    training = {
+        **run.config["training"],
+        "replay_sampling": "memory_oversampling",
+        "finetuning": {"epochs": 20, "learning_rate": 0.01},
+    }
+    config = {**run.config, "training": training}
+    (group,) = group_runs([dataclasses.replace(run, config=config)])
+    assert group.columns["loss"] == "softmax, memory_oversampling, fine-tuned"
+    assert [group.columns["other"] for group in group_runs([run, group.runs[0]])] == [
+        "",
+        "",
+    ]
+
+
+def test_the_paper_s_column_names_its_tables(make_run):
+    table = text_table([make_run()], published=lambda config: 49.75)
+    assert "Jodelet et al., Tables 1 and 4" in table
+
+
 def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_path):
     runs = [make_run(), make_run(learning_rate=0.5, run_dir=tmp_path / "fast")]
     groups = group_runs(runs)

@@ -1,0 +1,37 @@
+"""Which losses are one loss in a base step."""
+
+import pytest
+
+from bsce_keras.base_step import _loss_differences
+
+EQUAL, UNEQUAL = (5, 5), (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "counts"),
+    [
+        ("softmax", "separated_softmax", UNEQUAL),
+        ("balanced_softmax", "meta_balanced_softmax", UNEQUAL),
+        ("softmax", "meta_balanced_softmax", EQUAL),
+        ("separated_softmax", "rescaled_softmax", EQUAL),
+    ],
+)
+def test_one_loss_under_two_names(theirs, ours, counts):
+    assert _loss_differences(theirs, ours, counts) == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("separated_softmax", "balanced_softmax"),
+        ("softmax", "rescaled_softmax"),
+        ("balanced_softmax", "rescaled_softmax"),
+    ],
+)
+def test_unequal_classes_make_two_losses(theirs, ours):
+    (line,) = _loss_differences(theirs, ours, UNEQUAL)
+    assert line.startswith(f"--classification_loss: {theirs} there, {ours} here, and")
+
+
+def test_podnet_s_own_loss_is_another_whatever_the_counts():
+    assert _loss_differences("nca", "softmax", EQUAL)
