@@ -11,7 +11,12 @@ CONFIG = {
     "memory": {},
     "model": {},
     "method": {"name": str, "classification_loss": str, "alpha": numbers.Real},
-    "training": {"seed": int, "precision": str, "schedule_scale": numbers.Real},
+    "training": {
+        "seed": int,
+        "precision": str,
+        "schedule_scale": numbers.Real,
+        "replay_sampling": (str, type(None)),
+    },
     "base_run_dir": (str, type(None)),
 }
 STEP = {

@@ -26,9 +26,6 @@ _DERIVED = {
     *("gradient_clamp", "milestones", "momentum", "schedule"),
 }
 
-# Fields that config.json of earlier versions lacks.
-_LATER_TRAINING = {"replay_sampling": TrainingConfig.replay_sampling}
-
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
 
@@ -93,11 +90,13 @@ _INDIFFERENT = (
 )
 
 
+def replay_sampling(config):
+    """How a run of config.json draws exemplars; earlier versions knew but one way."""
+    return config["training"].get("replay_sampling") or TrainingConfig.replay_sampling
+
+
 def outcome_fields(config):
     """Everything in a config that decides the outcome, by dotted name.
-
-    What the version that wrote a run did not have yet counts as its default, which is
-    what that version did.
 
     Args:
         config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
@@ -107,7 +106,8 @@ def outcome_fields(config):
     """
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
-    decisive["training"] = _LATER_TRAINING | decisive["training"]
+    sampling = {"replay_sampling": replay_sampling(config)}
+    decisive["training"] = decisive["training"] | sampling
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
     for name in _INDIFFERENT:

@@ -7,7 +7,7 @@ published on IL-Baseline only.
 """
 
 from bsce_keras import recipes
-from bsce_keras.config import TrainingConfig
+from bsce_keras.records.protocol import replay_sampling
 
 _SETTINGS = (
     ("cifar100", 5),
@@ -74,8 +74,7 @@ def published_average(config):
         return None
     setting = (stream["dataset"], len(increments))
     name, loss = method["name"], method["classification_loss"]
-    # Runs of earlier versions lack these.
-    sampling = training.get("replay_sampling", TrainingConfig.replay_sampling)
+    sampling = replay_sampling(config)
     finetunes = training.get("finetuning") is not None
     correction = (loss, sampling, finetunes)
     if (*setting, name) == ("cifar100", 5, "il_baseline") and correction in TABLE_4:

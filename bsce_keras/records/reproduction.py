@@ -4,6 +4,7 @@ import os
 import statistics
 
 from bsce_keras.files import write_atomically, write_json
+from bsce_keras.records.protocol import replay_sampling
 from bsce_keras.records.published import published_average
 from bsce_keras.records.tables import SCORES, group_runs, markdown_table
 
@@ -57,8 +58,8 @@ def _row(group):
         "increments": list(config["stream"]["increments"]),
         "method": config["method"]["name"],
         "classification_loss": config["method"]["classification_loss"],
-        "replay_sampling": config["training"]["replay_sampling"],
-        "balanced_finetuning": config["training"]["finetuning"] is not None,
+        "replay_sampling": replay_sampling(config),
+        "balanced_finetuning": config["training"].get("finetuning") is not None,
         "schedule_scale": config["training"]["schedule_scale"],
         "precision": config["training"]["precision"],
         "other": group.columns["other"],

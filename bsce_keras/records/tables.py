@@ -6,7 +6,7 @@ import statistics
 import textwrap
 
 from bsce_keras import recipes
-from bsce_keras.records.protocol import outcome_fields
+from bsce_keras.records.protocol import outcome_fields, replay_sampling
 from bsce_keras.records.store import RunResult
 
 # What a row is; `other` tells apart groups that agree in all the rest.
@@ -213,12 +213,12 @@ def _columns(result):
 
 def _loss(config):
     """The classification loss and what else corrects for old and new."""
-    method, fields = config["method"], outcome_fields(config)
+    method, sampling = config["method"], replay_sampling(config)
     parts = [method["classification_loss"]]
     if parts == ["balanced_softmax"] and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
-    if fields["training.replay_sampling"] != "uniform":
-        parts.append(fields["training.replay_sampling"])
+    if sampling != "uniform":
+        parts.append(sampling)
     if config["training"].get("finetuning"):
         parts.append("fine-tuned")
     return ", ".join(parts)
