@@ -9,7 +9,12 @@ from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
-from bsce_keras.records.protocol import INDIFFERENT_TRAINING, flag_of, names_by_arrival
+from bsce_keras.records.protocol import (
+    INDIFFERENT_TRAINING,
+    completed,
+    flag_of,
+    names_by_arrival,
+)
 from bsce_keras.records.store import read_run
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
@@ -18,6 +23,7 @@ _DECISIVE = (
     ("stream", "num_base_classes"),
     ("stream", "image"),
     ("stream", "on_bad_image"),
+    ("stream", "validation_share"),
     ("memory", None),
     ("model", None),
     ("method", "name"),
@@ -56,7 +62,7 @@ def load_base_step(config, step):
         RequestError: no finished step 0 there, or it was trained otherwise, with a line
             per difference.
     """
-    theirs = read_run(config.base_run_dir).config
+    theirs = completed(read_run(config.base_run_dir).config)
     num_base = config.stream.num_base_classes
     ours = json.loads(json.dumps(config.to_json()))
     loaded = Checkpoints(config.base_run_dir).load_step(0)

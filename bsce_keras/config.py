@@ -32,6 +32,7 @@ BALANCED_FINETUNING = ("default", "true", "false")
 NCA_VARIANTS = ("code", "paper")
 BAD_IMAGE_POLICIES = ("error", "skip")
 ALPHA_OPTIMIZERS = ("sgd", "adam")
+SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
 
 
@@ -76,6 +77,8 @@ class StreamConfig(_Checked):
         order: class ids in the order of their arrival, a permutation.
         num_base_classes: classes of step 0.
         increments: new classes of steps 1..T.
+        validation_share: of each class's training images, held out and scored in place
+            of the test images; 0 scores on the test images.
     """
 
     dataset: str
@@ -88,6 +91,7 @@ class StreamConfig(_Checked):
     image: ImageSpec
     on_bad_image: str = "error"
     download: bool = False
+    validation_share: float = 0.0
 
     @property
     def num_classes(self):
@@ -124,6 +128,11 @@ class StreamConfig(_Checked):
             found.append(
                 "The class order must name every class exactly once. "
                 f"Received: {list(self.order)}"
+            )
+        if not 0 <= self.validation_share < 1:
+            found.append(
+                "--validation_share must be at least 0 and below 1. "
+                f"Received: {self.validation_share}"
             )
         found += one_of("--on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
         return found

@@ -5,286 +5,14 @@
 
 import dataclasses
 
-from bsce_keras.config import (
-    ALPHA_OPTIMIZERS,
-    BAD_IMAGE_POLICIES,
-    BALANCED_FINETUNING,
-    CLASSIFICATION_LOSSES,
-    META_GRADIENTS,
-    NCA_VARIANTS,
-    PRECISIONS,
-    REPLAY_SAMPLINGS,
-    SELECTIONS,
-    STRATEGIES,
-    ExperimentConfig,
-    MemoryConfig,
-    MethodConfig,
-    StreamConfig,
-    TrainingConfig,
-)
-from bsce_keras.data.catalog import NAMES_TEXT
+from bsce_keras.config import BAD_IMAGE_POLICIES, SEARCHES
 from bsce_keras.flag_types import Command, Flag
-from bsce_keras.methods import METHODS
+from bsce_keras.train_flags import DATA_SOURCE, GENERAL, TRAIN
 
-_DATA_SOURCE = (
-    Flag("dataset", str, NAMES_TEXT),
-    Flag(
-        "data_dir",
-        str,
-        "TFDS directory, or for folder the one that holds train/CLASS/* and "
-        "test/CLASS/* (val/ serves as test/)",
-        default_text="$TFDS_DATA_DIR or ~/tensorflow_datasets",
-    ),
-    Flag(
-        "download",
-        bool,
-        "permit TFDS to download a data set that is not prepared yet",
-        StreamConfig.download,
-    ),
-)
-_DATA = (
-    *_DATA_SOURCE,
-    Flag(
-        "image_size",
-        int,
-        "side of the images that the network sees, for folder and tfds:NAME",
-        default_text="64",
-    ),
-)
-_GENERAL = (
-    Flag(
-        "flagfile",
-        str,
-        "read flags from a file, one a line; # starts a comment, later flags win",
-    ),
-    Flag("help", bool, "print this list and exit"),
-)
 
-_TRAIN = Command(
-    purpose="Trains one class-incremental experiment: a base step and its increments.",
-    example="--dataset=digits --seed=2",
-    groups={
-        "Data set": (
-            *_DATA,
-            Flag(
-                "on_bad_image",
-                BAD_IMAGE_POLICIES,
-                "what an image that cannot be decoded does",
-                StreamConfig.on_bad_image,
-            ),
-        ),
-        "Stream of classes": (
-            Flag(
-                "num_base_classes",
-                int,
-                "classes of the base step",
-                default_text="half of them, rounded up",
-            ),
-            Flag(
-                "num_increments",
-                int,
-                "steps after the base step, each with an equal share of the other "
-                "classes; more than a run has make it grow by these",
-                default_text="5, or the next smaller number that divides",
-            ),
-            Flag(
-                "class_order",
-                str,
-                "lucir, icarl, seed:N, sorted, arrival, or a file with one class name "
-                "or id a line",
-                default_text="lucir; arrival for folder",
-            ),
-        ),
-        "Method and loss": (
-            Flag(
-                "method",
-                tuple(METHODS),
-                "the class-incremental system",
-                "il_baseline",
-            ),
-            Flag(
-                "classification_loss",
-                CLASSIFICATION_LOSSES,
-                "its classification loss, where default is the method's own",
-                "default",
-            ),
-            Flag(
-                "alpha",
-                float,
-                "weight of the old classes in balanced_softmax",
-                default_text=str(MethodConfig.alpha),
-            ),
-            Flag(
-                "alpha_learning_rate",
-                float,
-                "rate at which meta_balanced_softmax learns alpha",
-                default_text=str(MethodConfig.alpha_learning_rate),
-            ),
-            Flag(
-                "alpha_optimizer",
-                ALPHA_OPTIMIZERS,
-                "optimizer of alpha",
-                default_text=MethodConfig.alpha_optimizer,
-            ),
-            Flag(
-                "alpha_every",
-                int,
-                "updates of the network for one of alpha",
-                default_text=str(MethodConfig.alpha_every),
-            ),
-            Flag(
-                "meta_gradient",
-                META_GRADIENTS,
-                "how the gradient of alpha is computed: same number, different cost",
-                default_text=MethodConfig.meta_gradient,
-            ),
-            Flag(
-                "nca_variant",
-                NCA_VARIANTS,
-                "the loss of podnet's own as its code has it, or as its paper prints",
-                default_text="code",
-            ),
-            Flag(
-                "balanced_finetuning",
-                BALANCED_FINETUNING,
-                "tune the class weights on the exemplars after each step, where "
-                "default is as published: podnet with its own loss",
-                "default",
-            ),
-        ),
-        "Memory": (
-            Flag(
-                "exemplars_per_class",
-                int,
-                "exemplars kept of each class, in a memory that grows",
-                default_text="20; 5 for digits",
-            ),
-            Flag(
-                "memory_budget",
-                int,
-                "exemplars kept in total, shared equally by the seen classes; instead "
-                "of --exemplars_per_class",
-            ),
-            Flag(
-                "exemplar_selection",
-                SELECTIONS,
-                "how exemplars are chosen",
-                MemoryConfig.selection,
-            ),
-            Flag(
-                "replay_sampling",
-                REPLAY_SAMPLINGS,
-                "how often increments draw images: every one once an epoch, exemplars "
-                "as often as new images, or all classes equally often",
-                TrainingConfig.replay_sampling,
-            ),
-        ),
-        "Training": (
-            Flag(
-                "epochs",
-                int,
-                "epochs of each step",
-                default_text="as published",
-            ),
-            Flag(
-                "batch_size",
-                int,
-                "images of one update over all devices",
-                default_text="as published",
-            ),
-            Flag(
-                "learning_rate",
-                float,
-                "rate at the start of each step",
-                default_text="as published",
-            ),
-            Flag(
-                "weight_decay",
-                float,
-                "L2 inside the gradient",
-                default_text="as published",
-            ),
-            Flag(
-                "schedule_scale",
-                float,
-                "shrinks or stretches every published schedule in proportion; explicit "
-                "--epochs are taken as given",
-                TrainingConfig.schedule_scale,
-            ),
-            Flag(
-                "backbone",
-                str,
-                "resnet8, resnet32 or resnet18",
-                default_text="by data set and image size",
-            ),
-            Flag(
-                "precision", PRECISIONS, "of the arithmetic", TrainingConfig.precision
-            ),
-            Flag("seed", int, "of every random choice", TrainingConfig.seed),
-            Flag(
-                "deterministic",
-                bool,
-                "the same command gives the same bits on one machine",
-                TrainingConfig.deterministic,
-            ),
-        ),
-        "Devices": (
-            Flag(
-                "strategy",
-                STRATEGIES,
-                "how devices share the work; multi_worker is not in this version",
-                TrainingConfig.strategy,
-            ),
-            Flag(
-                "virtual_devices",
-                int,
-                "split the CPU into this many devices, to try --strategy=mirrored "
-                "without GPUs; 0 does not",
-                TrainingConfig.virtual_devices,
-            ),
-            Flag(
-                "intra_op_threads",
-                int,
-                "CPU threads of one operation; 0 for one per core",
-                TrainingConfig.intra_op_threads,
-            ),
-            Flag(
-                "save_minutes",
-                float,
-                "training time between two saves within a step",
-                TrainingConfig.save_minutes,
-            ),
-            Flag(
-                "synchronized_batch_norm",
-                bool,
-                "batch statistics over all devices in place of one for each",
-                False,
-            ),
-        ),
-        "Run": (
-            Flag(
-                "run_dir",
-                str,
-                "folder of the run",
-                default_text="runs/DATASET_METHOD_LOSS[_CORRECTIONS]_seedN",
-            ),
-            Flag("base_run_dir", str, "take the base step from this other run"),
-            Flag(
-                "resume",
-                bool,
-                "go on from what the run folder holds",
-                ExperimentConfig.resume,
-            ),
-            Flag(
-                "export",
-                bool,
-                "write a SavedModel of every step",
-                ExperimentConfig.export,
-            ),
-        ),
-        "General": _GENERAL,
-    },
-)
+def _train_flag(name):
+    return next(flag for flag in TRAIN.flags if flag.name == name)
+
 
 _EVALUATE = Command(
     purpose="Scores the exported models of a run, or one SavedModel on a data set.",
@@ -297,7 +25,7 @@ _EVALUATE = Command(
             Flag("batch_size", int, "images scored at a time", 500),
         ),
         "Data set": (
-            *_DATA_SOURCE,
+            *DATA_SOURCE,
             Flag(
                 "on_bad_image",
                 BAD_IMAGE_POLICIES,
@@ -305,7 +33,7 @@ _EVALUATE = Command(
                 default_text="error; for a run, as it was trained",
             ),
         ),
-        "General": _GENERAL,
+        "General": GENERAL,
     },
 )
 
@@ -318,7 +46,7 @@ _PREDICT = Command(
             Flag("top_k", int, "most probable classes listed for each file", 1),
             Flag("format", ("text", "json"), "of the answer", "text"),
         ),
-        "General": _GENERAL,
+        "General": GENERAL,
     },
     positional="FILE",
 )
@@ -336,7 +64,7 @@ _REPORT = Command(
                 default_text="the tables are only printed",
             ),
         ),
-        "General": _GENERAL,
+        "General": GENERAL,
     },
     positional="RUN_DIR",
 )
@@ -375,18 +103,76 @@ _REPRODUCE = Command(
         "Every cell (over what its flagfile says)": tuple(
             # A matrix is about numbers: models of every step would fill the disk.
             dataclasses.replace(flag, default=False) if flag.name == "export" else flag
-            for flag in _TRAIN.flags
+            for flag in TRAIN.flags
             if flag.name in EVERY_CELL
         ),
-        "General": _GENERAL,
+        "General": GENERAL,
     },
     positional="FLAGFILE",
 )
 
+# Of a search: chosen by it, or tried by it one value after the other.
+_OF_A_TRIAL = (
+    *("alpha", "seed", "validation_share"),
+    *("run_dir", "base_run_dir", "resume", "export"),
+)
+_TUNE = Command(
+    purpose="Searches the fixed alpha that does best on held-out training images.",
+    example="--dataset=digits --alphas=0.5,1 --seeds=1,2",
+    groups={
+        "Search": (
+            Flag(
+                "alphas",
+                str,
+                "weights of the old classes to try: numbers with commas between them, "
+                "or LOW:HIGH for a range, searched on a log scale",
+                default_text="0.1,0.25,0.5,1 for balanced_softmax",
+            ),
+            Flag("learning_rates", str, "learning rates to try, written alike"),
+            Flag("weight_decays", str, "weight decays to try, written alike"),
+            Flag(
+                "search",
+                SEARCHES,
+                "all combinations of lists of values, or as many as --max_trials, "
+                "drawn or chosen by a Gaussian process",
+                "grid",
+            ),
+            Flag(
+                "max_trials",
+                int,
+                "combinations to try at most",
+                default_text="all for grid, else 10",
+            ),
+            Flag("seeds", str, "of every trial, whose scores are averaged", "1"),
+            dataclasses.replace(
+                _train_flag("validation_share"),
+                help="part of the training images of every class to hold out for the "
+                "scores",
+                default=0.1,
+            ),
+            Flag("runs_dir", str, "folder of all run folders", "runs/tune"),
+        ),
+        **{
+            group: kept
+            for group, flags in TRAIN.groups.items()
+            if (
+                kept := tuple(
+                    dataclasses.replace(flag, default="balanced_softmax")
+                    if flag.name == "classification_loss"
+                    else flag
+                    for flag in flags
+                    if flag.name not in _OF_A_TRIAL
+                )
+            )
+        },
+    },
+)
+
 COMMANDS = {
-    "train": _TRAIN,
+    "train": TRAIN,
     "evaluate": _EVALUATE,
     "predict": _PREDICT,
     "report": _REPORT,
     "reproduce": _REPRODUCE,
+    "tune": _TUNE,
 }

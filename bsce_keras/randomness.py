@@ -20,6 +20,7 @@ class Purpose(enum.IntEnum):
     VALIDATION_AUGMENTATION = 5
     EXEMPLARS = 6
     IMPRINTING = 7
+    HELD_OUT = 8
 
 
 def generator(seed, purpose, *position):

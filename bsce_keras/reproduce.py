@@ -17,6 +17,7 @@ from bsce_keras.records.published import published_average
 from bsce_keras.records.reproduction import write_results
 from bsce_keras.records.store import RunResult, read_run
 from bsce_keras.records.tables import text_table
+from bsce_keras.request_values import seeds_of
 
 
 def main(argv=None):
@@ -33,7 +34,7 @@ def main(argv=None):
 
 
 def _reproduce(values, flagfiles):
-    seeds, problems = _seeds(values.seeds)
+    seeds, problems = seeds_of(values.seeds)
     if problems:
         raise RequestError(_problems(values, flagfiles))
     matrix = _matrix(values, flagfiles, seeds)
@@ -55,22 +56,8 @@ def _reproduce(values, flagfiles):
 
 def _problems(values, flagfiles):
     """Every problem of the command's own flags and of all cells."""
-    seeds, problems = _seeds(values.seeds)
+    seeds, problems = seeds_of(values.seeds)
     return problems + matrix_problems(_matrix(values, flagfiles, seeds or (1,)))
-
-
-def _seeds(text):
-    """The seeds, and what is wrong with them."""
-    parts = [part.strip() for part in text.split(",")]
-    # Python refuses to read thousands of digits.
-    if all(part.isdecimal() and len(part) <= 20 for part in parts):
-        seeds = tuple(int(part) for part in parts)
-        if len(set(seeds)) == len(seeds):
-            return seeds, []
-    return (), [
-        "--seeds must be different whole numbers with commas between them, such as "
-        f"1,2,3. Received: {text!r}"
-    ]
 
 
 def _matrix(values, flagfiles, seeds):

@@ -56,6 +56,7 @@ class Request:
     download: bool | None = None
     image_size: int | None = None
     on_bad_image: str | None = None
+    validation_share: float | None = None
     num_base_classes: int | None = None
     num_increments: int | None = None
     increments: list[int] | None = None

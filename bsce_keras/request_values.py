@@ -84,3 +84,21 @@ _CONVERTERS = {
     str: _line,
     list[int]: _integers,
 }
+
+
+def seeds_of(text):
+    """The seeds that `--seeds` lists, and what is wrong with it: `(seeds, problems)`.
+
+    >>> seeds_of("1, 2")
+    ((1, 2), [])
+    """
+    parts = [part.strip() for part in text.split(",")]
+    # Python refuses to read thousands of digits.
+    if all(part.isdecimal() and len(part) <= 20 for part in parts):
+        seeds = tuple(int(part) for part in parts)
+        if len(set(seeds)) == len(seeds):
+            return seeds, []
+    return (), [
+        "--seeds must be different whole numbers with commas between them, such as "
+        f"1,2,3. Received: {text!r}"
+    ]

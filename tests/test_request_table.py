@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from bsce_keras import evaluate, predict, report, reproduce, train
+from bsce_keras import evaluate, predict, report, reproduce, train, tune
 
 COMMANDS = {
     "train": train.main,
@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": predict.main,
     "report": report.main,
     "reproduce": reproduce.main,
+    "tune": tune.main,
 }
 META = "--classification_loss=meta_balanced_softmax"
 BALANCED = "--classification_loss=balanced_softmax"
@@ -226,6 +227,38 @@ OTHERS = [
     ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
     ("reproduce", "--schedule_scale=0 given/digits.flags", "--schedule_scale must be"),
     ("reproduce", "--precision=float given/digits.flags", "Did you mean float32?"),
+    ("tune", "", "--dataset is required"),
+    *(
+        ("tune", f"--dataset=digits {arguments}", fragment)
+        for arguments, fragment in (
+            ("--alphas=", "--alphas must be different numbers with commas between"),
+            ("--alphas=1,1", "such as 0.1:1. Received: '1,1'"),
+            ("--alphas=1:0.1", "a range of numbers above 0, such as 0.1:1. Received"),
+            ("--alphas=0:1 --search=random", "a range of numbers above 0"),
+            (
+                "--alphas=0.5,-1",
+                "--alpha must be a finite number above 0. Received: -1",
+            ),
+            ("--learning_rates=0.1,0", "--learning_rate must be a finite number above"),
+            ("--alphas=0.1:1", "--search=grid tries lists of numbers, and a range"),
+            ("--alpha=1", "Unknown flag --alpha. It is a flag of train."),
+            (
+                "--learning_rate=1 --learning_rates=1,2",
+                "Give either --learning_rate, the same for all trials, or",
+            ),
+            ("--classification_loss=softmax", "Nothing to search. Give --alphas"),
+            (
+                "--classification_loss=softmax --alphas=1",
+                "--alpha=1.0 has no meaning for --classification_loss=softmax",
+            ),
+            ("--validation_share=0", "test images are not for choosing"),
+            ("--validation_share=1", "--validation_share must be at least 0 and below"),
+            ("--max_trials=0", "--max_trials must be at least 1. Received: 0"),
+            ("--seeds=1,1", "--seeds must be different whole"),
+            ("--runs_dir=given/short", "given/short is a file"),
+            ("--search=grit", "--search must be one of grid, random, bayesian"),
+        )
+    ),
 ]
 TABLE = [
     ("train", f"--dataset=digits {arguments}", fragment)
@@ -305,9 +338,9 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
 def test_no_wrong_request_starts_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
-from bsce_keras import evaluate, predict, report, reproduce, train
+from bsce_keras import evaluate, predict, report, reproduce, train, tune
 commands = {{module.__name__.split(".")[-1]: module.main
-            for module in (evaluate, predict, report, reproduce, train)}}
+            for module in (evaluate, predict, report, reproduce, train, tune)}}
 with contextlib.redirect_stderr(io.StringIO()):
     for command, arguments in {[(c, split(a)) for c, a, _ in TABLE]!r}:
         assert commands[command](arguments) == 2, arguments

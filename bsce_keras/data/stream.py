@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.data.datasets import ImageDataset, load_dataset
+from bsce_keras.data.held_out import hold_out
 from bsce_keras.examples import Examples
 
 
@@ -37,7 +38,9 @@ class ClassIncrementalStream:
     """A data set cut into a base step and increments of new classes.
 
     All images are read once and sorted by arrival, so that steps and test sets are
-    views of the same arrays and cost no further memory.
+    views of the same arrays and cost no further memory. With a `validation_share` its
+    test images are training images that no step has, and those of the data set are not
+    looked at.
 
     Args:
         config: a `config.StreamConfig`; increments may differ in size.
@@ -57,10 +60,13 @@ class ClassIncrementalStream:
         self.config = config
         # The inverse permutation of the order: label by class id.
         label_of = np.argsort(np.array(config.order, dtype=np.int64))
-        loaded = load_dataset(config, training_images)
+        loaded = load_dataset(config, training_images or config.validation_share > 0)
+        train, test = loaded.train, loaded.test
+        if config.validation_share:
+            train, test = hold_out(train, config.validation_share, config.class_names)
         self.dataset = ImageDataset(
-            train=_by_arrival(loaded.train, label_of),
-            test=_by_arrival(loaded.test, label_of),
+            train=_by_arrival(train, label_of),
+            test=_by_arrival(test, label_of),
             skipped_images=loaded.skipped_images,
         )
         self._train = _relabelled(self.dataset.train, label_of)

@@ -7,7 +7,12 @@ _NUMBER = (numbers.Real, type(None))
 # An object's form is a dictionary of forms, a list's the form of its parts in brackets;
 # any other is a type, or a tuple of them. What may be None may be missing.
 CONFIG = {
-    "stream": {"dataset": str, "num_base_classes": int, "increments": [int]},
+    "stream": {
+        "dataset": str,
+        "num_base_classes": int,
+        "increments": [int],
+        "validation_share": _NUMBER,
+    },
     "memory": {},
     "model": {},
     "method": {"name": str, "classification_loss": str, "alpha": numbers.Real},

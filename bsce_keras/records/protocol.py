@@ -5,7 +5,7 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import TrainingConfig
+from bsce_keras.config import StreamConfig, TrainingConfig
 from bsce_keras.evaluation.metrics import DEFINITIONS
 
 # Where an upgrade may change numbers or the format of a checkpoint.
@@ -26,6 +26,10 @@ _DERIVED = {
     *("gradient_clamp", "milestones", "momentum", "schedule"),
 }
 
+_LATER_FIELDS = {
+    "stream": {"validation_share": StreamConfig.validation_share},
+    "training": {"replay_sampling": TrainingConfig.replay_sampling},
+}
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
 
@@ -68,11 +72,7 @@ def protocol(config, num_replicas=1):
         "optimizer": _optimizer(config.training),
         "batch_normalization": _batch_normalization(config.model),
         "precision": config.training.precision,
-        "evaluation": (
-            "test images of all classes seen so far, centre crop, one view; argmax "
-            "over the plain logits of all seen classes: no prior, no alpha and no "
-            "knowledge of the step is used"
-        ),
+        "evaluation": _evaluation(stream),
         "replicas": num_replicas,
         "metrics": DEFINITIONS,
     }
@@ -90,9 +90,20 @@ _INDIFFERENT = (
 )
 
 
-def replay_sampling(config):
-    """How a run of config.json draws exemplars; earlier versions knew but one way."""
-    return config["training"].get("replay_sampling") or TrainingConfig.replay_sampling
+def completed(config):
+    """A config.json with the fields that the version which wrote it did not have.
+
+    They get their defaults, which is what that version did.
+    """
+    return config | {
+        section: config[section]
+        | {
+            name: default
+            for name, default in later.items()
+            if config[section].get(name) is None
+        }
+        for section, later in _LATER_FIELDS.items()
+    }
 
 
 def outcome_fields(config):
@@ -104,10 +115,9 @@ def outcome_fields(config):
     Returns:
         Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
     """
+    config = completed(config)
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
-    sampling = {"replay_sampling": replay_sampling(config)}
-    decisive["training"] = decisive["training"] | sampling
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
     for name in _INDIFFERENT:
@@ -214,6 +224,20 @@ _REPLAY = {
     ),
     "class_oversampling": f"{_DRAWN}: all classes equally often",
 }
+
+
+def _evaluation(stream):
+    scored = "test images"
+    if stream.validation_share:
+        scored = (
+            f"training images held out (a share of {stream.validation_share:g} of "
+            "every class), no test images,"
+        )
+    return (
+        f"{scored} of all classes seen so far, centre crop, one view; argmax over the "
+        "plain logits of all seen classes: no prior, no alpha and no knowledge of the "
+        "step is used"
+    )
 
 
 def _memory(config):

@@ -7,7 +7,7 @@ published on IL-Baseline only.
 """
 
 from bsce_keras import recipes
-from bsce_keras.records.protocol import replay_sampling
+from bsce_keras.records.protocol import completed
 
 _SETTINGS = (
     ("cifar100", 5),
@@ -61,6 +61,7 @@ def published_average(config):
         Percent; None where the paper has no such experiment: other base classes,
         increments, memory, alpha, sampling or fine-tuning are another one.
     """
+    config = completed(config)
     stream, method, training = config["stream"], config["method"], config["training"]
     base, increments = stream["num_base_classes"], stream["increments"]
     same_protocol = (
@@ -69,12 +70,13 @@ def published_average(config):
         and len(set(increments)) == 1
         and config["memory"]["exemplars_per_class"] == 20
         and method["alpha"] == 1
+        and stream["validation_share"] == 0
     )
     if not same_protocol:
         return None
     setting = (stream["dataset"], len(increments))
     name, loss = method["name"], method["classification_loss"]
-    sampling = replay_sampling(config)
+    sampling = training["replay_sampling"]
     finetunes = training.get("finetuning") is not None
     correction = (loss, sampling, finetunes)
     if (*setting, name) == ("cifar100", 5, "il_baseline") and correction in TABLE_4:

@@ -4,7 +4,7 @@ import os
 import statistics
 
 from bsce_keras.files import write_atomically, write_json
-from bsce_keras.records.protocol import replay_sampling
+from bsce_keras.records.protocol import completed
 from bsce_keras.records.published import published_average
 from bsce_keras.records.tables import SCORES, group_runs, markdown_table
 
@@ -46,7 +46,7 @@ def _markdown(results, failures):
 
 def _row(group):
     """A row of the table, unrounded."""
-    config = group.runs[0].config
+    config = completed(group.runs[0].config)
     percent = published_average(config)
     scores = {
         name: _mean_and_deviation([run.summary[name] for run in group.finished])
@@ -58,7 +58,7 @@ def _row(group):
         "increments": list(config["stream"]["increments"]),
         "method": config["method"]["name"],
         "classification_loss": config["method"]["classification_loss"],
-        "replay_sampling": replay_sampling(config),
+        "replay_sampling": config["training"]["replay_sampling"],
         "balanced_finetuning": config["training"].get("finetuning") is not None,
         "schedule_scale": config["training"]["schedule_scale"],
         "precision": config["training"]["precision"],

@@ -6,7 +6,7 @@ import statistics
 import textwrap
 
 from bsce_keras import recipes
-from bsce_keras.records.protocol import outcome_fields, replay_sampling
+from bsce_keras.records.protocol import completed, outcome_fields
 from bsce_keras.records.store import RunResult
 
 # What a row is; `other` tells apart groups that agree in all the rest.
@@ -43,6 +43,7 @@ _TOLD_ELSEWHERE = {
     "method.alpha",
     "training.precision",
     "training.replay_sampling",
+    "stream.validation_share",
 }
 
 
@@ -98,7 +99,7 @@ def text_table(results, published=None):
     """
     common, head, rows = _comparison(results, published)
     notes = [textwrap.fill(note, 88) for note in _notes(published)]
-    paragraphs = [common, _aligned(head, rows), *notes]
+    paragraphs = [common, aligned(head, rows), *notes]
     return "\n\n".join([*filter(None, paragraphs), *_remarks(results, published)])
 
 
@@ -127,7 +128,7 @@ def step_table(result):
         ]
         for step in result.steps
     ]
-    return _aligned(head, rows)
+    return aligned(head, rows)
 
 
 def _comparison(results, published):
@@ -198,13 +199,14 @@ def _key(result):
 
 
 def _columns(result):
-    stream, method = result.config["stream"], result.config["method"]
-    training = result.config["training"]
+    config = completed(result.config)
+    stream, method, training = config["stream"], config["method"], config["training"]
+    share = stream["validation_share"]
     return {
-        "data set": stream["dataset"],
+        "data set": stream["dataset"] + (f", {share:g} held out" if share else ""),
         "classes": _arrivals(stream["num_base_classes"], stream["increments"]),
         "method": method["name"],
-        "loss": _loss(result.config),
+        "loss": _loss(config),
         "scale": f"{training['schedule_scale']:g}",
         "precision": training["precision"],
         "other": "",
@@ -213,13 +215,13 @@ def _columns(result):
 
 def _loss(config):
     """The classification loss and what else corrects for old and new."""
-    method, sampling = config["method"], replay_sampling(config)
+    method, training = config["method"], config["training"]
     parts = [method["classification_loss"]]
     if parts == ["balanced_softmax"] and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
-    if sampling != "uniform":
-        parts.append(sampling)
-    if config["training"].get("finetuning"):
+    if training["replay_sampling"] != "uniform":
+        parts.append(training["replay_sampling"])
+    if training.get("finetuning"):
         parts.append("fine-tuned")
     return ", ".join(parts)
 
@@ -297,8 +299,8 @@ def _unfinished(results):
     ]
 
 
-def _aligned(head, rows):
-    """Columns as wide as their widest cell; numbers to the right."""
+def aligned(head, rows):
+    """A table as text: columns as wide as their widest cell; numbers to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     numeric = [

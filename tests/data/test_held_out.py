@@ -1,0 +1,82 @@
+"""Images to choose by: a part of every class, the same in every run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bsce_keras.data.datasets import load_dataset
+from bsce_keras.data.held_out import hold_out
+from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.errors import RequestError
+from bsce_keras.examples import Examples
+from bsce_keras.request import make_config
+
+NAMES = ("ant", "bee", "cat")
+
+
+def make_examples(*counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return Examples(
+        np.arange(len(labels), dtype=np.uint8)[:, None, None, None],
+        labels,
+        np.concatenate([np.arange(count) for count in counts]),
+    )
+
+
+def counts_of(examples):
+    return np.bincount(examples.labels, minlength=3).tolist()
+
+
+def test_a_share_of_every_class_and_at_least_one_image_is_held_out():
+    training, held_out = hold_out(make_examples(20, 3, 14), 0.1, NAMES)
+    assert counts_of(held_out) == [2, 1, 1]
+    assert counts_of(training) == [18, 2, 13]
+    pixels = np.concatenate([training.images, held_out.images]).ravel()
+    assert sorted(pixels) == list(range(37))
+
+
+def test_which_images_depends_on_the_size_of_their_class_alone():
+    """So that new classes, or classes that are gone, change nothing for the others."""
+    _, alone = hold_out(make_examples(0, 9), 0.3, NAMES)
+    _, among = hold_out(make_examples(5, 9, 7), 0.3, NAMES)
+    np.testing.assert_array_equal(alone.ids, among.ids[among.labels == 1])
+
+
+def test_a_class_without_an_image_to_train_on_is_refused():
+    with pytest.raises(RequestError, match=r"no image to train on of: ant, cat\."):
+        hold_out(make_examples(1, 2, 1), 0.1, NAMES)
+
+
+def test_a_stream_scores_on_training_images_that_no_step_has():
+    config = make_config("digits", validation_share=0.2).stream
+    stream = ClassIncrementalStream(config)
+    test = stream.seen_test(stream.steps[-1])
+    assert counts_of(test) == [26] * 10
+    assert [len(step.examples) for step in stream.steps] == [5 * 104, *[104] * 5]
+    every = load_dataset(config).train
+
+    def rows(examples):
+        return {image.tobytes() for image in examples.images}
+
+    assert rows(test) <= rows(every)
+    # A handful of digits occur twice.
+    trained_on = set().union(*(rows(step.examples) for step in stream.steps))
+    assert len(rows(test) & trained_on) < 5
+
+
+def test_what_was_learned_is_scored_on_the_same_images_later():
+    config = make_config("digits", validation_share=0.2).stream
+    stream, later = (
+        ClassIncrementalStream(config, training_images=wanted)
+        for wanted in (True, False)
+    )
+    images = [s.seen_test(s.steps[-1]).images for s in (stream, later)]
+    np.testing.assert_array_equal(*images)
+
+
+def test_without_a_share_the_test_images_are_scored():
+    config = make_config("digits").stream
+    stream = ClassIncrementalStream(config)
+    assert len(stream.seen_test(stream.steps[-1])) == len(load_dataset(config).test)
+    assert dataclasses.asdict(config)["validation_share"] == 0.0

@@ -1,0 +1,33 @@
+"""Texts that say what is searched."""
+
+import pytest
+
+from bsce_keras.search_space import Range, Values, read_space, rounded
+
+
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [
+        ("0.1,0.25,1", Values((0.1, 0.25, 1.0))),
+        (" 2 , 1e-3", Values((2.0, 0.001))),
+        ("0.5", Values((0.5,))),
+        ("0.05:1", Range(0.05, 1.0)),
+    ],
+)
+def test_lists_and_ranges_are_read(text, space):
+    assert read_space("alphas", text) == (space, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ",", "a", "1,", "1,1", "1,1.00001", "nan", "inf", "1:1", "0:1", "1:2:3"],
+)
+def test_what_is_neither_is_refused(text):
+    space, (problem,) = read_space("alphas", text)
+    assert space is None
+    assert problem.startswith("--alphas must be different numbers")
+
+
+def test_a_number_can_be_asked_for_again():
+    assert rounded(0.123456) == 0.1235
+    assert float(f"{rounded(0.000123456):g}") == rounded(0.000123456)
