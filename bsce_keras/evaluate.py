@@ -18,6 +18,7 @@ from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.flags import run_command
 from bsce_keras.quiet import import_tensorflow
 from bsce_keras.records.store import read_run
+from bsce_keras.records.tables import aligned
 from bsce_keras.served_model import load_model, model_problems
 
 _SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
@@ -200,7 +201,7 @@ def _evaluate_run(values):
             + [_percent(record.get("accuracy")), mark]
         )
     head = ["step", "classes", "accuracy", "base", "old", "new", "recorded", ""]
-    print(_table([head, *rows]))
+    print(aligned(head, rows))
     if differ:
         print(
             "\n* not what the run recorded. Other test images, hardware or package "
@@ -223,7 +224,7 @@ def _evaluate_model(values):
     num_classes = np.count_nonzero(confusion.sum(axis=1))
     accuracy = _percent(group_accuracy(confusion, 0, len(confusion)))
     head = ["images", "classes", "accuracy"]
-    print(_table([head, [str(num_images), str(num_classes), accuracy]]))
+    print(aligned(head, [[str(num_images), str(num_classes), accuracy]]))
 
 
 def _run_stream(values, fetch=False):
@@ -350,17 +351,6 @@ def _agree(scores, record):
 
 def _percent(fraction):
     return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
-
-
-def _table(rows):
-    """Columns as wide as their widest cell, aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
 
 
 if __name__ == "__main__":

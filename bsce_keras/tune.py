@@ -8,7 +8,7 @@ from bsce_keras.errors import RequestError, RunError
 from bsce_keras.files import write_json
 from bsce_keras.flags import run_command, set_values
 from bsce_keras.quiet import import_tensorflow
-from bsce_keras.records.tables import aligned
+from bsce_keras.records.tables import aligned, percent
 from bsce_keras.request import make_config, request_problems
 from bsce_keras.request_values import seeds_of
 from bsce_keras.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
@@ -163,16 +163,12 @@ def _table(trials):
     rows = [
         [
             *(f"{value:g}" for value in trial.values.values()),
-            *(_percent(trial.mean(name)) for name in _SCORES.values()),
+            *(percent(trial.mean(name)) for name in _SCORES.values()),
             "*" if trial is best else "failed" if trial.error else "",
         ]
         for trial in trials
     ]
     return aligned([*trials[0].values, *_SCORES, ""], rows)
-
-
-def _percent(fraction):
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 if __name__ == "__main__":

@@ -120,10 +120,10 @@ def step_table(result):
             str(step["step"]),
             str(step["num_classes"]),
             str(step["train_images"]),
-            _percent(step["accuracy"]),
-            _percent(step["base_accuracy"]),
-            _percent(step["old_accuracy"]),
-            _percent(step["new_accuracy"]),
+            percent(step["accuracy"]),
+            percent(step["base_accuracy"]),
+            percent(step["old_accuracy"]),
+            percent(step["new_accuracy"]),
             _UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
         ]
         for step in result.steps
@@ -158,8 +158,8 @@ def _comparison(results, published):
 def _score(group, head, published):
     if head != _PAPER:
         return _mean_and_spread(group.finished, SCORES[head])
-    percent = published(group.runs[0].config)
-    return _UNDEFINED if percent is None else f"{percent:.2f}"
+    number = published(group.runs[0].config)
+    return _UNDEFINED if number is None else f"{number:.2f}"
 
 
 def _number_of_runs(group):
@@ -181,13 +181,14 @@ def _mean_and_spread(runs, score):
     values = [run.summary.get(score) for run in runs]
     if not values or None in values:
         return _UNDEFINED
-    mean = _percent(statistics.fmean(values))
+    mean = percent(statistics.fmean(values))
     if len(values) == 1:
         return mean
-    return f"{mean} ± {_percent(statistics.stdev(values))}"
+    return f"{mean} ± {percent(statistics.stdev(values))}"
 
 
-def _percent(fraction):
+def percent(fraction):
+    """A fraction as it is shown; None is undefined."""
     return _UNDEFINED if fraction is None else f"{100 * fraction:.2f}"
 
 
