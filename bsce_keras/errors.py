@@ -20,6 +20,10 @@ class RunError(RuntimeError):
     """A correct request failed while running: what was finished stays, exit code 1."""
 
 
+class DivergedError(RunError):
+    """A loss or gradient is not finite: the settings may be to blame."""
+
+
 def did_you_mean(received, known, prefix=""):
     """`" Did you mean A or B?"` with the nearest of the known names, or `""`."""
     near = difflib.get_close_matches(str(received).lower(), list(known), n=3)

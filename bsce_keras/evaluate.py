@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import os
+import pathlib
 import re
 import sys
 
@@ -17,6 +18,7 @@ from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.flags import run_command
 from bsce_keras.quiet import import_tensorflow
+from bsce_keras.records.protocol import completed
 from bsce_keras.records.store import read_run
 from bsce_keras.records.tables import aligned
 from bsce_keras.served_model import load_model, model_problems
@@ -241,7 +243,7 @@ def _run_stream(values, fetch=False):
 
 
 def _recorded_stream(run_dir):
-    fields = read_run(run_dir).config.get("stream")
+    fields = completed(read_run(run_dir).config)["stream"]
     try:
         image = ImageSpec(**_with_tuples(fields["image"]))
         return StreamConfig(**{**_with_tuples(fields), "image": image})
@@ -263,13 +265,8 @@ def _with_tuples(fields):
 def _check_images(stream, download):
     """Refuses a data set that is not there or has other classes than the run knew."""
     if stream.dataset == "folder":
-        # Its training images and later classes are not needed: the test images are.
-        folder = evaluation_folder(stream.data_dir)
-        if not folder.is_dir():
-            raise RequestError(
-                f"The test images of the run are gone from {folder}. Pass "
-                "--data_dir=DIR, the folder that holds test/CLASS/* now."
-            )
+        # Images it is not scored on, and later classes, are not needed.
+        _check_folder(stream)
         return
     info = describe_dataset(stream.dataset, stream.data_dir, download=download)
     if info.class_names != stream.class_names:
@@ -277,6 +274,24 @@ def _check_images(stream, download):
             f"The classes of {stream.dataset} are no longer those of the run. Then: "
             f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Pass "
             "--data_dir=DIR of the copy it was trained on."
+        )
+
+
+def _check_folder(stream):
+    folder = evaluation_folder(stream.data_dir)
+    if stream.validation_share:
+        folder = pathlib.Path(stream.data_dir).expanduser() / "train"
+        gone = [n for n in stream.arriving_class_names if not (folder / n).is_dir()]
+        if gone:
+            raise RequestError(
+                f"The run is scored on training images that were held out, and {folder}"
+                f" lacks those of {listed(gone)}. Pass --data_dir=DIR, the folder that "
+                "holds train/CLASS/* now."
+            )
+    elif not folder.is_dir():
+        raise RequestError(
+            f"The test images of the run are gone from {folder}. Pass "
+            "--data_dir=DIR, the folder that holds test/CLASS/* now."
         )
 
 

@@ -104,7 +104,8 @@ def _warn_of_unscored_classes(stream):
     ]
     if unscored:
         _log.warning(
-            "Without test images, so left out of every accuracy: %s.", listed(unscored)
+            "Without images to be scored on, so left out of every accuracy: %s.",
+            listed(unscored),
         )
 
 

@@ -19,7 +19,11 @@ _EVALUATE = Command(
     example="--run_dir=runs/NAME",
     groups={
         "What to score": (
-            Flag("run_dir", str, "every exported step of this run, on its test images"),
+            Flag(
+                "run_dir",
+                str,
+                "every exported step of this run, on the images it is scored on",
+            ),
             Flag("model", str, "one exported step, on the data set named below"),
             # As many as training evaluates at a time: sums in bfloat16 depend on it.
             Flag("batch_size", int, "images scored at a time", 500),

@@ -3,27 +3,31 @@
 keras-tuner chooses what is tried next; what a trial came to lies in its run folders.
 Every search begins at the first trial, and those that are finished answer at once, so
 that the same command goes on where it was stopped, with all that was chosen chosen
-again: keras-tuner's own record of a grid (1.4.8) forgets its place.
+again: keras-tuner's own record of a grid (1.4.8) forgets its place, so none is kept.
 """
 
 import dataclasses
 import hashlib
+import json
 import os
-import shutil
+import pathlib
 import statistics
 import sys
+import tempfile
 
 import keras
 import keras_tuner
 
-from bsce_keras.base_step import base_step_key
-from bsce_keras.errors import RunError
+from bsce_keras.config import ExperimentConfig
+from bsce_keras.contradictions import has_base_step
+from bsce_keras.errors import DivergedError, RequestError
 from bsce_keras.experiment import run_experiment
+from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import resolved
+from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_folder import check_same_run
-from bsce_keras.records.store import read_run
-from bsce_keras.request import make_config
-from bsce_keras.search_space import Range, rounded
+from bsce_keras.records.store import read_record, read_run
+from bsce_keras.search_space import SECTIONS, Range, rounded
 
 SCORE = "average_incremental_accuracy"
 
@@ -38,8 +42,9 @@ class Search:
         max_trials: None for all of a grid.
         seeds: of every trial.
         runs_dir: folder of all run folders.
-        request: keywords of `make_config` that all trials share, a `validation_share`
-            above 0 among them.
+        config: `ExperimentConfig` that the trials share but for what is searched, seed
+            and folders; its `validation_share` is above 0.
+        flags: text of a flagfile that asks for it.
     """
 
     space: dict
@@ -47,7 +52,8 @@ class Search:
     max_trials: int | None
     seeds: tuple[int, ...]
     runs_dir: str
-    request: dict
+    config: ExperimentConfig
+    flags: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,84 +87,155 @@ def run_search(search, after_trial):
         List of `Trial`s in the order in which they were tried.
 
     Raises:
-        RequestError: a run folder is that of another experiment.
+        RequestError: a run folder is that of another experiment, or of other images.
+        RunError: training cannot go on for another reason than the values tried.
         Stopped: on request, after a save.
     """
-    tuner = _Tuner(search, after_trial)
-    try:
-        tuner.search(verbose=0)
-    except keras_tuner.errors.FatalError as error:
-        raise error.__cause__ from None
+    with tempfile.TemporaryDirectory() as scratch:
+        tuner = _Tuner(search, after_trial, scratch)
+        try:
+            tuner.search(verbose=0)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ from None
     return tuner.trials
 
 
 class _Tuner(keras_tuner.Tuner):
     """keras-tuner's loop around our runs."""
 
-    def __init__(self, search, after_trial):
-        self._search = search
+    def __init__(self, search, after_trial, scratch):
+        self._runs = _Runs(search)
+        self._space = search.space
         self._after_trial = after_trial
         self.trials = []
-        folder = os.path.join(search.runs_dir, "keras_tuner")
-        shutil.rmtree(folder, ignore_errors=True)
-        super().__init__(_oracle(search), directory=folder, project_name="oracle")
+        super().__init__(_oracle(search), directory=scratch, project_name="search")
 
     def run_trial(self, trial, **_):
         values = {
-            name: rounded(value) for name, value in trial.hyperparameters.values.items()
+            # A drawn number is cut to what its folder's name can tell.
+            name: rounded(value) if isinstance(self._space[name], Range) else value
+            for name, value in trial.hyperparameters.values.items()
         }
         try:
-            summaries = [self._run(values, seed) for seed in self._search.seeds]
-            ours = Trial(values, tuple(summaries))
-        except RunError as error:
-            # A rate that makes the loss infinite is an answer, too.
-            ours = Trial(values, error=str(error))
+            ours = self._runs.trial(values)
         except Exception as error:
             # keras-tuner would take any other for a bad trial and go on.
             raise keras_tuner.errors.FatalError(str(error)) from error
         # On a scale of four digits a process may choose the same again.
-        if values not in [trial.values for trial in self.trials]:
+        if values not in [earlier.values for earlier in self.trials]:
             self.trials.append(ours)
             self._after_trial(self.trials)
-        score = ours.mean(SCORE)
-        if score is None:
-            raise keras_tuner.errors.FailedTrialError(ours.error or "no score")
-        return {SCORE: score}
+        # keras-tuner is told the worst of failures: it would print their tracebacks.
+        return {SCORE: ours.mean(SCORE) or 0.0}
+
+
+class _Runs:
+    """The runs of a search, and the base steps that they have in common."""
+
+    def __init__(self, search):
+        self._search = search
+        self._diverged = {}
+        self._first = None
+
+    def trial(self, values):
+        """The `Trial` of some values, its runs trained unless they are finished."""
+        try:
+            runs = [self._run(values, seed) for seed in self._search.seeds]
+            return Trial(values, tuple(runs))
+        except DivergedError as error:
+            # Of a rate that makes the loss infinite that is the answer.
+            name = _name(values)
+            print(f"bsce_keras.tune: {name} failed: {error}", file=sys.stderr)
+            return Trial(values, error=str(error))
 
     def _run(self, values, seed):
-        name = "_".join(f"{key}_{value:g}" for key, value in values.items())
-        config = make_config(
-            **self._search.request,
+        config = self._config(values, seed)
+        base = _base_config(config, self._search.runs_dir)
+        record = read_record(pathlib.Path(config.run_dir, "config.json"))
+        base_run_dir = record.get("base_run_dir") if record else base.run_dir
+        config = dataclasses.replace(config, base_run_dir=base_run_dir)
+        check_same_run(config.run_dir, config)
+        if os.path.isfile(os.path.join(config.run_dir, "summary.json")):
+            summary = read_run(config.run_dir).summary
+        else:
+            if not has_base_step(config.run_dir):
+                self._train_base_step(base)
+            summary = _train(config, self._flags(config, values, seed))
+        self._check_images(config.run_dir)
+        return summary
+
+    def _config(self, values, seed):
+        config = self._search.config
+        sections = {"training": {"seed": seed}}
+        for name, value in values.items():
+            sections.setdefault(SECTIONS[name], {})[name] = value
+        parts = {
+            section: dataclasses.replace(getattr(config, section), **fields)
+            for section, fields in sections.items()
+        }
+        parts["training"] = resolved(parts["training"])
+        folder = os.path.join(self._search.runs_dir, _name(values), f"seed_{seed}")
+        return dataclasses.replace(config, **parts, run_dir=folder)
+
+    def _train_base_step(self, base):
+        if base.run_dir in self._diverged:
+            raise self._diverged[base.run_dir]
+        if Checkpoints(base.run_dir).load_step(0) is not None:
+            return
+        try:
+            _train(base)
+        except DivergedError as error:
+            self._diverged[base.run_dir] = error
+            raise
+
+    def _flags(self, config, values, seed):
+        own = {
             **values,
-            seed=seed,
-            run_dir=os.path.join(self._search.runs_dir, name, f"seed_{seed}"),
-            export=False,
-        )
-        config = dataclasses.replace(config, training=resolved(config.training))
-        base = _base_step_run(config, self._search.runs_dir)
-        _summary(base)
-        return _summary(dataclasses.replace(config, base_run_dir=base.run_dir))
+            "seed": seed,
+            "validation_share": config.stream.validation_share,
+            "run_dir": config.run_dir,
+            "base_run_dir": config.base_run_dir,
+            "export": "false",
+        }
+        lines = [f"--{name}={value}\n" for name, value in own.items()]
+        return self._search.flags + "".join(lines)
+
+    def _check_images(self, run_dir):
+        """Trials can be compared if they saw the same images."""
+        data = pathlib.Path(run_dir, "data.json")
+        if not data.is_file():
+            return
+        self._first = self._first or data
+        if read_record(data) != read_record(self._first):
+            raise RequestError(
+                f"{run_dir} and {self._first.parent} learned from different images, "
+                "so that their scores cannot be compared. Restore the images, or give "
+                "another --runs_dir."
+            )
 
 
-def _base_step_run(config, runs_dir):
+def _name(values):
+    return "_".join(f"{name}_{value!r}" for name, value in values.items())
+
+
+def _base_config(config, runs_dir):
     """A run of the base step alone, for all trials that have it in common."""
-    key = hashlib.sha256(base_step_key(config).encode()).hexdigest()[:12]
-    return dataclasses.replace(
+    base = dataclasses.replace(
         config,
         stream=dataclasses.replace(config.stream, increments=()),
         method=dataclasses.replace(config.method, alpha=1.0),
-        run_dir=os.path.join(runs_dir, "base_steps", key),
+    )
+    key = json.dumps(outcome_fields(base.to_json()), sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return dataclasses.replace(
+        base, run_dir=os.path.join(runs_dir, "base_steps", digest)
     )
 
 
-def _summary(config):
-    """The summary of a run, which is trained unless it is finished."""
-    check_same_run(config.run_dir, config)
-    if os.path.isfile(os.path.join(config.run_dir, "summary.json")):
-        return read_run(config.run_dir).summary
+def _train(config, flags=""):
     print(f"\n{config.run_dir}", flush=True)
     try:
-        return run_experiment(config)
+        return run_experiment(config, flags)
     finally:
         # Keras would keep every model of every run.
         keras.backend.clear_session()
@@ -181,5 +258,4 @@ def _oracle(search):
         max_trials=search.max_trials,
         hyperparameters=hyperparameters,
         seed=1,
-        max_consecutive_failed_trials=sys.maxsize,
     )

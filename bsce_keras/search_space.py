@@ -10,6 +10,8 @@ SEARCHED = {
     "learning_rates": "learning_rate",
     "weight_decays": "weight_decay",
 }
+# The section of an `ExperimentConfig` that holds it.
+SECTIONS = {"alpha": "method", "learning_rate": "training", "weight_decay": "training"}
 # Jodelet et al., Table 2.
 PAPER_ALPHAS = "0.1,0.25,0.5,1"
 
@@ -64,7 +66,7 @@ def read_space(flag, text):
 
 
 def rounded(number):
-    """To four digits: what a trial uses, is named after and can be asked for again."""
+    """To four digits, as a drawn number is used, named and asked for again."""
     return float(f"{number:.4g}")
 
 
@@ -73,4 +75,5 @@ def _number(text):
         number = float(text)
     except ValueError:
         return None
-    return rounded(number) if math.isfinite(number) else None
+    # Python takes 1_0 for 10.
+    return number if math.isfinite(number) and "_" not in text else None

@@ -1,6 +1,9 @@
 """`python -m bsce_keras.tune`: which fixed alpha does best on held-out images."""
 
+import dataclasses
 import os
+import pathlib
+import shlex
 import sys
 
 from bsce_keras.contradictions import writable_problems
@@ -8,12 +11,21 @@ from bsce_keras.errors import RequestError, RunError
 from bsce_keras.files import write_json
 from bsce_keras.flags import run_command, set_values
 from bsce_keras.quiet import import_tensorflow
+from bsce_keras.records import forms
+from bsce_keras.records.protocol import outcome_differences
+from bsce_keras.records.run_folder import run_lock
+from bsce_keras.records.store import read_record
 from bsce_keras.records.tables import aligned, percent
 from bsce_keras.request import make_config, request_problems
 from bsce_keras.request_values import seeds_of
 from bsce_keras.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
 
-_OWN_FLAGS = (*SEARCHED, "search", "max_trials", "seeds", "runs_dir", "flagfile")
+_OWN_FLAGS = (
+    *SEARCHED,
+    *("search", "max_trials", "seeds", "runs_dir", "validation_share", "flagfile"),
+)
+_RESULTS = "search.json"
+_TRAIN = "python -m bsce_keras.train"
 _DEFAULT_TRIALS = 10
 _SCORES = {
     "average": "average_incremental_accuracy",
@@ -43,38 +55,75 @@ def _tune(values, _):
     asked, problems = _read(values)
     if problems:
         raise RequestError(problems)
-    if asked["request"].get("download"):
-        make_config(**asked["request"])  # Fetches what the trials will read.
-    import_tensorflow()
-    from bsce_keras.search import Search, run_search
+    # May fetch a data set, and the request was found to be right.
+    config = make_config(**asked.request)
+    with run_lock(asked.runs_dir, "--runs_dir"):
+        _keep_experiment(asked.runs_dir, config)
+        import_tensorflow()
+        from bsce_keras.search import Search, run_search
 
-    search = Search(**asked)
-    os.makedirs(search.runs_dir, exist_ok=True)
-    trials = run_search(search, lambda trials: _write(search.runs_dir, trials))
-    best = _best(trials)
-    print(f"\n{_table(trials)}\n\n{_NOTE}\n\nwrote {search.runs_dir}/search.json")
-    if best is None:
-        raise RunError(
-            "no trial has a score: "
-            + "; ".join(dict.fromkeys(str(trial.error) for trial in trials))
+        search = Search(
+            space=asked.space,
+            strategy=values.search,
+            max_trials=_max_trials(values),
+            seeds=asked.seeds,
+            runs_dir=asked.runs_dir,
+            config=config,
+            flags=asked.flags,
         )
-    chosen = " ".join(f"--{name}={value:g}" for name, value in best.values.items())
-    print(f"\nbest: {chosen}. Give it to bsce_keras.train, to learn from all images.")
+        trials = run_search(search, lambda trials: _write(asked.runs_dir, trials))
+    best = _best(trials)
+    print(f"\n{_table(trials)}\n\n{_NOTE}\n\nwrote {asked.runs_dir}/{_RESULTS}")
+    if best is None:
+        reasons = dict.fromkeys(str(trial.error) for trial in trials)
+        raise RunError(f"no trial has a score: {'; '.join(reasons)}")
+    chosen = [f"--{name}={value!r}" for name, value in best.values.items()]
+    flags = shlex.join([*asked.flags.splitlines(), *chosen])
+    print(f"\nTo learn from all images with the best:\n\n{_TRAIN} {flags}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What was asked for.
+
+    Args:
+        space: by keyword of `make_config`, what is to be tried.
+        seeds: of every trial.
+        runs_dir: folder of all run folders.
+        request: keywords of `make_config` that the trials have in common.
+        flags: text of a flagfile with these, as `train` takes them.
+    """
+
+    space: dict
+    seeds: tuple[int, ...]
+    runs_dir: str
+    request: dict
+    flags: str
 
 
 def _read(values):
-    """The fields of a `Search`, and everything that is wrong with them."""
+    """`_Asked`, and everything that is wrong with it."""
     seeds, problems = seeds_of(values.seeds)
     space = {}
     for flag, text in _searched(values).items():
         space[SEARCHED[flag]], found = read_space(flag, text)
         problems += found
-    given = set_values(values)
+    given = {
+        "classification_loss": values.classification_loss,
+        **{
+            name: value
+            for name, value in set_values(values).items()
+            if name not in _OWN_FLAGS
+        },
+    }
+    runs_dir = os.path.expanduser(values.runs_dir)
     request = {
         "dataset": None,
-        "classification_loss": values.classification_loss,
+        **given,
         "validation_share": values.validation_share,
-        **{name: value for name, value in given.items() if name not in _OWN_FLAGS},
+        # A folder that there is not: what is in those of trials decides nothing.
+        "run_dir": os.path.join(runs_dir, "none"),
+        "export": False,
     }
     problems += [
         f"Give either --{name}, the same for all trials, or --{flag}, those to try."
@@ -82,17 +131,19 @@ def _read(values):
         if name in request and name in space
     ]
     problems += _own_problems(values, space)
-    if None not in space.values():
-        problems += _trial_problems(request, space, values.runs_dir)
-    is_grid = values.search == "grid"
-    return {
-        "space": space,
-        "strategy": values.search,
-        "max_trials": values.max_trials or (None if is_grid else _DEFAULT_TRIALS),
-        "seeds": seeds,
-        "runs_dir": os.path.expanduser(values.runs_dir),
-        "request": request,
-    }, problems
+    problems += _trial_problems(request, space, seeds)
+    flags = "".join(f"--{name}={_text(value)}\n" for name, value in given.items())
+    return _Asked(space, seeds, runs_dir, request, flags), problems
+
+
+def _text(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _max_trials(values):
+    if values.max_trials is None and values.search != "grid":
+        return _DEFAULT_TRIALS
+    return values.max_trials
 
 
 def _searched(values):
@@ -118,25 +169,54 @@ def _own_problems(values, space):
             "--validation_share=0 holds no image out to choose by, and test images "
             "are not for choosing. Give a number above 0."
         )
+    if "alpha" in space and values.num_increments == 0:
+        yield (
+            "--num_increments=0 leaves no old class for alpha to weigh. Give more, or "
+            "search something else."
+        )
     yield from writable_problems("--runs_dir", os.path.expanduser(values.runs_dir))
 
 
-def _trial_problems(request, space, runs_dir):
+def _trial_problems(request, space, seeds):
     """What is wrong with the trials at every value there is, or at both ends."""
-    first = {name: values.examples[0] for name, values in space.items()}
+    trials = [request]
+    if space and None not in space.values():
+        first = {name: values.examples[0] for name, values in space.items()}
+        trials = [
+            {**request, **first, name: value}
+            for name, values in space.items()
+            for value in values.examples
+        ]
+    trials += [{**trials[0], "seed": seed} for seed in seeds]
     found = {}
-    for name, values in space.items():
-        for value in values.examples:
-            trial = {**request, **first, name: value}
-            run_dir = os.path.join(os.path.expanduser(runs_dir), "trial")
-            found |= dict.fromkeys(request_problems(**trial, run_dir=run_dir))
+    for trial in trials:
+        found |= dict.fromkeys(request_problems(**trial))
     return [problem for problem in found if not problem.startswith("--run_dir=")]
+
+
+def _keep_experiment(runs_dir, config):
+    """Writes what all trials have in common, or refuses what differs from it."""
+    path = pathlib.Path(runs_dir, "experiment.json")
+    ours = config.to_json()
+    theirs = read_record(path, forms.CONFIG)
+    if theirs is None:
+        write_json(path, ours)
+        return
+    differences = outcome_differences(theirs, ours)
+    if differences:
+        raise RequestError(
+            [
+                f"{runs_dir} holds a search for another experiment. Give its flags to "
+                "go on with it, or another --runs_dir. What differs:",
+                *differences,
+            ]
+        )
 
 
 def _write(runs_dir, trials):
     best = _best(trials)
     write_json(
-        os.path.join(runs_dir, "search.json"),
+        os.path.join(runs_dir, _RESULTS),
         {
             "best": None if best is None else best.values,
             "trials": [
@@ -162,7 +242,7 @@ def _table(trials):
     best = _best(trials)
     rows = [
         [
-            *(f"{value:g}" for value in trial.values.values()),
+            *(repr(value) for value in trial.values.values()),
             *(percent(trial.mean(name)) for name in _SCORES.values()),
             "*" if trial is best else "failed" if trial.error else "",
         ]

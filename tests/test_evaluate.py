@@ -233,6 +233,27 @@ def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsy
     assert rows(output) == [["0", "2", "83.33", "83.33", "-", "83.33", "83.33"]]
 
 
+def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsys):
+    """Test images may be gone then, but not those."""
+    path = folder_run / "config.json"
+    config = json.loads(path.read_text())
+    config["stream"]["validation_share"] = 0.5
+    path.write_text(json.dumps(config))
+    shutil.rmtree(folder / "test")
+    shutil.rmtree(folder / "train/day")
+    save_images(folder / "train/day", [255, 255])
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    assert "no image to train on of: night." in capsys.readouterr().err
+    shutil.rmtree(folder / "train/night")
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 2
+    assert "training images that were held out, and" in capsys.readouterr().err
+    save_images(folder / "train/night", [0, 255])
+    assert evaluate.main([f"--run_dir={folder_run}"]) == 0
+    ((_, _, accuracy, *_),) = rows(capsys.readouterr().out)
+    # One image of either class was held out; one of those at night is bright.
+    assert accuracy in ("50.00", "100.00")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [

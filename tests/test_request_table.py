@@ -255,6 +255,8 @@ OTHERS = [
             ("--validation_share=1", "--validation_share must be at least 0 and below"),
             ("--max_trials=0", "--max_trials must be at least 1. Received: 0"),
             ("--seeds=1,1", "--seeds must be different whole"),
+            ("--seeds=5000000000", "--seed must be in [0, 2**31)"),
+            ("--num_increments=0", "leaves no old class for alpha to weigh"),
             ("--runs_dir=given/short", "given/short is a file"),
             ("--search=grit", "--search must be one of grid, random, bayesian"),
         )

@@ -20,7 +20,7 @@ def test_lists_and_ranges_are_read(text, space):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "a", "1,", "1,1", "1,1.00001", "nan", "inf", "1:1", "0:1", "1:2:3"],
+    ["", ",", "a", "1,", "1,1", "1,1.0", "1_0", "nan", "inf", "1:1", "0:1", "1:2:3"],
 )
 def test_what_is_neither_is_refused(text):
     space, (problem,) = read_space("alphas", text)

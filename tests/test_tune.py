@@ -1,14 +1,25 @@
 """A search tries what it was asked to, on held-out images, and can be gone on with."""
 
+import dataclasses
 import json
 import pathlib
+import shlex
+import shutil
 
 import pytest
 
-from bsce_keras import tune
-from bsce_keras.errors import RunError
+from bsce_keras import flags, make_config, report, tune
+from bsce_keras.errors import DivergedError, RunError
+from bsce_keras.files import write_json
+from bsce_keras.records.run_folder import run_lock
 from bsce_keras.stopping import Stopped
 
+SCORES = (
+    "average_incremental_accuracy",
+    "final_accuracy",
+    "final_base_accuracy",
+    "final_new_accuracy",
+)
 DIGITS = ["--dataset=digits", "--num_increments=1", "--runs_dir=search"]
 
 
@@ -22,18 +33,20 @@ class FakeRuns:
 
     def __init__(self):
         self.score = lambda config: 0.5
-        self.configs = {}
+        self.begun = []
 
-    def __call__(self, config):
-        """As `search._summary`."""
-        is_new = config.run_dir not in self.configs
-        known = self.configs.setdefault(config.run_dir, config)
-        assert known == config, "a run folder of two configurations"
-        if is_new:
-            self.begun.append(config)
-        names = ("average_incremental_accuracy", "final_accuracy")
-        names += ("final_base_accuracy", "final_new_accuracy")
-        return dict.fromkeys(names, self.score(config))
+    def __call__(self, config, flags=""):
+        """As `search._train`."""
+        self.begun.append(config)
+        run_dir = pathlib.Path(config.run_dir)
+        (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / "config.json", config.to_json())
+        (run_dir / "flagfile.flags").write_text(flags)
+        summary = dict.fromkeys(SCORES, self.score(config))
+        # Of base steps only the size is looked at.
+        (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
+        write_json(run_dir / "summary.json", summary)
+        return summary
 
     def search(self, *arguments):
         """Exit code of the command, and the trials that were begun by it."""
@@ -46,8 +59,18 @@ class FakeRuns:
 def runs(monkeypatch):
     from bsce_keras import search
 
+    class FakeCheckpoints:
+        """Of base steps that are whole once they were trained."""
+
+        def __init__(self, run_dir):
+            self._path = pathlib.Path(run_dir, "summary.json")
+
+        def load_step(self, step):
+            return ({}, {}) if self._path.exists() else None
+
     fake = FakeRuns()
-    monkeypatch.setattr(search, "_summary", fake)
+    monkeypatch.setattr(search, "_train", fake)
+    monkeypatch.setattr(search, "Checkpoints", FakeCheckpoints)
     return fake
 
 
@@ -62,7 +85,14 @@ def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
     assert [config.method.alpha for config in configs] == [0.1, 0.25, 0.5, 1.0]
     assert {c.method.classification_loss for c in configs} == {"balanced_softmax"}
     assert written()["best"] == {"alpha": 0.25}
-    assert "best: --alpha=0.25." in capsys.readouterr().out
+    command = capsys.readouterr().out.splitlines()[-1]
+    python, m, module, *arguments = shlex.split(command)
+    assert module == "bsce_keras.train"
+    values, _, problems = flags.parse("train", arguments)
+    config = make_config(**flags.set_values(values))
+    assert not problems
+    assert config.method == next(c.method for c in configs if c.method.alpha == 0.25)
+    assert config.stream.validation_share == 0
 
 
 def test_every_trial_is_scored_on_images_held_out(runs):
@@ -90,12 +120,25 @@ def test_a_grid_has_all_combinations(runs):
 
 def test_trials_of_one_base_step_train_it_once(runs):
     runs.search("--alphas=0.5,1", "--learning_rates=0.1,0.2", "--seeds=1,2")
-    bases = [config for config in runs.begun if not config.stream.increments]
+    bases = {c.run_dir: c for c in runs.begun if not c.stream.increments}
     assert len(bases) == 4  # two rates, two seeds
+    assert len(runs.begun) == 4 + 8
     for config in runs.begun:
         if config.stream.increments:
-            base = runs.configs[config.base_run_dir]
-            assert base.training == config.training
+            assert bases[config.base_run_dir].training == config.training
+
+
+def test_a_trial_can_be_asked_for_again(runs):
+    _, (config,) = runs.search("--alphas=0.5", "--seeds=2", "--weight_decay=0.01")
+    arguments = [f"--flagfile={config.run_dir}/flagfile.flags", "--precision=float32"]
+    values, _, problems = flags.parse("train", arguments)
+    assert not problems
+    again = make_config(**flags.set_values(values))
+    assert again.training == dataclasses.replace(
+        config.training, precision="float32", strategy="auto"
+    )
+    assert (again.stream, again.method) == (config.stream, config.method)
+    assert (again.run_dir, again.base_run_dir) == (config.run_dir, config.base_run_dir)
 
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
@@ -116,10 +159,34 @@ def test_a_longer_list_tries_what_is_new(runs):
     assert [config.method.alpha for config in configs] == [0.1]
 
 
-def test_a_trial_that_fails_is_told_and_the_others_go_on(runs, capsys):
+def test_a_folder_of_another_search_is_refused_before_anything_is_trained(runs, capsys):
+    runs.search("--alphas=0.5,1")
+    before = written()
+    assert runs.search("--alphas=0.1,1", "--epochs=3") == (2, [])
+    assert "--epochs (training.epochs) was 16, now 3" in capsys.readouterr().err
+    assert written() == before
+    # Neither threads nor places decide an outcome.
+    assert runs.search("--alphas=0.5,1", "--save_minutes=1") == (0, [])
+
+
+def test_two_searches_in_one_folder_are_refused(runs, capsys):
+    with run_lock("search"):
+        assert runs.search() == (2, [])
+    assert "give another --runs_dir" in capsys.readouterr().err
+
+
+def test_only_the_search_s_own_files_are_touched(runs):
+    notes = pathlib.Path("search/keras_tuner/notes.txt")
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    runs.search("--alphas=1")
+    assert notes.read_text() == "mine"
+
+
+def test_a_trial_that_diverges_is_told_and_the_others_go_on(runs, capsys):
     def score(config):
         if config.training.learning_rate == 100 and config.stream.increments:
-            raise RunError("loss is nan")
+            raise DivergedError("loss is nan")
         return 0.5
 
     runs.score = score
@@ -129,22 +196,43 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on(runs, capsys):
     assert (failed["error"], failed["final_accuracy"]) == ("loss is nan", None)
     assert fine["error"] is None
     assert written()["best"] == {"alpha": 1.0, "learning_rate": 0.1}
-    assert "failed" in capsys.readouterr().out
+    output = capsys.readouterr()
+    assert "failed" in output.out
+    assert output.err.splitlines() == [
+        "bsce_keras.tune: alpha_1.0_learning_rate_100.0 failed: loss is nan"
+    ]
 
 
-def test_a_search_of_failures_fails(runs, capsys):
+def test_a_base_step_that_diverges_is_tried_once(runs, capsys):
     def score(config):
-        raise RunError("loss is nan")
+        raise DivergedError("loss is nan")
 
     runs.score = score
     assert runs.search("--alphas=0.5,1")[0] == 1
+    assert len(runs.begun) == 1
     assert "no trial has a score: loss is nan" in capsys.readouterr().err
 
 
+def test_trials_on_other_images_are_not_compared(runs, capsys):
+    def score(config):
+        data = {"classes": [{"name": str(config.method.alpha)}]}
+        write_json(pathlib.Path(config.run_dir, "data.json"), data)
+        return 0.5
+
+    runs.score = score
+    assert runs.search("--alphas=0.5,1")[0] == 2
+    assert "learned from different images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
-    ("error", "code"), [(Stopped("stopped", 15), 143), (OSError(28, "disk full"), 1)]
+    ("error", "code"),
+    [
+        (Stopped("stopped", 15), 143),
+        (OSError(28, "disk full"), 1),
+        (RunError("damaged"), 1),
+    ],
 )
-def test_what_is_no_answer_ends_the_search(runs, error, code, capsys):
+def test_what_is_no_answer_ends_the_search(runs, error, code):
     def score(config):
         if config.method.alpha == 0.5:
             raise error
@@ -153,7 +241,7 @@ def test_what_is_no_answer_ends_the_search(runs, error, code, capsys):
     runs.score = score
     assert runs.search("--alphas=1,0.5,0.1")[0] == code
     assert [trial["values"] for trial in written()["trials"]] == [{"alpha": 1.0}]
-    assert "alpha_0.1" not in "".join(runs.configs)
+    assert not pathlib.Path("search/alpha_0.1").exists()
 
 
 def test_a_defect_is_no_failed_trial(runs):
@@ -172,9 +260,9 @@ def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
     trained = []
     run_experiment = search.run_experiment
 
-    def recorded(config):
+    def recorded(config, flags):
         trained.append(config.run_dir)
-        return run_experiment(config)
+        return run_experiment(config, flags)
 
     monkeypatch.setattr(search, "run_experiment", recorded)
     assert tune.main(arguments) == 0
@@ -182,12 +270,12 @@ def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
     assert [path.split("/")[1] for path in trained] == [
         "base_steps",
         "alpha_0.5",
-        "alpha_1",
+        "alpha_1.0",
     ]
-    pathlib.Path("search/alpha_1/seed_1/summary.json").unlink()
+    shutil.rmtree("search/base_steps")
+    pathlib.Path("search/alpha_1.0/seed_1/summary.json").unlink()
     assert tune.main(arguments) == 0
-    assert trained[3:] == ["search/alpha_1/seed_1"]
+    assert trained[3:] == ["search/alpha_1.0/seed_1"]
     assert written() == first
-    assert "0.1 held out" not in capsys.readouterr().err
-    assert tune.main([*arguments, "--batch_size=16"]) == 2
-    assert "--batch_size" in capsys.readouterr().err
+    assert report.main(["search/alpha_1.0/seed_1"]) == 0
+    assert "digits, 0.1 held out" in capsys.readouterr().out

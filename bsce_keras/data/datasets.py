@@ -43,13 +43,13 @@ class ImageDataset:
     skipped_images: tuple[str, ...] = ()
 
 
-def load_dataset(stream_config, training_images=True):
+def load_dataset(stream_config, training_images=True, test_images=True):
     """Reads every image of a data set into memory.
 
     Args:
         stream_config: a `config.StreamConfig`.
-        training_images: whether those are wanted; otherwise they are neither read nor
-            looked for, and `train` is empty.
+        training_images, test_images: whether those are wanted; otherwise they are
+            neither read nor looked for, and `train` or `test` is empty.
 
     Returns:
         An `ImageDataset`.
@@ -61,10 +61,10 @@ def load_dataset(stream_config, training_images=True):
         RunError: a prepared TFDS copy is damaged.
     """
     if stream_config.dataset == "digits":
-        return _load_digits(training_images)
+        return _load_digits(training_images, test_images)
     if stream_config.dataset == "folder":
-        return _load_folder(stream_config, training_images)
-    return _load_tfds(stream_config, training_images)
+        return _load_folder(stream_config, training_images, test_images)
+    return _load_tfds(stream_config, training_images, test_images)
 
 
 def prepare_dataset(dataset, data_dir=None):
@@ -103,7 +103,7 @@ def prepare_dataset(dataset, data_dir=None):
         ) from error
 
 
-def _load_digits(training_images):
+def _load_digits(training_images, test_images):
     """scikit-learn's digits: 130 images of each class train, the rest test.
 
     Equal counts make the base step the same under softmax and balanced softmax. The
@@ -119,19 +119,19 @@ def _load_digits(training_images):
     for label in range(10):
         shuffled = generator.permutation(np.flatnonzero(labels == label))
         is_train[shuffled[:_DIGITS_PER_CLASS]] = True
-    wanted = is_train & training_images
+    train, test = is_train & training_images, ~is_train & test_images
     return ImageDataset(
-        train=_numbered(images[wanted], labels[wanted]),
-        test=_numbered(images[~is_train], labels[~is_train]),
+        train=_numbered(images[train], labels[train]),
+        test=_numbered(images[test], labels[test]),
     )
 
 
-def _load_folder(stream_config, training_images):
+def _load_folder(stream_config, training_images, test_images):
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     found = [
         _list_files(root / "train", names if training_images else ()),
-        _list_files(evaluation_folder(root), names),
+        _list_files(evaluation_folder(root), names if test_images else ()),
     ]
     image = stream_config.image
     _refuse_more_than_memory(sum(len(paths) for paths, _ in found), image)
@@ -148,7 +148,7 @@ def _load_folder(stream_config, training_images):
             ]
         )
     _refuse_lost_classes(bad_train, train, names)
-    if not len(test):
+    if test_images and not len(test):
         raise RequestError(_no_test_images(root, bad_test, names))
     if bad:
         _log.warning(
@@ -224,7 +224,7 @@ def _what_is_wrong(path):
         return error.strerror
 
 
-def _load_tfds(stream_config, training_images):
+def _load_tfds(stream_config, training_images, test_images):
     import tensorflow_datasets as tfds
 
     name = catalog.tfds_name(stream_config.dataset)
@@ -240,13 +240,14 @@ def _load_tfds(stream_config, training_images):
         # From the files alone: needs no builder code, no registration and no network.
         builder = tfds.builder_from_directory(prepared)
         candidates = catalog.evaluation_splits(stream_config.dataset, prepared)
-        splits = ("train", _labelled_split(builder, candidates))
-        sizes = {
-            split: _num_images(builder, split, stream_config.dataset)
-            for split in splits
+        splits = {
+            "train": training_images,
+            _labelled_split(builder, candidates): test_images,
         }
-        if not training_images:
-            sizes["train"] = 0
+        sizes = {
+            split: _num_images(builder, split, stream_config.dataset) if wanted else 0
+            for split, wanted in splits.items()
+        }
         _refuse_more_than_memory(sum(sizes.values()), stream_config.image)
         train, test = (
             _read_split(builder, split, size, stream_config)

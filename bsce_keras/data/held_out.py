@@ -6,27 +6,27 @@ from bsce_keras.errors import RequestError, listed
 from bsce_keras.randomness import Purpose, generator
 
 
-def hold_out(examples, share, class_names):
-    """Parts training images into those to train on and those to score on.
+def held_out(labels, share, class_names):
+    """Which training images are not to be trained on but to be scored.
 
     Of a class of n images, `max(1, round(share * n))` are set aside. Which ones depends
     on n alone, so that runs of whatever seed, and a run that grows, agree on it.
 
     Args:
-        examples: `Examples` of training images; labels are class ids.
+        labels: class ids of the training images, shape `(num_images,)`.
         share: above 0 and below 1.
         class_names: by class id, for messages.
 
     Returns:
-        `(training, held_out)`, both `Examples`.
+        Truth values, shape `(num_images,)`.
 
     Raises:
         RequestError: a class with no image left to train on.
     """
-    is_held_out = np.zeros(len(examples), bool)
+    is_held_out = np.zeros(len(labels), bool)
     small = []
-    for label in np.unique(examples.labels):
-        places = np.flatnonzero(examples.labels == label)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
         number = max(1, round(share * len(places)))
         if number >= len(places):
             small.append(class_names[label])
@@ -38,4 +38,4 @@ def hold_out(examples, share, class_names):
             f"--validation_share={share} leaves no image to train on of: "
             f"{listed(small)}. Lower it, add images, or leave these classes out."
         )
-    return examples.select(~is_held_out), examples.select(is_held_out)
+    return is_held_out

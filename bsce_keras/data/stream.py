@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.data.datasets import ImageDataset, load_dataset
-from bsce_keras.data.held_out import hold_out
+from bsce_keras.data.held_out import held_out
 from bsce_keras.examples import Examples
 
 
@@ -60,13 +60,11 @@ class ClassIncrementalStream:
         self.config = config
         # The inverse permutation of the order: label by class id.
         label_of = np.argsort(np.array(config.order, dtype=np.int64))
-        loaded = load_dataset(config, training_images or config.validation_share > 0)
-        train, test = loaded.train, loaded.test
-        if config.validation_share:
-            train, test = hold_out(train, config.validation_share, config.class_names)
+        load = _load_held_out if config.validation_share else load_dataset
+        loaded = load(config, training_images)
         self.dataset = ImageDataset(
-            train=_by_arrival(train, label_of),
-            test=_by_arrival(test, label_of),
+            train=_by_arrival(loaded.train, label_of),
+            test=_by_arrival(loaded.test, label_of),
             skipped_images=loaded.skipped_images,
         )
         self._train = _relabelled(self.dataset.train, label_of)
@@ -98,6 +96,18 @@ class ClassIncrementalStream:
             )
             for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
         ]
+
+
+def _load_held_out(config, training_images):
+    """As `load_dataset`, with some of the training images for test images."""
+    loaded = load_dataset(config, test_images=False)
+    train = loaded.train
+    is_test = held_out(train.labels, config.validation_share, config.class_names)
+    return ImageDataset(
+        train=train.select(~is_test & training_images),
+        test=train.select(is_test),
+        skipped_images=loaded.skipped_images,
+    )
 
 
 def _by_arrival(examples, label_of):

@@ -10,12 +10,13 @@ import numpy as np
 
 DEFINITIONS = {
     "accuracy": (
-        "A_t: share of the test images of all classes seen up to step t that the "
-        "model of step t classifies correctly, argmax over all seen classes"
+        "A_t: share of the images to be scored (see evaluation: the test images, or "
+        "some held out) of all classes seen up to step t that the model of step t "
+        "classifies correctly, argmax over all seen classes"
     ),
-    "base_accuracy": "A_t restricted to test images of the classes of step 0",
-    "old_accuracy": "A_t restricted to test images of classes seen before step t",
-    "new_accuracy": "A_t restricted to test images of the classes of step t",
+    "base_accuracy": "A_t restricted to images of the classes of step 0",
+    "old_accuracy": "A_t restricted to images of classes seen before step t",
+    "new_accuracy": "A_t restricted to images of the classes of step t",
     "nme_accuracy": "A_t of the nearest-mean-of-exemplars classifier",
     "average_incremental_accuracy": (
         "unweighted mean of A_0 ... A_T, the base step included"

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.errors import RunError
+from bsce_keras.errors import DivergedError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
@@ -109,7 +109,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
         The `StepProgress` at the end.
 
     Raises:
-        RunError: a loss or gradient that is not finite.
+        DivergedError: a loss or gradient that is not finite.
         Stopped: on request, after a save.
     """
     config = run.config
@@ -157,7 +157,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     except NotFiniteError as error:
         # Nothing of the update was applied: what there is, is finite.
         progress.save()
-        raise RunError(
+        raise DivergedError(
             f"Training stopped in {phase.place}, {error}. Nothing of this update was "
             "applied, and what came before is saved. Look at the images, or start "
             "another --run_dir with a lower --learning_rate or --precision=float32."

@@ -54,6 +54,7 @@ def _row(group):
     }
     return {
         "dataset": config["stream"]["dataset"],
+        "validation_share": config["stream"]["validation_share"],
         "num_base_classes": config["stream"]["num_base_classes"],
         "increments": list(config["stream"]["increments"]),
         "method": config["method"]["name"],

@@ -76,8 +76,8 @@ def check_same_run(run_dir, config):
 
 
 @contextlib.contextmanager
-def run_lock(run_dir):
-    """Keeps a run folder to one process; the kernel releases a dead one's lock.
+def run_lock(run_dir, flag="--run_dir"):
+    """Keeps a folder to one process; the kernel releases a dead one's lock.
 
     A folder made here that holds nothing but the lock in the end is removed again.
 
@@ -86,7 +86,7 @@ def run_lock(run_dir):
         OSError: the folder cannot be made or its file system has no locks.
     """
     is_new = not os.path.isdir(run_dir)
-    with _locked_file(run_dir) as file:
+    with _locked_file(run_dir, flag) as file:
         # Only the message of a process that is refused needs the number.
         with contextlib.suppress(OSError):
             os.ftruncate(file.fileno(), 0)
@@ -98,15 +98,15 @@ def run_lock(run_dir):
                 shutil.rmtree(run_dir)
 
 
-def _locked_file(run_dir):
-    """The lock file of a run folder, open and locked."""
+def _locked_file(run_dir, flag):
+    """The lock file of a folder, open and locked."""
     path = os.path.join(run_dir, _LOCK)
     while True:
         make_folder(run_dir)
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(open(path, "a+", encoding="utf-8"))
-                _lock(file, run_dir)
+                _lock(file, run_dir, flag)
                 # A lock on a file that its last holder removed would keep nobody out.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     stack.pop_all()
@@ -115,14 +115,14 @@ def _locked_file(run_dir):
                 continue
 
 
-def _lock(file, run_dir):
+def _lock(file, run_dir, flag):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.seek(0)
         raise RequestError(
             f"{run_dir} is in use by process {file.read().strip()}. Wait for it, stop "
-            "it, or give another --run_dir."
+            f"it, or give another {flag}."
         ) from error
     except OSError as error:
         # Some network file systems have no locks; the kernel does not say where.

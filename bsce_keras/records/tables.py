@@ -24,7 +24,8 @@ _NOTE = (
     "Percent; mean ± sample standard deviation over runs that differ in their seed. "
     "average: unweighted mean of the accuracies after every step, the base "
     "step included; final, base, old, new: the model of the last step on test images "
-    "of all, base, earlier and last classes, predicting among all classes."
+    "(or those held out) of all, base, earlier and last classes, predicting among all "
+    "classes."
 )
 _UNDEFINED = "-"
 _PAPER = "paper, scale 1"

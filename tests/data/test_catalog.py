@@ -11,6 +11,7 @@ from bsce_keras import recipes
 from bsce_keras.data import datasets
 from bsce_keras.data.catalog import describe_dataset, find_prepared
 from bsce_keras.errors import RequestError
+from bsce_keras.request import make_config
 
 FEATURES = {"featuresDict": {"features": {"image": {}, "label": {}}}}
 
@@ -54,7 +55,7 @@ def test_digits_are_ten_small_grey_classes():
 
 def test_digits_statistics_are_those_of_the_training_split():
     info = describe_dataset("digits")
-    pixels = datasets._load_digits(training_images=True).train.images / 255
+    pixels = datasets.load_dataset(make_config("digits").stream).train.images / 255
     assert pixels.mean() == pytest.approx(info.image.mean[0], abs=5e-5)
     assert pixels.std() == pytest.approx(info.image.std[0], abs=5e-5)
 

@@ -75,6 +75,14 @@ def test_how_exemplars_are_drawn_is_said(make_config):
     assert "exemplars as often as new images" in answers["memory"]["replay"]
 
 
+def test_on_which_images_it_was_scored_is_said(make_config):
+    config = make_config()
+    assert protocol(config)["evaluation"].startswith("test images of all classes")
+    stream = dataclasses.replace(config.stream, validation_share=0.1)
+    told = protocol(dataclasses.replace(config, stream=stream))["evaluation"]
+    assert told.startswith("training images held out (a share of 0.1 of every class)")
+
+
 def test_versions_name_what_ran():
     found = versions()
     assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)

@@ -12,6 +12,7 @@ def config(dataset="cifar100", base=50, increments=(10,) * 5, loss="softmax", **
             "num_base_classes": base,
             "increments": list(increments),
             "class_names": ["name"] * (base + sum(increments)),
+            "validation_share": fields.get("share", 0.0),
         },
         "memory": {"exemplars_per_class": fields.get("exemplars", 20)},
         "method": {
@@ -61,6 +62,7 @@ def test_numbers_of_the_protocol(fields, number):
         {"loss": "meta_balanced_softmax", "method": "lucir"},
         {"loss": "balanced_softmax", "finetuned": True},
         {"loss": "separated_softmax"},
+        {"share": 0.1},
         {"method": "podnet", "loss": "nca"},
         {"method": "lucir", "sampling": "memory_oversampling"},
         {"increments": (5,) * 10, "sampling": "memory_oversampling"},
