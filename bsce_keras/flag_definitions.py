@@ -60,7 +60,12 @@ _REPORT = Command(
     example="runs/*",
     groups={
         "Report": (
-            Flag("format", ("text", "markdown"), "of the printed tables", "text"),
+            Flag(
+                "format",
+                ("text", "markdown", "csv"),
+                "of the printed tables",
+                "text",
+            ),
             Flag(
                 "output",
                 str,

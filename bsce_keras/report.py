@@ -8,9 +8,14 @@ from bsce_keras.errors import RequestError
 from bsce_keras.files import write_atomically
 from bsce_keras.flags import run_command
 from bsce_keras.records import tables
+from bsce_keras.records.page import CONFUSION, html_page
 from bsce_keras.records.store import read_run
 
-_TABLES = {"text": tables.text_table, "markdown": tables.markdown_table}
+_TABLES = {
+    "text": tables.text_table,
+    "markdown": tables.markdown_table,
+    "csv": tables.csv_table,
+}
 
 
 def main(argv=None):
@@ -26,14 +31,14 @@ def main(argv=None):
 
 
 def write_report(results, folder):
-    """Writes table.md, the comparison figures and each run's confusion matrix.
+    """Writes the tables, the comparison figures, each run's confusion matrix, one page.
 
     Args:
         results: `RunResult`s.
         folder: made if it does not exist.
 
     Returns:
-        The paths written.
+        The paths written; the last is report.html, which holds all of them.
 
     Raises:
         RequestError: if `folder` is a file.
@@ -47,24 +52,30 @@ def write_report(results, folder):
             f"--output must name a folder. Received: {folder}, which is a file."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "table.md"]
+    written = [folder / "table.md", folder / "table.csv"]
     write_atomically(written[0], tables.markdown_table(results))
+    write_atomically(written[1], tables.csv_table(results))
     begun = [result for result in results if result.steps]
+    shared, own = {}, {id(result): {} for result in results}
     if begun:
-        written.append(folder / "accuracy.png")
-        figures.accuracy_over_steps(begun, written[-1])
+        shared["Accuracy over steps"] = folder / "accuracy.png"
+        figures.accuracy_over_steps(begun, folder / "accuracy.png")
     if any(figures.has_alpha(result) for result in begun):
-        written.append(folder / "alpha.png")
-        figures.alpha_figure(begun, written[-1])
+        shared["alpha over steps"] = folder / "alpha.png"
+        figures.alpha_figure(begun, folder / "alpha.png")
     for name, result in _names(begun).items():
         if result.confusion is None:
             continue  # Its file is gone; the next training command writes it anew.
-        written.append(folder / f"confusion_{name}.png")
+        path = folder / f"confusion_{name}.png"
         num_base_classes = result.config["stream"]["num_base_classes"]
-        figures.confusion_figure(
-            result.confusion, num_base_classes, written[-1], title=name
-        )
-    return written
+        figures.confusion_figure(result.confusion, num_base_classes, path, title=name)
+        own[id(result)][CONFUSION] = path
+    pictures_of_runs = list(own.values())
+    page = html_page("Class-incremental learning", results, shared, pictures_of_runs)
+    write_atomically(folder / "report.html", page)
+    for pictures in (shared, *pictures_of_runs):
+        written += pictures.values()
+    return [*written, folder / "report.html"]
 
 
 def _report(values, run_dirs):
@@ -72,7 +83,7 @@ def _report(values, run_dirs):
     unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
     results = _read_all(unique.values())
     print(_TABLES[values.format](results))
-    if len(results) == 1:
+    if len(results) == 1 and values.format != "csv":
         print(f"\n{tables.step_table(results[0])}")
     if values.output:
         for path in write_report(results, values.output):

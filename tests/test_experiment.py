@@ -47,6 +47,7 @@ def test_a_run_folder_holds_what_the_contract_says(finished):
         "flagfile.flags",
         "versions.json",
         "summary.json",
+        "report.html",
         "figures/accuracy.png",
         "figures/confusion.png",
         "tensorboard",

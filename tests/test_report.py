@@ -68,6 +68,8 @@ def test_output_holds_the_table_and_the_figures(make_run, tmp_path, capsys):
         "accuracy.png",
         "confusion_one.png",
         "confusion_two.png",
+        "report.html",
+        "table.csv",
         "table.md",
     ]
     assert "| il_baseline | balanced_softmax |" in (output / "table.md").read_text()
@@ -78,7 +80,12 @@ def test_what_is_gone_from_a_run_leaves_out_its_figure_alone(make_run, tmp_path)
     run_dir = make_run("one")
     os.unlink(os.path.join(run_dir, "confusion.npy"))
     assert main([run_dir, f"--output={tmp_path / 'out'}"]) == 0
-    assert sorted(os.listdir(tmp_path / "out")) == ["accuracy.png", "table.md"]
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "accuracy.png",
+        "report.html",
+        "table.csv",
+        "table.md",
+    ]
 
 
 def test_runs_of_the_same_name_keep_their_own_figures(make_run, tmp_path):

@@ -23,7 +23,7 @@ BALANCED = "--classification_loss=balanced_softmax\n"
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(RunRecords, "_draw", lambda self: None)
+    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
     return tmp_path
 
 

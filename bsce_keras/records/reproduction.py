@@ -1,12 +1,16 @@
 """What a matrix of runs came to: results.md to read, results.json to compute with."""
 
 import os
-import statistics
 
 from bsce_keras.files import write_atomically, write_json
 from bsce_keras.records.protocol import completed
 from bsce_keras.records.published import published_average
-from bsce_keras.records.tables import SCORES, group_runs, markdown_table
+from bsce_keras.records.tables import (
+    SCORES,
+    group_runs,
+    markdown_table,
+    mean_and_deviation,
+)
 
 
 def write_results(runs_dir, results, failures):
@@ -49,7 +53,7 @@ def _row(group):
     config = completed(group.runs[0].config)
     percent = published_average(config)
     scores = {
-        name: _mean_and_deviation([run.summary[name] for run in group.finished])
+        name: _named(mean_and_deviation([run.summary[name] for run in group.finished]))
         for name in SCORES.values()
     }
     return {
@@ -74,14 +78,8 @@ def _row(group):
     }
 
 
-def _mean_and_deviation(values):
-    """Mean and sample standard deviation; None where they are undefined."""
-    if not values or None in values:
-        return {"mean": None, "standard_deviation": None}
-    return {
-        "mean": statistics.fmean(values),
-        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-    }
+def _named(mean_and_deviation):
+    return dict(zip(("mean", "standard_deviation"), mean_and_deviation, strict=True))
 
 
 def _cell(result, failures):

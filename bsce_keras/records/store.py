@@ -186,7 +186,7 @@ class RunRecords:
         self._write_steps()
 
     def summary(self):
-        """Draws the figures, writes summary.json last of all, and returns it.
+        """Draws figures and page, writes summary.json last of all, and returns it.
 
         Raises:
             ValueError: if a step is missing.
@@ -197,7 +197,7 @@ class RunRecords:
                 f"Received: {len(self._records)}"
             )
         summary = self._summary()
-        self._draw()
+        self._draw(summary)
         write_json(self._dir / "summary.json", summary)
         return summary
 
@@ -251,19 +251,26 @@ class RunRecords:
             row[: record.num_classes] = metrics.per_class_accuracy(confusion)
         return table
 
-    def _draw(self):
+    def _draw(self, summary):
         # Matplotlib takes a second to load: not before it is needed.
-        from bsce_keras.records import figures
+        from bsce_keras.records import figures, page
 
         folder = self._dir / "figures"
         folder.mkdir(exist_ok=True)
-        result = read_run(self._dir)
+        result = dataclasses.replace(read_run(self._dir), summary=summary)
+        pictures = {
+            "Accuracy over steps": folder / "accuracy.png",
+            page.CONFUSION: folder / "confusion.png",
+        }
         figures.accuracy_over_steps([result], folder / "accuracy.png")
         figures.confusion_figure(
             result.confusion, self._stream.num_base_classes, folder / "confusion.png"
         )
         if figures.has_alpha(result):
+            pictures["alpha over steps"] = folder / "alpha.png"
             figures.alpha_figure([result], folder / "alpha.png")
+        text = page.html_page(self._dir.name, [result], {}, [pictures])
+        write_atomically(self._dir / "report.html", text)
 
 
 def read_run(run_dir):

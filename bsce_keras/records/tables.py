@@ -1,6 +1,8 @@
 """Runs in rows: mean and sample standard deviation over seeds, in percent."""
 
+import csv
 import dataclasses
+import io
 import json
 import statistics
 import textwrap
@@ -98,23 +100,57 @@ def text_table(results, published=None):
             average in percent, or None where there is none. It gets a column beside
             the measured average, and what is not complete keeps its row, with a gap.
     """
-    common, head, rows = _comparison(results, published)
-    notes = [textwrap.fill(note, 88) for note in _notes(published)]
-    paragraphs = [common, aligned(head, rows), *notes]
-    return "\n\n".join([*filter(None, paragraphs), *_remarks(results, published)])
+    common, head, rows = comparison(results, published)
+    filled = [textwrap.fill(note, 88) for note in notes(published)]
+    paragraphs = [common, aligned(head, rows), *filled]
+    return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
 
 def markdown_table(results, published=None):
     """The same as `text_table`, in Markdown."""
-    common, head, rows = _comparison(results, published)
+    common, head, rows = comparison(results, published)
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    paragraphs = [common, table, *_notes(published)]
-    return "\n\n".join([*filter(None, paragraphs), *_remarks(results, published)])
+    paragraphs = [common, table, *notes(published)]
+    return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
+
+
+def csv_table(results):
+    """The comparison to compute with: a line a group, fractions, nothing rounded.
+
+    Every score has a second column, `NAME_deviation`: the sample standard deviation
+    over seeds. What is undefined is empty.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = [part for name in SCORES.values() for part in (name, f"{name}_deviation")]
+    writer.writerow([*_HEADS, *names, "runs"])
+    for group in group_runs([result for result in results if result.summary]):
+        numbers = [
+            number
+            for name in SCORES.values()
+            for number in mean_and_deviation([run.summary[name] for run in group.runs])
+        ]
+        cells = [group.columns[head] for head in _HEADS]
+        writer.writerow([*cells, *numbers, len(group.runs)])
+    return file.getvalue()
+
+
+def mean_and_deviation(values):
+    """Mean and sample standard deviation; None where they are undefined."""
+    if not values or None in values:
+        return None, None
+    mean = statistics.fmean(values)
+    return mean, statistics.stdev(values) if len(values) > 1 else None
 
 
 def step_table(result):
     """One run, one line per finished step."""
+    return aligned(*step_rows(result))
+
+
+def step_rows(result):
+    """`step_table` before it is laid out: column heads, and a list of cells a step."""
     head = ["step", "classes", "images", "accuracy", "base", "old", "new", "alpha"]
     rows = [
         [
@@ -129,11 +165,19 @@ def step_table(result):
         ]
         for step in result.steps
     ]
-    return aligned(head, rows)
+    return head, rows
 
 
-def _comparison(results, published):
-    """What all groups share in words, then column heads and rows."""
+def comparison(results, published=None):
+    """The comparison of runs before it is laid out.
+
+    Args:
+        results, published: as of `text_table`.
+
+    Returns:
+        `(common, head, rows)`: what all groups share in words, column heads, and a
+        list of cells a group; all of them text.
+    """
     shown = [result for result in results if result.summary or published]
     groups = group_runs(shown)
     varying = _varying(groups)
@@ -168,7 +212,8 @@ def _number_of_runs(group):
     return str(wanted) if finished == wanted else f"{finished} of {wanted}"
 
 
-def _notes(published):
+def notes(published=None):
+    """What the columns of `comparison` mean, a paragraph each."""
     return [_NOTE, _PAPER_NOTE] if published else [_NOTE]
 
 
@@ -179,13 +224,9 @@ def _varying(groups):
 
 
 def _mean_and_spread(runs, score):
-    values = [run.summary.get(score) for run in runs]
-    if not values or None in values:
-        return _UNDEFINED
-    mean = percent(statistics.fmean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {percent(statistics.stdev(values))}"
+    mean, deviation = mean_and_deviation([run.summary.get(score) for run in runs])
+    spread = "" if deviation is None else f" ± {percent(deviation)}"
+    return f"{percent(mean)}{spread}"
 
 
 def percent(fraction):
@@ -262,7 +303,8 @@ def _differs(name, group, other):
     )
 
 
-def _remarks(results, published):
+def remarks(results, published=None):
+    """What a reader of `comparison` has to know of single runs, a sentence each."""
     # A matrix tells by itself what it could not finish.
     unfinished = [] if published else _unfinished(results)
     return _repeated(results) + _skipped(results) + unfinished

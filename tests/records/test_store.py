@@ -91,6 +91,7 @@ def test_a_run_folder_holds_the_promised_files(make_run):
         "figures",
         "flagfile.flags",
         "per_class_accuracy.npy",
+        "report.html",
         "steps.jsonl",
         "summary.json",
         "versions.json",

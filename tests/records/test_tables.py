@@ -1,12 +1,15 @@
 """Tables over seeds, with means and deviations worked out by hand."""
 
+import csv
 import dataclasses
+import io
 
 import numpy as np
 import pytest
 
 from bsce_keras.records.store import RunRecords
 from bsce_keras.records.tables import (
+    csv_table,
     group_labels,
     group_runs,
     markdown_table,
@@ -21,7 +24,7 @@ BETTER = np.array([[2, 0, 1, 1], [0, 2, 0, 2], [0, 0, 1, 3], [1, 0, 0, 3]])
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
     """Drawing takes most of the time of writing a run, and no table reads it."""
-    monkeypatch.setattr(RunRecords, "_draw", lambda self: None)
+    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
 
 
 def row(table, name):
@@ -142,3 +145,14 @@ def test_step_table_has_a_line_a_step(make_run):
         ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "-"],
         ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "-"],
     ]
+
+
+def test_csv_is_for_computing(make_run):
+    runs = [make_run(seed=1), make_run(seed=2, confusion=BETTER)]
+    text = csv_table([*runs, make_run("balanced_softmax", num_steps=2)])
+    (line,) = csv.DictReader(io.StringIO(text))
+    assert (line["method"], line["loss"], line["runs"]) == ("finetune", "softmax", "2")
+    assert float(line["final_accuracy"]) == pytest.approx(0.4375)
+    assert float(line["final_accuracy_deviation"]) == pytest.approx(0.125 / 2**0.5)
+    (line,) = csv.DictReader(io.StringIO(csv_table(runs[:1])))
+    assert line["final_accuracy_deviation"] == ""

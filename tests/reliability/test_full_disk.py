@@ -166,7 +166,7 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
     disk, tmp_path, make_config, make_record, code, monkeypatch
 ):
     # Pictures and versions take most of the time; the longer check has them as well.
-    monkeypatch.setattr(RunRecords, "_draw", lambda self: None)
+    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
     versions = run_folder.versions()
     monkeypatch.setattr(run_folder, "versions", lambda: versions)
     check_records(disk, tmp_path, make_config, make_record, code, once=False)
