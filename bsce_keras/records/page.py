@@ -41,9 +41,9 @@ def html_page(title, results, pictures, pictures_of_runs):
     common, head, rows = comparison(results)
     body = [
         f"<h1>{_text(title)}</h1>",
-        _paragraph(common),
+        common and f"<p>{_text(common)}</p>",
         _table(head, rows),
-        *(_paragraph(note, "note") for note in [*notes(), *remarks(results)]),
+        *(_note(note) for note in [*notes(), *remarks(results)]),
         *_figures(pictures),
     ]
     for result, own in zip(results, pictures_of_runs, strict=True):
@@ -104,8 +104,8 @@ def _facts(protocol):
     return f"<dl>{''.join(items)}</dl>"
 
 
-def _paragraph(text, kind=""):
-    return f'<p class="{kind}">{_text(text)}</p>' if text else ""
+def _note(text):
+    return f'<p class="note">{_text(text)}</p>'
 
 
 def _text(value):
