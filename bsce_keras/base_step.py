@@ -38,8 +38,6 @@ _INDIFFERENT = {
     "replay_sampling",
     *INDIFFERENT_TRAINING,
 }
-
-
 # Without old classes these are the loss they stand beside, whatever the class counts.
 _AT_BASE_STEP = {
     "separated_softmax": "softmax",

@@ -125,6 +125,17 @@ _OF_A_TRIAL = (
     *("alpha", "seed", "validation_share"),
     *("run_dir", "base_run_dir", "resume", "export"),
 )
+_FLAGS_OF_A_TRIAL = {
+    group: tuple(
+        # Of losses without alpha there is less to search.
+        dataclasses.replace(flag, default="balanced_softmax")
+        if flag.name == "classification_loss"
+        else flag
+        for flag in flags
+        if flag.name not in _OF_A_TRIAL
+    )
+    for group, flags in TRAIN.groups.items()
+}
 _TUNE = Command(
     purpose="Searches the fixed alpha that does best on held-out training images.",
     example="--dataset=digits --alphas=0.5,1 --seeds=1,2",
@@ -161,19 +172,7 @@ _TUNE = Command(
             ),
             Flag("runs_dir", str, "folder of all run folders", "runs/tune"),
         ),
-        **{
-            group: kept
-            for group, flags in TRAIN.groups.items()
-            if (
-                kept := tuple(
-                    dataclasses.replace(flag, default="balanced_softmax")
-                    if flag.name == "classification_loss"
-                    else flag
-                    for flag in flags
-                    if flag.name not in _OF_A_TRIAL
-                )
-            )
-        },
+        **{group: flags for group, flags in _FLAGS_OF_A_TRIAL.items() if flags},
     },
 )
 

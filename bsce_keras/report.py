@@ -7,8 +7,7 @@ import sys
 from bsce_keras.errors import RequestError
 from bsce_keras.files import write_atomically
 from bsce_keras.flags import run_command
-from bsce_keras.records import tables
-from bsce_keras.records.page import CONFUSION, html_page
+from bsce_keras.records import page, tables
 from bsce_keras.records.store import read_run
 
 _TABLES = {
@@ -58,10 +57,10 @@ def write_report(results, folder):
     begun = [result for result in results if result.steps]
     shared, own = {}, {id(result): {} for result in results}
     if begun:
-        shared["Accuracy over steps"] = folder / "accuracy.png"
+        shared[page.ACCURACY] = folder / "accuracy.png"
         figures.accuracy_over_steps(begun, folder / "accuracy.png")
     if any(figures.has_alpha(result) for result in begun):
-        shared["alpha over steps"] = folder / "alpha.png"
+        shared[page.ALPHA] = folder / "alpha.png"
         figures.alpha_figure(begun, folder / "alpha.png")
     for name, result in _names(begun).items():
         if result.confusion is None:
@@ -69,10 +68,12 @@ def write_report(results, folder):
         path = folder / f"confusion_{name}.png"
         num_base_classes = result.config["stream"]["num_base_classes"]
         figures.confusion_figure(result.confusion, num_base_classes, path, title=name)
-        own[id(result)][CONFUSION] = path
+        own[id(result)][page.CONFUSION] = path
     pictures_of_runs = list(own.values())
-    page = html_page("Class-incremental learning", results, shared, pictures_of_runs)
-    write_atomically(folder / "report.html", page)
+    text = page.html_page(
+        "Class-incremental learning", results, shared, pictures_of_runs
+    )
+    write_atomically(folder / "report.html", text)
     for pictures in (shared, *pictures_of_runs):
         written += pictures.values()
     return [*written, folder / "report.html"]

@@ -3,7 +3,13 @@
 import base64
 import html
 
-from bsce_keras.records.tables import comparison, notes, remarks, step_rows
+from bsce_keras.records.tables import (
+    comparison,
+    notes,
+    numeric_columns,
+    remarks,
+    step_rows,
+)
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -21,6 +27,9 @@ img { max-width: 100%; height: auto; }
 dt { font-weight: 600; }
 .note { color: #555; font-size: .9rem; }
 """
+# Titles of the figures.
+ACCURACY = "Accuracy over steps"
+ALPHA = "alpha over steps"
 CONFUSION = "Confusion matrix of the last step"
 # What of the protocol in config.json answers the first questions of a reader.
 _PROTOCOL = ("optimizer", "precision", "batch_normalization", "evaluation", "replicas")
@@ -63,21 +72,17 @@ def html_page(title, results, pictures, pictures_of_runs):
 
 
 def _table(head, rows):
-    is_text = [not any(_is_number(row[i]) for row in rows) for i in range(len(head))]
-    lines = [_row("th", head, is_text), *(_row("td", row, is_text) for row in rows)]
+    numeric = numeric_columns(head, rows)
+    lines = [_row("th", head, numeric), *(_row("td", row, numeric) for row in rows)]
     return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
-def _row(tag, cells, is_text):
+def _row(tag, cells, numeric):
     parts = [
-        f"<{tag}{' class=text' if text else ''}>{_text(cell)}</{tag}>"
-        for cell, text in zip(cells, is_text, strict=True)
+        f"<{tag}{'' if is_number else ' class=text'}>{_text(cell)}</{tag}>"
+        for cell, is_number in zip(cells, numeric, strict=True)
     ]
     return f"<tr>{''.join(parts)}</tr>"
-
-
-def _is_number(cell):
-    return cell[:1] in "-0123456789" and " x " not in cell and cell != ""
 
 
 def _figures(pictures):

@@ -259,7 +259,7 @@ class RunRecords:
         folder.mkdir(exist_ok=True)
         result = dataclasses.replace(read_run(self._dir), summary=summary)
         pictures = {
-            "Accuracy over steps": folder / "accuracy.png",
+            page.ACCURACY: folder / "accuracy.png",
             page.CONFUSION: folder / "confusion.png",
         }
         figures.accuracy_over_steps([result], folder / "accuracy.png")
@@ -267,7 +267,7 @@ class RunRecords:
             result.confusion, self._stream.num_base_classes, folder / "confusion.png"
         )
         if figures.has_alpha(result):
-            pictures["alpha over steps"] = folder / "alpha.png"
+            pictures[page.ALPHA] = folder / "alpha.png"
             figures.alpha_figure([result], folder / "alpha.png")
         text = page.html_page(self._dir.name, [result], {}, [pictures])
         write_atomically(self._dir / "report.html", text)

@@ -347,10 +347,7 @@ def aligned(head, rows):
     """A table as text: columns as wide as their widest cell; numbers to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numeric = [
-        all(row[i][:1] in "-0123456789" and " x " not in row[i] for row in rows)
-        for i in range(len(head))
-    ]
+    numeric = numeric_columns(head, rows)
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
@@ -358,3 +355,11 @@ def aligned(head, rows):
         ).rstrip()
         for line in lines
     )
+
+
+def numeric_columns(head, rows):
+    """For every column of text cells, whether it holds numbers."""
+    return [
+        all(row[i][:1] in "-0123456789" and " x " not in row[i] for row in rows)
+        for i in range(len(head))
+    ]
