@@ -43,6 +43,7 @@ setup(
         "tensorboard>=2.21",
         "importlib_resources>=7.1",
         "scikit-learn>=1.9",
+        "scipy>=1.17",
         "threadpoolctl>=3.8",
         "matplotlib>=3.11",
         "numpy>=2.4",

@@ -8,6 +8,7 @@ package reads a default from anywhere else. Imports no TensorFlow.
 import dataclasses
 import math
 
+from bsce_keras import recipes
 from bsce_keras.errors import RequestError
 
 CLASSIFICATION_LOSSES = (
@@ -144,17 +145,29 @@ class MemoryConfig(_Checked):
 
     Exactly one of `exemplars_per_class` (a memory that grows) and `memory_budget`
     (a fixed total, shared equally by the seen classes) is set. 0 keeps nothing.
+
+    Args:
+        sets_aside: whether a tenth of every class's quota are images that no step
+            trains on, for methods that correct their head by them.
+        replays_everything: whether every step trains on all images of all seen classes,
+            for the upper bound of joint training.
     """
 
     exemplars_per_class: int | None = 20
     memory_budget: int | None = None
     selection: str = "herding"
+    sets_aside: bool = False
+    replays_everything: bool = False
 
     def quota(self, num_classes):
-        """Exemplars each of `num_classes` seen classes may keep."""
+        """Exemplars each of `num_classes` seen classes may keep, set aside or not."""
         if self.memory_budget is not None:
             return self.memory_budget // num_classes
         return self.exemplars_per_class
+
+    def num_aside(self, num_classes):
+        """How many of these no step trains on."""
+        return num_set_aside(self.quota(num_classes)) if self.sets_aside else 0
 
     def problems(self):
         found = []
@@ -310,10 +323,10 @@ class ExperimentConfig(_Checked):
     export_only_last: bool = False
 
     def problems(self):
+        found = self._exemplar_problems()
         if not self.stream.increments:
             # The base step is not fine-tuned, and has no alpha.
-            return []
-        found = []
+            return found
         quota = self.memory.quota(self.stream.num_classes)
         if self.training.finetuning and quota < 1:
             found.append(
@@ -353,9 +366,37 @@ class ExperimentConfig(_Checked):
             )
         return found
 
+    def _exemplar_problems(self):
+        """What a method that cannot do without exemplars lacks."""
+        use = recipes.memory_use(self.method.name)
+        quota = self.memory.quota(self.stream.num_classes)
+        needed = 1 + use.sets_aside
+        if not use.needs_exemplars or quota >= needed:
+            return []
+        reason = "classifies by exemplars"
+        if use.sets_aside:
+            reason = "trains on exemplars and corrects its head by others"
+        return [
+            f"--method={self.method.name} {reason}: it needs at least {needed} of "
+            f"every class. The memory holds {quota} at the last step. Raise "
+            "--exemplars_per_class or --memory_budget, or use another --method."
+        ]
+
     def to_json(self):
         """Plain dictionaries, lists and numbers, ready for `json.dump`."""
         return dataclasses.asdict(self)
+
+
+def num_set_aside(quota):
+    """Images of every class, old and new, that alpha or a correction is validated on.
+
+    Args:
+        quota: exemplars that a class may have.
+
+    Returns:
+        A tenth of the quota, at least 1.
+    """
+    return max(1, quota // 10)
 
 
 def _positive(name, value):

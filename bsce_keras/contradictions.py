@@ -82,6 +82,20 @@ def _loss_contradictions(asked):
         f"--classification_loss=nca is PODNet's own and not --method="
         f"{asked.method_name}'s. Use --method=podnet, or another loss.",
     )
+    use = recipes.memory_use(asked.method_name)
+    yield (
+        use.sets_aside and loss != "softmax",
+        f"--method={asked.method_name} corrects what the plain softmax does to old "
+        f"classes; --classification_loss={loss} would leave it nothing to correct. Use "
+        "--method=il_baseline, which is the same without the correction, or leave the "
+        "loss out.",
+    )
+    for name, value in asked.given("exemplars_per_class", "memory_budget").items():
+        yield (
+            use.replays_everything,
+            f"--{name}={value} has no meaning for --method={asked.method_name}, which "
+            "trains on all images of all seen classes. Leave it out.",
+        )
     for name, value in asked.given(*META_OPTIONS).items():
         yield (
             not meta,

@@ -1,5 +1,6 @@
 """run_experiment(): one class-incremental system on one stream, step after step."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -8,10 +9,12 @@ from bsce_keras.base_step import load_base_step
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.evaluation.evaluate import evaluate
+from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.export import export_step
 from bsce_keras.feasibility import refuse_impossible_steps
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import prepared_runtime, resolved
+from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.data_record import keep_data_record
@@ -72,12 +75,11 @@ def run_experiment(config, flagfile=""):
         records = RunRecords(config.run_dir, config, finished, skipped)
         _say_what_is_there(config, len(states), len(stream.steps))
         for step in stream.steps[len(states) :]:
-            facts = _learn(learner, memory, step)
-            confusion = evaluate(
-                learner.logits, stream.seen_test(step), step.num_classes
-            )
-            record = _record(config, step, facts, memory, confusion)
-            _export(config, step, learner)
+            facts = _learn(learner, memory, step, _replay(stream, step, memory))
+            predictor = learner.predictor(memory.examples())
+            scores = _scores(config, learner, predictor, stream.seen_test(step), step)
+            record = _record(config, step, facts, memory, scores)
+            _export(config, step, predictor)
             _save(checkpoints, record, memory, learner)
             records.append(record)
         return records.summary()
@@ -119,12 +121,20 @@ def _restore(config, stream, checkpoints, num_finished, memory, learner):
     learner.restore(step, arrays)
     checkpoints.drop_leftovers()
     if not os.path.isdir(_export_path(config, step)):
-        _export(config, step, learner)
+        _export(config, step, learner.predictor(memory.examples()))
 
 
-def _learn(learner, memory, step):
+def _replay(stream, step, memory):
+    """Images of old classes that a step trains on besides its own."""
+    if memory.config.replays_everything:
+        return stream.training_before(step)
+    return memory.examples()
+
+
+def _learn(learner, memory, step, replay):
     """Trains a step and brings the memory up to it; returns `TrainingFacts`."""
-    facts = learner.learn(step, replay=memory.examples())
+    training_step, held_out = memory.split(step)
+    facts = learner.learn(training_step, replay, held_out)
     memory.update(step, learner.features)
     if learner.finetunes(step):
         facts = learner.finetune(step, memory.examples(), facts)
@@ -153,14 +163,30 @@ def _save(checkpoints, record, memory, learner):
     checkpoints.save_step(record.step, arrays, record.to_state())
 
 
-def _record(config, step, facts, memory, confusion):
+def _scores(config, learner, predictor, test, step):
+    """Confusion matrix of the predictor, and, where that has a head of its own, the
+    accuracies of both heads: fields of a `StepRecord`.
+    """
+    by_head = evaluate(learner.logits, test, step.num_classes)
+    if predictor is learner.classifier:
+        return {"confusion": by_head}
+    with contextlib.closing(Inference(predictor, config.stream.image)) as inference:
+        confusion = evaluate(inference.logits, test, step.num_classes)
+    return {
+        "confusion": confusion,
+        "nme_accuracy": group_accuracy(confusion, 0, step.num_classes),
+        "head_accuracy": group_accuracy(by_head, 0, step.num_classes),
+    }
+
+
+def _record(config, step, facts, memory, scores):
     return StepRecord(
         step=step.index,
         num_classes=step.num_classes,
         num_old_classes=step.num_old_classes,
         num_base_classes=config.stream.num_base_classes,
         train_images=facts.train_images,
-        confusion=confusion,
+        **scores,
         epochs=facts.epochs,
         train_seconds=facts.train_seconds,
         images_per_second=facts.images_per_second,
@@ -173,7 +199,7 @@ def _record(config, step, facts, memory, confusion):
     )
 
 
-def _export(config, step, learner):
+def _export(config, step, predictor):
     if not config.export or (
         config.export_only_last and step.index < len(config.stream.increments)
     ):
@@ -181,7 +207,7 @@ def _export(config, step, learner):
     names = config.stream.arriving_class_names[: step.num_classes]
     path = _export_path(config, step)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    export_step(learner.classifier, config.stream.image, names, path)
+    export_step(predictor, config.stream.image, names, path)
 
 
 def _export_path(config, step):

@@ -8,19 +8,8 @@ import itertools
 
 import numpy as np
 
+from bsce_keras.config import num_set_aside
 from bsce_keras.errors import RequestError, listed
-
-
-def num_set_aside(quota):
-    """Images of every class, old and new, that alpha is validated on.
-
-    Args:
-        quota: exemplars that an old class may have when the step begins.
-
-    Returns:
-        A tenth of the quota, at least 1.
-    """
-    return max(1, quota // 10)
 
 
 def refuse_impossible_steps(config, stream, finished, num_replicas=1):
@@ -38,7 +27,7 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     """
     labels = np.concatenate([step.examples.labels for step in stream.steps])
     images = np.bincount(labels, minlength=config.stream.num_classes).tolist()
-    if finished:
+    if finished and not config.memory.replays_everything:
         held = finished[-1]["exemplars_per_class"]
         images[: len(held)] = held
     problems = image_problems(config, images, num_replicas, len(finished))
@@ -58,6 +47,8 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
     """
     steps = list(enumerate(_ranges(config.stream)))[num_finished:]
     first = steps[0][1][0] if steps else len(images_per_class)
+    if steps and config.memory.replays_everything:
+        first = 0
     names = config.stream.arriving_class_names[first:]
     empty = [
         name
@@ -72,9 +63,30 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
             "--num_increments."
         ]
     return [
+        *_aside_problems(config, steps, images_per_class),
         *_meta_problems(config, steps, images_per_class),
         *_replica_problems(config, steps, images_per_class, num_replicas),
     ]
+
+
+def _aside_problems(config, steps, images_per_class):
+    for step, (num_old, num_classes) in steps:
+        aside = config.memory.num_aside(num_classes)
+        arriving = range(num_old, num_classes)
+        small = [label for label in arriving if images_per_class[label] <= aside]
+        if aside and small:
+            yield (
+                f"At step {step} {config.method.name} sets {aside} of the images of "
+                "every new class aside to correct its head by (a tenth of the "
+                "exemplars a class, at least 1), and needs one more to train on. "
+                f"Received: {_numbers(config, images_per_class, small)}. Add images, "
+                "or use another --method."
+            )
+
+
+def _numbers(config, images_per_class, labels):
+    names = config.stream.arriving_class_names
+    return ", ".join(f"{names[i]} with {images_per_class[i]}" for i in labels)
 
 
 def _meta_problems(config, steps, images_per_class):
@@ -88,13 +100,12 @@ def _meta_problems(config, steps, images_per_class):
         first = num_classes
         small = [label for label in arriving if images_per_class[label] <= aside]
         if small:
-            names = config.stream.arriving_class_names
             yield (
                 f"At step {step} meta_balanced_softmax sets {aside} of the images of "
                 "every class aside to validate alpha (a tenth of the exemplars a "
                 "class, at least 1), and needs one more to train on. Received: "
-                f"{', '.join(f'{names[i]} with {images_per_class[i]}' for i in small)}"
-                ". Add images, or use --classification_loss=balanced_softmax."
+                f"{_numbers(config, images_per_class, small)}. Add images, or use "
+                "--classification_loss=balanced_softmax."
             )
 
 
@@ -110,12 +121,19 @@ def _replica_problems(config, steps, images_per_class, num_replicas):
 
 def _pool_sizes(config, images_per_class, num_old, num_classes):
     """Images that each phase of a step draws its batches from."""
-    new = images_per_class[num_old:num_classes]
+    memory = config.memory
+    num_new = num_classes - num_old
+    new = sum(images_per_class[num_old:num_classes])
+    new -= num_new * memory.num_aside(num_classes)
     if not num_old:
-        yield sum(new)
+        yield new
         return
-    quota = config.memory.quota(num_old)
-    pool = sum(new) + _num_held(images_per_class[:num_old], quota)
+    quota = memory.quota(num_old)
+    if memory.replays_everything:
+        yield new + sum(images_per_class[:num_old])
+        return
+    held = _num_held(images_per_class[:num_old], quota)
+    pool = new + held - num_old * memory.num_aside(num_old)
     aside = 0
     if config.method.learns_alpha:
         aside = num_classes * num_set_aside(quota)

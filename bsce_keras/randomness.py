@@ -21,6 +21,7 @@ class Purpose(enum.IntEnum):
     EXEMPLARS = 6
     IMPRINTING = 7
     HELD_OUT = 8
+    SET_ASIDE = 9
 
 
 def generator(seed, purpose, *position):

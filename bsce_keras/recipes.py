@@ -69,6 +69,30 @@ class PodnetParameters:
 
 
 @dataclasses.dataclass(frozen=True)
+class BicParameters:
+    """BiC: distillation, and the penalty of the correction's offset."""
+
+    temperature: float = 2.0
+    offset_penalty: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryUse:
+    """What a method does with images of old classes.
+
+    Args:
+        has_exemplars: whether it keeps any by default.
+        needs_exemplars: whether it cannot do without.
+        sets_aside, replays_everything: see `config.MemoryConfig`.
+    """
+
+    has_exemplars: bool = True
+    needs_exemplars: bool = False
+    sets_aside: bool = False
+    replays_everything: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class _Published:
     """What is published of one method; kinds that are not named follow the default.
 
@@ -76,6 +100,7 @@ class _Published:
         recipes, parameters, finetuning: by kind of data set.
         own_loss: classification loss it was published with.
         finetunes: kinds on which its own loss is followed by balanced fine-tuning.
+        memory: what it does with images of old classes.
     """
 
     recipes: dict
@@ -83,6 +108,7 @@ class _Published:
     finetuning: dict
     own_loss: str = "softmax"
     finetunes: tuple[str, ...] = ()
+    memory: MemoryUse = MemoryUse()
 
 
 def _on_every_kind(value):
@@ -108,19 +134,40 @@ _IL_BASELINE = _Published(
     | {SMALL: _SMALL_FINETUNING},
 )
 
+_WITHOUT_PARAMETERS = dataclasses.replace(
+    _IL_BASELINE, parameters=_on_every_kind(NoParameters())
+)
+
+# LUCIR's code runs iCaRL on the schedule of its own method.
+_LUCIR_RECIPES = {
+    SMALL: Recipe(16, 32, 0.1, 5e-4, milestones=(8, 12)),
+    CIFAR: Recipe(160, 128, 0.1, 5e-4, milestones=(80, 120)),
+    SUBIMAGENET: _IMAGENET_90_EPOCHS,
+    IMAGENET: _IMAGENET_90_EPOCHS,
+}
+_ICARL = dataclasses.replace(
+    _IL_BASELINE, recipes=_LUCIR_RECIPES, memory=MemoryUse(needs_exemplars=True)
+)
+
 _PUBLISHED = {
-    "finetune": dataclasses.replace(
-        _IL_BASELINE, parameters=_on_every_kind(NoParameters())
-    ),
+    "finetune": _WITHOUT_PARAMETERS,
     "il_baseline": _IL_BASELINE,
+    "icarl": _ICARL,
+    "lwf": dataclasses.replace(_ICARL, memory=MemoryUse(has_exemplars=False)),
+    # Stage 1 is IL-Baseline's; the paper's figures of BiC are those of IL-Baseline.
+    "bic": dataclasses.replace(
+        _IL_BASELINE,
+        parameters=_on_every_kind(BicParameters()),
+        memory=MemoryUse(needs_exemplars=True, sets_aside=True),
+    ),
+    "wa": _IL_BASELINE,
+    "joint": dataclasses.replace(
+        _WITHOUT_PARAMETERS,
+        memory=MemoryUse(has_exemplars=False, replays_everything=True),
+    ),
     # Only the script for ImageNet-1k launches the fine-tuning.
     "lucir": _Published(
-        recipes={
-            SMALL: Recipe(16, 32, 0.1, 5e-4, milestones=(8, 12)),
-            CIFAR: Recipe(160, 128, 0.1, 5e-4, milestones=(80, 120)),
-            SUBIMAGENET: _IMAGENET_90_EPOCHS,
-            IMAGENET: _IMAGENET_90_EPOCHS,
-        },
+        recipes=_LUCIR_RECIPES,
         parameters=_on_every_kind(LucirParameters(10.0))
         | {SMALL: LucirParameters(5.0), CIFAR: LucirParameters(5.0)},
         finetuning=_IL_BASELINE.finetuning,
@@ -161,6 +208,11 @@ def parameters(method, kind):
 def own_loss(method):
     """The classification loss the method was published with."""
     return _published(method).own_loss
+
+
+def memory_use(method):
+    """The `MemoryUse` of a method."""
+    return _published(method).memory
 
 
 def finetuning(method, kind):

@@ -249,11 +249,18 @@ def _is_missing(asked):
 
 
 def _memory(asked, kind):
+    use = recipes.memory_use(asked.method_name)
     per_class = asked.exemplars_per_class
     if per_class is None and asked.memory_budget is None:
-        per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind]
+        per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind] if use.has_exemplars else 0
     selection = asked.exemplar_selection or configs.MemoryConfig.selection
-    return configs.MemoryConfig(per_class, asked.memory_budget, selection)
+    return configs.MemoryConfig(
+        per_class,
+        asked.memory_budget,
+        selection,
+        use.sets_aside,
+        use.replays_everything,
+    )
 
 
 def _model(asked, info):

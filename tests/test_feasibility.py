@@ -3,7 +3,8 @@
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.feasibility import image_problems, num_set_aside
+from bsce_keras.config import num_set_aside
+from bsce_keras.feasibility import image_problems
 
 
 def problems(images, num_replicas=1, **request):

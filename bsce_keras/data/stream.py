@@ -82,6 +82,12 @@ class ClassIncrementalStream:
         """
         return _label_range(self._test, 0, step.num_classes)
 
+    def training_before(self, step):
+        """Training images of all classes of the steps before, or None at the first."""
+        if step.num_old_classes == 0:
+            return None
+        return _label_range(self._train, 0, step.num_old_classes)
+
     def _make_steps(self):
         sizes = (self.config.num_base_classes, *self.config.increments)
         ends = np.cumsum(sizes).tolist()

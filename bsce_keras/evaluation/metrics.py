@@ -17,7 +17,11 @@ DEFINITIONS = {
     "base_accuracy": "A_t restricted to images of the classes of step 0",
     "old_accuracy": "A_t restricted to images of classes seen before step t",
     "new_accuracy": "A_t restricted to images of the classes of step t",
-    "nme_accuracy": "A_t of the nearest-mean-of-exemplars classifier",
+    "nme_accuracy": (
+        "A_t of the nearest-mean-of-exemplars classifier, where the method predicts by "
+        "it; `accuracy` and all other scores are then those of this classifier"
+    ),
+    "head_accuracy": "A_t of the trained head, where the method predicts by another",
     "average_incremental_accuracy": (
         "unweighted mean of A_0 ... A_T, the base step included"
     ),

@@ -6,11 +6,10 @@ import logging
 import keras
 import numpy as np
 
-from bsce_keras.config import BALANCED_SOFTMAXES
+from bsce_keras.config import BALANCED_SOFTMAXES, num_set_aside
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.examples import Examples
-from bsce_keras.feasibility import num_set_aside
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
@@ -24,6 +23,7 @@ from bsce_keras.models.classifier import (
     head_of,
     make_backbone,
     train_only,
+    with_head,
 )
 from bsce_keras.models.folding import folded
 from bsce_keras.randomness import Purpose, generator, integer
@@ -86,12 +86,14 @@ class Learner:
         """The classifier's weights as named arrays, for checkpoints."""
         return pack("classifier", self.classifier.get_weights())
 
-    def learn(self, step, replay):
+    def learn(self, step, replay, held_out=None):
         """Trains the main phase of a step, from where it was saved if it was.
 
         Args:
             step: the `Step`.
             replay: the memory's `Examples`, or None.
+            held_out: `Examples` of all seen classes that no step trains on, for methods
+                that correct their head; None where there are none.
 
         Returns:
             `TrainingFacts`.
@@ -131,6 +133,9 @@ class Learner:
             self._run, phase, trainer, pool, validation, probabilities
         )
         self._adopt(student)
+        self._method.after_training(
+            head_of(student), context, self._logits_and_labels(held_out)
+        )
         return self._facts(context, trainer.learned_alpha, pool, progress)
 
     def finetunes(self, step):
@@ -187,6 +192,21 @@ class Learner:
             facts, train_seconds=facts.train_seconds + progress.seconds
         )
 
+    def predictor(self, exemplars):
+        """What is evaluated and exported: the classifier, under a head of its own if
+        the method predicts by exemplars.
+
+        Args:
+            exemplars: the memory's `Examples`, those of the last step included.
+
+        Returns:
+            A `keras.Model` from images to named outputs.
+        """
+        head = self._method.predictor_head(self._features_of_exemplars(exemplars))
+        if head is None:
+            return self.classifier
+        return with_head(self.classifier, head)
+
     def features(self, images):
         """Features of uint8 images, shape `(n, d)`, in inference mode."""
         return self._inference.features(images)
@@ -194,6 +214,19 @@ class Learner:
     def logits(self, images):
         """Logits of uint8 images, shape `(n, num_classes)`, in inference mode."""
         return self._inference.logits(images)
+
+    def _logits_and_labels(self, examples):
+        if examples is None:
+            return None
+        return self.logits(examples.images), examples.labels
+
+    def _features_of_exemplars(self, exemplars):
+        """An iterator over the classes: features of both views of their exemplars."""
+        mirrors = self._config.stream.image.flip
+        for label in range(int(exemplars.labels.max()) + 1):
+            images = exemplars.images[exemplars.labels == label]
+            views = [images, images[:, :, ::-1]] if mirrors else [images]
+            yield self.features(np.concatenate(views))
 
     def _adopt(self, classifier):
         if self._inference is not None:
@@ -254,6 +287,9 @@ class Learner:
             _class_counts(step, pool),
             self._config.method.classification_loss,
             self._config.method.alpha,
+            (self._config.stream.num_base_classes, *self._config.stream.increments)[
+                : step.index + 1
+            ],
         )
 
     def _trainer(self, student, context, batch_statistics=True):
@@ -280,7 +316,7 @@ class Learner:
     def _grown(self, step, pool):
         """A student of all seen classes that knows what the teacher knows."""
         student = self._build(step)
-        if self.classifier is None:
+        if self.classifier is None or self._method.starts_afresh:
             return student
         grow_classifier(student, self.classifier)
         features_of_classes = (

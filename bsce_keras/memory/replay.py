@@ -1,5 +1,7 @@
 """ReplayMemory: the few images of old classes that may be seen again."""
 
+import dataclasses
+
 import numpy as np
 
 from bsce_keras.examples import Examples
@@ -11,31 +13,49 @@ class ReplayMemory:
     """Ranked exemplars of every seen class, never more than the budget.
 
     A class is ranked once, when it arrives. A fixed budget later keeps a prefix of
-    each list; ranks never change.
+    each list; ranks never change. Where the configuration sets images aside, a tenth of
+    every class's quota is drawn at random out of images that no step trains on.
 
     Args:
         config: `MemoryConfig`.
-        seed: of the experiment, for `random` selection.
+        seed: of the experiment, for random choices.
     """
 
     def __init__(self, config, seed):
         self.config = config
         self.seed = seed
-        self._per_class = []
+        self._trained_on = []
+        self._set_aside = []
 
     def __len__(self):
-        return sum(len(exemplars) for exemplars in self._per_class)
+        return sum(self.counts)
 
     @property
     def counts(self):
-        """Exemplars per seen class, in arrival order."""
-        return [len(exemplars) for exemplars in self._per_class]
+        """Exemplars per seen class, in arrival order, those set aside included."""
+        return [
+            len(trained_on) + len(set_aside)
+            for trained_on, set_aside in zip(
+                self._trained_on, self._set_aside, strict=True
+            )
+        ]
 
     def examples(self):
-        """All exemplars as one `Examples`, ordered by class and rank; None if empty."""
-        if len(self) == 0:
-            return None
-        return Examples.concatenate(self._per_class)
+        """All exemplars to train on as one `Examples`, by class and rank, or None."""
+        return _joined(self._trained_on)
+
+    def split(self, step):
+        """Keeps images of a step's classes from training, where that is configured.
+
+        Args:
+            step: the `Step` that is to be learned.
+
+        Returns:
+            The `Step` with the images to train on, and the `Examples` of all classes up
+            to it that no step trains on; None where nothing is set aside.
+        """
+        training, set_aside = self._divide(step)
+        return training, _joined([*self._set_aside[: step.num_old_classes], *set_aside])
 
     def update(self, step, features_of):
         """Makes room, then ranks and stores exemplars of the step's new classes.
@@ -43,18 +63,38 @@ class ReplayMemory:
         Called again for the same step, it chooses these anew.
 
         Args:
-            step: the finished `Step`.
+            step: the finished `Step`, as the stream has it.
             features_of: images -> features `(n, d)` of the model after training, in
                 inference mode.
         """
-        quota = self.config.quota(step.num_classes)
-        self._per_class = [
-            old.select(slice(quota)) for old in self._per_class[: step.num_old_classes]
+        num_aside = self.config.num_aside(step.num_classes)
+        quota = self.config.quota(step.num_classes) - num_aside
+        training, set_aside = self._divide(step)
+        old = slice(step.num_old_classes)
+        self._trained_on = [held.select(slice(quota)) for held in self._trained_on[old]]
+        self._set_aside = [
+            held.select(slice(num_aside)) for held in self._set_aside[old]
         ]
+        self._set_aside += set_aside
         for label in range(step.num_old_classes, step.num_classes):
-            candidates = step.examples.select(step.examples.labels == label)
+            candidates = _of_class(training.examples, label)
             picked = self._rank(candidates, quota, label, features_of)
-            self._per_class.append(candidates.select(picked))
+            self._trained_on.append(candidates.select(picked))
+
+    def _divide(self, step):
+        """A step without the images set aside, and a list of these for each class."""
+        num_aside = self.config.num_aside(step.num_classes)
+        examples, is_aside = step.examples, np.zeros(len(step.examples), bool)
+        set_aside = []
+        for label in range(step.num_old_classes, step.num_classes):
+            places = np.flatnonzero(examples.labels == label)
+            rng = generator(self.seed, Purpose.SET_ASIDE, label)
+            drawn = places[random_exemplars(len(places), num_aside, rng)]
+            is_aside[drawn] = True
+            set_aside.append(examples.select(drawn))
+        if num_aside:
+            step = dataclasses.replace(step, examples=examples.select(~is_aside))
+        return step, set_aside
 
     def _rank(self, candidates, quota, label, features_of):
         if quota == 0:
@@ -66,21 +106,48 @@ class ReplayMemory:
 
     def to_arrays(self):
         """The memory as named arrays, for checkpoints."""
-        arrays = {"counts": np.array(self.counts, np.int64)}
-        if self._per_class:  # also where all are empty: they are still seen classes
-            held = Examples.concatenate(self._per_class)
-            arrays |= {"images": held.images, "labels": held.labels, "ids": held.ids}
+        arrays = _to_arrays(self._trained_on, "")
+        if self.config.sets_aside:
+            arrays |= _to_arrays(self._set_aside, _ASIDE_PREFIX)
         return arrays
 
     def restore(self, arrays):
         """Takes over what `to_arrays` returned."""
-        counts = arrays["counts"]
-        self._per_class = []
-        if "images" not in arrays:
-            return
-        held = Examples(arrays["images"], arrays["labels"], arrays["ids"])
-        ends = np.cumsum(counts)
-        self._per_class = [
-            held.select(slice(end - count, end))
-            for count, end in zip(counts, ends, strict=True)
-        ]
+        self._trained_on = _from_arrays(arrays, "")
+        self._set_aside = [held.select(slice(0)) for held in self._trained_on]
+        if self.config.sets_aside:
+            self._set_aside = _from_arrays(arrays, _ASIDE_PREFIX)
+
+
+_ASIDE_PREFIX = "set_aside_"
+
+
+def _joined(per_class):
+    """One `Examples` of all classes, or None if there is no image among them."""
+    if not any(len(held) for held in per_class):
+        return None
+    return Examples.concatenate(per_class)
+
+
+def _of_class(examples, label):
+    return examples.select(examples.labels == label)
+
+
+def _to_arrays(per_class, prefix):
+    counts = np.array([len(held) for held in per_class], np.int64)
+    arrays = {"counts": counts}
+    if per_class:  # also where all are empty: they are still seen classes
+        held = Examples.concatenate(per_class)
+        arrays |= {"images": held.images, "labels": held.labels, "ids": held.ids}
+    return {f"{prefix}{name}": values for name, values in arrays.items()}
+
+
+def _from_arrays(arrays, prefix):
+    if f"{prefix}images" not in arrays:
+        return []
+    held = Examples(*(arrays[f"{prefix}{n}"] for n in ("images", "labels", "ids")))
+    counts = arrays[f"{prefix}counts"]
+    return [
+        held.select(slice(end - count, end))
+        for count, end in zip(counts, np.cumsum(counts), strict=True)
+    ]

@@ -7,6 +7,11 @@ METHODS = {
     "il_baseline": "bsce_keras.methods.il_baseline:ILBaseline",
     "lucir": "bsce_keras.methods.lucir:LUCIR",
     "podnet": "bsce_keras.methods.podnet:PODNet",
+    "icarl": "bsce_keras.methods.icarl:ICaRL",
+    "bic": "bsce_keras.methods.bic:BiC",
+    "wa": "bsce_keras.methods.wa:WA",
+    "lwf": "bsce_keras.methods.lwf:LwF",
+    "joint": "bsce_keras.methods.joint:Joint",
 }
 
 

@@ -21,6 +21,8 @@ class StepContext:
         classification_loss: one of `methods.classification`, or the name of a loss that
             only this method has.
         alpha: weight of the old classes; a number, or the variable that is learned.
+        step_sizes: classes that each step so far brought, this one included; they add
+            up to `num_classes`.
     """
 
     num_old_classes: int
@@ -28,6 +30,7 @@ class StepContext:
     class_counts: tuple[int, ...]
     classification_loss: str
     alpha: float | keras.Variable = 1.0
+    step_sizes: tuple[int, ...] = ()
 
     @property
     def num_classes(self):
@@ -68,12 +71,14 @@ class Method:
             mode while balanced fine-tuning trains the class weights.
         selects_again_after_finetuning: whether the exemplars that fine-tuning used are
             chosen anew with the network it leaves.
+        starts_afresh: whether every step trains a new network.
     """
 
     variant: ClassVar[str] = "il_baseline"
     uses_teacher: ClassVar[bool] = True
     finetunes_with_batch_statistics: ClassVar[bool] = False
     selects_again_after_finetuning: ClassVar[bool] = False
+    starts_afresh: ClassVar[bool] = False
 
     def __init__(self, parameters):
         self.parameters = parameters
@@ -110,3 +115,24 @@ class Method:
                 self.classification_values(context),
             )
         ]
+
+    def after_training(self, head, context, held_out):
+        """Changes the head once the main phase is over; by default nothing.
+
+        Args:
+            head: of the student, trained.
+            context: the `StepContext`.
+            held_out: logits `(n, num_classes)` and labels `(n,)` of images of all seen
+                classes that no step trained on, where the memory sets some aside; else
+                None.
+        """
+
+    def predictor_head(self, features_of_classes):
+        """A head to predict with instead of the trained one; by default None.
+
+        Args:
+            features_of_classes: iterator over the seen classes: features `(n, d)` of
+                their exemplars, and of the mirrored ones where training mirrors.
+                Nothing is computed for a method that does not look.
+        """
+        return None

@@ -19,11 +19,12 @@ class ILBaseline(Method):
         terms = super().loss_terms(context)
         if context.num_old_classes:
             terms.append(
-                LossTerm("distillation", _old_share(context), self._distillation)
+                LossTerm("distillation", _old_share(context), self.distillation)
             )
         return terms
 
-    def _distillation(self, labels, student, teacher):
+    def distillation(self, labels, student, teacher):
+        """`LossTerm.values` of the distillation."""
         return logit_distillation(
             teacher["logits"], student["logits"], self.parameters.temperature
         )

@@ -48,6 +48,13 @@ def build_classifier(backbone, head, image):
     )
 
 
+def with_head(classifier, head):
+    """The same network under another head; the trained one's logits lose their name."""
+    features = classifier.output["features"]
+    outputs = {**classifier.output, **head(features)}
+    return keras.Model(classifier.input, outputs, name="predictor")
+
+
 def head_of(classifier):
     """The classifier's head: its last layer."""
     return classifier.layers[-1]

@@ -39,7 +39,7 @@ class LinearHead(keras.layers.Layer):
 
         Source: LUCIR `class_incremental_cifar100.py`, which copies weights and biases.
         """
-        for mine, theirs in zip(self.weights, old.weights, strict=True):
+        for mine, theirs in zip(self.class_weights, old.class_weights, strict=True):
             values = mine.numpy().copy()
             values[..., : old.num_classes] = theirs.numpy()
             mine.assign(values)
@@ -48,6 +48,80 @@ class LinearHead(keras.layers.Layer):
     def class_weights(self):
         """What says how a class looks; all that balanced fine-tuning trains."""
         return [self.kernel, self.bias]
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class BiasCorrectedHead(LinearHead):
+    """BiC's head: a linear one whose new logits z are `scale z + offset`.
+
+    Scale and offset do not train with the rest. They are 1 and 0 until they are set,
+    and again in the head that grows from this one, which takes over what lies before
+    the correction.
+
+    Args:
+        num_old_classes, num_new_classes: columns of the logits; the correction is of
+            the new ones.
+    """
+
+    def __init__(self, num_old_classes, num_new_classes, dtype="float32", **kwargs):
+        super().__init__(num_old_classes + num_new_classes, dtype=dtype, **kwargs)
+        self.num_old_classes = num_old_classes
+        self.num_new_classes = num_new_classes
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.scale = self._correction("scale", "ones")
+        self.offset = self._correction("offset", "zeros")
+
+    def _correction(self, name, initializer):
+        return self.add_weight(
+            name=name, shape=(), initializer=initializer, trainable=False
+        )
+
+    def call(self, features):
+        logits = super().call(features)["logits"]
+        old, new = ops.split(logits, [self.num_old_classes], axis=-1)
+        return {"logits": ops.concatenate([old, self.scale * new + self.offset], -1)}
+
+    def get_config(self):
+        config = super().get_config()
+        del config["num_classes"]
+        return {
+            **config,
+            "num_old_classes": self.num_old_classes,
+            "num_new_classes": self.num_new_classes,
+        }
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class NearestMeanHead(keras.layers.Layer):
+    """iCaRL's classifier: the class whose mean is nearest to the image's features.
+
+        logit_c = -|| f/|f| - mean_c ||^2
+
+    Args:
+        num_classes: columns of the logits.
+
+    Attributes:
+        means: weight of shape `(num_classes, d)`, not trained, to be assigned unit
+            vectors.
+    """
+
+    def __init__(self, num_classes, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.num_classes = num_classes
+
+    def build(self, input_shape):
+        self.means = self.add_weight(
+            name="means", shape=(self.num_classes, input_shape[-1]), trainable=False
+        )
+
+    def call(self, features):
+        cosines = ops.matmul(_normalized(features), ops.transpose(self.means))
+        return {"logits": 2.0 * cosines - 2.0}
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}

@@ -5,7 +5,7 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import StreamConfig, TrainingConfig
+from bsce_keras.config import MemoryConfig, StreamConfig, TrainingConfig
 from bsce_keras.evaluation.metrics import DEFINITIONS
 
 # Where an upgrade may change numbers or the format of a checkpoint.
@@ -27,6 +27,10 @@ _DERIVED = {
 }
 
 _LATER_FIELDS = {
+    "memory": {
+        "sets_aside": MemoryConfig.sets_aside,
+        "replays_everything": MemoryConfig.replays_everything,
+    },
     "stream": {"validation_share": StreamConfig.validation_share},
     "training": {"replay_sampling": TrainingConfig.replay_sampling},
 }
@@ -252,6 +256,10 @@ def _memory(config):
             f"fixed: at most {memory.memory_budget} exemplars in total, shared "
             "equally by the seen classes"
         )
+    if memory.sets_aside:
+        policy += ", a tenth of them (at least 1) never trained on but held out"
+    if memory.replays_everything:
+        policy += "; every step trains on all images of all seen classes"
     quotas = [memory.quota(number) for number in classes]
     return {
         "policy": policy,

@@ -49,7 +49,9 @@ class StepRecord:
         alpha: at the end of the step; None if there is none, as at step 0.
         alphas: after every update that moved it.
         alpha_clips: how often an update of alpha met its bounds.
-        nme_accuracy: of the nearest-mean-of-exemplars classifier, if there is one.
+        nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
+            predicts by it; then that of `confusion`.
+        head_accuracy: of the trained head, where the method predicts by another one.
 
     Raises:
         ValueError: if the confusion matrix does not have one row per seen class.
@@ -71,6 +73,7 @@ class StepRecord:
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
     nme_accuracy: float | None = None
+    head_accuracy: float | None = None
 
     def __post_init__(self):
         if np.shape(self.confusion) != (self.num_classes, self.num_classes):
@@ -103,6 +106,7 @@ class StepRecord:
             "exemplars_per_class": [int(count) for count in self.exemplars_per_class],
             "alpha_updates": len(self.alphas),
             "alpha_clips": self.alpha_clips,
+            "head_accuracy": _defined(self.head_accuracy),
         }
 
     def to_state(self):

@@ -1,0 +1,27 @@
+"""Learning without forgetting: classification and distillation, no memory."""
+
+from bsce_keras.losses import logit_distillation
+from bsce_keras.methods.base import LossTerm, Method
+
+
+class LwF(Method):
+    """Both terms at full weight on a linear head; by default no exemplars are kept.
+
+        L = L_c + L_d
+
+    Source: Li and Hoiem, ECCV 2016, in the form in which LUCIR's code carries it over
+    to one head for all classes (`class_incremental_cifar100.py`, beta T^2 = 1). The
+    original has one softmax per step instead: `separated_softmax`, for increments of
+    two classes and more.
+    """
+
+    def loss_terms(self, context):
+        terms = super().loss_terms(context)
+        if context.num_old_classes:
+            terms.append(LossTerm("distillation", 1.0, self._distillation))
+        return terms
+
+    def _distillation(self, labels, student, teacher):
+        return logit_distillation(
+            teacher["logits"], student["logits"], self.parameters.temperature
+        )

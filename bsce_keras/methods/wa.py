@@ -1,0 +1,24 @@
+"""WA: IL-Baseline, its new class weights then scaled to the length of the old ones."""
+
+import numpy as np
+
+from bsce_keras.methods.il_baseline import ILBaseline
+
+
+class WA(ILBaseline):
+    """Weight aligning: a correction without images, once after every increment.
+
+        w_c <- w_c mean_old |w| / mean_new |w|   for new classes c; biases stay
+
+    Source: Zhao et al., CVPR 2020, Eqs. 5 to 7. The authors also keep the class weights
+    at 0 or above while they train; like PyCIL, we do not.
+    """
+
+    def after_training(self, head, context, held_out):
+        num_old = context.num_old_classes
+        if not num_old:
+            return
+        kernel = head.kernel.numpy()
+        lengths = np.linalg.norm(kernel, axis=0)
+        kernel[:, num_old:] *= lengths[:num_old].mean() / lengths[num_old:].mean()
+        head.kernel.assign(kernel)
