@@ -25,6 +25,8 @@ COUNTING_LOSSES = BALANCED_SOFTMAXES | {"rescaled_softmax"}
 # In a base step of equal class counts: one loss under several names.
 SOFTMAX_LIKE = COUNTING_LOSSES | {"softmax", "separated_softmax"}
 REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
+# SS-IL's own, four new images for each exemplar.
+FOUR_TO_ONE = "four_to_one"
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
@@ -248,7 +250,8 @@ class FinetuningConfig(_Checked):
 class TrainingConfig(_Checked):
     """Optimizer, schedule and device of every step. Schedules are already scaled.
 
-    `finetuning` is None where no step ends with a balanced fine-tuning.
+    `finetuning` is None where no step ends with a balanced fine-tuning. Where
+    `rate_falls_with_steps`, the learning rate of step t is divided by t + 1.
     """
 
     epochs: int
@@ -262,6 +265,7 @@ class TrainingConfig(_Checked):
     gradient_clamp: float | None = None
     finetuning: FinetuningConfig | None = None
     replay_sampling: str = "uniform"
+    rate_falls_with_steps: bool = False
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
@@ -301,7 +305,11 @@ class TrainingConfig(_Checked):
                 f"Received: {list(self.milestones)}"
             )
         found += one_of("--precision", self.precision, PRECISIONS)
-        found += one_of("--replay_sampling", self.replay_sampling, REPLAY_SAMPLINGS)
+        found += one_of(
+            "--replay_sampling",
+            self.replay_sampling,
+            (*REPLAY_SAMPLINGS, FOUR_TO_ONE),
+        )
         found += one_of("--strategy", self.strategy, STRATEGIES)
         found += one_of("schedule", self.schedule, SCHEDULES)
         return found

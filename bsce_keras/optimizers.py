@@ -1,5 +1,6 @@
 """SGD as the references run it, and its learning-rate schedules."""
 
+import dataclasses
 import math
 
 import keras
@@ -117,6 +118,15 @@ class CoupledSGD(keras.optimizers.Optimizer):
             "weight_decay": self.coupled_weight_decay,
             "gradient_clamp": self.gradient_clamp,
         }
+
+
+def training_of_step(training, step):
+    """A `TrainingConfig` with the learning rate of a step."""
+    if not training.rate_falls_with_steps:
+        return training
+    return dataclasses.replace(
+        training, learning_rate=training.learning_rate / (step + 1)
+    )
 
 
 def learning_rate_at(config, epoch):

@@ -22,6 +22,8 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     momentum: float = 0.9
     gradient_clamp: float | None = None
+    replay_sampling: str = "uniform"
+    rate_falls_with_steps: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +117,18 @@ def _on_every_kind(value):
     return dict.fromkeys((SMALL, CIFAR, SUBIMAGENET, IMAGENET), value)
 
 
+def _ssil_recipe(epochs, batch_size, milestones):
+    return Recipe(
+        epochs,
+        batch_size,
+        0.1,
+        1e-4,
+        milestones=milestones,
+        replay_sampling="four_to_one",
+        rate_falls_with_steps=True,
+    )
+
+
 # Digits need no more than these; the figures for SMALL are ours throughout.
 _SMALL_FINETUNING = FinetuningRecipe(4, 0.01, milestones=(2,))
 _IMAGENET_100_EPOCHS = Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90))
@@ -159,6 +173,13 @@ _PUBLISHED = {
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
         memory=MemoryUse(needs_exemplars=True, sets_aside=True),
+    ),
+    # Published on ImageNet alone, with 128 new images and 32 exemplars in a batch.
+    "ss_il": dataclasses.replace(
+        _IL_BASELINE,
+        recipes=_on_every_kind(_ssil_recipe(100, 160, milestones=(40, 80)))
+        | {SMALL: _ssil_recipe(16, 40, milestones=(6, 13))},
+        own_loss="separated_softmax",
     ),
     "wa": _IL_BASELINE,
     "joint": dataclasses.replace(

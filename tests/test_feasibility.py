@@ -38,6 +38,27 @@ def test_classes_without_images_are_named():
     assert "Received none of: 1, 5." in problem
 
 
+def test_every_new_class_needs_an_image_beside_those_held_out():
+    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are held out."""
+    assert problems([3, 3, 3, 2, 2, 2], method="bic", memory_budget=60) == []
+    first, second = problems([2, 3, 3, 2, 1, 2], method="bic", memory_budget=60)
+    assert first.startswith("At step 0 bic sets 2 of the images of every new class")
+    assert "Received: 0 with 2. Add images" in first
+    assert second.startswith("At step 1") and "Received: 4 with 1." in second
+
+
+def test_joint_training_needs_the_images_of_finished_steps():
+    config = make_config(
+        "digits",
+        class_order="sorted",
+        num_base_classes=3,
+        increments=[2, 1],
+        method="joint",
+    )
+    (problem,) = image_problems(config, [9, 0, 9, 9, 9, 9], num_finished=1)
+    assert "Received none of: 1." in problem
+
+
 def test_classes_too_small_for_the_split_are_named_with_their_first_step():
     first, second = meta_problems([2, 3, 9, 3, 2, 1], exemplars_per_class=20)
     assert first.startswith("At step 1 meta_balanced_softmax sets 2 of the images")

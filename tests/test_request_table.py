@@ -130,6 +130,17 @@ OF_DIGITS = [
         "--alpha=0.5 --num_increments=1 --classification_loss=separated_softmax",
         "--alpha=0.5 has no meaning for --classification_loss=separated_softmax",
     ),
+    (
+        "--method=icarl --exemplars_per_class=0",
+        "--method=icarl classifies by exemplars: it needs at least 1 of every class",
+    ),
+    (
+        "--method=bic --memory_budget=19",
+        "--method=bic trains on exemplars and corrects its head by others: it needs at "
+        "least 2 of every class. The memory holds 1",
+    ),
+    (f"--method=bic {BALANCED}", "would leave it nothing to correct"),
+    ("--method=joint --memory_budget=50", "trains on all images of all seen classes"),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
     (f"{META} --exemplars_per_class=1", "at least 2 exemplars a class"),
     (f"{META} --memory_budget=17", "at least 2 exemplars a class"),

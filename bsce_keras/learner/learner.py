@@ -26,6 +26,7 @@ from bsce_keras.models.classifier import (
     with_head,
 )
 from bsce_keras.models.folding import folded
+from bsce_keras.optimizers import training_of_step
 from bsce_keras.randomness import Purpose, generator, integer
 from bsce_keras.stopping import StopRequests
 
@@ -109,7 +110,7 @@ class Learner:
                 self._teacher = folded(self.classifier)
         # Only now: building the teacher draws numbers too.
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
-        training = self._config.training
+        training = training_of_step(self._config.training, step.index)
         pool, validation = self._pools(step, replay)
         context = self._context(step, pool)
         with self._strategy.scope():

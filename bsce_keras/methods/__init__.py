@@ -9,6 +9,7 @@ METHODS = {
     "podnet": "bsce_keras.methods.podnet:PODNet",
     "icarl": "bsce_keras.methods.icarl:ICaRL",
     "bic": "bsce_keras.methods.bic:BiC",
+    "ss_il": "bsce_keras.methods.ss_il:SSIL",
     "wa": "bsce_keras.methods.wa:WA",
     "lwf": "bsce_keras.methods.lwf:LwF",
     "joint": "bsce_keras.methods.joint:Joint",

@@ -24,6 +24,7 @@ _FLAGS = {
 _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
+    *("rate_falls_with_steps", "replays_everything", "sets_aside"),
 }
 
 _LATER_FIELDS = {
@@ -32,7 +33,10 @@ _LATER_FIELDS = {
         "replays_everything": MemoryConfig.replays_everything,
     },
     "stream": {"validation_share": StreamConfig.validation_share},
-    "training": {"replay_sampling": TrainingConfig.replay_sampling},
+    "training": {
+        "replay_sampling": TrainingConfig.replay_sampling,
+        "rate_falls_with_steps": TrainingConfig.rate_falls_with_steps,
+    },
 }
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
@@ -227,6 +231,7 @@ _REPLAY = {
         f"{_DRAWN}: exemplars as often as new images, unless they are the majority"
     ),
     "class_oversampling": f"{_DRAWN}: all classes equally often",
+    "four_to_one": f"{_DRAWN}: four new images for each exemplar",
 }
 
 
@@ -280,6 +285,8 @@ def _optimizer(training):
         decay = f"divided by 10 after {epochs} epochs"
     else:
         decay = "constant"
+    if training.rate_falls_with_steps:
+        decay += ", and divided by t + 1 at step t"
     return (
         f"SGD, momentum {training.momentum}, a new optimizer at every step; "
         f"{training.epochs} epochs a step, global batch {training.batch_size}; "

@@ -33,7 +33,8 @@ _UNDEFINED = "-"
 _PAPER = "paper, scale 1"
 _PAPER_NOTE = (
     f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 and 4, who "
-    "train the whole schedule. A row of another scale is another experiment."
+    "train the whole schedule. A row of another scale is another experiment. Those of "
+    "icarl, bic, mnemonics and tpcil are quoted there from other papers."
 )
 
 # Rows of one setting are compared, so whatever else they differ in has to be told.

@@ -26,6 +26,15 @@ def test_class_oversampling_draws_all_classes_equally_often():
     np.testing.assert_allclose(share_of_classes("class_oversampling"), [0.25] * 4)
 
 
+@pytest.mark.parametrize("num_old_classes", [2, 3])
+def test_four_new_images_are_drawn_for_each_exemplar(num_old_classes):
+    """Be exemplars the minority or, of three classes, nearly as many."""
+    shares = share_of_classes("four_to_one", num_old_classes)
+    np.testing.assert_allclose(shares[:num_old_classes].sum(), 0.2)
+    counts = np.array(COUNTS[:num_old_classes])
+    np.testing.assert_allclose(shares[:num_old_classes], 0.2 * counts / counts.sum())
+
+
 def test_images_of_a_class_are_alike():
     probabilities = draw_probabilities("class_oversampling", LABELS, 2)
     for label, count in enumerate(COUNTS):

@@ -62,6 +62,10 @@ def fixed(memory_budget, selection="herding"):
     return MemoryConfig(None, memory_budget, selection)
 
 
+def with_held_out(exemplars_per_class=None, memory_budget=None):
+    return MemoryConfig(exemplars_per_class, memory_budget, sets_aside=True)
+
+
 def counts(taken):
     return [[len(ids) for ids in snapshot] for snapshot in taken]
 
@@ -145,7 +149,61 @@ def test_the_budget_is_never_exceeded(sizes, budget, is_fixed):
         assert max(held) <= config.quota(seen)
 
 
-@pytest.mark.parametrize("config", [growing(3), fixed(20), growing(0), fixed(3)])
+def held_out_ids(memory, step):
+    """Of every class up to a step that is to be learned."""
+    held_out = memory.split(step)[1]
+    if held_out is None:
+        return []
+    ids, labels = held_out.ids, held_out.labels
+    return [ids[labels == label].tolist() for label in range(step.num_classes)]
+
+
+def test_a_tenth_of_the_quota_is_of_images_that_no_step_trains_on():
+    """25 a class: 2 held out and at most 23, here all others, to train on."""
+    memory = ReplayMemory(with_held_out(25), seed=1)
+    seen = []
+    for step in make_steps():
+        training, held_out = memory.split(step)
+        aside = set(held_out.ids.tolist())
+        assert len(aside) == 2 * step.num_classes
+        assert aside >= set(seen)  # those of old classes stay
+        seen = held_out.ids.tolist()
+        assert not aside & {*training.examples.ids.tolist()}
+        new = aside & {*step.examples.ids.tolist()}
+        assert len(training.examples) == len(step.examples) - len(new)
+        memory.update(step, features_of)
+        assert not aside & {*memory.examples().ids.tolist()}
+    assert memory.counts == [12, 9, 11, 10, 12]
+
+
+def test_a_fixed_memory_counts_what_is_held_out():
+    """60 for 2, 3 and 5 classes: 3, 2 and 1 of each are held out."""
+    memory = ReplayMemory(with_held_out(memory_budget=60), seed=1)
+    held_out = []
+    for step in make_steps():
+        held_out.append(held_out_ids(memory, step))
+        memory.update(step, features_of)
+        assert sum(memory.counts) <= 60
+    assert [[len(ids) for ids in step] for step in held_out] == [
+        *([3, 3], [3, 3, 2], [2, 2, 2, 1, 1]),
+    ]
+    assert held_out[2][0] == held_out[0][0][:2]
+
+
+def test_without_it_nothing_is_held_out():
+    memory = ReplayMemory(growing(20), seed=1)
+    step = make_steps()[0]
+    training, held_out = memory.split(step)
+    assert training is step and held_out is None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(growing(3), fixed(20), growing(0), fixed(3)),
+        *(with_held_out(3), with_held_out(memory_budget=60)),
+    ],
+)
 @pytest.mark.parametrize("num_steps", [0, 2])
 def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps):
     memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
@@ -156,6 +214,7 @@ def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps
     for step in steps[num_steps:]:
         assert restored.counts == memory.counts
         assert ids_per_class(restored) == ids_per_class(memory)
+        assert held_out_ids(restored, step) == held_out_ids(memory, step)
         memory.update(step, features_of)
         restored.update(step, features_of)
     arrays = memory.to_arrays()

@@ -21,7 +21,8 @@ LABELS = np.array([0, 3, 1])
 
 def context(loss="balanced_softmax", num_old=NUM_OLD, alpha=1.0):
     num_new = len(COUNTS) - num_old
-    return StepContext(num_old, num_new, COUNTS, loss, alpha)
+    sizes = (num_old, num_new) if num_old else (num_new,)
+    return StepContext(num_old, num_new, COUNTS, loss, alpha, sizes)
 
 
 def outputs(num_classes, seed):
@@ -43,7 +44,9 @@ def outputs(num_classes, seed):
 
 
 def method(name, **request):
-    return load_method(make_config("digits", method=name, **request).method)
+    # Two new classes: separated softmaxes have something to tell apart.
+    config = make_config("digits", method=name, increments=[2], **request)
+    return load_method(config.method)
 
 
 def terms(name, loss="balanced_softmax", **request):
@@ -222,10 +225,15 @@ def test_podnets_centres_have_the_same_bits_however_many_threads(monkeypatch):
     assert len({head.directions.tobytes() for head in heads}) == 1
 
 
-def test_the_loss_of_its_own_is_podnets_default_and_no_one_elses():
-    default = {name: make_config("digits", method=name).method for name in METHODS}
-    losses_of = {name: config.classification_loss for name, config in default.items()}
+def test_only_podnet_and_ss_il_have_a_loss_of_their_own_for_a_default():
+    losses_of = {
+        name: make_config(
+            "digits", method=name, increments=[2]
+        ).method.classification_loss
+        for name in METHODS
+    }
     assert losses_of.pop("podnet") == "nca"
+    assert losses_of.pop("ss_il") == "separated_softmax"
     assert set(losses_of.values()) == {"softmax"}
 
 

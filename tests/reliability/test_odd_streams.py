@@ -30,7 +30,11 @@ from bsce_keras.served_model import load_model
 META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)
 LOSSES = CLASSIFICATION_LOSSES[1:]  # without `default`
-SYSTEMS = [*itertools.product(METHODS, LOSSES), ("podnet", "nca")]
+SYSTEMS = [
+    *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m != "bic"),
+    ("bic", "softmax"),
+    ("podnet", "nca"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +75,31 @@ class OddRun:
             return self.memory_budget // num_classes
         return self.exemplars_per_class
 
+    def held_out(self, num_classes):
+        """Exemplars of every class among these that BiC corrects its head by."""
+        return max(1, self.quota(num_classes) // 10) if self.method == "bic" else 0
+
+    def replayed(self, num_classes):
+        """Exemplars of every class then that are trained on."""
+        if self.method == "joint":
+            return list(self.train[:num_classes])
+        quota = self.quota(num_classes) - self.held_out(num_classes)
+        return [
+            min(quota, images - self.held_out(end))
+            for images, end in zip(self.train, self._arrivals(), strict=False)
+            if end <= num_classes
+        ]
+
     def held(self, num_classes):
         """Exemplars that every class then has."""
-        quota = self.quota(num_classes)
-        return [min(quota, images) for images in self.train[:num_classes]]
+        if self.method == "joint":
+            return [0] * num_classes
+        held_out = self.held_out(num_classes)
+        return [held_out + replayed for replayed in self.replayed(num_classes)]
+
+    def _arrivals(self):
+        """Of every class, how many had been seen when it had arrived."""
+        return np.repeat(self.ends, self.steps).tolist()
 
     def aside(self, step):
         """Images of every class that alpha is validated on."""
@@ -83,11 +108,11 @@ class OddRun:
         return max(1, self.quota(self.ends[step - 1]) // 10)
 
     def pool(self, step):
-        """Images of every class when a step begins."""
-        if step == 0:
-            return list(self.train[: self.ends[0]])
-        num_old, num_seen = self.ends[step - 1 : step + 1]
-        return [*self.held(num_old), *self.train[num_old:num_seen]]
+        """Images of every class that a step may train on."""
+        num_old, num_seen = self.ends[step] - self.steps[step], self.ends[step]
+        held_out = self.held_out(num_seen)
+        new = [images - held_out for images in self.train[num_old:num_seen]]
+        return [*(self.replayed(num_old) if num_old else []), *new]
 
     def trained_on(self, step):
         """Of these, the images of every class that the network learns from."""
@@ -107,7 +132,12 @@ class OddRun:
         later = range(1, len(self.steps))
         if not sum(self.test):
             return "must hold test images"
-        if later and self.finetuning and not any(self.held(self.ends[-1])):
+        last_quota = self.quota(self.ends[-1])
+        if self.method == "icarl" and last_quota < 1:
+            return "classifies by exemplars"
+        if self.method == "bic" and last_quota < 2:
+            return "trains on exemplars and corrects its head by others"
+        if later and self.finetuning and last_quota < 1:
             return "Balanced fine-tuning trains on exemplars of every seen class"
         if later and self.loss == "separated_softmax" and min(self.steps[1:]) < 2:
             return "needs at least 2 of them in every increment"
@@ -115,6 +145,9 @@ class OddRun:
             return "draws old images more often, and the memory holds none"
         if later and self.loss == META and self.quota(self.ends[-2]) < 2:
             return "meta_balanced_softmax needs at least 2 exemplars a class"
+        steps = range(len(self.steps))
+        if self.method == "bic" and any(min(self.pool(step)) < 1 for step in steps):
+            return "of the images of every new class aside to correct its head by"
         if any(min(self.trained_on(step)) < 1 for step in later if self.aside(step)):
             return "of the images of every class aside to validate alpha"
         if any(size < self.replicas for size in self._phase_sizes()):
@@ -127,10 +160,11 @@ class OddRun:
             if self.aside(step):
                 yield self.aside(step) * end
             if self.finetuning and step:
-                yield sum(self.held(end))
+                yield sum(self.replayed(end)) if self.method != "joint" else 0
 
     def config(self, folder):
         """Its configuration, once its images are written below a folder."""
+        joint = self.method == "joint"
         for kind in ("train", "test"):
             write_images(folder / kind, getattr(self, kind))
         return make_config(
@@ -145,8 +179,8 @@ class OddRun:
             classification_loss=None if self.loss == "nca" else self.loss,
             balanced_finetuning=str(self.finetuning).lower(),
             replay_sampling=self.sampling,
-            exemplars_per_class=self.exemplars_per_class,
-            memory_budget=self.memory_budget,
+            exemplars_per_class=None if joint else self.exemplars_per_class,
+            memory_budget=None if joint else self.memory_budget,
             batch_size=self.batch_size,
             virtual_devices=self.replicas if self.replicas > 1 else None,
             epochs=1,
@@ -296,7 +330,21 @@ THOROUGH = OddRun(
 )
 
 
-@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH])
+# A budget that holds fewer images of a class out from step to step, and scores of a
+# class mean that is one image.
+CAREFUL = OddRun(
+    train=(4, 5, 5, 2),
+    test=(1, 1, 0, 1),
+    steps=(2, 1, 1),
+    method="bic",
+    memory_budget=60,
+)
+NEAREST = OddRun(
+    train=(1, 2, 1), test=(2, 1, 1), steps=(2, 1), method="icarl", memory_budget=3
+)
+
+
+@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST])
 def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog):
     assert run.refusal() is None
     check_learned(tmp_path, run)
@@ -346,6 +394,9 @@ def test_a_class_of_the_stream_without_training_images_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+_MEMORIES = [0, 1, 2, 5, 9, 20]
+
+
 @st.composite
 def odd_runs(draw, method, loss):
     """Any small stream and memory, among them some that are to be refused."""
@@ -365,7 +416,7 @@ def odd_runs(draw, method, loss):
         sampling="uniform"
         if counts_classes
         else draw(st.sampled_from(REPLAY_SAMPLINGS)),
-        **{memory: draw(st.sampled_from([0, 1, 2, 5, 9, 20]))},
+        **{memory: 0 if method == "joint" else draw(st.sampled_from(_MEMORIES))},
         batch_size=batch_size,
         replicas=draw(st.sampled_from([1, 1, 2])) if batch_size > 1 else 1,
         export=draw(st.sampled_from([False, False, True])),

@@ -1,0 +1,136 @@
+"""BiC's two numbers, and what of a run they are fitted on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bsce_keras import losses, make_config
+from bsce_keras.methods import load_method
+from bsce_keras.methods.base import StepContext
+from bsce_keras.methods.bic import fit_bias_correction
+from bsce_keras.models.heads import BiasCorrectedHead
+
+
+def random_logits(num_images=60, num_classes=6, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(num_images, num_classes)), rng.integers(
+        0, num_classes, num_images
+    )
+
+
+def crossentropy(logits, labels, num_old, scale, offset, penalty):
+    corrected = logits.copy()
+    corrected[:, num_old:] = scale * logits[:, num_old:] + offset
+    log_total = np.log(np.exp(corrected).sum(axis=1))
+    values = log_total - corrected[np.arange(len(labels)), labels]
+    return values.mean() + penalty * offset**2
+
+
+def test_a_correction_worked_out_by_hand():
+    """An old logit of 0 beside a new one of 1, and one image in four is new.
+
+    The best corrected new logit is log(1/3); reached by the scale alone, it costs no
+    penalty.
+    """
+    logits = np.tile([0.0, 1.0], (8, 1))
+    labels = np.array([1, 0, 0, 0] * 2)
+    scale, offset = fit_bias_correction(logits, labels, num_old_classes=1)
+    assert scale == pytest.approx(math.log(1 / 3), abs=1e-4)
+    assert offset == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [0.05, 1.0])
+def test_no_other_correction_is_better(penalty):
+    logits, labels = random_logits()
+    found = fit_bias_correction(logits, labels, 4, penalty)
+    best = crossentropy(logits, labels, 4, *found, penalty)
+    for by_scale, by_offset in [(0.01, 0), (-0.01, 0), (0, 0.01), (0, -0.01)]:
+        other = found[0] + by_scale, found[1] + by_offset
+        assert crossentropy(logits, labels, 4, *other, penalty) > best
+
+
+def test_a_bias_of_the_new_logits_is_taken_back():
+    """Without a penalty it does not matter how new logits are scaled and shifted."""
+    logits, labels = random_logits()
+    scale, offset = fit_bias_correction(logits, labels, 4, 0.0)
+    biased = logits.copy()
+    biased[:, 4:] = 3.0 * logits[:, 4:] + 5.0
+    again = fit_bias_correction(biased, labels, 4, 0.0)
+    assert again == pytest.approx((scale / 3, offset - 5 * scale / 3), abs=1e-4)
+
+
+def head_of(num_old, num_new):
+    head = BiasCorrectedHead(num_old, num_new)
+    head.build((None, 3))
+    return head
+
+
+FEATURES = np.array([[1.0, 0.0, 2.0]], np.float32)
+
+
+def test_new_logits_alone_are_corrected():
+    head = head_of(2, 2)
+    raw = head(FEATURES)["logits"].numpy()
+    head.scale.assign(0.5)
+    head.offset.assign(-1.0)
+    corrected = head(FEATURES)["logits"].numpy()
+    np.testing.assert_array_equal(corrected[:, :2], raw[:, :2])
+    np.testing.assert_allclose(corrected[:, 2:], 0.5 * raw[:, 2:] - 1.0, rtol=1e-6)
+
+
+def test_a_head_grows_from_what_lies_before_the_correction():
+    """Corrections are not stacked: the next one starts at nothing."""
+    old = head_of(1, 2)
+    raw = old(FEATURES)["logits"].numpy()
+    old.scale.assign(0.5)
+    old.offset.assign(-1.0)
+    new = head_of(3, 1)
+    new.grow_from(old)
+    np.testing.assert_array_equal(new(FEATURES)["logits"][:, :3], raw)
+
+
+def test_distillation_has_no_factor_of_the_temperature():
+    method = load_method(make_config("digits", method="bic").method)
+    context = StepContext(3, 1, (5, 5, 5, 130), "softmax", step_sizes=(3, 1))
+    terms = {term.name: term for term in method.loss_terms(context)}
+    rng = np.random.default_rng(1)
+    teacher = {"logits": rng.normal(size=(2, 3))}
+    student = {"logits": rng.normal(size=(2, 4))}
+    expected = losses.logit_distillation(teacher["logits"], student["logits"], 2.0)
+    actual = terms["distillation"].values(None, student, teacher)
+    np.testing.assert_allclose(actual, expected / 4.0)
+    assert terms["distillation"].weight == 0.75
+    assert terms["classification"].weight == 0.25
+
+
+def test_a_run_trains_on_no_image_that_its_correction_is_fitted_on(tmp_path):
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.learner.checkpoints import Checkpoints
+
+    config = make_config(
+        "digits",
+        method="bic",
+        num_base_classes=8,
+        num_increments=1,
+        exemplars_per_class=20,
+        epochs=1,
+        precision="float32",
+        export=False,
+        run_dir=str(tmp_path),
+    )
+    run_experiment(config)
+    text = (tmp_path / "steps.jsonl").read_text()
+    base, increment = (json.loads(line) for line in text.splitlines())
+    assert base["class_counts"] == [128] * 8
+    assert increment["class_counts"] == [18] * 8 + [128] * 2
+    assert increment["exemplars_per_class"] == [20] * 10
+    arrays, _ = Checkpoints(tmp_path).load_step(1)
+    scale, offset = (float(value) for value in _corrections(arrays))
+    assert (scale, offset) != (1.0, 0.0)
+
+
+def _corrections(arrays):
+    """The two numbers among the classifier's weights."""
+    return [a for n, a in arrays.items() if n.startswith("classifier") and a.ndim == 0]

@@ -1,0 +1,57 @@
+"""SS-IL: blocks of classes do not compete, and rates fall from step to step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras import losses, make_config
+from bsce_keras.methods import load_method
+from bsce_keras.methods.base import StepContext
+from bsce_keras.optimizers import learning_rate_at, training_of_step
+
+RNG = np.random.default_rng(1)
+TEACHER = RNG.normal(size=(4, 5)).astype(np.float32)
+STUDENT = RNG.normal(size=(4, 7)).astype(np.float32)
+
+
+def config(**request):
+    return make_config("digits", method="ss_il", num_increments=1, **request)
+
+
+def distillation(student):
+    """Of step 2, after steps of 3 and 2 classes."""
+    context = StepContext(
+        5, 2, (20,) * 5 + (500,) * 2, "separated_softmax", step_sizes=(3, 2, 2)
+    )
+    term = load_method(config().method).loss_terms(context)[1]
+    assert (term.name, term.weight) == ("distillation", 1.0)
+    return term.values(None, {"logits": student}, {"logits": TEACHER})
+
+
+def test_every_earlier_step_has_a_distillation_of_its_own():
+    expected = losses.logit_distillation(TEACHER[:, :3], STUDENT[:, :3])
+    expected += losses.logit_distillation(TEACHER[:, 3:5], STUDENT[:, 3:5])
+    np.testing.assert_allclose(distillation(tf.constant(STUDENT)), expected, rtol=1e-6)
+
+
+def test_a_shift_of_one_steps_logits_against_anothers_is_not_punished():
+    shifted = STUDENT + np.array([7.0] * 3 + [-2.0] * 4, np.float32)
+    np.testing.assert_allclose(distillation(shifted), distillation(STUDENT), rtol=1e-5)
+
+
+def test_the_base_step_distils_nothing():
+    context = StepContext(0, 5, (130,) * 5, "separated_softmax", step_sizes=(5,))
+    assert len(load_method(config().method).loss_terms(context)) == 1
+
+
+def test_the_rate_of_a_step_is_the_first_one_divided_by_its_number():
+    training = config(epochs=16).training
+    rates = [learning_rate_at(training_of_step(training, step), 0) for step in range(3)]
+    assert rates == pytest.approx([0.1, 0.1 / 2, 0.1 / 3])
+    other = make_config("digits").training
+    assert training_of_step(other, 3) is other
+
+
+def test_its_sampling_is_its_own_unless_another_is_asked_for():
+    assert config().training.replay_sampling == "four_to_one"
+    assert config(replay_sampling="uniform").training.replay_sampling == "uniform"

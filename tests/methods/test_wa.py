@@ -1,0 +1,51 @@
+"""Weight aligning: what is scaled, and by how much."""
+
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.methods import load_method
+from bsce_keras.methods.base import StepContext
+from bsce_keras.models.heads import LinearHead
+
+
+def aligned(kernel, num_old, times=1):
+    head = LinearHead(kernel.shape[1])
+    head.build((None, len(kernel)))
+    head.kernel.assign(kernel)
+    bias = head.bias.numpy()
+    num_new = kernel.shape[1] - num_old
+    context = StepContext(num_old, num_new, (1,) * (num_old + num_new), "softmax")
+    method = load_method(make_config("digits", method="wa").method)
+    for _ in range(times):
+        method.after_training(head, context, None)
+    np.testing.assert_array_equal(head.bias, bias)
+    return head.kernel.numpy()
+
+
+# Columns of length 1, 3, 8 and 8.
+KERNEL = np.array([[1.0, 0.0, 8.0, 0.0], [0.0, -3.0, 0.0, 8.0]], np.float32)
+
+
+def test_new_columns_get_the_mean_length_of_the_old_ones():
+    """Old lengths 1 and 3, new ones 8: a factor of 2 / 8."""
+    expected = KERNEL * np.array([1.0, 1.0, 0.25, 0.25])
+    np.testing.assert_allclose(aligned(KERNEL, num_old=2), expected)
+
+
+def test_aligning_again_changes_nothing():
+    once = aligned(KERNEL, num_old=2)
+    np.testing.assert_allclose(aligned(KERNEL, num_old=2, times=2), once, rtol=1e-6)
+
+
+def test_the_base_step_is_left_alone():
+    np.testing.assert_array_equal(aligned(KERNEL, num_old=0), KERNEL)
+
+
+def test_lengths_of_new_classes_keep_their_proportions():
+    kernel = np.random.default_rng(1).normal(size=(5, 7)).astype(np.float32)
+    after = np.linalg.norm(aligned(kernel, num_old=4), axis=0)
+    before = np.linalg.norm(kernel, axis=0)
+    ratio = after[4:] / before[4:]
+    assert ratio == pytest.approx(ratio[0])
+    assert after[4:].mean() == pytest.approx(before[:4].mean())
