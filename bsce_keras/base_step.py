@@ -33,6 +33,7 @@ _DECISIVE = (
 # Bit-exact repetition is no other training. The base step is not fine-tuned and has no
 # exemplars to draw.
 _INDIFFERENT = {
+    "backbone_path",
     "deterministic",
     "finetuning",
     "replay_sampling",

@@ -35,6 +35,8 @@ BALANCED_FINETUNING = ("default", "true", "false")
 NCA_VARIANTS = ("code", "paper")
 BAD_IMAGE_POLICIES = ("error", "skip")
 ALPHA_OPTIMIZERS = ("sgd", "adam")
+# A backbone that comes from a file.
+SAVED = "saved"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
 
@@ -190,10 +192,17 @@ class MemoryConfig(_Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(_Checked):
-    """The backbone, by name or by path; its variant follows the method."""
+    """The backbone; the variant of a named one follows the method.
+
+    Args:
+        backbone: a name, or `SAVED`.
+        backbone_path, backbone_sha256: of the file of a saved one, else None.
+    """
 
     backbone: str
     synchronized_batch_norm: bool = False
+    backbone_path: str | None = None
+    backbone_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

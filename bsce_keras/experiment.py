@@ -6,6 +6,7 @@ import logging
 import os
 
 from bsce_keras.base_step import load_base_step
+from bsce_keras.config import SAVED
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.evaluation.evaluate import evaluate
@@ -17,6 +18,7 @@ from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.records.data_record import keep_data_record
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
@@ -57,6 +59,9 @@ def run_experiment(config, flagfile=""):
         num_replicas = strategy.num_replicas_in_sync
         refuse_impossible_steps(config, stream, states, num_replicas)
         _warn_of_unscored_classes(stream)
+        if config.model.backbone == SAVED:
+            # To be refused while nothing is written.
+            load_backbone(config.model.backbone_path, config.stream.image)
         base_step = None
         # Nor does one of ours that was damaged count.
         if config.base_run_dir and not states:

@@ -4,6 +4,7 @@ The only place that chooses a default by data set or method. Free of TensorFlow.
 """
 
 import dataclasses
+import hashlib
 import math
 import os
 
@@ -29,6 +30,7 @@ from bsce_keras.stream_request import begun_stream, stream_config
 # Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
 BACKBONES = ("resnet8", "resnet32", "resnet18")
+SAVED_SUFFIX = ".keras"
 
 DEFAULT_METHOD = "il_baseline"
 # Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
@@ -265,17 +267,48 @@ def _memory(asked, kind):
 
 def _model(asked, info):
     backbone = asked.backbone or (info.default_backbone if info else "resnet32")
-    if backbone.startswith("keras_hub:") or "/" in backbone:
+    if backbone.startswith("keras_hub:"):
         raise RequestError(
-            f"--backbone={backbone}: presets of keras_hub and saved backbones are not "
-            f"in this version. Use one of {', '.join(BACKBONES)}."
+            f"--backbone={backbone}: presets of keras_hub are not in this version. "
+            "Load it there, let it end in global average pooling, save it by "
+            "`model.save('NAME.keras')` and use --backbone=NAME.keras, or use one of "
+            f"{', '.join(BACKBONES)}."
         )
+    if backbone.endswith(SAVED_SUFFIX):
+        return _saved_model(asked, os.path.expanduser(backbone))
     if backbone not in BACKBONES:
         raise RequestError(
-            f"--backbone must be one of {', '.join(BACKBONES)}. "
+            f"--backbone must be one of {', '.join(BACKBONES)}, or the path of a saved "
+            f"one, NAME{SAVED_SUFFIX}. "
             f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
         )
     return configs.ModelConfig(backbone, **asked.given("synchronized_batch_norm"))
+
+
+def _saved_model(asked, path):
+    problems = []
+    for name, given in {
+        "method=podnet": asked.method_name == "podnet",
+        "synchronized_batch_norm": asked.synchronized_batch_norm,
+    }.items():
+        if given:
+            problems.append(
+                f"--{name} needs a backbone of this package. Received: "
+                f"--backbone={path}. Use one of {', '.join(BACKBONES)}."
+            )
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        problems.append(
+            f"--backbone={path} cannot be read: {error.strerror}. Give the path of a "
+            f"backbone that Keras saved, or use one of {', '.join(BACKBONES)}."
+        )
+    if problems:
+        raise RequestError(problems)
+    return configs.ModelConfig(
+        configs.SAVED, backbone_path=path, backbone_sha256=digest
+    )
 
 
 def _method(asked, kind):

@@ -216,7 +216,8 @@ TRAIN = Command(
             Flag(
                 "backbone",
                 str,
-                "resnet8, resnet32 or resnet18",
+                "resnet8, resnet32, resnet18, or NAME.keras, a saved Keras model from "
+                "normalised images to features",
                 default_text="by data set and image size",
             ),
             Flag(

@@ -2,15 +2,23 @@
 
 import keras
 
+from bsce_keras.config import SAVED
 from bsce_keras.models.layers import NormalizeImages
 from bsce_keras.models.resnet import resnet18
 from bsce_keras.models.resnet_cifar import resnet8, resnet32
+from bsce_keras.models.saved_backbone import load_backbone
 
 BACKBONES = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
 
 
 def make_backbone(config, image, variant):
-    """The backbone of a `ModelConfig` for images of an `ImageSpec`."""
+    """The backbone of a `ModelConfig` for images of an `ImageSpec`.
+
+    Raises:
+        RequestError: a saved one that cannot be loaded or is no backbone for them.
+    """
+    if config.backbone == SAVED:
+        return load_backbone(config.backbone_path, image)
     return BACKBONES[config.backbone](
         variant=variant,
         image_size=image.size,

@@ -89,7 +89,7 @@ def confusion_figure(confusion, num_base_classes, path, title=None):
     counts = _round_counts(most_images)
     bar = figure.colorbar(image, ax=axes, ticks=np.log1p(counts), shrink=0.9)
     bar.ax.set_yticklabels([str(count) for count in counts])
-    bar.set_label("test images, coloured by log(1 + count)")
+    bar.set_label("images, coloured by log(1 + count)")
     _save(figure, path)
 
 

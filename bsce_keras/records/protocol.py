@@ -5,7 +5,13 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import MemoryConfig, StreamConfig, TrainingConfig
+from bsce_keras.config import (
+    SAVED,
+    MemoryConfig,
+    ModelConfig,
+    StreamConfig,
+    TrainingConfig,
+)
 from bsce_keras.evaluation.metrics import DEFINITIONS
 
 # Where an upgrade may change numbers or the format of a checkpoint.
@@ -15,6 +21,7 @@ DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 _FLAGS = {
     "memory.selection": "--exemplar_selection",
     "method.name": "--method",
+    "model.backbone_sha256": "--backbone",
     "method.parameters.nca": "--nca_variant",
     "stream.image.size": "--image_size",
     "stream.increments": "--num_increments",
@@ -31,6 +38,10 @@ _LATER_FIELDS = {
     "memory": {
         "sets_aside": MemoryConfig.sets_aside,
         "replays_everything": MemoryConfig.replays_everything,
+    },
+    "model": {
+        "backbone_path": ModelConfig.backbone_path,
+        "backbone_sha256": ModelConfig.backbone_sha256,
     },
     "stream": {"validation_share": StreamConfig.validation_share},
     "training": {
@@ -91,6 +102,7 @@ def protocol(config, num_replicas=1):
 # shows in the images themselves, which data.json compares.
 INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
 _INDIFFERENT = (
+    "model.backbone_path",
     "stream.data_dir",
     "stream.download",
     "stream.on_bad_image",
@@ -298,6 +310,8 @@ def _optimizer(training):
 
 
 def _batch_normalization(model):
+    if model.backbone == SAVED:
+        return "as the saved backbone has it"
     if model.synchronized_batch_norm:
         return "statistics over the global batch, synchronised between replicas"
     return "statistics per replica, over its share of the global batch"

@@ -1,0 +1,117 @@
+"""Backbones of users: taken as they were saved, refused with the reason."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.config import ImageSpec
+from bsce_keras.errors import RequestError
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.models.saved_backbone import load_backbone
+
+IMAGE = ImageSpec(size=8, stored_size=8, channels=1, mean=(0.3,), std=(0.4,))
+
+
+def backbone(*layers, shape=(8, 8, 1)):
+    return keras.Sequential([keras.Input(shape), *layers])
+
+
+def save(model, folder, name="net.keras"):
+    path = str(folder / name)
+    model.save(path)
+    return path
+
+
+def convolution():
+    return keras.layers.Conv2D(6, 3, activation="relu")
+
+
+POOLING = keras.layers.GlobalAveragePooling2D
+
+
+def test_a_loaded_backbone_computes_what_the_saved_one_did(tmp_path):
+    saved = backbone(convolution(), keras.layers.BatchNormalization(), POOLING())
+    loaded = load_backbone(save(saved, tmp_path), IMAGE)
+    images = np.random.default_rng(1).normal(size=(3, 8, 8, 1)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(images), saved(images))
+
+
+def test_images_of_any_size_will_do(tmp_path):
+    model = backbone(convolution(), POOLING(), shape=(None, None, 1))
+    assert load_backbone(save(model, tmp_path), IMAGE).output.shape == (None, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "received"),
+    [
+        (lambda: backbone(convolution()), r"features \(None, 6, 6, 6\)"),
+        (
+            lambda: backbone(convolution(), POOLING(), shape=(32, 32, 3)),
+            r"images \(None, 32, 32, 3\)",
+        ),
+        (
+            lambda: backbone(convolution(), POOLING(), keras.layers.Dropout(0.5)),
+            "seed_generator",
+        ),
+    ],
+)
+def test_a_model_that_is_no_backbone_is_refused(model, received, tmp_path):
+    path = save(model(), tmp_path)
+    with pytest.raises(RequestError, match=f"to features.*Received: .*{received}"):
+        load_backbone(path, IMAGE)
+
+
+def test_a_file_that_holds_code_is_refused(tmp_path):
+    path = save(
+        backbone(keras.layers.Lambda(lambda x: x), convolution(), POOLING()), tmp_path
+    )
+    with pytest.raises(RequestError, match="cannot be loaded"):
+        load_backbone(path, IMAGE)
+
+
+def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    path = tmp_path / "net.keras"
+    path.write_bytes(b"no model")
+    config = make_config("digits", backbone=str(path), run_dir=str(tmp_path / "run"))
+    with pytest.raises(RequestError, match="net.keras cannot be loaded"):
+        run_experiment(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_its_weights_and_may_find_the_file_elsewhere(tmp_path):
+    """Another file of the same bytes is the same backbone, another backbone is not."""
+    from bsce_keras.experiment import run_experiment
+
+    model = backbone(convolution(), POOLING())
+    path = save(model, tmp_path)
+
+    def config(path, num_increments=0):
+        return make_config(
+            "digits",
+            backbone=path,
+            num_base_classes=8,
+            increments=[2] * num_increments,
+            epochs=1,
+            learning_rate=1e-12,
+            precision="float32",
+            export=False,
+            run_dir=str(tmp_path / "run"),
+        )
+
+    run_experiment(config(path))
+    arrays, _ = Checkpoints(tmp_path / "run").load_step(0)
+    kernel = next(a for n, a in arrays.items() if a.shape == (3, 3, 1, 6))
+    np.testing.assert_allclose(kernel, model.layers[0].kernel, atol=1e-6)
+    moved = shutil.move(path, tmp_path / "moved.keras")
+    run_experiment(config(str(moved), num_increments=1))
+    lines = (tmp_path / "run/steps.jsonl").read_text().splitlines()
+    assert [json.loads(line)["num_classes"] for line in lines] == [8, 10]
+    other = save(backbone(convolution(), POOLING()), tmp_path, "other.keras")
+    with pytest.raises(RequestError, match="--backbone"):
+        run_experiment(config(other, num_increments=1))
