@@ -151,8 +151,14 @@ def step_table(result):
 
 
 def step_rows(result):
-    """`step_table` before it is laid out: column heads, and a list of cells a step."""
+    """`step_table` before it is laid out: column heads, and a list of cells a step.
+
+    The trained head has a column where the method predicts by another one.
+    """
     head = ["step", "classes", "images", "accuracy", "base", "old", "new", "alpha"]
+    has_two_heads = any(step.get("head_accuracy") is not None for step in result.steps)
+    if has_two_heads:
+        head.append("trained head")
     rows = [
         [
             str(step["step"]),
@@ -163,6 +169,7 @@ def step_rows(result):
             percent(step["old_accuracy"]),
             percent(step["new_accuracy"]),
             _UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+            *([percent(step["head_accuracy"])] if has_two_heads else []),
         ]
         for step in result.steps
     ]

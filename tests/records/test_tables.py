@@ -147,6 +147,14 @@ def test_step_table_has_a_line_a_step(make_run):
     ]
 
 
+def test_a_trained_head_that_does_not_predict_has_a_column_of_its_own(make_run):
+    run = make_run()
+    steps = [{**step, "head_accuracy": 0.125} for step in run.steps]
+    lines = step_table(dataclasses.replace(run, steps=steps)).splitlines()
+    assert lines[0].endswith("alpha  trained head")
+    assert all(line.endswith("12.50") for line in lines[1:])
+
+
 def test_csv_is_for_computing(make_run):
     runs = [make_run(seed=1), make_run(seed=2, confusion=BETTER)]
     text = csv_table([*runs, make_run("balanced_softmax", num_steps=2)])
