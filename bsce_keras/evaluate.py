@@ -234,6 +234,8 @@ def _run_stream(values, fetch=False):
     stream = _recorded_stream(values.run_dir)
     if values.data_dir:
         stream = dataclasses.replace(stream, data_dir=values.data_dir)
+    if values.cache_dir:
+        stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
     if values.on_bad_image:
         stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
     # Fetching is for a request without problems; until then its images may be missing.
@@ -312,6 +314,7 @@ def _dataset_stream(values, fetch=False):
         increments=(),
         image=info.image,
         on_bad_image=values.on_bad_image or StreamConfig.on_bad_image,
+        cache_dir=values.cache_dir,
     )
 
 

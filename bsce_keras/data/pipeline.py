@@ -6,6 +6,7 @@ entered anywhere.
 """
 
 import logging
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ import tensorflow as tf
 from bsce_keras.data.augment import draw_crops, gather_crops
 from bsce_keras.errors import RunError
 from bsce_keras.randomness import Purpose, generator
+from bsce_keras.stored_images import StoredImages
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +151,9 @@ class _Tables:
         self._image = image
         # Beside the data set, which reads them, wherever the network computes.
         with tf.device("CPU:0"):
-            self._images = tf.constant(pool.images)
+            self._images = pool.images
+            if not isinstance(self._images, StoredImages):
+                self._images = tf.constant(self._images)
             self._labels = tf.constant(pool.labels.astype(np.int32))
             self._order = _table(tf.int64, ())
             self._crops = _table(tf.int32, (3,))
@@ -177,8 +181,26 @@ class _Tables:
         start, end = self._starts[number], self._ends[number]
         indices = self._order[start:end]
         crops = self._crops[start:end]
-        images = gather_crops(self._images, indices, crops, self._image)
+        images, rows = self._images, indices
+        if isinstance(images, StoredImages):
+            images, rows = _read(images, indices), tf.range(end - start)
+        images = gather_crops(images, rows, crops, self._image)
         return images, tf.gather(self._labels, indices)
+
+
+def _read(images, indices):
+    """The images at `indices` as a tensor, from the disk.
+
+    TensorFlow keeps every Python function of a graph for good, and it must not keep
+    the exemplars among the images with it.
+    """
+    reference = weakref.ref(images)
+
+    def read(indices):
+        return np.asarray(reference()[indices])
+
+    read_images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
+    return tf.ensure_shape(read_images, (None, *images.shape[1:]))
 
 
 def _table(dtype, row_shape):

@@ -54,7 +54,7 @@ class ReplayMemory:
         for label in range(step.num_old_classes, step.num_classes):
             candidates = step.examples.select(step.examples.labels == label)
             picked = self._rank(candidates, quota, label, features_of)
-            self._per_class.append(candidates.select(picked))
+            self._per_class.append(candidates.select(picked).in_memory())
 
     def _rank(self, candidates, quota, label, features_of):
         if quota == 0:

@@ -27,7 +27,10 @@ _DERIVED = {
 }
 
 _LATER_FIELDS = {
-    "stream": {"validation_share": StreamConfig.validation_share},
+    "stream": {
+        "validation_share": StreamConfig.validation_share,
+        "cache_dir": StreamConfig.cache_dir,
+    },
     "training": {"replay_sampling": TrainingConfig.replay_sampling},
 }
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
@@ -79,12 +82,14 @@ def protocol(config, num_replicas=1):
 
 
 # How many threads work and how often they save changes no result beyond rounding; nor
-# does where the data lie and whether they had to be fetched. What becomes of bad images
-# shows in the images themselves, which data.json compares.
+# does where the data lie, whether they had to be fetched, and whether their images are
+# kept on the disk. What becomes of bad images shows in the images themselves, which
+# data.json compares.
 INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
 _INDIFFERENT = (
     "stream.data_dir",
     "stream.download",
+    "stream.cache_dir",
     "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
