@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
+from bsce_keras.contradictions import writable_problems
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.image_files import evaluation_folder
 from bsce_keras.errors import RequestError, listed
@@ -147,6 +148,9 @@ def _problems(values):
         problems.append(
             f"--batch_size must be at least 1. Received: {values.batch_size}"
         )
+    if values.cache_dir:
+        folder = os.path.expanduser(values.cache_dir)
+        problems += writable_problems("--cache_dir", folder)
     if bool(values.run_dir) == bool(values.model):
         problems.append(
             "Give either --run_dir=RUN or --model=EXPORT with --dataset. Received: "

@@ -53,7 +53,12 @@ class ImageFile:
 
     def _fill(self, buffer, position):
         while buffer:
-            done = os.preadv(self._descriptor, [buffer], position)
+            try:
+                done = os.preadv(self._descriptor, [buffer], position)
+            except OSError as error:
+                # The kernel does not say of which file.
+                error.filename = self.path
+                raise
             if not done:
                 raise OSError(
                     errno.EIO, "the file was cut off while it was in use", self.path

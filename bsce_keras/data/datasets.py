@@ -140,14 +140,16 @@ def _load_digits(training_images, test_images):
 
 
 def _load_folder(stream_config, training_images, test_images):
-    root = pathlib.Path(stream_config.data_dir).expanduser().absolute()
+    root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     listed_files = {
         "train": _list_files(root / "train", names if training_images else ()),
         "test": _list_files(evaluation_folder(root), names if test_images else ()),
     }
     splits = [
-        _folder_split(f"{root.name}_{split}", paths, labels, stream_config.image)
+        _folder_split(
+            f"{root.absolute().name}_{split}", paths, labels, stream_config.image
+        )
         for split, (paths, labels) in listed_files.items()
     ]
     (train, bad_train), (test, bad_test) = (
@@ -230,12 +232,12 @@ def _folder_split(title, paths, labels, image):
         missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
         return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
 
-    of = {"files": _listing_sha256(paths), **_form(image)}
+    of = {"files": listing_sha256(paths), **_form(image)}
     return Split(title, of, image, len(paths), batches, bad)
 
 
-def _listing_sha256(paths):
-    """Of the names, sizes and times of files, in their order."""
+def listing_sha256(paths):
+    """Of the paths, sizes and times of files, in their order."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -243,8 +245,7 @@ def _listing_sha256(paths):
             facts = (status.st_mode, status.st_size, status.st_mtime_ns)
         except OSError as error:
             facts = (error.errno,)
-        name = os.path.join(*pathlib.Path(path).parts[-2:])
-        digest.update(os.fsencode(f"{name}\0{facts}\0"))
+        digest.update(os.fsencode(f"{os.path.abspath(path)}\0{facts}\0"))
     return digest.hexdigest()
 
 

@@ -81,6 +81,11 @@ class TrainingInput:
         full, rest = divmod(self._size, self._batch_size)
         return full + (rest >= self._num_replicas)
 
+    @property
+    def failure(self):
+        """The OSError that ended reading images from the disk, or None."""
+        return self._tables.failure
+
     def epoch(self, epoch, first_update=0):
         """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch.
 
@@ -149,6 +154,7 @@ class _Tables:
 
     def __init__(self, pool, image):
         self._image = image
+        self.failure = None
         # Beside the data set, which reads them, wherever the network computes.
         with tf.device("CPU:0"):
             self._images = pool.images
@@ -183,24 +189,27 @@ class _Tables:
         crops = self._crops[start:end]
         images, rows = self._images, indices
         if isinstance(images, StoredImages):
-            images, rows = _read(images, indices), tf.range(end - start)
+            images, rows = self._read(indices), tf.range(end - start)
         images = gather_crops(images, rows, crops, self._image)
         return images, tf.gather(self._labels, indices)
 
+    def _read(self, indices):
+        """The images at `indices`, from the disk, as a tensor."""
+        # TensorFlow keeps every Python function of a graph for good, and it must not
+        # keep exemplars with it.
+        reference = weakref.ref(self)
 
-def _read(images, indices):
-    """The images at `indices` as a tensor, from the disk.
+        def read(indices):
+            tables = reference()
+            try:
+                return np.asarray(tables._images[indices])
+            except OSError as error:
+                # TensorFlow would hand on no more than its text.
+                tables.failure = error
+                raise
 
-    TensorFlow keeps every Python function of a graph for good, and it must not keep
-    the exemplars among the images with it.
-    """
-    reference = weakref.ref(images)
-
-    def read(indices):
-        return np.asarray(reference()[indices])
-
-    read_images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
-    return tf.ensure_shape(read_images, (None, *images.shape[1:]))
+        images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (None, *self._images.shape[1:]))
 
 
 def _table(dtype, row_shape):
