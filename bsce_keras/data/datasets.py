@@ -232,7 +232,9 @@ def _folder_split(title, paths, labels, image):
         missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
         return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
 
-    of = {"files": listing_sha256(paths), **_form(image)}
+    def of():
+        return {"files": listing_sha256(paths), **_form(image)}
+
     return Split(title, of, image, len(paths), batches, bad)
 
 
@@ -358,17 +360,18 @@ def _tfds_split(builder, split, is_wanted, stream_config):
             squares = records.skip(len(keys)).map(read, tf.data.AUTOTUNE)
             yield from squares.batch(_BATCH).as_numpy_iterator()
 
+    def of():
+        with _damage_named(builder.data_path):
+            paths = builder.info.splits[split].filepaths
+            return {
+                "dataset": builder.info.full_name,
+                "split": split,
+                "first_classes": num_classes if is_subset else None,
+                "files": [[os.path.basename(p), os.path.getsize(p)] for p in paths],
+                **_form(image),
+            }
+
     num_images = _num_images(builder, split, stream_config.dataset) if is_wanted else 0
-    of = {
-        "dataset": builder.info.full_name,
-        "split": split,
-        "first_classes": num_classes if is_subset else None,
-        "files": [
-            [os.path.basename(path), os.path.getsize(path)]
-            for path in (builder.info.splits[split].filepaths if is_wanted else ())
-        ],
-        **_form(image),
-    }
     title = f"{stream_config.dataset.removeprefix('tfds:')}_{split}"
     return Split(title, of, image, num_images, batches, lambda keys: [])
 

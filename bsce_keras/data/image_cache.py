@@ -42,7 +42,7 @@ class Split:
 
     Args:
         title: for file names and messages.
-        of: JSON object; where it is equal, the decoded images are.
+        of: without arguments -> JSON object; where it is equal, the decoded images are.
         image: `ImageSpec`.
         num_images: how many there are, at most.
         batches: keys of images -> iterator of `(keys, labels, images)`, arrays of those
@@ -52,7 +52,7 @@ class Split:
     """
 
     title: str
-    of: dict
+    of: Callable
     image: ImageSpec
     num_images: int
     batches: Callable
@@ -166,7 +166,8 @@ class _Entry:
     """A split's files in the cache."""
 
     def __init__(self, cache_dir, split):
-        text = json.dumps(split.of, sort_keys=True)
+        self._of = split.of()
+        text = json.dumps(self._of, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         size = "x".join(map(str, split.image_shape))
         title = re.sub(r"[^\w.-]+", "-", split.title)
@@ -282,7 +283,7 @@ class _Entry:
     def _save(self, path, keys, labels, digests):
         state = {
             "format": _FORMAT,
-            "of": self._split.of,
+            "of": self._of,
             "image_shape": list(self._split.image_shape),
             "num_images": len(keys),
             "class_sha256": digests.by_label(),
@@ -320,7 +321,7 @@ class _Entry:
             return None, None
         try:
             arrays, state = checkpoint_files.read(path)
-            if state["format"] == _FORMAT and state["of"] == self._split.of:
+            if state["format"] == _FORMAT and state["of"] == self._of:
                 return arrays, state
             self._damaged("it is of another format or of other images")
         except (DamagedError, LookupError, TypeError) as error:

@@ -32,7 +32,7 @@ class Source:
         self.num_decoded = 0
         self.split = Split(
             "tfds:pictures/small_train",
-            {"version": version},
+            lambda: {"version": version},
             IMAGE,
             SIZE,
             self._batches,
