@@ -185,8 +185,12 @@ class _Entry:
         )
         return max(0, self._split.num_images * self._split.image_bytes - there)
 
-    def load(self):
-        """The `Decoded` split, or None where it is not there or damaged."""
+    def load(self, is_locked=False):
+        """The `Decoded` split, or None where it is not there or damaged.
+
+        None also where all pixels have to be looked at, which one process does, with
+        the lock.
+        """
         arrays, state = self._read(self._path)
         if state is None:
             return None
@@ -200,12 +204,13 @@ class _Entry:
             return self._damaged("its pixels were cut off or added to")
         if status.st_mtime_ns != state["modified_ns"]:
             # Copied or altered: only reading tells.
+            if not is_locked:
+                return None
             digests = self._class_digests(pixels, arrays["labels"])
             if digests is None or digests.by_label() != state["class_sha256"]:
                 return self._damaged("its pixels are not those that were decoded")
-            with contextlib.suppress(OSError):
-                state = {**state, "modified_ns": status.st_mtime_ns}
-                checkpoint_files.write(self._path, arrays, state)
+            state = {**state, "modified_ns": status.st_mtime_ns}
+            checkpoint_files.write(self._path, arrays, state)
         file = ImageFile(
             pixels,
             (num_images, *self._split.image_shape),
@@ -220,17 +225,20 @@ class _Entry:
         Another process that does the same is waited for.
         """
         with self._lock():
-            return self.load() or self._decode()
+            return self.load(is_locked=True) or self._decode()
 
     def _decode(self):
         # First, so that nothing tells of pixels that are about to change.
         checkpoint_files.remove(self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self._path}.sha256")
-        if not os.path.exists(f"{self._partial}.uint8"):
-            # The last process may have been killed when it had renamed them.
-            with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.exists(f"{self._partial}.json"):
+                # The last process was killed when it had renamed them.
                 os.replace(f"{self._path}.uint8", f"{self._partial}.uint8")
+            else:
+                # Not written over: somebody may be reading them.
+                os.unlink(f"{self._path}.uint8")
         keys, labels, digests = self._begun()
         self._say_what_is_done(len(keys))
         try:
@@ -242,7 +250,7 @@ class _Entry:
         os.replace(f"{self._partial}.uint8", f"{self._path}.uint8")
         sync_folder(os.path.dirname(self._path))
         self._keep_digests(keys, labels, digests)
-        self._save(self._path, keys, labels, digests)
+        self._save(self._path, keys, labels, digests, self._split.bad(keys))
         checkpoint_files.remove(self._partial)
         return self.load()
 
@@ -280,7 +288,7 @@ class _Entry:
             save()
         return all_keys[0], all_labels[0]
 
-    def _save(self, path, keys, labels, digests):
+    def _save(self, path, keys, labels, digests, bad=None):
         state = {
             "format": _FORMAT,
             "of": self._of,
@@ -288,7 +296,7 @@ class _Entry:
             "num_images": len(keys),
             "class_sha256": digests.by_label(),
             "modified_ns": os.stat(f"{path}.uint8").st_mtime_ns,
-            "bad": self._split.bad(keys),
+            "bad": bad,
         }
         checkpoint_files.write(path, {"keys": keys, "labels": labels}, state)
 

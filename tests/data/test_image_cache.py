@@ -136,6 +136,24 @@ def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypat
     assert load(other) == 0
 
 
+def test_who_reads_a_cache_is_not_disturbed_by_who_mends_it(cache):
+    [decoded] = load_or_decode(str(cache), [Source().split])
+    damage(file_of(cache, ".npz"), 60)
+    begin(cache)
+    np.testing.assert_array_equal(np.asarray(decoded.images), PIXELS[KEPT])
+    assert load(cache) == len(KEPT) - 2 * BATCH
+
+
+def test_pixels_that_are_in_place_are_not_decoded_again(tmp_path, monkeypatch):
+    """They are renamed before what tells of them is written."""
+    with monkeypatch.context() as patched:
+        patched.setattr(image_cache._Entry, "_keep_digests", None)
+        with pytest.raises(TypeError):
+            load(tmp_path)
+    assert not list(tmp_path.glob("*.partial.uint8"))
+    assert load(tmp_path) == 0
+
+
 KILLED = """
 import os, signal
 import tests.data.test_image_cache as tests
