@@ -16,6 +16,7 @@ from bsce_keras.records.protocol import (
     names_by_arrival,
 )
 from bsce_keras.records.store import read_run
+from bsce_keras.stored_images import same_images
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
 _DECISIVE = (
@@ -151,13 +152,20 @@ def _same_images(arrays, state, examples):
         return False
     if "images" not in arrays:
         return True
-    places = zip(examples.labels.tolist(), examples.ids.tolist(), strict=True)
-    position = {place: i for i, place in enumerate(places)}
-    kept = zip(arrays["labels"].tolist(), arrays["ids"].tolist(), strict=True)
-    chosen = [position.get(place) for place in kept]
-    return None not in chosen and np.array_equal(
-        examples.images[chosen], arrays["images"]
-    )
+    chosen = _positions(examples, arrays["labels"], arrays["ids"])
+    return chosen is not None and same_images(examples.images[chosen], arrays["images"])
+
+
+def _positions(examples, labels, ids):
+    """Where the images with these labels and ids are; None if one of them is not."""
+    every_label = np.concatenate([examples.labels, labels])
+    every_id = np.concatenate([examples.ids, ids])
+    # One number for each pair, equal where both are.
+    places = every_label * (every_id.max(initial=0) + 1) + every_id
+    there, wanted = np.split(places, [len(examples)])
+    order = np.argsort(there)
+    found = order[np.searchsorted(there[order], wanted).clip(max=len(there) - 1)]
+    return found if np.array_equal(there[found], wanted) else None
 
 
 def _differences(theirs, ours, section, field):

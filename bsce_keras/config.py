@@ -84,6 +84,8 @@ class StreamConfig(_Checked):
         increments: new classes of steps 1..T.
         validation_share: of each class's training images, held out and scored in place
             of the test images; 0 scores on the test images.
+        cache_dir: where decoded images are kept and read from; None holds them in
+            memory.
     """
 
     dataset: str
@@ -97,6 +99,7 @@ class StreamConfig(_Checked):
     on_bad_image: str = "error"
     download: bool = False
     validation_share: float = 0.0
+    cache_dir: str | None = None
 
     @property
     def num_classes(self):

@@ -1,4 +1,4 @@
-"""Options that exclude each other, and run folders that cannot serve."""
+"""Options that exclude each other, and folders that cannot serve."""
 
 import math
 import os
@@ -46,6 +46,11 @@ def _stream_contradictions(asked):
         asked.dataset == "digits" and asked.data_dir is not None,
         f"--data_dir={asked.data_dir} has no meaning for --dataset=digits, which come "
         "with scikit-learn. Leave it out, or name another --dataset.",
+    )
+    yield (
+        asked.dataset == "digits" and asked.cache_dir is not None,
+        f"--cache_dir={asked.cache_dir} has no meaning for --dataset=digits, which are "
+        "always held in memory. Leave it out, or name another --dataset.",
     )
     yield (
         asked.increments is not None and asked.num_increments is not None,
@@ -135,9 +140,11 @@ def _device_contradictions(asked):
 
 
 def folder_problems(asked):
-    """What is wrong with the run folders that a `Request` names."""
+    """What is wrong with the folders that a `Request` names for writing."""
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
     found = writable_problems("--run_dir", run_dir)
+    if asked.cache_dir:
+        found += writable_problems("--cache_dir", asked.cache_dir)
     if not base or has_base_step(run_dir):
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
+from bsce_keras.contradictions import writable_problems
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.image_files import evaluation_folder
 from bsce_keras.errors import RequestError, listed
@@ -147,6 +148,9 @@ def _problems(values):
         problems.append(
             f"--batch_size must be at least 1. Received: {values.batch_size}"
         )
+    if values.cache_dir:
+        folder = os.path.expanduser(values.cache_dir)
+        problems += writable_problems("--cache_dir", folder)
     if bool(values.run_dir) == bool(values.model):
         problems.append(
             "Give either --run_dir=RUN or --model=EXPORT with --dataset. Received: "
@@ -234,6 +238,8 @@ def _run_stream(values, fetch=False):
     stream = _recorded_stream(values.run_dir)
     if values.data_dir:
         stream = dataclasses.replace(stream, data_dir=values.data_dir)
+    if values.cache_dir:
+        stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
     if values.on_bad_image:
         stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
     # Fetching is for a request without problems; until then its images may be missing.
@@ -312,6 +318,7 @@ def _dataset_stream(values, fetch=False):
         increments=(),
         image=info.image,
         on_bad_image=values.on_bad_image or StreamConfig.on_bad_image,
+        cache_dir=values.cache_dir,
     )
 
 

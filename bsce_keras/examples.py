@@ -4,20 +4,23 @@ import dataclasses
 
 import numpy as np
 
+from bsce_keras.stored_images import StoredImages, concatenated
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
     """Images with their labels.
 
     Args:
-        images: uint8, shape `(num_examples, side, side, channels)`.
+        images: uint8, shape `(num_examples, side, side, channels)`, in memory or, as
+            `StoredImages`, on the disk.
         labels: int64, shape `(num_examples,)`.
         ids: int64, shape `(num_examples,)`, what tells the images of a class apart, the
             same in every process: positions in the data set's list of training (or
             test) images, for image folders in the list of the class.
     """
 
-    images: np.ndarray
+    images: np.ndarray | StoredImages
     labels: np.ndarray
     ids: np.ndarray
 
@@ -25,14 +28,21 @@ class Examples:
         return len(self.labels)
 
     def select(self, indices):
-        """The examples at `indices`, an array or a slice; a slice copies nothing."""
+        """The examples at `indices`, an array or a slice.
+
+        A slice copies nothing, and of images on the disk nothing is read.
+        """
         return Examples(self.images[indices], self.labels[indices], self.ids[indices])
+
+    def in_memory(self):
+        """The same examples with their pixels in memory."""
+        return dataclasses.replace(self, images=np.asarray(self.images))
 
     @staticmethod
     def concatenate(parts):
         """One `Examples` out of a list of at least one."""
         return Examples(
-            np.concatenate([part.images for part in parts]),
+            concatenated([part.images for part in parts]),
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.ids for part in parts]),
         )

@@ -30,6 +30,10 @@ _EVALUATE = Command(
         ),
         "Data set": (
             *DATA_SOURCE,
+            dataclasses.replace(
+                _train_flag("cache_dir"),
+                default_text="they are held in memory; for a run, as it was trained",
+            ),
             Flag(
                 "on_bad_image",
                 BAD_IMAGE_POLICIES,
@@ -83,6 +87,7 @@ _REPORT = Command(
 EVERY_CELL = (
     "data_dir",
     "download",
+    "cache_dir",
     "on_bad_image",
     "schedule_scale",
     "precision",

@@ -46,7 +46,7 @@ _CHOICES = {
     "nca_variant": configs.NCA_VARIANTS,
     "balanced_finetuning": configs.BALANCED_FINETUNING,
 }
-_PATHS = ("data_dir", "run_dir", "base_run_dir")
+_PATHS = ("data_dir", "cache_dir", "run_dir", "base_run_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Request:
     dataset: str | None
     data_dir: str | None = None
     download: bool | None = None
+    cache_dir: str | None = None
     image_size: int | None = None
     on_bad_image: str | None = None
     validation_share: float | None = None

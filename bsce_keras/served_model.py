@@ -169,7 +169,7 @@ class ServedModel:
             float32, shape `(n, num_classes)`.
         """
         starts = range(0, len(images), batch_size)
-        batches = (images[start : start + batch_size] for start in starts)
+        batches = (np.asarray(images[s : s + batch_size]) for s in starts)
         return np.concatenate(
             [self._ask("serving_default", images=batch) for batch in batches]
         )

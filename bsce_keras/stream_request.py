@@ -114,7 +114,7 @@ def stream_config(asked, info, begun, problems):
         num_base_classes=num_base,
         increments=increments or (),
         image=info.image,
-        **asked.given("on_bad_image", "download", "validation_share"),
+        **asked.given("on_bad_image", "download", "validation_share", "cache_dir"),
     )
 
 

@@ -45,6 +45,13 @@ _DATA = (
         "side of the images that the network sees, for folder and tfds:NAME",
         default_text="64",
     ),
+    Flag(
+        "cache_dir",
+        str,
+        "keep the decoded images in this folder and read them from there, for data "
+        "sets larger than memory; what it holds is not decoded again",
+        default_text="they are held in memory",
+    ),
 )
 GENERAL = (
     Flag(

@@ -1,8 +1,11 @@
-"""Which losses are one loss in a base step."""
+"""Which losses are one loss in a base step, and which images the same images."""
 
+import numpy as np
 import pytest
 
-from bsce_keras.base_step import _loss_differences
+from bsce_keras.base_step import _loss_differences, _same_images
+from bsce_keras.examples import Examples
+from bsce_keras.stored_images import StoredImages
 
 EQUAL, UNEQUAL = (5, 5), (5, 7)
 
@@ -35,3 +38,30 @@ def test_unequal_classes_make_two_losses(theirs, ours):
 
 def test_podnet_s_own_loss_is_another_whatever_the_counts():
     assert _loss_differences("nca", "softmax", EQUAL)
+
+
+def make_examples(order):
+    """Three images of each of two classes, whose ids begin anew in every class."""
+    images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2, 1)
+    labels, ids = np.repeat([0, 1], 3), np.tile(np.arange(3), 2)
+    return Examples(images, labels, ids).select(np.array(order))
+
+
+def exemplars(examples):
+    return {"images": examples.images, "labels": examples.labels, "ids": examples.ids}
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_exemplars_are_found_among_the_images_by_class_and_id(on_disk):
+    examples = make_examples([5, 1, 0, 3, 4, 2])
+    if on_disk:
+        images = StoredImages((examples.images,), np.arange(6))
+        examples = Examples(images, examples.labels, examples.ids)
+    state = {"class_counts": [3, 3]}
+    kept = exemplars(make_examples([2, 0, 4]))
+    assert _same_images(kept, state, examples)
+    assert not _same_images(kept, {"class_counts": [3, 2]}, examples)
+    assert not _same_images({**kept, "images": kept["images"] ^ 1}, state, examples)
+    assert not _same_images({**kept, "ids": kept["ids"] + 1}, state, examples)
+    assert not _same_images({**kept, "ids": kept["ids"] + 7}, state, examples)
+    assert _same_images({}, state, examples)

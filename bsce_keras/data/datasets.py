@@ -1,11 +1,15 @@
-"""Named data sets as uint8 arrays, indexed by class id.
+"""Named data sets as uint8 images, indexed by class id.
 
-Every image is held in memory, decoded and cut to a square, at `stored_size ** 2 *
-channels` bytes each: CIFAR-100 takes 184 MB, a thousand images of 256x256 197 MB. A
-data set too large for the machine's memory is refused before an image is decoded.
+Every image is decoded and cut to a square of `stored_size ** 2 * channels` bytes, and
+held in memory or, with a `cache_dir`, kept on the disk: CIFAR-100 takes 184 MB, a
+thousand images of 256x256 197 MB. A data set too large for the machine's memory or disk
+is refused before an image is decoded.
 """
 
+import contextlib
 import dataclasses
+import functools
+import hashlib
 import logging
 import math
 import os
@@ -17,6 +21,13 @@ import tensorflow as tf
 
 from bsce_keras.data import catalog, imagenet, prepared_copy
 from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.data.image_cache import (
+    Decoded,
+    Split,
+    gigabytes,
+    joined,
+    load_or_decode,
+)
 from bsce_keras.data.image_files import evaluation_folder, image_files
 from bsce_keras.errors import RequestError, RunError, listed
 from bsce_keras.examples import Examples
@@ -25,6 +36,8 @@ from bsce_keras.resources import available_memory
 _log = logging.getLogger(__name__)
 
 _BATCH = 256
+# Raised when `decode` makes other pixels of a file: what was kept is then of no use.
+_DECODER = 1
 _DIGITS_PER_CLASS = 130
 _UNDECODABLE = (
     "cut off, altered, no JPEG, PNG, BMP or GIF, or a BMP with a palette or compression"
@@ -44,7 +57,7 @@ class ImageDataset:
 
 
 def load_dataset(stream_config, training_images=True, test_images=True):
-    """Reads every image of a data set into memory.
+    """Every image of a data set, in memory or in the cache.
 
     Args:
         stream_config: a `config.StreamConfig`.
@@ -57,7 +70,7 @@ def load_dataset(stream_config, training_images=True, test_images=True):
     Raises:
         RequestError: images that cannot be decoded (all of them named) while
             `on_bad_image` is `error`, or that leave nothing; no prepared copy; images
-            without a label; more images than memory.
+            without a label; more images than memory, or than room in the cache.
         RunError: a prepared TFDS copy is damaged.
     """
     if stream_config.dataset == "digits":
@@ -129,14 +142,21 @@ def _load_digits(training_images, test_images):
 def _load_folder(stream_config, training_images, test_images):
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
-    found = [
-        _list_files(root / "train", names if training_images else ()),
-        _list_files(evaluation_folder(root), names if test_images else ()),
+    listed_files = {
+        "train": _list_files(root / "train", names if training_images else ()),
+        "test": _list_files(evaluation_folder(root), names if test_images else ()),
+    }
+    splits = [
+        _folder_split(
+            f"{root.absolute().name}_{split}", paths, labels, stream_config.image
+        )
+        for split, (paths, labels) in listed_files.items()
     ]
-    image = stream_config.image
-    _refuse_more_than_memory(sum(len(paths) for paths, _ in found), image)
     (train, bad_train), (test, bad_test) = (
-        _read_files(paths, labels, image) for paths, labels in found
+        _of_files(decoded, *files)
+        for decoded, files in zip(
+            _decoded(splits, stream_config), listed_files.values(), strict=True
+        )
     )
     bad = bad_train | bad_test
     if bad and stream_config.on_bad_image == "error":
@@ -189,26 +209,55 @@ def _list_files(folder, class_names):
     return [path for class_paths in by_class for path in class_paths], labels
 
 
-def _read_files(paths, labels, image):
-    """The images that can be read; of the others, what is wrong by path."""
-    wrong = [_what_is_wrong(path) for path in paths]
-    readable = np.flatnonzero([reason is None for reason in wrong])
+def _folder_split(title, paths, labels, image):
+    """The images of some files; their keys are positions in the list of paths."""
+    # Not looked at where all of it was decoded before.
+    reasons = functools.cache(lambda: [_what_is_wrong(path) for path in paths])
 
     def read(index, path):
         return index, _square(tf.io.read_file(path), image)
 
-    # File names are bytes: not all of them are text.
-    names = tf.constant([os.fsencode(paths[index]) for index in readable], tf.string)
-    indexed = tf.data.Dataset.from_tensor_slices((readable, names))
-    # What cannot be decoded drops out of the stream: its index is then missing.
-    decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
-    images, ids = _collect(decoded, len(readable), image)
-    for index in np.setdiff1d(readable, ids):
-        wrong[index] = _UNDECODABLE
-    bad = {path: reason for path, reason in zip(paths, wrong, strict=True) if reason}
+    def batches(keys):
+        readable = np.flatnonzero([reason is None for reason in reasons()])
+        rest = readable[readable > keys.max(initial=-1)]
+        # File names are bytes: not all of them are text.
+        names = tf.constant([os.fsencode(paths[index]) for index in rest], tf.string)
+        indexed = tf.data.Dataset.from_tensor_slices((rest, names))
+        # What cannot be decoded drops out of the stream: its index is then missing.
+        decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
+        for indices, squares in decoded.batch(_BATCH).as_numpy_iterator():
+            yield indices, labels[indices], squares
+
+    def bad(keys):
+        missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
+        return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
+
+    def of():
+        return {"files": listing_sha256(paths), **_form(image)}
+
+    return Split(title, of, image, len(paths), batches, bad)
+
+
+def listing_sha256(paths):
+    """Of the paths, sizes and times of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = os.stat(path)
+            facts = (status.st_mode, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            facts = (error.errno,)
+        digest.update(os.fsencode(f"{os.path.abspath(path)}\0{facts}\0"))
+    return digest.hexdigest()
+
+
+def _of_files(decoded, paths, labels):
+    """The `Examples` of some files, and what is wrong with the others by path."""
     # Positions in the list of the class stay when other classes come and go.
     positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
-    return Examples(images, labels[ids], positions[ids]), bad
+    keys = decoded.keys
+    examples = Examples(decoded.images, labels[keys], positions[keys])
+    return examples, {paths[index]: reason for index, reason in decoded.bad}
 
 
 def _what_is_wrong(path):
@@ -236,24 +285,32 @@ def _load_tfds(stream_config, training_images, test_images):
             "--data_dir=DIR, a TFDS directory that holds another."
         )
     prepared_copy.refuse_foreign_classes(prepared)
-    try:
+    with _damage_named(prepared):
         # From the files alone: needs no builder code, no registration and no network.
         builder = tfds.builder_from_directory(prepared)
         candidates = catalog.evaluation_splits(stream_config.dataset, prepared)
-        splits = {
+        wanted = {
             "train": training_images,
             _labelled_split(builder, candidates): test_images,
         }
-        sizes = {
-            split: _num_images(builder, split, stream_config.dataset) if wanted else 0
-            for split, wanted in splits.items()
-        }
-        _refuse_more_than_memory(sum(sizes.values()), stream_config.image)
-        train, test = (
-            _read_split(builder, split, size, stream_config)
-            for split, size in sizes.items()
+        splits = [
+            _tfds_split(builder, split, is_wanted, stream_config)
+            for split, is_wanted in wanted.items()
+        ]
+    decoded = _decoded(splits, stream_config)
+    return ImageDataset(
+        *(
+            _in_order(one, builder, split, stream_config)
+            for one, split in zip(decoded, wanted, strict=True)
         )
-        return ImageDataset(train, test)
+    )
+
+
+@contextlib.contextmanager
+def _damage_named(prepared):
+    """Turns whatever TFDS raises over a prepared copy into a `RunError`."""
+    try:
+        yield
     except (RequestError, RunError):
         raise
     except Exception as error:  # TFDS documents no set of exceptions.
@@ -285,24 +342,44 @@ def _num_images(builder, split, dataset):
     return num_images
 
 
-def _read_split(builder, split, num_images, stream_config):
-    """A split in the order of its `id` feature, else in the order of its files.
-
-    Nothing of it where `num_images` is 0.
-    """
+def _tfds_split(builder, split, is_wanted, stream_config):
+    """A split in the order of its files; keys are its `id` feature, if it has one."""
     image, num_classes = stream_config.image, len(stream_config.class_names)
+    is_subset = stream_config.dataset == imagenet.SUBSET
 
     def read(record):
         key = record.get("id", tf.constant(0))
         return key, record["label"], _square(record["image"], image)
 
-    records = _records(builder, split).take(-1 if num_images else 0)
-    if stream_config.dataset == imagenet.SUBSET:
-        # Before they are decoded, which is what takes the time.
-        records = records.filter(lambda record: record["label"] < num_classes)
-    squares = records.map(read, tf.data.AUTOTUNE)
-    images, keys, labels = _collect(squares, num_images, image)
-    unknown = np.setdiff1d(labels, np.arange(num_classes))
+    def batches(keys):
+        with _damage_named(builder.data_path):
+            records = _records(builder, split).take(-1 if is_wanted else 0)
+            if is_subset:
+                # Before they are decoded, which is what takes the time.
+                records = records.filter(lambda record: record["label"] < num_classes)
+            squares = records.skip(len(keys)).map(read, tf.data.AUTOTUNE)
+            yield from squares.batch(_BATCH).as_numpy_iterator()
+
+    def of():
+        with _damage_named(builder.data_path):
+            paths = builder.info.splits[split].filepaths
+            return {
+                "dataset": builder.info.full_name,
+                "split": split,
+                "first_classes": num_classes if is_subset else None,
+                "files": [[os.path.basename(p), os.path.getsize(p)] for p in paths],
+                **_form(image),
+            }
+
+    num_images = _num_images(builder, split, stream_config.dataset) if is_wanted else 0
+    title = f"{stream_config.dataset.removeprefix('tfds:')}_{split}"
+    return Split(title, of, image, num_images, batches, lambda keys: [])
+
+
+def _in_order(decoded, builder, split, stream_config):
+    """The `Examples` of a split in the order of its keys."""
+    num_classes = len(stream_config.class_names)
+    unknown = np.setdiff1d(decoded.labels, np.arange(num_classes))
     if len(unknown):
         raise RequestError(
             f"Every image of the split `{split}` of {builder.name} needs a label in "
@@ -310,8 +387,8 @@ def _read_split(builder, split, num_images, stream_config):
             f"{', '.join(map(str, unknown))}. Write the images into folders, without "
             "those that have no label, and use --dataset=folder."
         )
-    order = np.argsort(keys, kind="stable")
-    return _numbered(images[order], labels[order])
+    order = np.argsort(decoded.keys, kind="stable")
+    return _numbered(decoded.images[order], decoded.labels[order])
 
 
 def _records(builder, split):
@@ -331,22 +408,38 @@ def _square(encoded, image):
     return fit_to_square(decode_image(encoded, image.channels), image.stored_size)
 
 
-def _collect(squares, num_images, image):
-    """Drains a stream of `(value, ..., square)` into one array per element.
+def _form(image):
+    """What decoded images depend on beside the files."""
+    return {
+        "stored_size": image.stored_size,
+        "channels": image.channels,
+        "decoder": _DECODER,
+    }
 
-    Returns:
-        `(images, values, ...)`, shorter than `num_images` if the stream was.
-    """
-    shape = (num_images, image.stored_size, image.stored_size, image.channels)
-    images = np.empty(shape, np.uint8)
-    parts = [[np.empty(0, s.dtype.as_numpy_dtype) for s in squares.element_spec[:-1]]]
-    filled = 0
-    for *values, batch in squares.batch(_BATCH).as_numpy_iterator():
+
+def _decoded(splits, stream_config):
+    """The `Decoded` of every split, in memory or in the cache."""
+    if stream_config.cache_dir is None:
+        num_images = sum(split.num_images for split in splits)
+        _refuse_more_than_memory(num_images, stream_config.image)
+        return [_in_memory(split) for split in splits]
+    # Of nothing there is nothing to keep.
+    kept = [split for split in splits if split.num_images]
+    found = iter(load_or_decode(stream_config.cache_dir, kept))
+    return [next(found) if split in kept else _in_memory(split) for split in splits]
+
+
+def _in_memory(split):
+    """A `Decoded` split as arrays, shorter than `num_images` if it was."""
+    images = np.empty((split.num_images, *split.image_shape), np.uint8)
+    all_keys, all_labels, filled = [], [], 0
+    for keys, labels, batch in split.batches(joined([])):
         images[filled : filled + len(batch)] = batch
         filled += len(batch)
-        parts.append(values)
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return images[:filled], *columns
+        all_keys.append(keys)
+        all_labels.append(labels)
+    keys = joined(all_keys)
+    return Decoded(images[:filled], keys, joined(all_labels), split.bad(keys))
 
 
 def _refuse_more_than_memory(num_images, image):
@@ -357,15 +450,13 @@ def _refuse_more_than_memory(num_images, image):
     if 2 * num_bytes > available:
         raise RequestError(
             f"All images are held in memory: {num_images} of {image.stored_size}x"
-            f"{image.stored_size}x{image.channels} take {_gigabytes(num_bytes)}, and "
-            f"{_gigabytes(2 * num_bytes)} while they are sorted. This machine has "
-            f"{_gigabytes(available)} available. Use one with more memory, or fewer or "
-            "smaller images (--image_size with folder and tfds:NAME)."
+            f"{image.stored_size}x{image.channels} take {gigabytes(num_bytes)}, and "
+            f"{gigabytes(2 * num_bytes)} while they are sorted. This machine has "
+            f"{gigabytes(available)} available. Keep them on the disk, where they take "
+            f"{gigabytes(num_bytes)}, with --cache_dir=DIR; or use a machine with more "
+            "memory, or fewer or smaller images (--image_size with folder and "
+            "tfds:NAME)."
         )
-
-
-def _gigabytes(num_bytes):
-    return f"{num_bytes / 1e9:,.3f} GB"
 
 
 def _numbered(images, labels):

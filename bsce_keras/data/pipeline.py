@@ -6,6 +6,7 @@ entered anywhere.
 """
 
 import logging
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,7 @@ import tensorflow as tf
 from bsce_keras.data.augment import draw_crops, gather_crops
 from bsce_keras.errors import RunError
 from bsce_keras.randomness import Purpose, generator
+from bsce_keras.stored_images import StoredImages
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,11 @@ class TrainingInput:
         """Global batches of one epoch."""
         full, rest = divmod(self._size, self._batch_size)
         return full + (rest >= self._num_replicas)
+
+    @property
+    def failure(self):
+        """The OSError that ended reading images from the disk, or None."""
+        return self._tables.failure
 
     def epoch(self, epoch, first_update=0):
         """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch.
@@ -147,9 +154,12 @@ class _Tables:
 
     def __init__(self, pool, image):
         self._image = image
+        self.failure = None
         # Beside the data set, which reads them, wherever the network computes.
         with tf.device("CPU:0"):
-            self._images = tf.constant(pool.images)
+            self._images = pool.images
+            if not isinstance(self._images, StoredImages):
+                self._images = tf.constant(self._images)
             self._labels = tf.constant(pool.labels.astype(np.int32))
             self._order = _table(tf.int64, ())
             self._crops = _table(tf.int32, (3,))
@@ -177,8 +187,29 @@ class _Tables:
         start, end = self._starts[number], self._ends[number]
         indices = self._order[start:end]
         crops = self._crops[start:end]
-        images = gather_crops(self._images, indices, crops, self._image)
+        images, rows = self._images, indices
+        if isinstance(images, StoredImages):
+            images, rows = self._read(indices), tf.range(end - start)
+        images = gather_crops(images, rows, crops, self._image)
         return images, tf.gather(self._labels, indices)
+
+    def _read(self, indices):
+        """The images at `indices`, from the disk, as a tensor."""
+        # TensorFlow keeps every Python function of a graph for good, and it must not
+        # keep exemplars with it.
+        reference = weakref.ref(self)
+
+        def read(indices):
+            tables = reference()
+            try:
+                return np.asarray(tables._images[indices])
+            except OSError as error:
+                # TensorFlow would hand on no more than its text.
+                tables.failure = error
+                raise
+
+        images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(images, (None, *self._images.shape[1:]))
 
 
 def _table(dtype, row_shape):

@@ -50,7 +50,7 @@ class Inference:
 
     def _run(self, images, name):
         starts = range(0, len(images), self._batch_size)
-        batches = (images[start : start + self._batch_size] for start in starts)
+        batches = (np.asarray(images[s : s + self._batch_size]) for s in starts)
         return np.concatenate(
             [self._forward(tf.constant(batch))[name].numpy() for batch in batches]
         )

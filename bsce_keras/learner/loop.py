@@ -104,6 +104,7 @@ class EpochLoop:
 
         Raises:
             NotFiniteError: naming epoch, update, what is not finite, and the last logs.
+            OSError: images cannot be read from the disk.
         """
         self._trainer.optimizer.learning_rate = learning_rate
         done = sums.num_updates
@@ -118,8 +119,11 @@ class EpochLoop:
             iterators = (batches, validation_batches) if moves_alpha else (batches,)
             try:
                 logs = self._local(self._update(moves_alpha, iterators)(*iterators))
-            except tf.errors.InvalidArgumentError as error:
-                raise _not_finite(error, epoch, update, sums.last) or error from None
+            except tf.errors.OpError as error:
+                reason = self._input_failure() or _not_finite(
+                    error, epoch, update, sums.last
+                )
+                raise reason or error from None
             sums.add(logs)
             self._callbacks.on_train_batch_end(update, logs)
             if after_update is not None:
@@ -136,6 +140,10 @@ class EpochLoop:
             update = self._updates[moves_alpha]
             self._traced[moves_alpha] = update.get_concrete_function(*iterators)
         return self._traced[moves_alpha]
+
+    def _input_failure(self):
+        inputs = (self._input, self._validation_input)
+        return next((one.failure for one in inputs if one and one.failure), None)
 
     def _moves_alpha(self, update):
         return self._validation_input is not None and update % self._alpha_every == 0

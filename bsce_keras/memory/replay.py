@@ -79,7 +79,7 @@ class ReplayMemory:
         for label in range(step.num_old_classes, step.num_classes):
             candidates = _of_class(training.examples, label)
             picked = self._rank(candidates, quota, label, features_of)
-            self._trained_on.append(candidates.select(picked))
+            self._trained_on.append(candidates.select(picked).in_memory())
 
     def _divide(self, step):
         """A step without the images set aside, and a list of these for each class."""
@@ -91,7 +91,7 @@ class ReplayMemory:
             rng = generator(self.seed, Purpose.SET_ASIDE, label)
             drawn = places[random_exemplars(len(places), num_aside, rng)]
             is_aside[drawn] = True
-            set_aside.append(examples.select(drawn))
+            set_aside.append(examples.select(drawn).in_memory())
         if num_aside:
             step = dataclasses.replace(step, examples=examples.select(~is_aside))
         return step, set_aside

@@ -43,7 +43,10 @@ _LATER_FIELDS = {
         "backbone_path": ModelConfig.backbone_path,
         "backbone_sha256": ModelConfig.backbone_sha256,
     },
-    "stream": {"validation_share": StreamConfig.validation_share},
+    "stream": {
+        "validation_share": StreamConfig.validation_share,
+        "cache_dir": StreamConfig.cache_dir,
+    },
     "training": {
         "replay_sampling": TrainingConfig.replay_sampling,
         "rate_falls_with_steps": TrainingConfig.rate_falls_with_steps,
@@ -98,13 +101,15 @@ def protocol(config, num_replicas=1):
 
 
 # How many threads work and how often they save changes no result beyond rounding; nor
-# does where the data lie and whether they had to be fetched. What becomes of bad images
-# shows in the images themselves, which data.json compares.
+# does where the data lie, whether they had to be fetched, and whether their images are
+# kept on the disk. What becomes of bad images shows in the images themselves, which
+# data.json compares.
 INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
 _INDIFFERENT = (
     "model.backbone_path",
     "stream.data_dir",
     "stream.download",
+    "stream.cache_dir",
     "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )

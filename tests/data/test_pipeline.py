@@ -1,9 +1,14 @@
 """Every image once an epoch, in an order that depends on its key alone."""
 
+import errno
 import functools
+import gc
+import os
+import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +21,7 @@ from bsce_keras.data.pipeline import (
     split_validation,
 )
 from bsce_keras.randomness import Purpose, generator, integer
+from bsce_keras.stored_images import ImageFile, StoredImages
 
 SIZE = 11
 PLAIN = ImageSpec(size=2, stored_size=2, channels=1)
@@ -263,3 +269,52 @@ def test_a_draw_does_not_depend_on_draws_before():
     expected = generator(1, Purpose.WEIGHTS, 0).random()
     generator(1, Purpose.AUGMENTATION, 0).random(100)
     assert generator(1, Purpose.WEIGHTS, 0).random() == expected
+
+
+def make_stored_pool(tmp_path):
+    """`make_pool` with most of its images on the disk, in another order there."""
+    pool = make_pool(image=PADDED)
+    num_stored = SIZE - 3
+    pool.images[:num_stored][::-1].tofile(tmp_path / "images")
+    file = ImageFile(tmp_path / "images", (num_stored, *pool.images.shape[1:]))
+    stored = StoredImages((file,), np.arange(num_stored)[::-1])
+    new = Examples(stored, pool.labels[:num_stored], pool.ids[:num_stored])
+    return Examples.concatenate([new, pool.select(slice(num_stored, None))])
+
+
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_images_on_the_disk_make_the_same_batches(tmp_path, num_replicas):
+    on_disk, in_memory = (
+        TrainingInput(pool, PADDED, 4, 1, 0, num_replicas)
+        for pool in (make_stored_pool(tmp_path), make_pool(image=PADDED))
+    )
+    for get in (
+        lambda training: training.epoch(0),
+        lambda training: training.epoch(1, first_update=2),
+        lambda training: training.cycle(2, 3),
+    ):
+        assert_same_elements(elements(get(on_disk)), elements(get(in_memory)))
+
+
+def test_a_disk_that_cannot_be_read_is_told_by_name(tmp_path, monkeypatch):
+    training = TrainingInput(make_stored_pool(tmp_path), PADDED, 4, 1, 0)
+    assert training.failure is None
+
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", refuse)
+    with pytest.raises(tf.errors.OpError):
+        elements(training.epoch(0))
+    assert training.failure.filename == str(tmp_path / "images")
+
+
+def test_exemplars_of_former_pools_are_let_go(tmp_path):
+    """TensorFlow keeps the functions of graphs; what they read must not stay."""
+    pool = make_stored_pool(tmp_path)
+    images = weakref.ref(pool.images)
+    training = TrainingInput(pool, PADDED, 4, 1, 0)
+    elements(training.epoch(0))
+    del pool, training
+    gc.collect()
+    assert images() is None

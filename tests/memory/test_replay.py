@@ -1,5 +1,7 @@
 """The memory keeps to its budget, its ranking and its order."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from bsce_keras.data.datasets import Examples
 from bsce_keras.data.stream import Step
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.memory.selection import herding
+from bsce_keras.stored_images import StoredImages
 
 SIZES = ((12, 9), (11,), (10, 12))  # images of each class of each step
 
@@ -32,6 +35,7 @@ def make_steps(sizes=SIZES):
 
 
 def features_of(images):
+    images = np.asarray(images)
     return images.reshape(len(images), -1).astype(np.float64) + 1.0
 
 
@@ -221,3 +225,19 @@ def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps
     assert arrays.keys() == restored.to_arrays().keys()
     for name, values in restored.to_arrays().items():
         np.testing.assert_array_equal(values, arrays[name])
+
+
+@pytest.mark.parametrize("selection", ["herding", "random"])
+def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
+    """They go into checkpoints, and the data set may be gone by then."""
+    stored, held = (ReplayMemory(growing(4, selection), seed=1) for _ in range(2))
+    for step in make_steps():
+        held.update(step, features_of)
+        images = StoredImages((step.examples.images,), np.arange(len(step.examples)))
+        examples = dataclasses.replace(step.examples, images=images)
+        stored.update(dataclasses.replace(step, examples=examples), features_of)
+    ours, theirs = stored.to_arrays(), held.to_arrays()
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert isinstance(array, np.ndarray)
+        np.testing.assert_array_equal(array, theirs[name])

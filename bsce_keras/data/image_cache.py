@@ -1,0 +1,390 @@
+"""Decoded images in a folder: what was decoded once is read from there ever after.
+
+A split of a data set is NAME.uint8, the squares one after the other; NAME.npz and
+NAME.json, keys, labels and what they are of, written last and with checksums; and
+NAME.sha256, digests that spare the next run to read all pixels for data.json. While
+it is decoded it is called NAME.partial and saved every gigabyte, so that a process that
+is killed has lost no more. NAME ends in a digest of what the images were made from: of
+other files there are other names.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.errors import RequestError
+from bsce_keras.files import make_folder, sync_folder
+from bsce_keras.learner import checkpoint_files
+from bsce_keras.learner.checkpoint_files import DamagedError
+from bsce_keras.stored_images import ImageFile, StoredImages, blocks
+
+_log = logging.getLogger(__name__)
+
+_FORMAT = 1
+# Decoded between two saves.
+_SAVE_BYTES = 2**30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images that can be decoded, and what tells them from others.
+
+    Args:
+        title: for file names and messages.
+        of: without arguments -> JSON object; where it is equal, the decoded images are.
+        image: `ImageSpec`.
+        num_images: how many there are, at most.
+        batches: keys of images -> iterator of `(keys, labels, images)`, arrays of those
+            that come after these images, always in the same order. Used they are in the
+            order of their keys.
+        bad: keys of all images -> JSON value that tells what could not be decoded.
+    """
+
+    title: str
+    of: Callable
+    image: ImageSpec
+    num_images: int
+    batches: Callable
+    bad: Callable
+
+    @property
+    def image_shape(self):
+        """Of one decoded image."""
+        return (self.image.stored_size, self.image.stored_size, self.image.channels)
+
+    @property
+    def image_bytes(self):
+        """Of one decoded image."""
+        return math.prod(self.image_shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded split; `bad` is the split's."""
+
+    images: np.ndarray | StoredImages
+    keys: np.ndarray
+    labels: np.ndarray
+    bad: object
+
+
+def load_or_decode(cache_dir, splits):
+    """Splits as a cache holds them, decoded into it first where it does not.
+
+    Args:
+        cache_dir: folder, made if it is not there.
+        splits: list of `Split`s of at least one image.
+
+    Returns:
+        List of `Decoded` with `StoredImages`.
+
+    Raises:
+        RequestError: too little room on the disk, told before anything is decoded.
+        OSError: the disk fails, or its file system has no locks.
+    """
+    cache_dir = os.path.expanduser(cache_dir)
+    entries = [_Entry(cache_dir, split) for split in splits]
+    found = [entry.load() for entry in entries]
+    missing = [
+        entry for entry, decoded in zip(entries, found, strict=True) if decoded is None
+    ]
+    if missing:
+        make_folder(cache_dir)
+        _refuse_too_little_room(cache_dir, missing)
+    return [
+        decoded or entry.decode() for entry, decoded in zip(entries, found, strict=True)
+    ]
+
+
+class PixelDigests:
+    """SHA-256 of the pixels of some of a file's images, kept beside it.
+
+    A line each: the SHA-256 of the images' positions, and that of their pixels. Lines
+    that a crash or a full disk cut off are not taken for any.
+    """
+
+    _LINE = re.compile("([0-9a-f]{64}) ([0-9a-f]{64})")
+
+    def __init__(self, path):
+        self._path = path
+        self._known = {}
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            lines = file.read().decode("ascii", "replace").splitlines()
+            matches = filter(None, map(self._LINE.fullmatch, lines))
+            self._known = dict(match.groups() for match in matches)
+
+    def get(self, rows):
+        """The digest of the images at `rows`, or None."""
+        return self._known.get(self._key(rows))
+
+    def add(self, rows, digest):
+        """Keeps a digest; one that the disk refuses is computed again next time."""
+        key = self._key(rows)
+        self._known[key] = digest
+        with (
+            contextlib.suppress(OSError),
+            open(self._path, "a", encoding="ascii") as file,
+        ):
+            file.write(f"{key} {digest}\n")
+
+    @staticmethod
+    def _key(rows):
+        return hashlib.sha256(np.ascontiguousarray(rows, "<i8")).hexdigest()
+
+
+class _ClassDigests:
+    """SHA-256 of the pixels of every class, image after image."""
+
+    def __init__(self):
+        self._by_label = {}
+
+    def update(self, labels, images):
+        for label in np.unique(labels).tolist():
+            digest = self._by_label.setdefault(label, hashlib.sha256())
+            digest.update(np.ascontiguousarray(images[labels == label]))
+
+    def by_label(self):
+        """Hexadecimal digests by label, which is text, as in JSON."""
+        return {
+            str(label): digest.hexdigest()
+            for label, digest in sorted(self._by_label.items())
+        }
+
+
+class _Entry:
+    """A split's files in the cache."""
+
+    def __init__(self, cache_dir, split):
+        self._of = split.of()
+        text = json.dumps(self._of, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        size = "x".join(map(str, split.image_shape))
+        title = re.sub(r"[^\w.-]+", "-", split.title)
+        self._split = split
+        self._path = os.path.join(cache_dir, f"{title}_{size}_{digest}")
+        self._partial = f"{self._path}.partial"
+
+    @property
+    def missing_bytes(self):
+        """Room that decoding takes beside what is there, at most."""
+        there = sum(
+            os.path.getsize(f"{path}.uint8")
+            for path in (self._path, self._partial)
+            if os.path.isfile(f"{path}.uint8")
+        )
+        return max(0, self._split.num_images * self._split.image_bytes - there)
+
+    def load(self, is_locked=False):
+        """The `Decoded` split, or None where it is not there or damaged.
+
+        None also where all pixels have to be looked at, which one process does, with
+        the lock.
+        """
+        arrays, state = self._read(self._path)
+        if state is None:
+            return None
+        pixels = f"{self._path}.uint8"
+        num_images = len(arrays["keys"])
+        try:
+            status = os.stat(pixels)
+        except FileNotFoundError:
+            return self._damaged("its pixels are missing")
+        if status.st_size != num_images * self._split.image_bytes:
+            return self._damaged("its pixels were cut off or added to")
+        if status.st_mtime_ns != state["modified_ns"]:
+            # Copied or altered: only reading tells.
+            if not is_locked:
+                return None
+            digests = self._class_digests(pixels, arrays["labels"])
+            if digests is None or digests.by_label() != state["class_sha256"]:
+                return self._damaged("its pixels are not those that were decoded")
+            state = {**state, "modified_ns": status.st_mtime_ns}
+            checkpoint_files.write(self._path, arrays, state)
+        file = ImageFile(
+            pixels,
+            (num_images, *self._split.image_shape),
+            PixelDigests(f"{self._path}.sha256"),
+        )
+        images = StoredImages((file,), np.arange(num_images))
+        return Decoded(images, arrays["keys"], arrays["labels"], state["bad"])
+
+    def decode(self):
+        """Decodes what is not there yet, and returns all of it.
+
+        Another process that does the same is waited for.
+        """
+        with self._lock():
+            return self.load(is_locked=True) or self._decode()
+
+    def _decode(self):
+        # First, so that nothing tells of pixels that are about to change.
+        checkpoint_files.remove(self._path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._path}.sha256")
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.exists(f"{self._partial}.json"):
+                # The last process was killed when it had renamed them.
+                os.replace(f"{self._path}.uint8", f"{self._partial}.uint8")
+            else:
+                # Not written over: somebody may be reading them.
+                os.unlink(f"{self._path}.uint8")
+        keys, labels, digests = self._begun()
+        self._say_what_is_done(len(keys))
+        try:
+            keys, labels = self._decode_rest(keys, labels, digests)
+        except OSError as error:
+            # A failed write or sync does not say of which file.
+            error.filename = error.filename or f"{self._partial}.uint8"
+            raise
+        os.replace(f"{self._partial}.uint8", f"{self._path}.uint8")
+        sync_folder(os.path.dirname(self._path))
+        self._keep_digests(keys, labels, digests)
+        self._save(self._path, keys, labels, digests, self._split.bad(keys))
+        checkpoint_files.remove(self._partial)
+        return self.load()
+
+    def _keep_digests(self, keys, labels, digests):
+        """Those of the classes whose images are in the file in the order of use."""
+        known = PixelDigests(f"{self._path}.sha256")
+        order = np.argsort(keys, kind="stable")
+        for label, digest in digests.by_label().items():
+            rows = order[labels[order] == int(label)]
+            if np.all(np.diff(rows) > 0):
+                known.add(rows, digest)
+
+    def _decode_rest(self, keys, labels, digests):
+        """Keys and labels of all images, once their pixels are on the disk."""
+        all_keys, all_labels, unsaved = [keys], [labels], 0
+        with open(f"{self._partial}.uint8", "ab") as file:
+            file.truncate(len(keys) * self._split.image_bytes)
+
+            def save():
+                file.flush()
+                os.fsync(file.fileno())
+                all_keys[:] = [joined(all_keys)]
+                all_labels[:] = [joined(all_labels)]
+                self._save(self._partial, all_keys[0], all_labels[0], digests)
+
+            for new_keys, new_labels, images in self._split.batches(keys):
+                file.write(np.ascontiguousarray(images))
+                digests.update(new_labels, images)
+                all_keys.append(_without_objects(new_keys))
+                all_labels.append(new_labels)
+                unsaved += images.nbytes
+                if unsaved >= _SAVE_BYTES:
+                    save()
+                    unsaved = 0
+            save()
+        return all_keys[0], all_labels[0]
+
+    def _save(self, path, keys, labels, digests, bad=None):
+        state = {
+            "format": _FORMAT,
+            "of": self._of,
+            "image_shape": list(self._split.image_shape),
+            "num_images": len(keys),
+            "class_sha256": digests.by_label(),
+            "modified_ns": os.stat(f"{path}.uint8").st_mtime_ns,
+            "bad": bad,
+        }
+        checkpoint_files.write(path, {"keys": keys, "labels": labels}, state)
+
+    def _begun(self):
+        """Keys, labels and `_ClassDigests` of what a killed process has left whole."""
+        arrays, state = self._read(self._partial)
+        if state is not None:
+            digests = self._class_digests(f"{self._partial}.uint8", arrays["labels"])
+            if digests and digests.by_label() == state["class_sha256"]:
+                return arrays["keys"], arrays["labels"], digests
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), _ClassDigests()
+
+    def _class_digests(self, pixels, labels):
+        """`_ClassDigests` of the first images of a file; None if it has fewer."""
+        digests = _ClassDigests()
+        try:
+            file = ImageFile(pixels, (len(labels), *self._split.image_shape))
+            start = 0
+            for images in blocks(StoredImages((file,), np.arange(len(labels)))):
+                end = start + len(images)
+                digests.update(labels[start:end], images)
+                start = end
+        except OSError:
+            return None
+        return digests
+
+    def _read(self, path):
+        """Arrays and state at a path; twice None if they are missing or damaged."""
+        if not os.path.lexists(f"{path}.json"):
+            return None, None
+        try:
+            arrays, state = checkpoint_files.read(path)
+            if state["format"] == _FORMAT and state["of"] == self._of:
+                return arrays, state
+            self._damaged("it is of another format or of other images")
+        except (DamagedError, LookupError, TypeError) as error:
+            self._damaged(error)
+        return None, None
+
+    def _damaged(self, reason):
+        _log.warning("%s is damaged and decoded anew: %s.", self._path, reason)
+
+    @contextlib.contextmanager
+    def _lock(self):
+        """Keeps the entry to one process; the kernel releases a dead one's lock."""
+        with open(f"{self._path}.lock", "a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(
+                    f"Another process is decoding {self._split.title}; waiting for it",
+                    flush=True,
+                )
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                # Some network file systems have no locks.
+                error.filename = file.name
+                raise
+            yield
+
+    def _say_what_is_done(self, num_done):
+        number = f"{self._split.num_images:,} images of {self._split.title}"
+        done = f", of which {num_done:,} are there," if num_done else ""
+        print(f"Decoding up to {number}{done} into {self._path}.uint8", flush=True)
+
+
+def joined(parts):
+    """Arrays of numbers or of text one after the other; empty ones have no kind."""
+    full = [part for part in parts if len(part)]
+    return np.concatenate(full) if full else np.zeros(0, np.int64)
+
+
+def _without_objects(keys):
+    """Text of TensorFlow's comes as objects, which are not for files."""
+    return keys.astype(bytes) if keys.dtype == object else keys
+
+
+def _refuse_too_little_room(cache_dir, entries):
+    needed = sum(entry.missing_bytes for entry in entries)
+    free = shutil.disk_usage(cache_dir).free
+    if needed > free:
+        raise RequestError(
+            f"--cache_dir={cache_dir} needs room for the decoded images: "
+            f"{gigabytes(needed)} more. Its disk has {gigabytes(free)} left. Make "
+            "room, or name a folder on a larger disk."
+        )
+
+
+def gigabytes(num_bytes):
+    """`num_bytes` as text, in GB."""
+    return f"{num_bytes / 1e9:,.3f} GB"

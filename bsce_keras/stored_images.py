@@ -1,0 +1,184 @@
+"""Images in files, read when they are asked for: a stand-in for an array of pixels.
+
+`StoredImages` is what `Examples.images` is where a data set is kept on the disk. To
+select, sort and concatenate costs eight bytes an image; `np.asarray` reads the pixels.
+"""
+
+import errno
+import hashlib
+import os
+import weakref
+
+import numpy as np
+
+# Images that are in memory at a time where all of them are looked at.
+_BLOCK = 256
+
+
+class ImageFile:
+    """A file of uint8 images, one after the other.
+
+    It is read and not mapped: memory holds what was asked for and no more, a failing
+    disk raises an error in place of ending the process, and whoever removes or replaces
+    the file does not disturb those who have it open. Threads may share it.
+
+    Args:
+        path: the file.
+        shape: `(num_images, side, side, channels)`.
+        digests: `PixelDigests` of the file, or None.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path, shape, digests=None):
+        self.path = os.fspath(path)
+        self.shape = tuple(shape)
+        self.digests = digests
+        self._descriptor = os.open(self.path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def read(self, rows, images, places):
+        """Reads the images at `rows` into `images[places]`.
+
+        Raises:
+            OSError: the disk fails, or the file is shorter than it was.
+        """
+        num_bytes = images[:1].nbytes
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            self._fill(memoryview(images[place]).cast("B"), row * num_bytes)
+
+    def _fill(self, buffer, position):
+        while buffer:
+            try:
+                done = os.preadv(self._descriptor, [buffer], position)
+            except OSError as error:
+                # The kernel does not say of which file.
+                error.filename = self.path
+                raise
+            if not done:
+                raise OSError(
+                    errno.EIO, "the file was cut off while it was in use", self.path
+                )
+            buffer, position = buffer[done:], position + done
+
+
+class StoredImages:
+    """Some images, in some order, of files and of arrays in memory.
+
+    Indices, slices and masks along the first axis give another `StoredImages`, and
+    nothing is read; a single index gives an image. `np.asarray` gives all of them.
+
+    Args:
+        sources: tuple of `ImageFile`s and of uint8 arrays, one image of the shape of
+            the other.
+        rows: int64, positions in the sources, laid end to end.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, sources, rows):
+        self.sources = tuple(sources)
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def shape(self):
+        """As of an array: `(num_images, side, side, channels)`."""
+        return (len(self), *self.sources[0].shape[1:])
+
+    def __getitem__(self, key):
+        if isinstance(key, tuple):
+            raise IndexError(
+                "Images on the disk have one axis to index. Read them first: "
+                f"np.asarray(images)[...]. Received: {key}"
+            )
+        rows = self.rows[key]
+        if rows.ndim:
+            return StoredImages(self.sources, rows)
+        return np.asarray(StoredImages(self.sources, rows[np.newaxis]))[0]
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("Images on the disk cannot be an array without a copy.")
+        images = np.empty(self.shape, self.dtype)
+        for source, rows, places in self._parts():
+            if isinstance(source, ImageFile):
+                source.read(rows, images, places)
+            else:
+                images[places] = source[rows]
+        return images if dtype is None else images.astype(dtype, copy=False)
+
+    @staticmethod
+    def concatenate(parts):
+        """The images of several parts, arrays among them, one after the other."""
+        views = [
+            part
+            if isinstance(part, StoredImages)
+            else StoredImages((part,), np.arange(len(part)))
+            for part in parts
+        ]
+        sources, starts, all_rows, end = [], {}, [], 0
+        for view in views:
+            moved = np.empty(len(view), np.int64)
+            for source, rows, places in view._parts():
+                if id(source) not in starts:
+                    sources.append(source)
+                    starts[id(source)] = end
+                    end += len(source)
+                moved[places] = starts[id(source)] + rows
+            all_rows.append(moved)
+        # Of parts without an image there is still the shape of one.
+        return StoredImages(sources or views[0].sources, np.concatenate(all_rows))
+
+    def _parts(self):
+        """Of every source in use: it, the rows wanted of it, and their places here."""
+        start = 0
+        for source in self.sources:
+            rows = self.rows - start
+            places = np.flatnonzero((rows >= 0) & (rows < len(source)))
+            if len(places):
+                yield source, rows[places], places
+            start += len(source)
+
+
+def concatenated(parts):
+    """Arrays or `StoredImages` one after the other; an array if all of them are."""
+    if any(isinstance(part, StoredImages) for part in parts):
+        return StoredImages.concatenate(parts)
+    return np.concatenate(parts)
+
+
+def blocks(images):
+    """The images as arrays of a few at a time."""
+    for start in range(0, len(images), _BLOCK):
+        yield np.asarray(images[start : start + _BLOCK])
+
+
+def same_images(one, other):
+    """Whether two arrays or `StoredImages` hold equal pixels in equal order."""
+    return len(one) == len(other) and all(
+        np.array_equal(mine, theirs)
+        for mine, theirs in zip(blocks(one), blocks(other), strict=True)
+    )
+
+
+def pixel_sha256(images):
+    """Hexadecimal SHA-256 of all pixels; read once where the file keeps digests."""
+    digests = None
+    if isinstance(images, StoredImages) and len(images.sources) == 1:
+        digests = getattr(images.sources[0], "digests", None)
+    found = digests and digests.get(images.rows)
+    if found:
+        return found
+    digest = hashlib.sha256()
+    for block in blocks(images):
+        digest.update(np.ascontiguousarray(block))
+    if digests:
+        digests.add(images.rows, digest.hexdigest())
+    return digest.hexdigest()

@@ -1,0 +1,299 @@
+"""What was decoded once is read ever after, whole or not at all."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.data import image_cache
+from bsce_keras.data.image_cache import Split, load_or_decode
+from bsce_keras.errors import RequestError
+from bsce_keras.stored_images import pixel_sha256
+from tests.reliability.conftest import FailingDisk
+
+IMAGE = ImageSpec(size=4, stored_size=4, channels=1)
+SIZE, BATCH, SKIPPED = 10, 3, 4
+LABELS = np.arange(SIZE) % 2
+PIXELS = np.random.default_rng(0).integers(0, 256, (SIZE, 4, 4, 1), np.uint8)
+KEPT = np.delete(np.arange(SIZE), SKIPPED)
+
+
+class Source:
+    """Ten images, of which the fifth cannot be decoded; counts those that were."""
+
+    def __init__(self, version=1):
+        self.num_decoded = 0
+        self.split = Split(
+            "tfds:pictures/small_train",
+            lambda: {"version": version},
+            IMAGE,
+            SIZE,
+            self._batches,
+            lambda keys: np.setdiff1d(np.arange(SIZE), keys).tolist(),
+        )
+
+    def _batches(self, keys):
+        rest = KEPT[keys.max(initial=-1) < KEPT]
+        for start in range(0, len(rest), BATCH):
+            batch = rest[start : start + BATCH]
+            self.num_decoded += len(batch)
+            yield batch, LABELS[batch], PIXELS[batch]
+
+
+def load(cache_dir, source=None):
+    """The split by way of the cache, which has to be right, and how many it decoded."""
+    source = source or Source()
+    [decoded] = load_or_decode(str(cache_dir), [source.split])
+    np.testing.assert_array_equal(np.asarray(decoded.images), PIXELS[KEPT])
+    np.testing.assert_array_equal(decoded.keys, KEPT)
+    np.testing.assert_array_equal(decoded.labels, LABELS[KEPT])
+    assert decoded.bad == [SKIPPED]
+    return source.num_decoded
+
+
+@pytest.fixture(autouse=True)
+def saved_after_every_batch(monkeypatch):
+    monkeypatch.setattr(image_cache, "_SAVE_BYTES", 1)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache that holds the images already."""
+    assert load(tmp_path / "cache") == len(KEPT)
+    return tmp_path / "cache"
+
+
+def file_of(cache, ending):
+    [path] = cache.glob(f"*{ending}")
+    return path
+
+
+def test_a_second_run_decodes_nothing(cache):
+    before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert load(cache) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+
+
+def test_other_files_are_other_images(cache):
+    assert load(cache, Source(version=2)) == len(KEPT)
+    assert load(cache) == 0
+
+
+def test_names_say_what_is_in_a_file(cache):
+    name = file_of(cache, ".uint8").name
+    assert name.startswith("tfds-pictures-small_train_4x4x1_")
+
+
+def damage(path, position):
+    """Flips a bit and keeps size and time of the file."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz"])
+def test_damage_to_what_tells_of_the_pixels_is_found_and_mended(cache, ending, caplog):
+    damage(file_of(cache, ending), 60)
+    assert load(cache) == len(KEPT)
+    assert "is damaged and decoded anew" in caplog.text
+    assert load(cache) == 0
+
+
+@pytest.mark.parametrize("ending", [".uint8", ".json", ".npz"])
+def test_a_missing_or_shortened_file_is_made_anew(cache, ending):
+    path = file_of(cache, ending)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert load(cache) == len(KEPT)
+    file_of(cache, ending).unlink()
+    assert load(cache) == len(KEPT)
+    assert load(cache) == 0
+
+
+def test_pixels_that_were_altered_are_decoded_anew(cache, caplog):
+    path = file_of(cache, ".uint8")
+    damage(path, 70)
+    os.utime(path, ns=(1, 1))
+    assert load(cache) == len(KEPT)
+    assert "not those that were decoded" in caplog.text
+
+
+def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in cache.iterdir():
+        shutil.copyfile(path, other / path.name)
+    assert load(other) == 0
+    monkeypatch.setattr(image_cache._Entry, "_class_digests", None)
+    assert load(other) == 0
+
+
+def test_who_reads_a_cache_is_not_disturbed_by_who_mends_it(cache):
+    [decoded] = load_or_decode(str(cache), [Source().split])
+    damage(file_of(cache, ".npz"), 60)
+    begin(cache)
+    np.testing.assert_array_equal(np.asarray(decoded.images), PIXELS[KEPT])
+    assert load(cache) == len(KEPT) - 2 * BATCH
+
+
+def test_pixels_that_are_in_place_are_not_decoded_again(tmp_path, monkeypatch):
+    """They are renamed before what tells of them is written."""
+    with monkeypatch.context() as patched:
+        patched.setattr(image_cache._Entry, "_keep_digests", None)
+        with pytest.raises(TypeError):
+            load(tmp_path)
+    assert not list(tmp_path.glob("*.partial.uint8"))
+    assert load(tmp_path) == 0
+
+
+KILLED = """
+import os, signal
+import tests.data.test_image_cache as tests
+from bsce_keras.data import image_cache
+
+image_cache._SAVE_BYTES = 1
+source = tests.Source()
+batches = source._batches
+
+def dying(keys):
+    for number, batch in enumerate(batches(keys)):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield batch
+
+object.__setattr__(source.split, "batches", dying)
+image_cache.load_or_decode("cache", [source.split])
+"""
+
+
+def test_a_killed_process_has_lost_what_it_had_not_saved(tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not list((tmp_path / "cache").glob("*[0-9a-f].json"))
+    assert load(tmp_path / "cache") == len(KEPT) - 2 * BATCH
+    assert list((tmp_path / "cache").glob("*.partial*")) == []
+    assert load(tmp_path / "cache") == 0
+
+
+def begin(cache_dir):
+    """Decodes two batches and fails."""
+    source = Source()
+    batches = source._batches
+
+    def failing(keys):
+        for number, batch in enumerate(batches(keys)):
+            if number == 2:
+                raise RuntimeError("out of luck")
+            yield batch
+
+    object.__setattr__(source.split, "batches", failing)
+    with pytest.raises(RuntimeError):
+        load_or_decode(str(cache_dir), [source.split])
+
+
+@pytest.mark.parametrize("ending", [".partial.uint8", ".partial.json"])
+def test_what_was_begun_and_is_damaged_is_begun_anew(tmp_path, ending):
+    begin(tmp_path)
+    damage(file_of(tmp_path, ending), 40)
+    assert load(tmp_path) == len(KEPT)
+
+
+def test_what_was_begun_goes_on_beyond_what_was_not_saved(tmp_path):
+    begin(tmp_path)
+    with open(file_of(tmp_path, ".partial.uint8"), "ab") as file:
+        file.write(b"half a batch")
+    assert load(tmp_path) == len(KEPT) - 2 * BATCH
+
+
+def test_a_disk_that_fails_at_any_moment_spoils_nothing(tmp_path, monkeypatch):
+    # Waiting for the disk is most of what a save takes.
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    disk = FailingDisk(monkeypatch)
+    for use in range(1, 200):
+        cache_dir = tmp_path / str(use)
+        try:
+            with disk.failing(use):
+                load(cache_dir)
+        except OSError as error:
+            assert error.filename
+        load(cache_dir)
+        assert load(cache_dir) == 0
+        if not disk.was_reached:
+            return
+    raise AssertionError("more than 200 uses")
+
+
+def test_another_process_that_decodes_the_same_is_waited_for(tmp_path, monkeypatch):
+    lock = fcntl.flock
+    other = Source()
+    waited = []
+
+    def locked_by_another(file, operation):
+        if waited:
+            return lock(file, operation)
+        if operation & fcntl.LOCK_NB:
+            raise BlockingIOError
+        # The other one finishes, and lets go of the lock.
+        waited.append(True)
+        assert load(tmp_path, other) == len(KEPT)
+
+    monkeypatch.setattr(fcntl, "flock", locked_by_another)
+    assert load(tmp_path) == 0
+    assert waited
+
+
+def test_too_little_room_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
+    free = SIZE * 16
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    assert load(tmp_path / "enough") == len(KEPT)
+    free -= 1
+    source = Source()
+    with pytest.raises(RequestError, match=r"0\.000 GB more\. Its disk has 0\.000 GB"):
+        load_or_decode(str(tmp_path / "less"), [source.split])
+    assert source.num_decoded == 0
+    # What is there needs no more.
+    assert load(tmp_path / "enough") == 0
+
+
+def images_of_class(cache, label):
+    [decoded] = load_or_decode(str(cache), [Source().split])
+    return decoded.images[decoded.labels == label]
+
+
+def test_digests_of_classes_are_known_without_reading(cache, monkeypatch):
+    monkeypatch.setattr(os, "preadv", None)
+    for label in (0, 1):
+        expected = hashlib.sha256(PIXELS[KEPT][LABELS[KEPT] == label]).hexdigest()
+        assert pixel_sha256(images_of_class(cache, label)) == expected
+
+
+def test_digests_of_a_part_are_known_the_second_time(cache, monkeypatch):
+    part = slice(1, 3)
+    first = pixel_sha256(images_of_class(cache, 1)[part])
+    # A line that a crash cut off.
+    with open(file_of(cache, ".sha256"), "a") as file:
+        file.write("0123")
+    monkeypatch.setattr(os, "preadv", None)
+    assert pixel_sha256(images_of_class(cache, 1)[part]) == first
+
+
+def test_digests_of_former_pixels_are_forgotten(cache):
+    path = file_of(cache, ".sha256")
+    path.write_text(path.read_text().replace(" ", " " + "0" * 64 + "\n")[:129] + "\n")
+    file_of(cache, ".npz").unlink()
+    assert load(cache) == len(KEPT)
+    assert "0" * 64 not in path.read_text()

@@ -1,0 +1,73 @@
+"""Whole runs on images that are kept on the disk are those on images in memory."""
+
+import errno
+import os
+
+import pytest
+
+from bsce_keras import train
+from bsce_keras.data import stream as streams
+from bsce_keras.learner.checkpoints import Checkpoints
+from tests.reliability.outcomes import outcome
+from tests.reliability.test_growth import MONTHS, add, command
+
+META = ("--classification_loss=meta_balanced_softmax", "--alpha_every=2")
+CACHE = "--cache_dir=cache"
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Two pairs of classes in the working directory's `photos`."""
+    monkeypatch.chdir(tmp_path)
+    for seed, month in enumerate(MONTHS[:2]):
+        add(month, seed)
+
+
+class Died(BaseException):
+    """What no part of a run expects, as little as `kill -9`."""
+
+
+def train_until_a_save(monkeypatch, arguments):
+    """Trains until the first update of step 1 is saved."""
+    with monkeypatch.context() as patched:
+        save = Checkpoints.save_progress
+
+        def save_and_die(self, step, *args):
+            save(self, step, *args)
+            if step == 1:
+                raise Died
+
+        patched.setattr(Checkpoints, "save_progress", save_and_die)
+        with pytest.raises(Died):
+            train.main(arguments)
+
+
+def outcome_of(run_dir):
+    found = outcome(run_dir)
+    del found["config"]["stream"]["cache_dir"]
+    return found
+
+
+def test_a_run_goes_on_with_and_without_the_cache(photos, monkeypatch):
+    """Within an epoch, too; alpha is learned on a split that is on the disk as well."""
+    assert train.main(command("memory", 1, *META)) == 0
+    train_until_a_save(monkeypatch, command("disk", 1, *META, CACHE))
+    assert train.main(command("disk", 1, *META)) == 0
+    assert outcome_of("disk") == outcome_of("memory")
+
+
+def test_a_disk_that_fails_while_training_is_named(photos, monkeypatch, capsys):
+    load = streams.load_dataset
+
+    def load_and_refuse_the_rest(*args):
+        def refuse(*_):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        loaded = load(*args)
+        monkeypatch.setattr(os, "preadv", refuse)
+        return loaded
+
+    monkeypatch.setattr(streams, "load_dataset", load_and_refuse_the_rest)
+    assert train.main(command("run", 0, CACHE)) == 1
+    message = capsys.readouterr().err
+    assert "the file system refused: Input/output error: cache/photos_train" in message
