@@ -15,6 +15,7 @@ def config(dataset="cifar100", base=50, increments=(10,) * 5, loss="softmax", **
             "validation_share": fields.get("share", 0.0),
         },
         "memory": {"exemplars_per_class": fields.get("exemplars", 20)},
+        "model": {"backbone": "resnet32"},
         "method": {
             "name": fields.get("method", "il_baseline"),
             "classification_loss": loss,
