@@ -123,11 +123,6 @@ def _loss_contradictions(asked):
 
 def _device_contradictions(asked):
     yield (
-        asked.strategy == "multi_worker",
-        "--strategy=multi_worker is not in this version, which trains on one host. "
-        "Use --strategy=mirrored for all of its devices.",
-    )
-    yield (
         (asked.virtual_devices or 0) > _MOST_VIRTUAL_DEVICES,
         f"--virtual_devices splits one CPU into at most {_MOST_VIRTUAL_DEVICES} parts. "
         f"Received: {asked.virtual_devices}",
@@ -136,6 +131,18 @@ def _device_contradictions(asked):
         (asked.virtual_devices or 0) > 1 and asked.strategy == "one_device",
         f"--virtual_devices={asked.virtual_devices} contradicts "
         "--strategy=one_device. Use --strategy=mirrored, or leave one of them out.",
+    )
+    yield (
+        (asked.virtual_devices or 0) > 1 and asked.strategy == "multi_worker",
+        f"--virtual_devices={asked.virtual_devices} contradicts "
+        "--strategy=multi_worker, where a CPU is one device. Start more workers in its "
+        "place, or use --strategy=mirrored.",
+    )
+    yield (
+        asked.strategy == "multi_worker" and asked.precision == "mixed_float16",
+        "--precision=mixed_float16 is not in this version for --strategy=multi_worker: "
+        "each worker would scale its loss alone. Use --precision=mixed_bfloat16, which "
+        "needs no scaling.",
     )
 
 

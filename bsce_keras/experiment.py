@@ -17,9 +17,24 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.distribution import prepared_runtime, resolved
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.shared_checkpoints import SharedCheckpoints
+from bsce_keras.learner.workers import (
+    Workers,
+    lost_workers_told,
+    refuse_unlike_workers,
+)
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.saved_backbone import load_backbone
-from bsce_keras.records.data_record import keep_data_record
+from bsce_keras.records.data_record import (
+    image_differences,
+    keep_data_record,
+    stream_facts,
+)
+from bsce_keras.records.protocol import (
+    DECISIVE_PACKAGES,
+    outcome_differences,
+    versions,
+)
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
 from bsce_keras.resources import peak_memory_mb
@@ -49,57 +64,107 @@ def run_experiment(config, flagfile=""):
     """
     config = dataclasses.replace(config, training=resolved(config.training))
     with (
-        run_lock(config.run_dir),
-        StopRequests() as stop_requests,
         prepared_runtime(config.training) as strategy,
+        StopRequests() as stop_requests,
     ):
-        checkpoints = _own_checkpoints(config)
-        stream = ClassIncrementalStream(config.stream)
-        states = checkpoints.finished_states()
-        num_replicas = strategy.num_replicas_in_sync
-        refuse_impossible_steps(config, stream, states, num_replicas)
-        _warn_of_unscored_classes(stream)
-        if config.model.backbone == SAVED:
-            # To be refused while nothing is written.
-            load_backbone(config.model.backbone_path, config.stream.image)
-        base_step = None
-        # Nor does one of ours that was damaged count.
-        if config.base_run_dir and not states:
-            base_step = load_base_step(config, stream.steps[0])
-        num_begun = checkpoints.num_begun_steps()
-        keep_data_record(config.run_dir, stream, num_begun, len(states))
-        begin_run(config.run_dir, config, num_replicas, flagfile)
-        if base_step:
-            checkpoints.save_step(0, *base_step)
-            states = checkpoints.finished_states()
-        memory = ReplayMemory(config.memory, config.training.seed)
-        learner = Learner(config, strategy, checkpoints, stop_requests)
-        _restore(config, stream, checkpoints, len(states), memory, learner)
-        finished = [StepRecord.from_state(state) for state in states]
-        skipped = stream.dataset.skipped_images
-        records = RunRecords(config.run_dir, config, finished, skipped)
-        _say_what_is_there(config, len(states), len(stream.steps))
-        for step in stream.steps[len(states) :]:
-            facts = _learn(learner, memory, step, _replay(stream, step, memory))
+        workers = Workers(strategy)
+        with lost_workers_told(workers), _locked_by_chief(config.run_dir, workers):
+            return _run(config, flagfile, strategy, workers, stop_requests)
+
+
+@contextlib.contextmanager
+def _locked_by_chief(run_dir, workers):
+    """`run_lock` of the worker that writes; all are refused if it is."""
+    with contextlib.ExitStack() as stack:
+        workers.from_chief(lambda: stack.enter_context(run_lock(run_dir)))
+        yield
+
+
+def _run(config, flagfile, strategy, workers, stop_requests):
+    own_checkpoints = Checkpoints(config.run_dir)
+    checkpoints = SharedCheckpoints(own_checkpoints, workers)
+    refuse_unlike_workers(
+        workers, [versions(), config.to_json()], _request_differences, "flags"
+    )
+    workers.from_chief(lambda: _refuse_folder(config, own_checkpoints))
+    stream = ClassIncrementalStream(config.stream)
+    _refuse_unlike_images(workers, stream)
+    num_replicas = strategy.num_replicas_in_sync
+    workers.from_chief(
+        lambda: _begin(config, stream, own_checkpoints, num_replicas, flagfile)
+    )
+    states = checkpoints.finished_states()
+    memory = ReplayMemory(config.memory, config.training.seed)
+    learner = Learner(config, strategy, checkpoints, stop_requests, workers)
+    _restore(config, stream, checkpoints, len(states), memory, learner, workers)
+    if workers.is_chief:
+        records = _records(config, stream, states)
+    for step in stream.steps[len(states) :]:
+        facts = _learn(learner, memory, step, _replay(stream, step, memory))
+        if workers.is_chief:
             predictor = learner.predictor(memory.examples())
             scores = _scores(config, learner, predictor, stream.seen_test(step), step)
             record = _record(config, step, facts, memory, scores)
             _export(config, step, predictor)
             _save(checkpoints, record, memory, learner)
             records.append(record)
-        return records.summary()
+    return workers.from_chief(lambda: records.summary())
 
 
-def _own_checkpoints(config):
-    """The run folder's checkpoints, once it is clear that they may be gone on with."""
+def _request_differences(theirs, ours):
+    """Of two workers, each with its versions and its configuration."""
+    return [
+        *(
+            f"{name} {theirs[0][name]} there, {ours[0][name]} here"
+            for name in DECISIVE_PACKAGES
+            if theirs[0][name] != ours[0][name]
+        ),
+        *outcome_differences(theirs[1], ours[1]),
+    ]
+
+
+def _refuse_unlike_images(workers, stream):
+    """Every worker may have a copy of the data of its own."""
+    if workers.number > 1:
+        facts = [one for step in stream_facts(stream) for one in step]
+        refuse_unlike_workers(workers, facts, image_differences, "images")
+
+
+def _refuse_folder(config, checkpoints):
+    """Refuses a run folder that may not be gone on with."""
     check_same_run(config.run_dir, config)
-    checkpoints = Checkpoints(config.run_dir)
     if not config.resume and checkpoints.exist():
         raise RequestError(
             f"--noresume was given, but {config.run_dir} holds checkpoints. Delete it "
             "to start afresh, or give another --run_dir."
         )
-    return checkpoints
+
+
+def _begin(config, stream, checkpoints, num_replicas, flagfile):
+    """Refuses what cannot be trained, then writes what a run begins with."""
+    states = checkpoints.finished_states()
+    refuse_impossible_steps(config, stream, states, num_replicas)
+    _warn_of_unscored_classes(stream)
+    if config.model.backbone == SAVED:
+        # To be refused while nothing is written.
+        load_backbone(config.model.backbone_path, config.stream.image)
+    base_step = None
+    # Nor does one of ours that was damaged count.
+    if config.base_run_dir and not states:
+        base_step = load_base_step(config, stream.steps[0])
+    num_begun = checkpoints.num_begun_steps()
+    keep_data_record(config.run_dir, stream, num_begun, len(states))
+    begin_run(config.run_dir, config, num_replicas, flagfile)
+    if base_step:
+        checkpoints.save_step(0, *base_step)
+
+
+def _records(config, stream, states):
+    finished = [StepRecord.from_state(state) for state in states]
+    skipped = stream.dataset.skipped_images
+    records = RunRecords(config.run_dir, config, finished, skipped)
+    _say_what_is_there(config, len(states), len(stream.steps))
+    return records
 
 
 def _warn_of_unscored_classes(stream):
@@ -116,7 +181,7 @@ def _warn_of_unscored_classes(stream):
         )
 
 
-def _restore(config, stream, checkpoints, num_finished, memory, learner):
+def _restore(config, stream, checkpoints, num_finished, memory, learner, workers):
     """Puts memory and learner where the last finished step left them."""
     if not num_finished:
         return
@@ -125,7 +190,7 @@ def _restore(config, stream, checkpoints, num_finished, memory, learner):
     memory.restore(arrays)
     learner.restore(step, arrays)
     checkpoints.drop_leftovers()
-    if not os.path.isdir(_export_path(config, step)):
+    if workers.is_chief and not os.path.isdir(_export_path(config, step)):
         _export(config, step, learner.predictor(memory.examples()))
 
 

@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from bsce_keras.base_step import base_step_key
+from bsce_keras.cluster import one_process_only
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.contradictions import has_base_step, writable_problems
 from bsce_keras.errors import RequestError, listed
@@ -125,7 +126,8 @@ def matrix_problems(matrix):
                 f"{owner} has the same folder {folder}. Rename one of the flagfiles."
             )
         if os.path.isfile(flagfile):
-            problems += request_problems(**train_request(values))
+            refused, request = one_process_only("reproduce", train_request(values))
+            problems += refused + request_problems(**request)
         for problem in problems:
             if not (found and problem.startswith("--run_dir=")):
                 flagfiles_with.setdefault(problem, {})[flagfile] = None

@@ -10,6 +10,7 @@ import os
 
 from bsce_keras import config as configs
 from bsce_keras import recipes
+from bsce_keras.cluster import cluster_problems
 from bsce_keras.contradictions import (
     META_OPTIONS,
     MOST_SCALE,
@@ -174,7 +175,8 @@ def _examine(dataset, request, fetch=False):
     problems = _Problems()
     request = _known_only({"dataset": dataset, **request}, problems)
     asked = Request(**request)
-    problems += contradictions(asked) + folder_problems(asked)
+    problems += contradictions(asked) + cluster_problems(asked)
+    problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
     info = problems.attempt(_describe, asked, fetch, begun)
     if info is None and asked.image_size is not None:

@@ -2,6 +2,7 @@
 
 import sys
 
+from bsce_keras.cluster import read_cluster
 from bsce_keras.flags import flagfile_text, run_command, set_values
 from bsce_keras.quiet import import_tensorflow
 from bsce_keras.request import make_config, request_problems
@@ -36,7 +37,8 @@ def _train(values, _):
     from bsce_keras.experiment import run_experiment
 
     run_experiment(config, flagfile=flagfile_text(values))
-    _print_steps(config.run_dir)
+    if config.training.strategy != "multi_worker" or read_cluster().is_chief:
+        _print_steps(config.run_dir)
 
 
 def _print_steps(run_dir):

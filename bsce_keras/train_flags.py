@@ -242,7 +242,8 @@ TRAIN = Command(
             Flag(
                 "strategy",
                 STRATEGIES,
-                "how devices share the work; multi_worker is not in this version",
+                "how devices share the work: auto takes all GPUs of this machine, "
+                "multi_worker all devices of the workers that TF_CONFIG names",
                 TrainingConfig.strategy,
             ),
             Flag(

@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import sys
 
+from bsce_keras.cluster import one_process_only
 from bsce_keras.contradictions import writable_problems
 from bsce_keras.errors import RequestError, RunError
 from bsce_keras.files import write_json
@@ -131,7 +132,8 @@ def _read(values):
         if name in request and name in space
     ]
     problems += _own_problems(values, space)
-    problems += _trial_problems(request, space, seeds)
+    refused, alone = one_process_only("tune", request)
+    problems += refused + _trial_problems(alone, space, seeds)
     flags = "".join(f"--{name}={_text(value)}\n" for name, value in given.items())
     return _Asked(space, seeds, runs_dir, request, flags), problems
 

@@ -1,7 +1,11 @@
 """One TensorFlow set-up for the whole session, and a clean Keras for every test."""
 
+import contextlib
+import dataclasses
+import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -58,6 +62,68 @@ def run_python(tmp_path):
         return done.stdout.decode(), done.stderr.decode()
 
     return run
+
+
+@dataclasses.dataclass(frozen=True)
+class StartedWorker:
+    """A worker process; `folder` is its working directory, `log` what it printed."""
+
+    process: subprocess.Popen
+    folder: pathlib.Path
+    log: pathlib.Path
+
+    def end(self):
+        """The exit code, once it ended of itself, and what it printed."""
+        code = self.process.wait(timeout=600)
+        return code, self.log.read_text()
+
+
+@pytest.fixture
+def start_workers(tmp_path):
+    """Starts two workers on this machine; what is left of them ends with the test.
+
+    Called with the arguments that each gets after the interpreter's name, it returns
+    two `StartedWorker`s.
+    """
+    started = []
+
+    def start(*arguments_of_each):
+        addresses = [f"127.0.0.1:{port}" for port in _free_ports(2)]
+        workers = []
+        for index, arguments in enumerate(arguments_of_each):
+            task = {"type": "worker", "index": index}
+            tf_config = {"cluster": {"worker": addresses}, "task": task}
+            folder = tmp_path / f"worker_{index}"
+            folder.mkdir(exist_ok=True)
+            log = tmp_path / f"worker_{index}_{len(started)}.log"
+            with open(log, "w") as printed:
+                process = subprocess.Popen(
+                    [sys.executable, *arguments],
+                    cwd=folder,
+                    env={
+                        **os.environ,
+                        "PYTHONPATH": str(ROOT),
+                        "TF_CONFIG": json.dumps(tf_config),
+                    },
+                    stdout=printed,
+                    stderr=subprocess.STDOUT,
+                )
+            started.append(process)
+            workers.append(StartedWorker(process, folder, log))
+        return workers
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def _free_ports(number):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture(autouse=True)

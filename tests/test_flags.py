@@ -77,7 +77,7 @@ def test_files_after_a_double_dash_may_look_like_flags():
         (["--num_increments=3"], ["--num_increments=3 does not divide", "1, 5."]),
         (["--dataset=cifar1O0"], ["cifar100", "Received: 'cifar1O0'"]),
         (["--alpha=2"], ["--alpha=2.0 has no meaning"]),
-        (["--strategy=multi_worker"], ["not in this version"]),
+        (["--strategy=multi_worker"], ["needs the environment variable TF_CONFIG"]),
         (["--class_order=order.txt"], ["order.txt"]),
     ],
 )

@@ -231,7 +231,7 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
             {"virtual_devices": 2, "strategy": "one_device"},
             ["contradicts --strategy=one_device", "--strategy=mirrored"],
         ),
-        ({"strategy": "multi_worker"}, ["not in this version"]),
+        ({"strategy": "multi_worker"}, ["needs the environment variable TF_CONFIG"]),
         ({"backbone": "resnet34"}, ["Did you mean resnet32"]),
         ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not in this version"]),
         ({"export": False, "export_only_last": True}, ["export_only_last=True"]),

@@ -147,7 +147,18 @@ OF_DIGITS = [
     (f"{META} --precision=mixed_float16", "Use --precision=mixed_bfloat16"),
     ("--virtual_devices=2 --strategy=one_device", "Use --strategy=mirrored"),
     ("--virtual_devices=4 --batch_size=2", "--batch_size=2 is the size over all"),
-    ("--strategy=multi_worker", "is not in this version"),
+    (
+        "--strategy=multi_worker",
+        "multi_worker needs the environment variable",
+    ),
+    (
+        "--strategy=multi_worker --virtual_devices=2",
+        "--virtual_devices=2 contradicts --strategy=multi_worker",
+    ),
+    (
+        "--strategy=multi_worker --precision=mixed_float16",
+        "Use --precision=mixed_bfloat16",
+    ),
     ("--backbone=resnet34", "Did you mean resnet32"),
     ("--backbone=", "--backbone must be one line of UTF-8 text, and not empty"),
     ("--backbone=keras_hub:resnet_50", "and use --backbone=NAME.keras"),

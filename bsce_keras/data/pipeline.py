@@ -26,7 +26,8 @@ class TrainingInput:
     replacement; the last batch may be smaller. Each element of a data set is what one
     replica gets: consecutive elements make up a global batch,
     split as evenly as it goes. A last batch of fewer images than replicas is left out,
-    since a replica without images has no batch statistics; that is logged.
+    since a replica without images has no batch statistics; that is logged. Of several
+    workers each makes the elements of its own replicas alone, out of equal tables.
 
     Args:
         pool: `Examples`.
@@ -36,6 +37,7 @@ class TrainingInput:
         num_replicas: elements per global batch.
         first_draw: number that epoch 0 has among the step's draws.
         probabilities: of every image to be the next one drawn, shape `(len(pool),)`.
+        local_replicas: range of those whose elements are wanted; all by default.
 
     Raises:
         RunError: a pool of fewer images than replicas.
@@ -51,6 +53,7 @@ class TrainingInput:
         num_replicas=1,
         first_draw=0,
         probabilities=None,
+        local_replicas=None,
     ):
         self._tables = _Tables(pool, image)
         self._size = len(pool)
@@ -58,6 +61,7 @@ class TrainingInput:
         self._batch_size = batch_size
         self._key = (seed, step)
         self._num_replicas = num_replicas
+        self._local_replicas = local_replicas or range(num_replicas)
         self._first_draw = first_draw
         self._probabilities = probabilities
         rest = self._size % batch_size
@@ -140,8 +144,8 @@ class TrainingInput:
         return self._tables.dataset(
             order,
             crops,
-            *_split_evenly(starts, ends, self._num_replicas),
-            2 * self._num_replicas,
+            *_split_evenly(starts, ends, self._num_replicas, self._local_replicas),
+            2 * len(self._local_replicas),
         )
 
 
@@ -238,8 +242,12 @@ def split_validation(pool, num_per_class, rng):
     return pool.select(rest), pool.select(aside)
 
 
-def _split_evenly(starts, ends, num_parts):
-    """Cuts every range [start, end) into `num_parts` of nearly equal length."""
-    fractions = np.arange(num_parts + 1)
+def _split_evenly(starts, ends, num_parts, wanted):
+    """Cuts every range [start, end) into `num_parts` of nearly equal length.
+
+    Returns:
+        Starts and ends of the parts in the range `wanted`.
+    """
+    fractions = np.arange(wanted.start, wanted.stop + 1)
     cuts = starts[:, None] + (ends - starts)[:, None] * fractions // num_parts
     return cuts[:, :-1].reshape(-1), cuts[:, 1:].reshape(-1)

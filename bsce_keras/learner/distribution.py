@@ -3,11 +3,17 @@
 import contextlib
 import dataclasses
 import functools
+import logging
+import os
+import signal
 
 import keras
 import tensorflow as tf
 
-from bsce_keras.errors import RequestError, RunError
+from bsce_keras.cluster import read_cluster
+from bsce_keras.errors import RequestError, RunError, listed
+
+_log = logging.getLogger(__name__)
 
 _CPU_INFO = "/proc/cpuinfo"
 
@@ -28,7 +34,8 @@ def prepared_runtime(config):
 
     Raises:
         RequestError: a global batch that leaves a replica without images.
-        RunError: devices were already in use with another layout.
+        RunError: devices were already in use with another layout, or the other workers
+            cannot be joined.
     """
     if config.virtual_devices:
         _split_cpu(config.virtual_devices)
@@ -39,11 +46,19 @@ def prepared_runtime(config):
     strategy = tf.distribute.get_strategy()
     if config.strategy == "mirrored":
         strategy = mirrored_strategy()
+    elif config.strategy == "multi_worker":
+        strategy = _multi_worker_strategy(read_cluster())
     replicas = strategy.num_replicas_in_sync
     if config.batch_size < replicas:
         raise RequestError(
             f"--batch_size={config.batch_size} is the global batch, and {replicas} "
             f"replicas share it. Give at least {replicas}, or --strategy=one_device."
+        )
+    if config.strategy != "multi_worker" and os.environ.get("TF_CONFIG"):
+        _log.warning(
+            "TF_CONFIG is set, but --strategy=%s trains in this process alone. Give "
+            "--strategy=multi_worker to share the run with other workers.",
+            config.strategy,
         )
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
@@ -66,6 +81,40 @@ def mirrored_strategy():
 @functools.cache
 def _mirrored_strategy(devices):
     return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker_strategy(cluster):
+    """The process's one strategy of this kind, once all workers are there."""
+    others = [a for i, a in enumerate(cluster.workers) if i != cluster.index]
+    role = "the chief, which writes the run folder" if cluster.is_chief else "a helper"
+    if others:
+        print(f"worker {cluster.index}, {role}, waits for {listed(others)}", flush=True)
+    try:
+        with _ctrl_c_at_once():
+            return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise RunError(
+            f"worker {cluster.index} could not join the others at "
+            f"{cluster.workers[cluster.index]}: {error}. See that TF_CONFIG names "
+            "addresses that they can reach, that no other process has this port, and "
+            "that TensorFlow has not computed anything yet in this process."
+        ) from error
+
+
+@contextlib.contextmanager
+def _ctrl_c_at_once():
+    """Lets Ctrl-C end the process within TensorFlow, which would not look at it."""
+    try:
+        previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:
+        # Outside the main thread nobody gets signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def limit_threads(intra_op_threads=0):

@@ -15,6 +15,7 @@ from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
 from bsce_keras.learner.trainer import IncrementalTrainer
+from bsce_keras.learner.workers import Workers
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import (
@@ -63,15 +64,23 @@ class Learner:
         strategy: `tf.distribute` strategy.
         checkpoints: `Checkpoints`, for progress within a step.
         stop_requests: `StopRequests`; by default nobody asks training to stop.
+        workers: `Workers` of the strategy; by default made of it.
 
     Attributes:
         classifier: the model after the last finished phase; None before the first.
     """
 
-    def __init__(self, config, strategy, checkpoints, stop_requests=None):
+    def __init__(self, config, strategy, checkpoints, stop_requests=None, workers=None):
         self._config = config
         self._strategy = strategy
-        self._run = Run(config, strategy, checkpoints, stop_requests or StopRequests())
+        self._workers = workers or Workers(strategy)
+        self._run = Run(
+            config,
+            strategy,
+            checkpoints,
+            stop_requests or StopRequests(),
+            self._workers,
+        )
         self._method = load_method(config.method)
         self._teacher = None
         self._inference = None
@@ -209,8 +218,15 @@ class Learner:
         return with_head(self.classifier, head)
 
     def features(self, images):
-        """Features of uint8 images, shape `(n, d)`, in inference mode."""
-        return self._inference.features(images)
+        """Features of uint8 images, shape `(n, d)`, in inference mode.
+
+        All workers have to ask and get the chief's, for exemplars and new class weights
+        that rest on them must not differ by rounding.
+        """
+        arrays, _ = self._workers.arrays_from_chief(
+            lambda: ({"features": self._inference.features(images)}, None)
+        )
+        return arrays["features"]
 
     def logits(self, images):
         """Logits of uint8 images, shape `(n, num_classes)`, in inference mode."""

@@ -11,7 +11,9 @@ from bsce_keras.errors import DivergedError
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
+from bsce_keras.learner.shared_checkpoints import SharedCheckpoints
 from bsce_keras.learner.step_progress import StepProgress
+from bsce_keras.learner.workers import Workers
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
 from bsce_keras.stopping import Stopped, StopRequests
 
@@ -85,12 +87,14 @@ class Run:
         strategy: `tf.distribute` strategy.
         checkpoints: `Checkpoints`, for progress within a phase.
         stop_requests: `StopRequests`.
+        workers: `Workers`.
     """
 
     config: ExperimentConfig
     strategy: tf.distribute.Strategy
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | SharedCheckpoints
     stop_requests: StopRequests
+    workers: Workers
 
 
 def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
@@ -118,28 +122,32 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     )
     is_resumed = progress.restore()
     was_finished = is_resumed and progress.epoch == phase.schedule.epochs
-    if is_resumed and not was_finished:
-        print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
-    scalars = ScalarLog(
-        os.path.join(config.run_dir, "tensorboard", phase.folder),
-        progress.history,
-        progress.alphas,
-    )
+    shown, scalar_logs = [], []
+    if run.workers.is_chief:
+        if is_resumed and not was_finished:
+            print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
+        folder = os.path.join(config.run_dir, "tensorboard", phase.folder)
+        scalar_logs = [ScalarLog(folder, progress.history, progress.alphas)]
+        shown = [ProgressLine(phase.title, len(pool)), *scalar_logs]
     loop = EpochLoop(
         trainer,
         _batches(run, phase, pool, probabilities),
         validation and _batches(run, phase, validation),
         config.method.alpha_every,
         run.strategy,
-        [ProgressLine(phase.title, len(pool)), scalars],
+        shown,
         phase.schedule.epochs,
     )
 
     def after_update():
-        signum = run.stop_requests.signum
-        if signum is not None or progress.is_due:
+        # Asked at every update: a worker that stopped alone would leave the others
+        # waiting for its gradients. When to save is the chief's own affair.
+        signum = max(run.workers.told(run.stop_requests.signum or 0))
+        if signum or progress.is_due:
             progress.save()
-        if signum is not None:
+        if signum:
+            # Whoever left before the save is done would look lost to the chief.
+            run.workers.wait()
             raise Stopped(
                 f"stopped in {phase.place}, epoch {progress.epoch + 1}, after update "
                 f"{progress.sums.num_updates}. Everything up to there is saved: give "
@@ -152,11 +160,13 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
             for epoch in range(progress.epoch, phase.schedule.epochs):
                 rate = learning_rate_at(phase.schedule, epoch)
                 means = loop.run_epoch(epoch, rate, progress.sums, after_update)
-                scalars.log_alphas(progress.sums.alphas, len(progress.alphas))
+                for scalars in scalar_logs:
+                    scalars.log_alphas(progress.sums.alphas, len(progress.alphas))
                 progress.finish_epoch(means)
     except NotFiniteError as error:
         # Nothing of the update was applied: what there is, is finite.
         progress.save()
+        run.workers.wait()
         raise DivergedError(
             f"Training stopped in {phase.place}, {error}. Nothing of this update was "
             "applied, and what came before is saved. Look at the images, or start "
@@ -179,4 +189,5 @@ def _batches(run, phase, examples, probabilities=None):
         run.strategy.num_replicas_in_sync,
         phase.first_draw,
         probabilities,
+        run.workers.local_replicas,
     )

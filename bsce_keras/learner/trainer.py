@@ -29,8 +29,9 @@ class IncrementalTrainer(keras.Model):
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
 
-    Before anything is assigned the loss terms and gradients are checked: one that is
-    not finite raises `tf.errors.InvalidArgumentError` and leaves the student as it was.
+    Before anything is assigned the loss terms and gradients are checked, summed over
+    replicas, so that all find the same: one that is not finite raises
+    `tf.errors.InvalidArgumentError` and leaves the student as it was.
 
     Args:
         student: classifier in training, images -> dictionary of outputs.
@@ -126,7 +127,10 @@ class IncrementalTrainer(keras.Model):
         else:
             slope = closed_form(tape, logits, other_loss, *rest)
         means = self._term_means(labels, outputs, taught, size)
-        watched = {**_named(means), "the gradient of alpha": slope}
+        watched = {
+            **_named(_over_replicas(means)),
+            "the gradient of alpha": slope,
+        }
         return self.learned_alpha.descend(slope * _one_if_finite(watched)), slope
 
     def _values(self):
@@ -182,11 +186,13 @@ class IncrementalTrainer(keras.Model):
 
     def _assign(self, gradients, state, means):
         """One guarded step: weights and batch statistics together, or neither."""
-        watched = _named(means)
+        norm = {}
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer meets infinities by design and skips them.
-            watched["the gradient"] = tf.linalg.global_norm(gradients)
-        one = _one_if_finite(watched)
+            norm["the gradient"] = tf.linalg.global_norm(gradients)
+        sums = _over_replicas({**means, **norm})
+        logs = {name: sums[name] for name in means}
+        one = _one_if_finite({**_named(logs), **{name: sums[name] for name in norm}})
         self.optimizer.apply(
             [gradient * tf.cast(one, gradient.dtype) for gradient in gradients],
             self.student.trainable_variables,
@@ -194,9 +200,6 @@ class IncrementalTrainer(keras.Model):
         means_of_state = mean_over_replicas([value for _, value in state])
         for (variable, _), value in zip(state, means_of_state, strict=True):
             variable.assign(value * tf.cast(one, value.dtype))
-        names = list(means)
-        totals = all_reduce_sum([tf.stack([means[name] for name in names])])[0]
-        logs = dict(zip(names, tf.unstack(totals), strict=True))
         return {"loss": self._total(logs), **logs}
 
 
@@ -206,6 +209,14 @@ def _global_size(labels):
     if num_replicas() == 1:
         return local
     return all_reduce_sum([local])[0]
+
+
+def _over_replicas(values):
+    """Named scalars, summed over replicas in one reduction."""
+    dtype = next(iter(values.values())).dtype
+    packed = tf.stack([tf.cast(value, dtype) for value in values.values()])
+    totals = tf.unstack(all_reduce_sum([packed])[0])
+    return dict(zip(values, totals, strict=True))
 
 
 def _named(means):

@@ -53,7 +53,12 @@ def data_differences(run_dir, classes):
     Raises:
         RequestError: data.json is damaged.
     """
-    return _differences(_recorded_classes(run_dir), classes)
+    return image_differences(_recorded_classes(run_dir), classes)
+
+
+def stream_facts(stream):
+    """`class_facts` of every step of a `ClassIncrementalStream`, with test images."""
+    return [class_facts(step, stream.seen_test(step)) for step in stream.steps]
 
 
 def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
@@ -73,12 +78,12 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
             damaged.
     """
     recorded = _recorded_classes(run_dir)
-    facts = [class_facts(step, stream.seen_test(step)) for step in stream.steps]
+    facts = stream_facts(stream)
     finished = [one for step in facts[:num_finished_steps] for one in step]
     for then, now in zip(recorded, finished, strict=False):
         _keep_what_is_gone(then, now)
     begun = [one for step in facts[:num_begun_steps] for one in step]
-    differences = _differences(recorded, begun)
+    differences = image_differences(recorded, begun)
     if differences:
         raise RequestError(
             [
@@ -112,7 +117,12 @@ def _facts(examples, label):
     return {"images": len(images), "sha256": pixel_sha256(images)}
 
 
-def _differences(recorded, classes):
+def image_differences(recorded, classes):
+    """Lines that say which of `classes` have other images than they were recorded with.
+
+    Args:
+        recorded, classes: lists as `class_facts` returns them, compared place by place.
+    """
     return [
         f"class {now['name']}: {difference}"
         for then, now in zip(recorded, classes, strict=False)

@@ -318,3 +318,38 @@ def test_exemplars_of_former_pools_are_let_go(tmp_path):
     del pool, training
     gc.collect()
     assert images() is None
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "workers", "local"),
+    [(SIZE, 4, 2, 1), (SIZE, 4, 2, 2), (SIZE, 5, 3, 1)],
+)
+def test_workers_share_every_global_batch(size, batch_size, workers, local):
+    """Element by element what one process would read, none left out or read twice."""
+    num_replicas = workers * local
+    whole = labels_of(make_input(size, batch_size=batch_size).epoch(1))
+    shares = [
+        labels_of(
+            make_input(
+                size,
+                batch_size=batch_size,
+                num_replicas=num_replicas,
+                local_replicas=range(first, first + local),
+            ).epoch(1)
+        )
+        for first in range(0, num_replicas, local)
+    ]
+    dropped = 0 < size % batch_size < num_replicas
+    assert len({len(share) for share in shares}) == 1
+    together = [
+        sum((sum(share[at : at + local], []) for share in shares), [])
+        for at in range(0, len(shares[0]), local)
+    ]
+    assert together == (whole[:-1] if dropped else whole)
+
+
+def test_workers_share_the_batches_of_the_balanced_split():
+    whole = labels_of(make_input(num_replicas=2).cycle(1, 3))
+    for worker in range(2):
+        own = make_input(num_replicas=2, local_replicas=range(worker, worker + 1))
+        assert labels_of(own.cycle(1, 3)) == whole[worker::2]

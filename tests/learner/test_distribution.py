@@ -1,5 +1,7 @@
 """Threads and strategies: what a process has one of, and a word where it is late."""
 
+import signal
+
 import pytest
 import tensorflow as tf
 
@@ -52,19 +54,48 @@ def test_threads_asked_for_too_late_are_refused_and_left_alone_otherwise():
         limit_threads(37)
 
 
-def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
-    """A matrix trains cell after cell; the all-reduces of two would be mixed up."""
-    config = TrainingConfig(
+def training(strategy):
+    return TrainingConfig(
         epochs=1,
         batch_size=2,
         learning_rate=0.1,
         weight_decay=0.0,
         precision="float32",
-        strategy="mirrored",
+        strategy=strategy,
     )
+
+
+def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
+    """A matrix trains cell after cell; the all-reduces of two would be mixed up."""
     for _ in range(2):
-        with prepared_runtime(config) as strategy:
+        with prepared_runtime(training("mirrored")) as strategy:
             assert strategy is two_devices
+
+
+TF_CONFIG = (
+    '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}'
+)
+
+
+def test_a_worker_that_cannot_join_says_where_and_why(monkeypatch, capsys):
+    def join():
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+    monkeypatch.setenv("TF_CONFIG", TF_CONFIG)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", join)
+    before = signal.getsignal(signal.SIGINT)
+    refused = pytest.raises(RunError, match=r"worker 1 could not join .* at b:2: Could")
+    with refused, prepared_runtime(training("multi_worker")):
+        pass
+    assert "worker 1, a helper, waits for a:1" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_tf_config_that_nobody_looks_at_is_told(monkeypatch, caplog):
+    monkeypatch.setenv("TF_CONFIG", TF_CONFIG)
+    with prepared_runtime(training("one_device")):
+        pass
+    assert "--strategy=one_device trains in this process alone" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ INDEPENDENT = {
     "--weight_decay=-1": "--weight_decay must be",
     "--exemplars_per_class=-1": "--exemplars_per_class must be",
     "--backbone=vgg": "--backbone must be one of",
-    "--strategy=multi_worker": "--strategy=multi_worker is not",
+    "--strategy=multi_worker": "--strategy=multi_worker needs",
     "--class_order=lucr": "--class_order must be one of",
     "--num_increments=3": "--num_increments=3 does not divide",
     "--on_bad_image=no": "--on_bad_image must be one of",

@@ -1,0 +1,201 @@
+"""Workers: what the processes of one run tell each other.
+
+One of them, the chief, reads and writes the run folder; the others get from it what
+they need to know. All of them have to ask the same things in the same order, for each
+answer is a sum over all: who asks alone waits for ever.
+"""
+
+import contextlib
+import io
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.errors import RequestError, RunError
+
+# Bytes that are sent at a time.
+_MOST_BYTES = 2**26
+
+
+class Workers:
+    """The workers of a strategy; alone, where it is no multi-worker one.
+
+    Args:
+        strategy: `tf.distribute` strategy.
+
+    Attributes:
+        number: of workers.
+        index: of this process among them.
+    """
+
+    def __init__(self, strategy):
+        resolver = strategy.cluster_resolver
+        self.number, self.index = 1, 0
+        if resolver is not None:
+            self.number = resolver.cluster_spec().num_tasks("worker")
+            self.index = resolver.task_id
+        self._strategy = strategy
+        self._num_local = strategy.num_replicas_in_sync // self.number
+        self._sum = None
+
+    @property
+    def is_chief(self):
+        """Whether this process reads and writes the run folder."""
+        return self.index == 0
+
+    @property
+    def local_replicas(self):
+        """Numbers of this worker's replicas among all."""
+        first = self.index * self._num_local
+        return range(first, first + self._num_local)
+
+    def from_chief(self, make):
+        """What `make()` gives on the chief; the others do not call it.
+
+        Args:
+            make: function without arguments that returns a JSON value.
+
+        Raises:
+            RequestError: `make()` raised it on the chief.
+        """
+        return self.arrays_from_chief(lambda: ({}, make()))[1]
+
+    def arrays_from_chief(self, make):
+        """As `from_chief`, of `(named arrays, JSON value)`."""
+        if self.number == 1:
+            return make()
+        answer, refusal = None, None
+        if self.is_chief:
+            try:
+                answer = make()
+            except RequestError as error:
+                refusal = error
+        problems = refusal.problems if refusal else []
+        sent = self._sent(_encoded(answer or ({}, None), problems))
+        if refusal:
+            raise refusal
+        if self.is_chief:
+            return answer
+        arrays, value, problems = _decoded(sent)
+        if problems:
+            raise RequestError(problems)
+        return arrays, value
+
+    def told(self, number):
+        """The non-negative number of every worker, as a list by index."""
+        if self.number == 1:
+            return [number]
+        row = np.zeros(self.number, np.int64)
+        row[self.index] = number
+        return self._total(row).tolist()
+
+    def wait(self):
+        """Waits until every worker is here."""
+        self.told(0)
+
+    def _sent(self, data):
+        """The chief's bytes, on every worker."""
+        size = sum(self.told(len(data) if self.is_chief else 0))
+        parts = []
+        for start in range(0, size, _MOST_BYTES):
+            length = min(_MOST_BYTES, size - start)
+            words = np.zeros(-(-length // 8), np.int64)
+            if self.is_chief:
+                words.view(np.uint8)[:length] = np.frombuffer(
+                    data, np.uint8, length, start
+                )
+            parts.append(self._total(words).tobytes()[:length])
+        return b"".join(parts)
+
+    def _total(self, values):
+        """Sum over workers of an int64 vector, which loses no bit."""
+        if self._sum is None:
+            self._sum = self._make_sum()
+        return self._sum(tf.constant(values)).numpy()
+
+    def _make_sum(self):
+        strategy, first = self._strategy, self.local_replicas.start
+
+        def of_replica(values):
+            replica = tf.distribute.get_replica_context()
+            # The replicas of one worker speak with one voice.
+            speaks = tf.equal(replica.replica_id_in_sync_group, first)
+            values = tf.where(speaks, values, tf.zeros_like(values))
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+        @tf.function(
+            autograph=False, input_signature=[tf.TensorSpec((None,), tf.int64)]
+        )
+        def total(values):
+            sums = strategy.run(of_replica, (values,))
+            return strategy.experimental_local_results(sums)[0]
+
+        return total
+
+
+def refuse_unlike_workers(workers, ours, differences, what):
+    """Refuses to train where a worker has something else than the chief.
+
+    Args:
+        workers: `Workers`.
+        ours: JSON value of this worker.
+        differences: `(theirs, ours) -> lines` that say what differs.
+        what: it is, for messages: "flags".
+
+    Raises:
+        RequestError: on every worker, where one differs from the chief.
+    """
+    if workers.number == 1:
+        return
+    theirs = workers.from_chief(lambda: ours)
+    lines = differences(json.loads(json.dumps(theirs)), json.loads(json.dumps(ours)))
+    unlike = [i for i, differs in enumerate(workers.told(bool(lines))) if differs]
+    if lines:
+        raise RequestError(
+            [
+                f"Worker {workers.index} has other {what} than the chief, worker 0. "
+                f"Give all workers the same {what}. What differs:",
+                *lines,
+            ]
+        )
+    if unlike:
+        raise RequestError(
+            f"Workers with other {what} than the chief's: "
+            f"{', '.join(map(str, unlike))}. What differs, they say themselves."
+        )
+
+
+@contextlib.contextmanager
+def lost_workers_told(workers):
+    """Turns what TensorFlow says where a worker is gone into a `RunError`."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        is_lost = isinstance(error, tf.errors.UnavailableError)
+        is_lost = is_lost or "Collective ops is aborted" in str(error)
+        if workers.number == 1 or not is_lost:
+            raise
+        raise RunError(
+            f"worker {workers.index} of {workers.number} (0 is the chief) has lost the "
+            "others: one of them ended or cannot be reached, and its own last words "
+            "say why. Start all workers again with the same command; the run goes on "
+            "from its last save."
+        ) from error
+
+
+def _encoded(answer, problems):
+    """`(arrays, value)` and problems as bytes; no pickles."""
+    arrays, value = answer
+    text = json.dumps([sorted(arrays), value, problems]).encode()
+    numbered = {str(i): arrays[name] for i, name in enumerate(sorted(arrays))}
+    buffer = io.BytesIO()
+    np.savez(buffer, text=np.frombuffer(text, np.uint8), **numbered)
+    return buffer.getvalue()
+
+
+def _decoded(data):
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        names, value, problems = json.loads(file["text"].tobytes())
+        arrays = {name: file[str(i)] for i, name in enumerate(names)}
+    return arrays, value, problems
