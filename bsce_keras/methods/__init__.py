@@ -11,6 +11,7 @@ METHODS = {
     "bic": "bsce_keras.methods.bic:BiC",
     "wa": "bsce_keras.methods.wa:WA",
     "lwf": "bsce_keras.methods.lwf:LwF",
+    "tpcil": "bsce_keras.methods.tpcil:TPCIL",
     "joint": "bsce_keras.methods.joint:Joint",
 }
 

@@ -30,6 +30,7 @@ _LATER_FIELDS = {
     "memory": {
         "sets_aside": MemoryConfig.sets_aside,
         "replays_everything": MemoryConfig.replays_everything,
+        "keeps_graph": MemoryConfig.keeps_graph,
     },
     "stream": {"validation_share": StreamConfig.validation_share},
     "training": {"replay_sampling": TrainingConfig.replay_sampling},
@@ -260,10 +261,13 @@ def _memory(config):
         policy += ", a tenth of them (at least 1) never trained on but held out"
     if memory.replays_everything:
         policy += "; every step trains on all images of all seen classes"
+    selection = memory.selection
+    if memory.keeps_graph:
+        selection = "images of the vertices of a neural-gas graph over the features"
     quotas = [memory.quota(number) for number in classes]
     return {
         "policy": policy,
-        "selection": memory.selection,
+        "selection": selection,
         "replay": _REPLAY[config.training.replay_sampling],
         "quota_per_class_after_step": quotas,
         "limit_in_total_after_step": [
