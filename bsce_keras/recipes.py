@@ -82,13 +82,13 @@ class TpcilParameters:
 
     Args:
         topology_weight: of the topology-preserving term; 0 leaves it out.
-        pairs: `edges`, pairs of drawn exemplars that the graph joins, or
-            `all_in_batch`, all pairs of them.
+        pairs: `all_in_batch`, all pairs of the exemplars that an update draws, or
+            `edges`, those that the graph joins.
         num_edges: edges whose ends every update draws.
     """
 
     topology_weight: float = 10.0
-    pairs: str = "edges"
+    pairs: str = "all_in_batch"
     num_edges: int = 64
 
 

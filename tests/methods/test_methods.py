@@ -211,7 +211,7 @@ def test_tpcil_leaves_few_pairs_out(num_pairs):
     edges = np.zeros_like(EDGES)
     edges[0, 1 : num_pairs + 1] = True
     (value,), (is_counted,) = topology(
-        outputs(4, seed=1), outputs(3, seed=2), tf.constant(edges)
+        outputs(4, seed=1), outputs(3, seed=2), tf.constant(edges), pairs="edges"
     )
     assert np.isfinite(value) and bool(is_counted) == (num_pairs >= 8)
 
@@ -226,7 +226,7 @@ def test_tpcil_without_anchors_or_weight_is_classification_alone():
 
 def test_tpcil_refuses_pairs_of_another_kind():
     parameters = dataclasses.replace(method("tpcil").parameters, pairs="all")
-    with pytest.raises(ValueError, match="must be one of edges, all_in_batch"):
+    with pytest.raises(ValueError, match="must be one of all_in_batch, edges"):
         TPCIL(parameters)
 
 
