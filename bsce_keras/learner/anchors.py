@@ -43,7 +43,7 @@ class Anchors:
         self._seed = seed
         self._num_drawn = num_drawn
         self._centre = tf.constant(centre_crops(1, image))
-        # Where the memory of a device is not needed for the network.
+        # The network needs the memory of the devices that it computes on.
         with tf.device("CPU:0"):
             self._images = tf.constant(images)
             self._features = tf.constant(features)
