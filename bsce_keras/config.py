@@ -158,6 +158,8 @@ class MemoryConfig(_Checked):
             trains on, for methods that correct their head by them.
         replays_everything: whether every step trains on all images of all seen classes,
             for the upper bound of joint training.
+        keeps_graph: whether exemplars are the images of the vertices of a graph over
+            the features, which is kept with them, instead of being selected.
     """
 
     exemplars_per_class: int | None = 20
@@ -165,6 +167,7 @@ class MemoryConfig(_Checked):
     selection: str = "herding"
     sets_aside: bool = False
     replays_everything: bool = False
+    keeps_graph: bool = False
 
     def quota(self, num_classes):
         """Exemplars each of `num_classes` seen classes may keep, set aside or not."""

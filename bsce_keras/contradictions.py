@@ -101,6 +101,12 @@ def _loss_contradictions(asked):
             f"--{name}={value} has no meaning for --method={asked.method_name}, which "
             "trains on all images of all seen classes. Leave it out.",
         )
+    yield (
+        use.keeps_graph and asked.exemplar_selection is not None,
+        f"--exemplar_selection={asked.exemplar_selection} has no meaning for --method="
+        f"{asked.method_name}, whose exemplars are the images of its graph's vertices. "
+        "Leave it out.",
+    )
     for name, value in asked.given(*META_OPTIONS).items():
         yield (
             not meta,

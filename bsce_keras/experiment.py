@@ -204,7 +204,7 @@ def _replay(stream, step, memory):
 def _learn(learner, memory, step, replay):
     """Trains a step and brings the memory up to it; returns `TrainingFacts`."""
     training_step, held_out = memory.split(step)
-    facts = learner.learn(training_step, replay, held_out)
+    facts = learner.learn(training_step, replay, held_out, memory.edges)
     memory.update(step, learner.features)
     if learner.finetunes(step):
         facts = learner.finetune(step, memory.examples(), facts)

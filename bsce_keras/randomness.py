@@ -22,6 +22,8 @@ class Purpose(enum.IntEnum):
     IMPRINTING = 7
     HELD_OUT = 8
     SET_ASIDE = 9
+    GRAPH = 10
+    ANCHORS = 11
 
 
 def generator(seed, purpose, *position):

@@ -79,19 +79,36 @@ class BicParameters:
 
 
 @dataclasses.dataclass(frozen=True)
+class TpcilParameters:
+    """TPCIL, whose figures are recalled or ours: no code was released.
+
+    Args:
+        topology_weight: of the topology-preserving term; 0 leaves it out.
+        pairs: `all_in_batch`, all pairs of the exemplars that an update draws, or
+            `edges`, those that the graph joins.
+        num_edges: edges whose ends every update draws.
+    """
+
+    topology_weight: float = 10.0
+    pairs: str = "all_in_batch"
+    num_edges: int = 64
+
+
+@dataclasses.dataclass(frozen=True)
 class MemoryUse:
     """What a method does with images of old classes.
 
     Args:
         has_exemplars: whether it keeps any by default.
         needs_exemplars: whether it cannot do without.
-        sets_aside, replays_everything: see `config.MemoryConfig`.
+        sets_aside, replays_everything, keeps_graph: see `config.MemoryConfig`.
     """
 
     has_exemplars: bool = True
     needs_exemplars: bool = False
     sets_aside: bool = False
     replays_everything: bool = False
+    keeps_graph: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +210,13 @@ _PUBLISHED = {
         | {SMALL: LucirParameters(5.0), CIFAR: LucirParameters(5.0)},
         finetuning=_IL_BASELINE.finetuning,
         finetunes=(IMAGENET,),
+    ),
+    # LUCIR's schedule, without its fine-tuning.
+    "tpcil": _Published(
+        recipes=_LUCIR_RECIPES,
+        parameters=_on_every_kind(TpcilParameters()),
+        finetuning=_IL_BASELINE.finetuning,
+        memory=MemoryUse(keeps_graph=True),
     ),
     # The yaml's batch and rate on ImageNet; its author ran 256 and 0.2, the same ratio.
     "podnet": _Published(

@@ -265,6 +265,7 @@ def _memory(asked, kind):
         selection,
         use.sets_aside,
         use.replays_everything,
+        use.keeps_graph,
     )
 
 

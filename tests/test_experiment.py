@@ -99,6 +99,31 @@ def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
     assert ours[1]["accuracy"] != theirs[1]["accuracy"]
 
 
+def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.learner.checkpoints import Checkpoints
+
+    request = {"method": "tpcil", "num_base_classes": 9, "num_increments": 1}
+    folders = {loss: tmp_path / loss for loss in ("softmax", "balanced_softmax")}
+    base = None
+    for loss, run_dir in folders.items():
+        run_experiment(
+            tiny(run_dir, classification_loss=loss, base_run_dir=base, **request)
+        )
+        base = str(run_dir)
+    theirs, ours = (
+        Checkpoints(run_dir).load_step(0)[0] for run_dir in folders.values()
+    )
+    assert len(ours["graph_edges"]) and len(ours["graph_centroids"]) == 9 * 5
+    for name in ("graph_edges", "graph_centroids", "images"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    other = tiny(
+        tmp_path / "other", base_run_dir=base, **{**request, "method": "lucir"}
+    )
+    with pytest.raises(RequestError, match="tpcil there, lucir here"):
+        run_experiment(other)
+
+
 def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 

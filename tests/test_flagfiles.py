@@ -17,9 +17,9 @@ SYSTEMS = {
     f"{method}{loss}"
     for method in ("il_baseline", "lucir", "podnet")
     for loss in ("", "_bsce", "_meta_bsce")
-} | {"icarl", "bic"}
-# Systems on the schedule of another.
-SCHEDULED_LIKE = {"icarl": "lucir", "bic": "il_baseline"}
+} | {"icarl", "bic", "tpcil"}
+# Systems on the schedule of another; their numbers are quoted.
+SCHEDULED_LIKE = {"icarl": "lucir", "bic": "il_baseline", "tpcil": "lucir"}
 # Folder of flagfiles: --dataset, base classes, other classes.
 DATA_SETS = {
     "cifar100": ("cifar100", 50, 50),
@@ -146,6 +146,7 @@ def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared
         told = f"average incremental accuracy {number:.2f} %."
     table = 4 if path in CORRECTIONS else 1
     assert f"# Paper, Table {table}: {told}\n" in text
+    assert ("# Quoted there from " in text) == (config.method.name in SCHEDULED_LIKE)
 
 
 def test_every_folder_holds_every_system():

@@ -106,6 +106,7 @@ OF_DIGITS = [
     ("--epochs=4 --schedule_scale=0.5", "would scale nothing. Give one of them"),
     ("--alpha=0.5", "--alpha=0.5 has no meaning for --classification_loss=softmax"),
     (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Leave --alpha out"),
+    ("--method=tpcil --exemplar_selection=random", "images of its graph's vertices"),
     ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (

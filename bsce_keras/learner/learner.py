@@ -11,6 +11,7 @@ from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
+from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
@@ -96,7 +97,7 @@ class Learner:
         """The classifier's weights as named arrays, for checkpoints."""
         return pack("classifier", self.classifier.get_weights())
 
-    def learn(self, step, replay, held_out=None):
+    def learn(self, step, replay, held_out=None, edges=None):
         """Trains the main phase of a step, from where it was saved if it was.
 
         Args:
@@ -104,6 +105,7 @@ class Learner:
             replay: the memory's `Examples`, or None.
             held_out: `Examples` of all seen classes that no step trains on, for methods
                 that correct their head; None where there are none.
+            edges: of the memory's graph, pairs of places in `replay`; None without one.
 
         Returns:
             `TrainingFacts`.
@@ -121,10 +123,13 @@ class Learner:
         keras.utils.set_random_seed(self._seed(Purpose.WEIGHTS, step.index))
         training = training_of_step(self._config.training, step.index)
         pool, validation = self._pools(step, replay)
-        context = self._context(step, pool)
+        anchors = self._anchors(step, replay, edges)
+        context = dataclasses.replace(
+            self._context(step, pool), has_anchors=anchors is not None
+        )
         with self._strategy.scope():
             student = self._grown(step, pool)
-            trainer = self._trainer(student, context)
+            trainer = self._trainer(student, context, anchors=anchors)
             compile_trainer(trainer, training, training)
         self._warn_of_few_updates(step, pool)
         _warn_of_one_class(step, context)
@@ -309,7 +314,21 @@ class Learner:
             ],
         )
 
-    def _trainer(self, student, context, batch_statistics=True):
+    def _anchors(self, step, replay, edges):
+        """What the method wants its updates to see besides their batch, or None."""
+        number = self._method.num_anchor_edges
+        if not number or edges is None or not len(edges):
+            return None
+        return Anchors(
+            replay.images,
+            self.features(replay.images),
+            edges,
+            number,
+            self._config.stream.image,
+            self._seed(Purpose.ANCHORS, step.index),
+        )
+
+    def _trainer(self, student, context, batch_statistics=True, anchors=None):
         method = self._config.method
         learned_alpha = None
         if (
@@ -328,6 +347,7 @@ class Learner:
             learned_alpha,
             method.meta_gradient,
             batch_statistics,
+            anchors,
         )
 
     def _grown(self, step, pool):

@@ -8,12 +8,37 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+def share_of(number):
+    """Where this replica's even share of `number` things begins and ends."""
+    replicas = num_replicas()
+    if replicas == 1:
+        return 0, number
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return number * replica // replicas, number * (replica + 1) // replicas
+
+
 def all_reduce_sum(tensors):
     """Sums each tensor of a list over replicas; differentiable; free on one replica."""
     if num_replicas() == 1:
         return tensors
     replica = tf.distribute.get_replica_context()
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def gather_shares(rows, number):
+    """The rows of all replicas, each of which has its `share_of` them; differentiable.
+
+    Args:
+        rows: this replica's, shape `(share, d)`.
+        number: rows of all of them together.
+
+    Returns:
+        The same on every replica, shape `(number, d)`.
+    """
+    if num_replicas() == 1:
+        return rows
+    start, end = share_of(number)
+    return all_reduce_sum([tf.pad(rows, [[start, number - end], [0, 0]])])[0]
 
 
 def mean_over_replicas(tensors):

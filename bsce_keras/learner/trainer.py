@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from bsce_keras.learner.replicas import (
     all_reduce_sum,
+    gather_shares,
     mean_over_replicas,
     num_replicas,
 )
@@ -41,6 +42,8 @@ class IncrementalTrainer(keras.Model):
         learned_alpha: `LearnedAlpha`, or None where alpha is fixed.
         meta_gradient: `closed_form` or `nested_tapes`.
         batch_statistics: whether batch normalisation runs in training mode.
+        anchors: `Anchors`, exemplars that pass the student together with every batch
+            and enter no term but those that ask for them; None for none.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class IncrementalTrainer(keras.Model):
         learned_alpha=None,
         meta_gradient="closed_form",
         batch_statistics=True,
+        anchors=None,
     ):
         super().__init__(name="incremental_trainer")
         self.student = student
@@ -63,6 +67,7 @@ class IncrementalTrainer(keras.Model):
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
         self.batch_statistics = batch_statistics
+        self.anchors = anchors
         self.built = True
 
     def call(self, images, training=False):
@@ -71,6 +76,11 @@ class IncrementalTrainer(keras.Model):
     def train_step(self, data):
         images, labels, *validation_batch = data
         taught = self._teach(images)
+        if self.anchors is not None:
+            drawn = self.anchors.draw(self.optimizer.iterations)
+            images = tf.concat([images, drawn.images], axis=0)
+            known = {"anchor_features": drawn.features, "anchor_edges": drawn.edges}
+            taught = {**(taught or {}), **known}
         if not validation_batch:
             return self._update(images, labels, taught)
         alpha, slope = self._move_alpha(images, labels, taught, *validation_batch)
@@ -86,7 +96,7 @@ class IncrementalTrainer(keras.Model):
         values = self._values()
         with tf.GradientTape() as tape:
             tape.watch(values)
-            outputs, state = self._forward(values, images)
+            outputs, state = self._train_forward(values, images, labels, taught)
             means = self._term_means(labels, outputs, taught, size)
             loss = self.optimizer.scale_loss(self._total(means))
         return self._assign(tape.gradient(loss, values), state, means)
@@ -97,7 +107,7 @@ class IncrementalTrainer(keras.Model):
         values = self._values()
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(values)
-            outputs, _ = self._forward(values, images)
+            outputs, _ = self._train_forward(values, images, labels, taught)
             logits, other_loss = self._logits_and_other_loss(
                 labels, outputs, taught, size
             )
@@ -117,7 +127,7 @@ class IncrementalTrainer(keras.Model):
             return tf.reduce_sum(losses) / tf.cast(validation_size, losses.dtype)
 
         def forward(start):
-            again = self._forward(start, images)[0]
+            again = self._train_forward(start, images, labels, taught)[0]
             return self._logits_and_other_loss(labels, again, taught, size)
 
         alpha = tf.convert_to_tensor(self.learned_alpha.value)
@@ -149,6 +159,17 @@ class IncrementalTrainer(keras.Model):
             for variable, old, new in zip(variables, before, after, strict=True)
             if new is not old
         ]
+        return outputs, moved
+
+    def _train_forward(self, values, images, labels, taught):
+        """As `_forward`; of images beyond the labels, the anchors, features alone."""
+        outputs, moved = self._forward(values, images)
+        if self.anchors is not None:
+            size = tf.shape(labels)[0]
+            number = tf.shape(taught["anchor_features"])[0]
+            anchored = gather_shares(outputs["features"][size:], number)
+            outputs = {name: rows[:size] for name, rows in outputs.items()}
+            outputs["anchor_features"] = anchored
         return outputs, moved
 
     def _teach(self, images):

@@ -1,4 +1,4 @@
-"""Losses: pure functions of tensors, one value per image."""
+"""Losses: pure functions of tensors, one value per image unless they say otherwise."""
 
 from bsce_keras.losses.balanced_softmax import (
     BalancedSoftmaxLoss,
@@ -9,6 +9,7 @@ from bsce_keras.losses.features import less_forget, pod_flat, pod_spatial
 from bsce_keras.losses.margin import margin_ranking, nca
 from bsce_keras.losses.rescaled_softmax import rescaled_softmax_crossentropy
 from bsce_keras.losses.separated_softmax import separated_softmax_crossentropy
+from bsce_keras.losses.topology import topology_preserving
 
 __all__ = [
     "BalancedSoftmaxLoss",
@@ -21,4 +22,5 @@ __all__ = [
     "pod_spatial",
     "rescaled_softmax_crossentropy",
     "separated_softmax_crossentropy",
+    "topology_preserving",
 ]

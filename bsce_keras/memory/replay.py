@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.examples import Examples
+from bsce_keras.memory.graph import ExemplarGraph
 from bsce_keras.memory.selection import herding, random_exemplars
 from bsce_keras.randomness import Purpose, generator
 
@@ -14,7 +15,8 @@ class ReplayMemory:
 
     A class is ranked once, when it arrives. A fixed budget later keeps a prefix of
     each list; ranks never change. Where the configuration sets images aside, a tenth of
-    every class's quota is drawn at random out of images that no step trains on.
+    every class's quota is drawn at random out of images that no step trains on. Where
+    it keeps a graph, exemplars are chosen as the images of its vertices.
 
     Args:
         config: `MemoryConfig`.
@@ -26,6 +28,7 @@ class ReplayMemory:
         self.seed = seed
         self._trained_on = []
         self._set_aside = []
+        self._graph = ExemplarGraph() if config.keeps_graph else None
 
     def __len__(self):
         return sum(self.counts)
@@ -43,6 +46,14 @@ class ReplayMemory:
     def examples(self):
         """All exemplars to train on as one `Examples`, by class and rank, or None."""
         return _joined(self._trained_on)
+
+    @property
+    def edges(self):
+        """Edges of the graph over `examples()`: pairs of places, shape `(n, 2)`.
+
+        None where no graph is kept.
+        """
+        return None if self._graph is None else self._graph.edges
 
     def split(self, step):
         """Keeps images of a step's classes from training, where that is configured.
@@ -71,6 +82,8 @@ class ReplayMemory:
         quota = self.config.quota(step.num_classes) - num_aside
         training, set_aside = self._divide(step)
         old = slice(step.num_old_classes)
+        if self._graph is not None:
+            self._graph.keep(_places(self._trained_on, step.num_old_classes, quota))
         self._trained_on = [held.select(slice(quota)) for held in self._trained_on[old]]
         self._set_aside = [
             held.select(slice(num_aside)) for held in self._set_aside[old]
@@ -80,6 +93,8 @@ class ReplayMemory:
             candidates = _of_class(training.examples, label)
             picked = self._rank(candidates, quota, label, features_of)
             self._trained_on.append(candidates.select(picked).in_memory())
+        if self._graph is not None:
+            self._graph.connect(generator(self.seed, Purpose.GRAPH, step.index))
 
     def _divide(self, step):
         """A step without the images set aside, and a list of these for each class."""
@@ -99,8 +114,10 @@ class ReplayMemory:
     def _rank(self, candidates, quota, label, features_of):
         if quota == 0:
             return np.zeros(0, np.int64)
+        rng = generator(self.seed, Purpose.EXEMPLARS, label)
+        if self._graph is not None:
+            return self._graph.add_class(features_of(candidates.images), quota, rng)
         if self.config.selection == "random":
-            rng = generator(self.seed, Purpose.EXEMPLARS, label)
             return random_exemplars(len(candidates), quota, rng)
         return herding(features_of(candidates.images), quota)
 
@@ -109,6 +126,8 @@ class ReplayMemory:
         arrays = _to_arrays(self._trained_on, "")
         if self.config.sets_aside:
             arrays |= _to_arrays(self._set_aside, _ASIDE_PREFIX)
+        if self._graph is not None:
+            arrays |= self._graph.to_arrays()
         return arrays
 
     def restore(self, arrays):
@@ -117,6 +136,8 @@ class ReplayMemory:
         self._set_aside = [held.select(slice(0)) for held in self._trained_on]
         if self.config.sets_aside:
             self._set_aside = _from_arrays(arrays, _ASIDE_PREFIX)
+        if self._graph is not None:
+            self._graph.restore(arrays)
 
 
 _ASIDE_PREFIX = "set_aside_"
@@ -127,6 +148,17 @@ def _joined(per_class):
     if not any(len(held) for held in per_class):
         return None
     return Examples.concatenate(per_class)
+
+
+def _places(per_class, num_classes, quota):
+    """Where the first `quota` of each of the first classes lie in `_joined`."""
+    sizes = [len(held) for held in per_class]
+    starts = np.cumsum([0, *sizes])[:num_classes]
+    kept = [
+        start + np.arange(min(size, quota))
+        for start, size in zip(starts, sizes, strict=False)
+    ]
+    return np.concatenate([np.zeros(0, np.int64), *kept])
 
 
 def _of_class(examples, label):

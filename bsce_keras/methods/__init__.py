@@ -12,6 +12,7 @@ METHODS = {
     "ss_il": "bsce_keras.methods.ss_il:SSIL",
     "wa": "bsce_keras.methods.wa:WA",
     "lwf": "bsce_keras.methods.lwf:LwF",
+    "tpcil": "bsce_keras.methods.tpcil:TPCIL",
     "joint": "bsce_keras.methods.joint:Joint",
 }
 

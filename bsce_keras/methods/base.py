@@ -23,6 +23,7 @@ class StepContext:
         alpha: weight of the old classes; a number, or the variable that is learned.
         step_sizes: classes that each step so far brought, this one included; they add
             up to `num_classes`.
+        has_anchors: whether updates see anchors besides their batch.
     """
 
     num_old_classes: int
@@ -31,6 +32,7 @@ class StepContext:
     classification_loss: str
     alpha: float | keras.Variable = 1.0
     step_sizes: tuple[int, ...] = ()
+    has_anchors: bool = False
 
     @property
     def num_classes(self):
@@ -47,7 +49,11 @@ class LossTerm:
         values: `(labels, student, teacher) -> (batch,)`, one value per image, or a pair
             `(values, mask)` whose mean is taken over the images where mask is 1.
             `student` and `teacher` are the classifiers' output dictionaries; `teacher`
-            is None at the base step.
+            is None at the base step. Where updates see anchors, both also hold their
+            `anchor_features`, shape `(num_anchors, d)`, and `teacher` which of them the
+            memory's graph joins: `anchor_edges`, bool, shape `(num_anchors,
+            num_anchors)`, true at i < j. These are the same on all replicas. A term of
+            theirs is a pair of one value, and of a mask that leaves it out if it is 0.
     """
 
     name: str
@@ -72,6 +78,8 @@ class Method:
         selects_again_after_finetuning: whether the exemplars that fine-tuning used are
             chosen anew with the network it leaves.
         starts_afresh: whether every step trains a new network.
+        num_anchor_edges: edges of the memory's graph whose ends every update of an
+            increment sees besides its batch, as anchors; 0 for none.
     """
 
     variant: ClassVar[str] = "il_baseline"
@@ -79,6 +87,7 @@ class Method:
     finetunes_with_batch_statistics: ClassVar[bool] = False
     selects_again_after_finetuning: ClassVar[bool] = False
     starts_afresh: ClassVar[bool] = False
+    num_anchor_edges: ClassVar[int] = 0
 
     def __init__(self, parameters):
         self.parameters = parameters

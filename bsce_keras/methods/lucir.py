@@ -30,10 +30,7 @@ class LUCIR(Method):
         return CosineHead(num_old_classes, num_new_classes)
 
     def imprint(self, head, features_of_classes, seed):
-        means = [
-            _unit(_unit(features).mean(axis=0)) for features in features_of_classes
-        ]
-        head.imprint(np.stack(means))
+        imprint_mean_directions(head, features_of_classes)
 
     def loss_terms(self, context):
         terms = super().loss_terms(context)
@@ -58,6 +55,16 @@ class LUCIR(Method):
             LossTerm("less_forget", weight, _less_forget),
             LossTerm("margin_ranking", self.parameters.margin_ranking_weight, ranking),
         ]
+
+
+def imprint_mean_directions(head, features_of_classes):
+    """Starts new class vectors at the mean direction of their images' features.
+
+    Args:
+        head, features_of_classes: as `Method.imprint` gets them.
+    """
+    means = [_unit(_unit(features).mean(axis=0)) for features in features_of_classes]
+    head.imprint(np.stack(means))
 
 
 def _less_forget(labels, student, teacher):

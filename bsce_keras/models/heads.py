@@ -130,20 +130,29 @@ class NearestMeanHead(keras.layers.Layer):
 class VectorHead(keras.layers.Layer):
     """Base of heads that compare the direction of the features with class vectors.
 
-    The vectors of old and new classes are two weights: the old ones do not train with
-    the rest, though gradients pass through them to the features. A learned scalar
-    `scale`, started at 1, multiplies what is compared. Computes in float32 whatever
-    the backbone computes in.
+    The vectors of old and new classes are two weights: unless asked to, the old ones do
+    not train with the rest, though gradients pass through them to the features. A
+    learned scalar `scale`, started at 1, multiplies what is compared. Computes in
+    float32 whatever the backbone computes in.
 
     Args:
         num_old_classes, num_new_classes: rows of the two weights; 0 old ones at the
             base step.
+        trains_old: whether the old vectors train as well.
     """
 
-    def __init__(self, num_old_classes, num_new_classes, dtype="float32", **kwargs):
+    def __init__(
+        self,
+        num_old_classes,
+        num_new_classes,
+        trains_old=False,
+        dtype="float32",
+        **kwargs,
+    ):
         super().__init__(dtype=dtype, **kwargs)
         self.num_old_classes = num_old_classes
         self.num_new_classes = num_new_classes
+        self.trains_old = trains_old
 
     # Shape of what stands for one class, without the features' axis.
     vectors_shape = ()
@@ -156,7 +165,7 @@ class VectorHead(keras.layers.Layer):
             self.old_vectors = self._class_vectors(
                 "old", self.num_old_classes, input_shape
             )
-            self.old_vectors.trainable = False
+            self.old_vectors.trainable = self.trains_old
 
     def _class_vectors(self, name, num_classes, input_shape):
         return self.add_weight(
@@ -206,6 +215,7 @@ class VectorHead(keras.layers.Layer):
             **super().get_config(),
             "num_old_classes": self.num_old_classes,
             "num_new_classes": self.num_new_classes,
+            "trains_old": self.trains_old,
         }
 
 

@@ -31,13 +31,14 @@ _FLAGS = {
 _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
-    *("rate_falls_with_steps", "replays_everything", "sets_aside"),
+    *("rate_falls_with_steps", "replays_everything", "sets_aside", "keeps_graph"),
 }
 
 _LATER_FIELDS = {
     "memory": {
         "sets_aside": MemoryConfig.sets_aside,
         "replays_everything": MemoryConfig.replays_everything,
+        "keeps_graph": MemoryConfig.keeps_graph,
     },
     "model": {
         "backbone_path": ModelConfig.backbone_path,
@@ -282,10 +283,13 @@ def _memory(config):
         policy += ", a tenth of them (at least 1) never trained on but held out"
     if memory.replays_everything:
         policy += "; every step trains on all images of all seen classes"
+    selection = memory.selection
+    if memory.keeps_graph:
+        selection = "images of the vertices of a neural-gas graph over the features"
     quotas = [memory.quota(number) for number in classes]
     return {
         "policy": policy,
-        "selection": memory.selection,
+        "selection": selection,
         "replay": _REPLAY[config.training.replay_sampling],
         "quota_per_class_after_step": quotas,
         "limit_in_total_after_step": [

@@ -23,7 +23,7 @@ def learn(config, steps, strategy=None):
     memory = ReplayMemory(config.memory, config.training.seed)
     facts = []
     for step in steps:
-        facts.append(learner.learn(step, memory.examples()))
+        facts.append(learner.learn(step, memory.examples(), edges=memory.edges))
         memory.update(step, learner.features)
     return learner, facts
 
@@ -32,9 +32,15 @@ def weights_of(learner):
     return [np.asarray(weight) for weight in learner.classifier.get_weights()]
 
 
-def test_two_replicas_equal_one_device(tiny_config, two_steps, two_devices):
-    """11 updates a step, distillation and meta updates included."""
+# The second has anchors in every update.
+SYSTEMS = pytest.mark.parametrize("method", ["il_baseline", "tpcil"])
+
+
+@SYSTEMS
+def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
+    """11 updates a step, distillation or anchors and meta updates included."""
     request = {
+        "method": method,
         "classification_loss": "meta_balanced_softmax",
         "alpha_every": 3,
         "batch_size": 14,
@@ -52,15 +58,17 @@ def test_two_replicas_equal_one_device(tiny_config, two_steps, two_devices):
     np.testing.assert_allclose(one_facts[1].alphas, two_facts[1].alphas, atol=1e-5)
 
 
+@SYSTEMS
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_closed_form_and_nested_tapes_move_alpha_alike(
-    tiny_config, two_steps, precision
+    method, tiny_config, two_steps, precision
 ):
-    """With momentum, weight decay and distillation, at the trained precision."""
+    """With momentum, weight decay and other terms, at the trained precision."""
     alphas = {}
     for form in ("closed_form", "nested_tapes"):
         keras.config.set_dtype_policy(precision)
         config = tiny_config(
+            method=method,
             classification_loss="meta_balanced_softmax",
             meta_gradient=form,
             alpha_every=1,
@@ -74,9 +82,10 @@ def test_closed_form_and_nested_tapes_move_alpha_alike(
     np.testing.assert_allclose(*alphas.values(), atol=tolerance * moved)
 
 
+@SYSTEMS
 @pytest.mark.parametrize("updates", [4, 20])
 def test_a_step_that_was_stopped_ends_with_the_same_bits(
-    updates, tiny_config, two_steps, stop_after, monkeypatch
+    updates, method, tiny_config, two_steps, stop_after, monkeypatch
 ):
     """Wherever it was stopped: weights, alphas, and the means that were logged."""
     logged = []
@@ -84,6 +93,7 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
         ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
     )
     request = {
+        "method": method,
         "classification_loss": "meta_balanced_softmax",
         "alpha_every": 3,
         "epochs": 3,
@@ -101,13 +111,13 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
     stopping = Learner(config, strategy, checkpoints, stop_after(updates))
     stopping.restore(two_steps[0], base)
     with pytest.raises(Stopped, match="give the same command") as stopped:
-        stopping.learn(two_steps[1], memory.examples())
+        stopping.learn(two_steps[1], memory.examples(), edges=memory.edges)
     assert stopped.value.exit_code == 143
 
     logged.clear()
     again = Learner(config, strategy, checkpoints)
     again.restore(two_steps[0], base)
-    facts = again.learn(two_steps[1], memory.examples())
+    facts = again.learn(two_steps[1], memory.examples(), edges=memory.edges)
     assert facts.alphas == whole_facts[1].alphas
     assert logged == expected
     for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):

@@ -1,6 +1,7 @@
 """The memory keeps to its budget, its ranking and its order."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -68,6 +69,10 @@ def fixed(memory_budget, selection="herding"):
 
 def with_held_out(exemplars_per_class=None, memory_budget=None):
     return MemoryConfig(exemplars_per_class, memory_budget, sets_aside=True)
+
+
+def with_graph(**budget):
+    return MemoryConfig(**{"exemplars_per_class": None, **budget}, keeps_graph=True)
 
 
 def counts(taken):
@@ -241,3 +246,64 @@ def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
     for name, array in ours.items():
         assert isinstance(array, np.ndarray)
         np.testing.assert_array_equal(array, theirs[name])
+
+
+GRAPHS = pytest.mark.parametrize(
+    "config",
+    [
+        with_graph(exemplars_per_class=3),
+        with_graph(memory_budget=20),
+        with_graph(memory_budget=4),
+    ],
+)
+
+
+@GRAPHS
+def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
+    """Each class has exactly its quota, and a shrinking one keeps its first."""
+    chosen = dataclasses.replace(config, keeps_graph=False)
+    taken = snapshots(config)
+    assert counts(taken) == counts(snapshots(chosen)) and taken != snapshots(chosen)
+    for before, after in itertools.pairwise(taken):
+        for old, kept in zip(before, after, strict=False):
+            assert kept == old[: len(kept)]
+
+
+@GRAPHS
+def test_edges_join_exemplars_that_are_there_and_leave_none_alone(config):
+    memory = ReplayMemory(config, seed=1)
+    before = set()
+    for step in make_steps():
+        memory.update(step, features_of)
+        held = memory.examples()
+        num_held = 0 if held is None else len(held)
+        ends = memory.edges
+        assert np.all(ends[:, 0] < ends[:, 1])
+        expected = range(num_held) if num_held > 1 else []
+        assert set(ends.ravel().tolist()) == set(expected)
+        ids = {tuple(pair) for pair in held.ids[ends].tolist()} if held else set()
+        remaining = set(held.ids.tolist()) if held else set()
+        assert {pair for pair in before if set(pair) <= remaining} <= ids
+        before = ids
+
+
+@GRAPHS
+@pytest.mark.parametrize("num_steps", [0, 1, 2])
+def test_a_restored_memory_goes_on_with_its_graph(config, num_steps):
+    memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
+    steps = make_steps()
+    for step in steps[:num_steps]:
+        memory.update(step, features_of)
+    restored.restore(memory.to_arrays())
+    for step in steps[num_steps:]:
+        memory.update(step, features_of)
+        restored.update(step, features_of)
+    arrays = memory.to_arrays()
+    assert arrays.keys() == restored.to_arrays().keys()
+    for name, values in restored.to_arrays().items():
+        np.testing.assert_array_equal(values, arrays[name])
+
+
+def test_a_memory_without_a_graph_has_no_edges():
+    assert ReplayMemory(growing(3), seed=1).edges is None
+    assert not any("graph" in name for name in ReplayMemory(growing(3), 1).to_arrays())

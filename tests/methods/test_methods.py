@@ -1,6 +1,7 @@
 """What holds for every method by name, and the terms of each."""
 
 import dataclasses
+import itertools
 import math
 
 import keras
@@ -13,20 +14,24 @@ from bsce_keras import losses, make_config
 from bsce_keras.config import CLASSIFICATION_LOSSES
 from bsce_keras.methods import METHODS, load_method
 from bsce_keras.methods.base import CLASSIFICATION, StepContext
+from bsce_keras.methods.tpcil import TPCIL
 
 NUM_OLD, NUM_NEW = 3, 1
 COUNTS = (5, 5, 5, 100)
 LABELS = np.array([0, 3, 1])
+# Of nine anchors: the first with every other one, the second with the third.
+EDGES = np.zeros((9, 9), bool)
+EDGES[0, 1:] = EDGES[1, 2] = True
 
 
 def context(loss="balanced_softmax", num_old=NUM_OLD, alpha=1.0):
     num_new = len(COUNTS) - num_old
     sizes = (num_old, num_new) if num_old else (num_new,)
-    return StepContext(num_old, num_new, COUNTS, loss, alpha, sizes)
+    return StepContext(num_old, num_new, COUNTS, loss, alpha, sizes, num_old > 0)
 
 
 def outputs(num_classes, seed):
-    """Everything that any method's classifier returns."""
+    """Everything that any method's classifier returns, or its trainer adds."""
     rng = np.random.default_rng(seed)
     shapes = {
         "logits": (3, num_classes),
@@ -34,13 +39,15 @@ def outputs(num_classes, seed):
         "similarities": (3, num_classes),
         "scale": (3, 1),
         "features": (3, 8),
+        "anchor_features": (9, 8),
         "stage1": (3, 4, 4, 2),
         "stage2": (3, 2, 2, 4),
     }
-    return {
+    found = {
         name: tf.constant(rng.normal(size=shape), tf.float32)
         for name, shape in shapes.items()
     }
+    return {**found, "anchor_edges": tf.constant(EDGES)}
 
 
 def method(name, **request):
@@ -106,7 +113,8 @@ def test_distillation_pushes_the_student_nowhere_where_it_equals_the_teacher(nam
             continue  # these do not look at the teacher
         with tf.GradientTape() as tape:
             tape.watch(student)
-            loss = tf.reduce_mean(term.values(LABELS, student, teacher))
+            values = term.values(LABELS, student, teacher)
+            loss = tf.reduce_mean(values[0] if isinstance(values, tuple) else values)
         for slope in tape.gradient(loss, student).values():
             np.testing.assert_allclose(0.0 if slope is None else slope, 0.0, atol=1e-6)
 
@@ -174,6 +182,64 @@ def test_a_learned_alpha_is_read_at_every_call():
     assert np.all(found[0].values(LABELS, student, None) != before)
 
 
+def topology(student, teacher, edges=EDGES, **changes):
+    """Value and mask of TPCIL's own term."""
+    parameters = dataclasses.replace(method("tpcil").parameters, **changes)
+    found = TPCIL(parameters).loss_terms(context())[1]
+    assert (found.name, found.weight) == ("topology", parameters.topology_weight)
+    return found.values(LABELS, student, {**teacher, "anchor_edges": edges})
+
+
+def cosines(features, pairs):
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return np.array([unit[i] @ unit[j] for i, j in pairs])
+
+
+@pytest.mark.parametrize("pairs", ["edges", "all_in_batch"])
+def test_tpcil_correlates_the_cosines_of_pairs_of_anchors(pairs):
+    student, teacher = outputs(4, seed=1), outputs(3, seed=2)
+    chosen = np.argwhere(EDGES)
+    if pairs == "all_in_batch":
+        chosen = list(itertools.combinations(range(9), 2))
+    (value,), (is_counted,) = topology(student, teacher, pairs=pairs)
+    before, now = (
+        cosines(each["anchor_features"].numpy(), chosen) for each in (teacher, student)
+    )
+    np.testing.assert_allclose(value, -np.corrcoef(before, now)[0, 1], rtol=1e-5)
+    assert is_counted
+
+
+@pytest.mark.parametrize("num_pairs", [0, 7, 8])
+def test_tpcil_leaves_few_pairs_out(num_pairs):
+    edges = np.zeros_like(EDGES)
+    edges[0, 1 : num_pairs + 1] = True
+    (value,), (is_counted,) = topology(
+        outputs(4, seed=1), outputs(3, seed=2), tf.constant(edges), pairs="edges"
+    )
+    assert np.isfinite(value) and bool(is_counted) == (num_pairs >= 8)
+
+
+def test_tpcil_without_anchors_or_weight_is_classification_alone():
+    no_anchors = dataclasses.replace(context(), has_anchors=False)
+    assert len(method("tpcil").loss_terms(no_anchors)) == 1
+    parameters = dataclasses.replace(method("tpcil").parameters, topology_weight=0.0)
+    assert TPCIL(parameters).num_anchor_edges == 0
+    assert method("tpcil").num_anchor_edges == 64
+
+
+def test_tpcil_refuses_pairs_of_another_kind():
+    parameters = dataclasses.replace(method("tpcil").parameters, pairs="all")
+    with pytest.raises(ValueError, match="must be one of all_in_batch, edges"):
+        TPCIL(parameters)
+
+
+def test_tpcil_alone_trains_old_class_vectors():
+    for name, trains in (("lucir", False), ("tpcil", True)):
+        head = method(name).make_head(3, 2)
+        head.build((None, 4))
+        assert head.old_vectors.trainable == trains
+
+
 class HeadStub:
     """Takes what is imprinted."""
 
@@ -183,10 +249,11 @@ class HeadStub:
         self.directions = directions
 
 
-def test_lucir_imprints_the_mean_direction_of_a_class():
+@pytest.mark.parametrize("name", ["lucir", "tpcil"])
+def test_new_class_vectors_start_at_the_mean_direction_of_a_class(name):
     head = HeadStub()
     features = np.array([[2.0, 0.0], [0.0, 0.5]])
-    method("lucir").imprint(head, iter([features, features * 7.0]), seed=1)
+    method(name).imprint(head, iter([features, features * 7.0]), seed=1)
     np.testing.assert_allclose(head.directions, np.full((2, 2), math.sqrt(0.5)))
 
 

@@ -77,6 +77,7 @@ PLACES = {
     "meta update": Place(_LOOP, "EpochLoop._update", "during", "True"),
     "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
     "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
+    "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # What a step leaves behind.
     "evaluation": Place(f"{_PACKAGE}.experiment", "evaluate", "during"),
     "export without checksums": Place(f"{_PACKAGE}.export", "write_json"),

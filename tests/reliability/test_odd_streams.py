@@ -328,6 +328,16 @@ THOROUGH = OddRun(
     exemplars_per_class=9,
     batch_size=1,
 )
+# A graph that loses vertices at every step, until each class has one.
+JOINED = OddRun(
+    train=(4, 3, 1, 2),
+    test=(1, 1, 1, 1),
+    steps=(2, 1, 1),
+    method="tpcil",
+    loss="balanced_softmax",
+    memory_budget=7,
+    batch_size=3,
+)
 
 
 # A budget that holds fewer images of a class out from step to step, and scores of a
@@ -344,7 +354,7 @@ NEAREST = OddRun(
 )
 
 
-@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST])
+@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED])
 def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog):
     assert run.refusal() is None
     check_learned(tmp_path, run)
