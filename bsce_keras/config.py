@@ -151,6 +151,8 @@ class MemoryConfig(_Checked):
             trains on, for methods that correct their head by them.
         replays_everything: whether every step trains on all images of all seen classes,
             for the upper bound of joint training.
+        optimizes_pixels: whether exemplars, once chosen, are no longer images of the
+            data set: the method changes their pixels after every step.
     """
 
     exemplars_per_class: int | None = 20
@@ -158,6 +160,7 @@ class MemoryConfig(_Checked):
     selection: str = "herding"
     sets_aside: bool = False
     replays_everything: bool = False
+    optimizes_pixels: bool = False
 
     def quota(self, num_classes):
         """Exemplars each of `num_classes` seen classes may keep, set aside or not."""

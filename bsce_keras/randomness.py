@@ -22,6 +22,9 @@ class Purpose(enum.IntEnum):
     IMPRINTING = 7
     HELD_OUT = 8
     SET_ASIDE = 9
+    EXEMPLAR_GROUPS = 10
+    EXEMPLAR_HALVES = 11
+    EXEMPLAR_QUERIES = 12
 
 
 def generator(seed, purpose, *position):

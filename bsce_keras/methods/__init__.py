@@ -12,6 +12,7 @@ METHODS = {
     "wa": "bsce_keras.methods.wa:WA",
     "lwf": "bsce_keras.methods.lwf:LwF",
     "joint": "bsce_keras.methods.joint:Joint",
+    "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
 }
 
 

@@ -30,6 +30,7 @@ _LATER_FIELDS = {
     "memory": {
         "sets_aside": MemoryConfig.sets_aside,
         "replays_everything": MemoryConfig.replays_everything,
+        "optimizes_pixels": MemoryConfig.optimizes_pixels,
     },
     "stream": {"validation_share": StreamConfig.validation_share},
     "training": {"replay_sampling": TrainingConfig.replay_sampling},
@@ -260,6 +261,8 @@ def _memory(config):
         policy += ", a tenth of them (at least 1) never trained on but held out"
     if memory.replays_everything:
         policy += "; every step trains on all images of all seen classes"
+    if memory.optimizes_pixels:
+        policy += "; their pixels are optimised after every step"
     quotas = [memory.quota(number) for number in classes]
     return {
         "policy": policy,
