@@ -24,6 +24,7 @@ _FLAGS = {
 _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
+    *("sets_aside", "replays_everything", "optimizes_pixels"),
 }
 
 _LATER_FIELDS = {

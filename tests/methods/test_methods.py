@@ -229,12 +229,14 @@ def test_the_loss_of_its_own_is_podnets_default_and_no_one_elses():
     assert set(losses_of.values()) == {"softmax"}
 
 
-def test_balanced_finetuning_follows_podnets_own_loss_alone():
+def test_balanced_finetuning_follows_the_own_losses_of_two_methods_alone():
     def finetunes(**request):
         training = make_config("digits", **request).training
         return dataclasses.asdict(training)["finetuning"] is not None
 
     assert finetunes(method="podnet")
+    assert finetunes(method="mnemonics")
+    assert not finetunes(method="mnemonics", classification_loss="balanced_softmax")
     assert not finetunes(method="podnet", classification_loss="balanced_softmax")
     assert not finetunes(method="lucir")
     assert finetunes(method="lucir", balanced_finetuning="true")

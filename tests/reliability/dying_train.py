@@ -75,6 +75,9 @@ PLACES = {
     ),
     "update": Place(_LOOP, "EpochLoop._update", "during"),
     "meta update": Place(_LOOP, "EpochLoop._update", "during", "True"),
+    "optimisation of pixels": Place(
+        f"{_PACKAGE}.learner.pixels", "PixelOptimizer.optimized", "during"
+    ),
     "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
     "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
     # What a step leaves behind.
