@@ -24,7 +24,8 @@ def optimized_exemplars(run, step, exemplars, features_of, objective):
     Classes are dealt out to groups at random. Each group is optimised by itself with
     its share of the updates, against queries of all classes that there are. Queries are
     drawn and cropped as in training. All draws are keyed by (seed, step): what was
-    interrupted is repeated from the end of the main phase. One device does the work.
+    interrupted is repeated from the end of the main phase. One device does the work,
+    with the first replica's weights, and holds the activations of a group's exemplars.
 
     Args:
         run: the `Run`.
@@ -106,8 +107,8 @@ def _queries(run, step, part, pool):
             signum = run.stop_requests.signum
             if signum is not None:
                 raise Stopped(
-                    f"stopped in step {step.index} exemplars. The main phase is saved: "
-                    "give the same command to go on from there.",
+                    f"stopped in step {step.index}, while exemplars were optimised. "
+                    "The main phase is saved: give the same command to go on with it.",
                     signum,
                 )
             yield batch

@@ -169,6 +169,8 @@ class Learner:
             Stopped: on request.
         """
         begin = time.perf_counter()
+        title = f"step {step.index}/{self._num_steps - 1} exemplars"
+        print(f"{title}  {len(exemplars)} are optimised, pixel by pixel")
         network = folded(self.classifier, "float32")
         images = optimized_exemplars(
             self._run,
@@ -180,8 +182,8 @@ class Learner:
         seconds = time.perf_counter() - begin
         change = np.abs(images.astype(np.int16) - exemplars.images).mean()
         print(
-            f"step {step.index}/{self._num_steps - 1} exemplars  {len(images)} changed "
-            f"by {change:.1f} grey levels on average in {clock(seconds)}"
+            f"{title}  changed by {change:.1f} grey levels on average in "
+            f"{clock(seconds)}"
         )
         return images, dataclasses.replace(
             facts, train_seconds=facts.train_seconds + seconds

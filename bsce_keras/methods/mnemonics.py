@@ -16,18 +16,23 @@ class Mnemonics(LUCIR):
 
     New exemplars start as herding chose them, and the queries are the step's new
     images. Exemplars of an old class are cut in two halves, each the queries of the
-    other. L_c is the plain softmax cross-entropy whatever loss the step trained with:
-    exemplars are equally many of every class. With the step's own loss, balanced
-    fine-tuning of the class vectors on all exemplars follows.
+    other. L_c is the plain softmax cross-entropy, whatever loss the step trained with,
+    for exemplars are about equally many of every class. Where that was the plain one,
+    LUCIR's own, balanced fine-tuning of the class vectors on all exemplars follows.
 
-    Source: Liu et al., CVPR 2020, whose bilevel program this is, not their code. Both
-    of its releases leave the images about as herding found them: the first takes the
-    outer gradient through inner updates that have none, the second moves a pixel by far
-    less than a grey level. The paper's inner problem trains the whole network; its
-    first release, like this, the class vectors alone. Logits are `scale * cos` with the
-    scale that LUCIR learned, where both releases leave it out, which makes inner
-    gradients tiny. The paper starts from random images; its numbers are of LUCIR with
-    weight transfer, which is not here.
+    What is found is not how a class looks: on digits the trained network errs on most
+    of an increment's optimised exemplars, which pull the class vectors the more for it.
+
+    Source: Liu et al., CVPR 2020, whose bilevel program this is, not their code. In
+    neither of its releases does a pixel move: the first takes the outer gradient
+    through inner updates that have none, and starts every exemplar of a class from the
+    same image; the second moves a pixel by far less than a grey level, and darkens
+    images by cutting decimals off. The paper's inner problem trains the whole network;
+    its first release, like this, the class vectors alone. Logits are `scale * cos` with
+    the scale that LUCIR learned, which both releases leave out, and inner gradients are
+    tiny without. The paper starts from random images and leaves updates and rates open;
+    ours are in `recipes.MnemonicsParameters`. Its released code goes over to a network
+    with weight transfer after the base step, which is not here.
     """
 
     def pixel_objective(self, head):

@@ -33,11 +33,12 @@ def folded(classifier, dtype=None):
     copies = {}
 
     def copied(layer):
-        policy = dtype or layer.dtype_policy
+        config = layer.get_config()
+        if dtype is not None:
+            config["dtype"] = dtype
         if id(layer) in shifted:
-            copy = ChannelShift(name=layer.name, dtype=policy)
+            copy = ChannelShift(name=layer.name, dtype=dtype or layer.dtype_policy)
         else:
-            config = {**layer.get_config(), "dtype": policy}
             copy = layer.__class__.from_config(config)
         copies[id(layer)] = copy
         return copy
