@@ -49,6 +49,12 @@ def test_the_first_updates_of_adam_move_every_pixel_by_the_rate(loss, sign):
         )
 
 
+def test_a_slope_a_billion_times_smaller_moves_pixels_as_far():
+    images = images_of(100)
+    slight = optimized(lambda features, *_: 1e-9 * darker(features), images, 3)
+    np.testing.assert_array_equal(slight, optimized(darker, images, 3))
+
+
 def test_only_what_the_network_sees_changes():
     changed = optimized(brighter, images_of(100)).astype(int) - 100
     seen = np.zeros((5, 5), bool)
