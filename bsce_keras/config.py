@@ -160,6 +160,8 @@ class MemoryConfig(_Checked):
             for the upper bound of joint training.
         keeps_graph: whether exemplars are the images of the vertices of a graph over
             the features, which is kept with them, instead of being selected.
+        optimizes_pixels: whether exemplars, once chosen, are no longer images of the
+            data set: the method changes their pixels after every step.
     """
 
     exemplars_per_class: int | None = 20
@@ -168,6 +170,7 @@ class MemoryConfig(_Checked):
     sets_aside: bool = False
     replays_everything: bool = False
     keeps_graph: bool = False
+    optimizes_pixels: bool = False
 
     def quota(self, num_classes):
         """Exemplars each of `num_classes` seen classes may keep, set aside or not."""

@@ -206,6 +206,10 @@ def _learn(learner, memory, step, replay):
     training_step, held_out = memory.split(step)
     facts = learner.learn(training_step, replay, held_out, memory.edges)
     memory.update(step, learner.features)
+    exemplars = memory.examples()
+    if learner.optimizes_exemplars and exemplars is not None:
+        images, facts = learner.optimize_exemplars(training_step, exemplars, facts)
+        memory.replace_images(images)
     if learner.finetunes(step):
         facts = learner.finetune(step, memory.examples(), facts)
         if learner.selects_again:

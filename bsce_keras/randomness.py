@@ -24,6 +24,9 @@ class Purpose(enum.IntEnum):
     SET_ASIDE = 9
     GRAPH = 10
     ANCHORS = 11
+    EXEMPLAR_GROUPS = 12
+    EXEMPLAR_HALVES = 13
+    EXEMPLAR_QUERIES = 14
 
 
 def generator(seed, purpose, *position):

@@ -266,6 +266,7 @@ def _memory(asked, kind):
         use.sets_aside,
         use.replays_everything,
         use.keeps_graph,
+        use.optimizes_pixels,
     )
 
 
@@ -323,7 +324,9 @@ def _method(asked, kind):
             f"--method must be one of {', '.join(METHODS)}. "
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
-    parameters = recipes.parameters(name, kind)
+    # A scale that is none is refused elsewhere.
+    scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
+    parameters = recipes.parameters(name, kind, scale)
     for flag, allowed in _CHOICES.items():
         for value in asked.given(flag).values():
             problems += configs.one_of(f"--{flag}", value, allowed)

@@ -157,7 +157,7 @@ TRAIN = Command(
                 "balanced_finetuning",
                 BALANCED_FINETUNING,
                 "tune the class weights on the exemplars after each step, where "
-                "default is as published: podnet with its own loss",
+                "default is as published: podnet and mnemonics with their own losses",
                 "default",
             ),
         ),

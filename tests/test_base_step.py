@@ -65,3 +65,19 @@ def test_exemplars_are_found_among_the_images_by_class_and_id(on_disk):
     assert not _same_images({**kept, "ids": kept["ids"] + 1}, state, examples)
     assert not _same_images({**kept, "ids": kept["ids"] + 7}, state, examples)
     assert _same_images({}, state, examples)
+
+
+def test_exemplars_with_other_pixels_are_known_by_their_ids():
+    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
+    ids = np.arange(6)
+    examples = Examples(images, ids // 3, ids)
+    held = {
+        "images": 9 + images[[1, 4]],
+        "labels": ids[[1, 4]] // 3,
+        "ids": ids[[1, 4]],
+    }
+    state = {"class_counts": [3, 3]}
+    assert _same_images(held, state, examples, optimized=True)
+    assert not _same_images(held, state, examples, optimized=False)
+    strange = {**held, "ids": np.array([1, 7])}
+    assert not _same_images(strange, state, examples, optimized=True)

@@ -124,6 +124,39 @@ def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
         run_experiment(other)
 
 
+def test_a_base_step_with_optimised_exemplars_is_shared_with_its_method_alone(tmp_path):
+    """They are no images of the data set any more, of which data.json knows."""
+    from bsce_keras.base_step import load_base_step
+    from bsce_keras.data.stream import ClassIncrementalStream
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.learner.distribution import resolved
+
+    def config(name, **request):
+        made = tiny(tmp_path / name, num_base_classes=9, **request)
+        return dataclasses.replace(made, training=resolved(made.training))
+
+    alone = {"num_increments": None, "increments": []}
+    run_experiment(config("base", method="mnemonics", **alone))
+    base_run_dir = str(tmp_path / "base")
+    same, other = (
+        config(method, method=method, num_increments=1, base_run_dir=base_run_dir)
+        for method in ("mnemonics", "lucir")
+    )
+    step = ClassIncrementalStream(same.stream).steps[0]
+    arrays, _ = load_base_step(same, step)
+    assert arrays["counts"].tolist() == [5] * 9
+    places = zip(step.examples.labels, step.examples.ids, strict=True)
+    image_of = dict(zip(places, step.examples.images, strict=True))
+    kept = zip(arrays["labels"], arrays["ids"], strict=True)
+    originals = np.stack([image_of[place] for place in kept])
+    change = np.abs(originals.astype(int) - arrays["images"]).max(axis=(1, 2, 3))
+    assert change.min() >= 1
+    with pytest.raises(RequestError, match="--method .*: mnemonics there") as refused:
+        load_base_step(other, step)
+    # Pixels that are others are no sign of other images.
+    assert "training images" not in str(refused.value)
+
+
 def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 

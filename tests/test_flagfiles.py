@@ -17,9 +17,14 @@ SYSTEMS = {
     f"{method}{loss}"
     for method in ("il_baseline", "lucir", "podnet")
     for loss in ("", "_bsce", "_meta_bsce")
-} | {"icarl", "bic", "tpcil"}
+} | {"icarl", "bic", "mnemonics", "tpcil"}
 # Systems on the schedule of another; their numbers are quoted.
-SCHEDULED_LIKE = {"icarl": "lucir", "bic": "il_baseline", "tpcil": "lucir"}
+SCHEDULED_LIKE = {
+    "icarl": "lucir",
+    "bic": "il_baseline",
+    "mnemonics": "lucir",
+    "tpcil": "lucir",
+}
 # Folder of flagfiles: --dataset, base classes, other classes.
 DATA_SETS = {
     "cifar100": ("cifar100", 50, 50),
@@ -117,8 +122,10 @@ def test_a_flagfile_trains_as_published(path, prepared):
     )
     assert training.schedule == ("cosine" if method == "podnet" else "multistep")
     assert (training.momentum, training.schedule_scale) == (0.9, 1.0)
-    # PODNet* everywhere, LUCIR* on ImageNet alone, neither with a balanced softmax.
-    published = {"podnet": True, "lucir": folder == "imagenet"}.get(path.stem, False)
+    # PODNet* and Mnemonics everywhere, LUCIR* on ImageNet alone, none with a balanced
+    # softmax.
+    published = {"podnet": True, "mnemonics": True, "lucir": folder == "imagenet"}
+    published = published.get(path.stem, False)
     assert (training.finetuning is not None) == published
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import logging
+import time
 
 import keras
 import numpy as np
 
+from bsce_keras.clock import clock
 from bsce_keras.config import BALANCED_SOFTMAXES, num_set_aside
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
@@ -13,6 +15,7 @@ from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.checkpoints import pack, unpack
+from bsce_keras.learner.exemplars import optimized_exemplars
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
 from bsce_keras.learner.trainer import IncrementalTrainer
@@ -138,7 +141,7 @@ class Learner:
             step.index,
             training,
             self._num_steps,
-            is_followed=self.finetunes(step),
+            is_followed=self.finetunes(step) or self.optimizes_exemplars,
         )
         probabilities = draw_probabilities(
             training.replay_sampling, pool.labels, step.num_old_classes
@@ -156,6 +159,50 @@ class Learner:
     def finetunes(self, step):
         """Whether a balanced fine-tuning follows the main phase of this step."""
         return self._config.training.finetuning is not None and step.num_old_classes > 0
+
+    @property
+    def optimizes_exemplars(self):
+        """Whether the pixels of the memory's exemplars change after the main phase."""
+        return self._config.memory.optimizes_pixels
+
+    def optimize_exemplars(self, step, exemplars, facts):
+        """Changes the pixels of exemplars as the method has it.
+
+        The network computes in float32 here whatever it trains in, in inference mode.
+
+        Args:
+            step: the `Step` whose main phase is finished, as it was trained on.
+            exemplars: the memory's `Examples`, the step's own classes included.
+            facts: the main phase's `TrainingFacts`.
+
+        Returns:
+            uint8 images in the order of the exemplars, and `facts` with the time of
+            both.
+
+        Raises:
+            RunError: a gradient that is not finite.
+            Stopped: on request.
+        """
+        begin = time.perf_counter()
+        title = f"step {step.index}/{self._num_steps - 1} exemplars"
+        print(f"{title}  {len(exemplars)} are optimised, pixel by pixel")
+        network = folded(self.classifier, "float32")
+        images = optimized_exemplars(
+            self._run,
+            step,
+            exemplars,
+            lambda images: network(images, training=False)["features"],
+            self._method.pixel_objective(head_of(network)),
+        )
+        seconds = time.perf_counter() - begin
+        change = np.abs(images.astype(np.int16) - exemplars.images).mean()
+        print(
+            f"{title}  changed by {change:.1f} grey levels on average in "
+            f"{clock(seconds)}"
+        )
+        return images, dataclasses.replace(
+            facts, train_seconds=facts.train_seconds + seconds
+        )
 
     @property
     def selects_again(self):

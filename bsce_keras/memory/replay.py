@@ -96,6 +96,31 @@ class ReplayMemory:
         if self._graph is not None:
             self._graph.connect(generator(self.seed, Purpose.GRAPH, step.index))
 
+    def replace_images(self, images):
+        """Takes other pixels for the exemplars that are trained on.
+
+        Labels, ids and ranks stay, and so do images set aside.
+
+        Args:
+            images: uint8, as many, in the order and of the shape of those that
+                `examples` returns.
+
+        Raises:
+            ValueError: images of another type or shape.
+        """
+        held = self.examples()
+        if (images.dtype, images.shape) != (held.images.dtype, held.images.shape):
+            raise ValueError(
+                f"Expected {held.images.dtype} images of shape {held.images.shape}, "
+                f"those of `examples`. Received: {images.dtype} of {images.shape}"
+            )
+        ends = np.cumsum([len(of_class) for of_class in self._trained_on])
+        parts = np.split(images, ends[:-1])
+        self._trained_on = [
+            dataclasses.replace(of_class, images=part)
+            for of_class, part in zip(self._trained_on, parts, strict=True)
+        ]
+
     def _divide(self, step):
         """A step without the images set aside, and a list of these for each class."""
         num_aside = self.config.num_aside(step.num_classes)

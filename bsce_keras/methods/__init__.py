@@ -14,6 +14,7 @@ METHODS = {
     "lwf": "bsce_keras.methods.lwf:LwF",
     "tpcil": "bsce_keras.methods.tpcil:TPCIL",
     "joint": "bsce_keras.methods.joint:Joint",
+    "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
 }
 
 

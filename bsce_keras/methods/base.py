@@ -61,6 +61,27 @@ class LossTerm:
     values: Callable
 
 
+@dataclasses.dataclass(frozen=True)
+class PixelObjective:
+    """What the pixels of exemplars are optimised for, and how long.
+
+    Args:
+        loss: `(features, labels, query_features, query_labels) -> ()`: how badly a head
+            that learned from the exemplars' features does on the queries'.
+        learning_rate: of Adam on the pixels, in the network's normalised units.
+        passes: over the step's new images, as queries for its new exemplars.
+        old_share: of that number of updates, for either half of the old exemplars.
+        classes_at_once: whose exemplars are optimised together, at most. It bounds the
+            memory: activations of all their exemplars are kept.
+    """
+
+    loss: Callable
+    learning_rate: float
+    passes: int
+    old_share: float
+    classes_at_once: int
+
+
 CLASSIFICATION = "classification"
 
 
@@ -135,6 +156,17 @@ class Method:
                 classes that no step trained on, where the memory sets some aside; else
                 None.
         """
+
+    def pixel_objective(self, head):
+        """The `PixelObjective` of exemplars, once the memory has chosen them.
+
+        Called where the memory's configuration says that pixels are optimised, before
+        balanced fine-tuning.
+
+        Args:
+            head: of the student after its main phase, in float32.
+        """
+        raise NotImplementedError
 
     def predictor_head(self, features_of_classes):
         """A head to predict with instead of the trained one; by default None.

@@ -6,7 +6,7 @@ import numpy as np
 from bsce_keras.models.layers import ChannelShift, FusedBatchNormalization
 
 
-def folded(classifier):
+def folded(classifier, dtype=None):
     """A copy whose convolutions carry the batch normalisation after them.
 
     In inference mode batch normalisation is a product and a sum per channel, and the
@@ -21,6 +21,8 @@ def folded(classifier):
 
     Args:
         classifier: functional `keras.Model`, such as `build_classifier` returns.
+        dtype: what the copy computes in and keeps its weights in; by default as the
+            classifier does.
 
     Returns:
         A `keras.Model` for inference, of the same inputs and outputs. It differs by
@@ -31,10 +33,13 @@ def folded(classifier):
     copies = {}
 
     def copied(layer):
+        config = layer.get_config()
+        if dtype is not None:
+            config["dtype"] = dtype
         if id(layer) in shifted:
-            copy = ChannelShift(name=layer.name, dtype=layer.dtype_policy)
+            copy = ChannelShift(name=layer.name, dtype=dtype or layer.dtype_policy)
         else:
-            copy = layer.__class__.from_config(layer.get_config())
+            copy = layer.__class__.from_config(config)
         copies[id(layer)] = copy
         return copy
 

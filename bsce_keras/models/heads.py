@@ -120,7 +120,7 @@ class NearestMeanHead(keras.layers.Layer):
         )
 
     def call(self, features):
-        cosines = ops.matmul(_normalized(features), ops.transpose(self.means))
+        cosines = ops.matmul(normalized(features), ops.transpose(self.means))
         return {"logits": 2.0 * cosines - 2.0}
 
     def get_config(self):
@@ -188,9 +188,8 @@ class VectorHead(keras.layers.Layer):
         vectors = ops.concatenate(
             [ops.convert_to_tensor(w) for w in self.class_weights]
         )
-        rows = ops.reshape(_normalized(vectors), (-1, vectors.shape[-1]))
-        products = ops.matmul(_normalized(features), ops.transpose(rows))
-        return ops.reshape(products, (-1, *vectors.shape[:-1]))
+        rows = ops.reshape(vectors, (-1, vectors.shape[-1]))
+        return ops.reshape(cosines(features, rows), (-1, *vectors.shape[:-1]))
 
     def grow_from(self, old):
         """Takes over the scale, and every class vector of `old` as an old one."""
@@ -263,6 +262,11 @@ class LocalSimilarityHead(VectorHead):
         }
 
 
+def cosines(features, vectors):
+    """Cosines of every row of `(batch, d)` with every row of `(num_vectors, d)`."""
+    return ops.matmul(normalized(features), ops.transpose(normalized(vectors)))
+
+
 def _uniform(bound):
     """An initializer of its own for every weight.
 
@@ -272,7 +276,8 @@ def _uniform(bound):
     return keras.initializers.RandomUniform(-bound, bound)
 
 
-def _normalized(vectors):
+def normalized(vectors):
+    """Rows of length 1; a row of zeros stays one."""
     # maximum() of the squared norm, because the norm has no gradient at 0.
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squares, _NORM_FLOOR**2))

@@ -31,7 +31,8 @@ _FLAGS = {
 _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
-    *("rate_falls_with_steps", "replays_everything", "sets_aside", "keeps_graph"),
+    *("rate_falls_with_steps", "replays_everything", "sets_aside"),
+    *("keeps_graph", "optimizes_pixels"),
 }
 
 _LATER_FIELDS = {
@@ -39,6 +40,7 @@ _LATER_FIELDS = {
         "sets_aside": MemoryConfig.sets_aside,
         "replays_everything": MemoryConfig.replays_everything,
         "keeps_graph": MemoryConfig.keeps_graph,
+        "optimizes_pixels": MemoryConfig.optimizes_pixels,
     },
     "model": {
         "backbone_path": ModelConfig.backbone_path,
@@ -283,6 +285,8 @@ def _memory(config):
         policy += ", a tenth of them (at least 1) never trained on but held out"
     if memory.replays_everything:
         policy += "; every step trains on all images of all seen classes"
+    if memory.optimizes_pixels:
+        policy += "; their pixels are optimised after every step"
     selection = memory.selection
     if memory.keeps_graph:
         selection = "images of the vertices of a neural-gas graph over the features"

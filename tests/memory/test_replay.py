@@ -307,3 +307,31 @@ def test_a_restored_memory_goes_on_with_its_graph(config, num_steps):
 def test_a_memory_without_a_graph_has_no_edges():
     assert ReplayMemory(growing(3), seed=1).edges is None
     assert not any("graph" in name for name in ReplayMemory(growing(3), 1).to_arrays())
+
+
+def test_other_pixels_keep_labels_ids_and_ranks():
+    memory = ReplayMemory(growing(4), 1)
+    steps = make_steps()
+    memory.update(steps[0], features_of)
+    before = memory.examples()
+    memory.replace_images(255 - before.images)
+    after = memory.examples()
+    np.testing.assert_array_equal(after.images, 255 - before.images)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    np.testing.assert_array_equal(after.ids, before.ids)
+    # They stay, also once a fixed budget leaves fewer of each.
+    memory.config = MemoryConfig(None, 6)
+    memory.update(steps[1], features_of)
+    kept = memory.examples()
+    np.testing.assert_array_equal(kept.images[:2], after.images[:2])
+    np.testing.assert_array_equal(kept.images[2:4], after.images[4:6])
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((8, 2, 2, 1)), np.zeros((7, 2, 2, 1), "u1")]
+)
+def test_images_that_are_no_exemplars_are_refused(wrong):
+    memory = ReplayMemory(growing(4), 1)
+    memory.update(make_steps()[0], features_of)
+    with pytest.raises(ValueError, match=r"uint8 images of shape \(8, 2, 2, 1\)"):
+        memory.replace_images(wrong)

@@ -304,12 +304,14 @@ def test_only_podnet_and_ss_il_have_a_loss_of_their_own_for_a_default():
     assert set(losses_of.values()) == {"softmax"}
 
 
-def test_balanced_finetuning_follows_podnets_own_loss_alone():
+def test_balanced_finetuning_follows_the_own_losses_of_two_methods_alone():
     def finetunes(**request):
         training = make_config("digits", **request).training
         return dataclasses.asdict(training)["finetuning"] is not None
 
     assert finetunes(method="podnet")
+    assert finetunes(method="mnemonics")
+    assert not finetunes(method="mnemonics", classification_loss="balanced_softmax")
     assert not finetunes(method="podnet", classification_loss="balanced_softmax")
     assert not finetunes(method="lucir")
     assert finetunes(method="lucir", balanced_finetuning="true")

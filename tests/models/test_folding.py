@@ -65,6 +65,15 @@ def test_every_output_is_that_of_the_classifier(make, variant):
     )
 
 
+def test_a_copy_in_float32_answers_as_a_classifier_in_float32():
+    exact = trained_classifier()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    classifier = trained_classifier()
+    classifier.set_weights(exact.get_weights())
+    found = outputs_of(folded(classifier, "float32"), images())
+    assert max(errors(found, outputs_of(exact, images())).values()) < 1e-5
+
+
 def test_in_bfloat16_it_stays_as_near_to_float32_as_the_classifier_does():
     exact = trained_classifier()
     expected = outputs_of(exact, images())

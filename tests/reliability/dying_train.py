@@ -75,6 +75,9 @@ PLACES = {
     ),
     "update": Place(_LOOP, "EpochLoop._update", "during"),
     "meta update": Place(_LOOP, "EpochLoop._update", "during", "True"),
+    "optimisation of pixels": Place(
+        f"{_PACKAGE}.learner.pixels", "PixelOptimizer.optimized", "during"
+    ),
     "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
     "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),

@@ -1,0 +1,194 @@
+"""Exemplars of a step are optimised: which, against what, and the same every time."""
+
+import dataclasses
+import gc
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras import make_config
+from bsce_keras.learner import exemplars as exemplars_module
+from bsce_keras.learner import learner as learner_module
+from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.learner.exemplars import _groups, _halves
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.stopping import Stopped
+
+
+@dataclasses.dataclass
+class Increment:
+    """A step 1 whose main phase is over, in a run folder that knows it.
+
+    Args:
+        config: of the run.
+        steps: both `Step`s.
+        base: weights and memory after the base step.
+        trained: weights after the main phase.
+        facts: of it.
+        chosen: the memory's exemplars, as herding and the base step left them.
+        optimized: images of these.
+    """
+
+    config: object
+    steps: list
+    base: tuple
+    trained: dict
+    facts: object
+    chosen: object
+    optimized: object
+
+    def learner(self, strategy=None, stop_requests=None):
+        strategy = strategy or tf.distribute.get_strategy()
+        checkpoints = Checkpoints(self.config.run_dir)
+        return Learner(self.config, strategy, checkpoints, stop_requests)
+
+    def optimize(self, strategy=None):
+        """Optimises the exemplars once more."""
+        learner = self.learner(strategy)
+        learner.restore(self.steps[1], self.trained)
+        images, _ = learner.optimize_exemplars(self.steps[1], self.chosen, self.facts)
+        return images
+
+    def resume(self, stop_requests=None):
+        """Goes on with the step as a new process would; returns the images."""
+        learner = self.learner(stop_requests=stop_requests)
+        weights, held = self.base
+        learner.restore(self.steps[0], weights)
+        memory = ReplayMemory(self.config.memory, self.config.training.seed)
+        memory.restore(held)
+        return whole_step(learner, memory, self.steps[1])[2]
+
+
+def whole_step(learner, memory, step):
+    """Facts of the main phase, exemplars before and images after."""
+    facts = learner.learn(step, memory.examples())
+    memory.update(step, learner.features)
+    chosen = memory.examples()
+    images, _ = learner.optimize_exemplars(step, chosen, facts)
+    memory.replace_images(images)
+    return facts, chosen, images
+
+
+@pytest.fixture(scope="module")
+def increment(two_steps, tmp_path_factory):
+    config = make_config(
+        "digits",
+        method="mnemonics",
+        epochs=1,
+        batch_size=16,
+        exemplars_per_class=3,
+        precision="float32",
+        run_dir=str(tmp_path_factory.mktemp("runs") / "run"),
+    )
+    # Few inner updates: they take long to trace.
+    parameters = dataclasses.replace(config.method.parameters, inner_steps=2)
+    method = dataclasses.replace(config.method, parameters=parameters)
+    config = dataclasses.replace(config, method=method)
+    checkpoints = Checkpoints(config.run_dir)
+    learner = Learner(config, tf.distribute.get_strategy(), checkpoints)
+    memory = ReplayMemory(config.memory, config.training.seed)
+    whole_step(learner, memory, two_steps[0])
+    base = learner.to_arrays(), memory.to_arrays()
+    checkpoints.save_step(0, base[0], {})
+    outcome = whole_step(learner, memory, two_steps[1])
+    return Increment(config, two_steps, base, learner.to_arrays(), *outcome)
+
+
+def test_new_and_old_exemplars_change_and_nothing_else_does(increment):
+    before, after = increment.chosen, increment.optimized
+    assert (after.dtype, after.shape) == (np.uint8, before.images.shape)
+    np.testing.assert_array_equal(before.labels, np.repeat(np.arange(6), 3))
+    change = np.abs(after.astype(int) - before.images).max(axis=(1, 2, 3))
+    assert change.min() >= 1
+    # Images of the stream are not the memory's to change.
+    new = increment.steps[1].examples
+    for image, place in zip(before.images[-3:], before.ids[-3:], strict=True):
+        np.testing.assert_array_equal(image, new.images[new.ids == place][0])
+
+
+def test_queries_are_new_images_then_the_other_half(increment, monkeypatch):
+    pools = []
+
+    class Recorded(exemplars_module.TrainingInput):
+        def __init__(self, pool, *args):
+            pools.append(pool)
+            super().__init__(pool, *args)
+
+    monkeypatch.setattr(exemplars_module, "TrainingInput", Recorded)
+    np.testing.assert_array_equal(increment.optimize(), increment.optimized)
+    before = increment.chosen
+    new, second, first = pools
+    assert new is increment.steps[1].examples
+    assert set(new.labels) == {5}
+    assert {*first.labels} == {*second.labels} == set(range(5))
+    assert sorted([*first.ids, *second.ids]) == sorted(before.ids[:15])
+    originals = dict(zip(before.ids, before.images, strict=True))
+    for pool, changed in ((second, False), (first, True)):
+        for number, image in zip(pool.ids, pool.images, strict=True):
+            assert np.any(image != originals[number]) == changed
+
+
+def test_an_interrupted_optimisation_ends_with_the_same_bytes(
+    increment, stop_after, capsys
+):
+    """The main phase is not trained again, and draws are those of the first time."""
+    with pytest.raises(Stopped, match="step 1, while exemplars were"):
+        increment.resume(stop_after(8))
+    np.testing.assert_array_equal(increment.resume(), increment.optimized)
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_one_of_two_replicas_does_it(increment, two_devices):
+    np.testing.assert_array_equal(increment.optimize(two_devices), increment.optimized)
+
+
+def test_no_graph_of_it_is_left(increment):
+    before = {id(graph) for graph in graphs_alive()}
+    increment.optimize()
+    left = [graph.name for graph in graphs_alive() if id(graph) not in before]
+    assert set(left) <= {"forward"}
+
+
+def graphs_alive():
+    gc.collect()
+    return [
+        thing
+        for thing in gc.get_objects()
+        if isinstance(thing, tf.Graph) and thing.building_function
+    ]
+
+
+def test_it_is_done_in_float32_whatever_is_trained_in(increment, monkeypatch):
+    types = []
+
+    def recorded(run, step, exemplars, features_of, objective):
+        types.append(features_of(exemplars.images[:2]).dtype)
+        return exemplars.images
+
+    monkeypatch.setattr(learner_module, "optimized_exemplars", recorded)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    increment.optimize()
+    assert types == [tf.float32]
+    assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "sizes"), [(0, []), (10, [10]), (23, [8, 8, 7])]
+)
+def test_groups_hold_every_class_once(num_classes, sizes):
+    labels = np.repeat(np.arange(num_classes), 2)
+    groups = _groups(labels, 10, np.random.default_rng(1))
+    assert [len(group) for group in groups] == sizes
+    assert sorted(label for group in groups for label in group) == [*range(num_classes)]
+
+
+def test_halves_have_all_exemplars_but_lonely_ones():
+    labels = np.array([0, 0, 0, 1, 2, 2, 3, 3])
+    first, second = _halves(labels, labels < 3, seed=1, step=1)
+    assert sorted([*first, *second]) == [0, 1, 2, 4, 5]
+    assert np.bincount(labels[first]).tolist() == [2, 0, 1]
+    other, _ = _halves(labels, labels < 3, seed=1, step=3)
+    assert sorted(other) != sorted(first)
