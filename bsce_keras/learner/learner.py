@@ -169,6 +169,7 @@ class Learner:
         """Changes the pixels of exemplars as the method has it.
 
         The network computes in float32 here whatever it trains in, in inference mode.
+        The chief alone does the work; other workers wait for what it finds.
 
         Args:
             step: the `Step` whose main phase is finished, as it was trained on.
@@ -184,6 +185,16 @@ class Learner:
             Stopped: on request.
         """
         begin = time.perf_counter()
+        arrays, _ = self._workers.arrays_from_chief(
+            lambda: ({"images": self._optimized(step, exemplars)}, None)
+        )
+        seconds = time.perf_counter() - begin
+        return arrays["images"], dataclasses.replace(
+            facts, train_seconds=facts.train_seconds + seconds
+        )
+
+    def _optimized(self, step, exemplars):
+        begin = time.perf_counter()
         title = f"step {step.index}/{self._num_steps - 1} exemplars"
         print(f"{title}  {len(exemplars)} are optimised, pixel by pixel")
         network = folded(self.classifier, "float32")
@@ -194,15 +205,12 @@ class Learner:
             lambda images: network(images, training=False)["features"],
             self._method.pixel_objective(head_of(network)),
         )
-        seconds = time.perf_counter() - begin
         change = np.abs(images.astype(np.int16) - exemplars.images).mean()
         print(
             f"{title}  changed by {change:.1f} grey levels on average in "
-            f"{clock(seconds)}"
+            f"{clock(time.perf_counter() - begin)}"
         )
-        return images, dataclasses.replace(
-            facts, train_seconds=facts.train_seconds + seconds
-        )
+        return images
 
     @property
     def selects_again(self):
@@ -256,7 +264,7 @@ class Learner:
 
     def predictor(self, exemplars):
         """What is evaluated and exported: the classifier, under a head of its own if
-        the method predicts by exemplars.
+        the method predicts by exemplars. For the chief alone.
 
         Args:
             exemplars: the memory's `Examples`, those of the last step included.
@@ -285,9 +293,13 @@ class Learner:
         return self._inference.logits(images)
 
     def _logits_and_labels(self, examples):
+        """Logits, the chief's on every worker, and labels; None of no examples."""
         if examples is None:
             return None
-        return self.logits(examples.images), examples.labels
+        arrays, _ = self._workers.arrays_from_chief(
+            lambda: ({"logits": self.logits(examples.images)}, None)
+        )
+        return arrays["logits"], examples.labels
 
     def _features_of_exemplars(self, exemplars):
         """An iterator over the classes: features of both views of their exemplars."""
@@ -295,7 +307,7 @@ class Learner:
         for label in range(int(exemplars.labels.max()) + 1):
             images = exemplars.images[exemplars.labels == label]
             views = [images, images[:, :, ::-1]] if mirrors else [images]
-            yield self.features(np.concatenate(views))
+            yield self._inference.features(np.concatenate(views))
 
     def _adopt(self, classifier):
         if self._inference is not None:
