@@ -46,3 +46,8 @@ class Examples:
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.ids for part in parts]),
         )
+
+
+def numbered(images, labels):
+    """`Examples` whose ids are their positions."""
+    return Examples(images, labels, np.arange(len(labels), dtype=np.int64))

@@ -9,24 +9,21 @@ other files there are other names.
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import json
 import logging
-import math
 import os
 import re
 import shutil
-from collections.abc import Callable
 
 import numpy as np
 
-from bsce_keras.config import ImageSpec
+from bsce_keras import checkpoint_files
+from bsce_keras.checkpoint_files import DamagedError
+from bsce_keras.data.splits import Decoded, joined
 from bsce_keras.errors import RequestError
 from bsce_keras.files import make_folder, sync_folder
-from bsce_keras.learner import checkpoint_files
-from bsce_keras.learner.checkpoint_files import DamagedError
 from bsce_keras.stored_images import ImageFile, StoredImages, blocks
 
 _log = logging.getLogger(__name__)
@@ -34,49 +31,6 @@ _log = logging.getLogger(__name__)
 _FORMAT = 1
 # Decoded between two saves.
 _SAVE_BYTES = 2**30
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Split:
-    """Images that can be decoded, and what tells them from others.
-
-    Args:
-        title: for file names and messages.
-        of: without arguments -> JSON object; where it is equal, the decoded images are.
-        image: `ImageSpec`.
-        num_images: how many there are, at most.
-        batches: keys of images -> iterator of `(keys, labels, images)`, arrays of those
-            that come after these images, always in the same order. Used they are in the
-            order of their keys.
-        bad: keys of all images -> JSON value that tells what could not be decoded.
-    """
-
-    title: str
-    of: Callable
-    image: ImageSpec
-    num_images: int
-    batches: Callable
-    bad: Callable
-
-    @property
-    def image_shape(self):
-        """Of one decoded image."""
-        return (self.image.stored_size, self.image.stored_size, self.image.channels)
-
-    @property
-    def image_bytes(self):
-        """Of one decoded image."""
-        return math.prod(self.image_shape)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Decoded:
-    """A decoded split; `bad` is the split's."""
-
-    images: np.ndarray | StoredImages
-    keys: np.ndarray
-    labels: np.ndarray
-    bad: object
 
 
 def load_or_decode(cache_dir, splits):
@@ -361,12 +315,6 @@ class _Entry:
         number = f"{self._split.num_images:,} images of {self._split.title}"
         done = f", of which {num_done:,} are there," if num_done else ""
         print(f"Decoding up to {number}{done} into {self._path}.uint8", flush=True)
-
-
-def joined(parts):
-    """Arrays of numbers or of text one after the other; empty ones have no kind."""
-    full = [part for part in parts if len(part)]
-    return np.concatenate(full) if full else np.zeros(0, np.int64)
 
 
 def _without_objects(keys):

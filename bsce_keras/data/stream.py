@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from bsce_keras.data.datasets import ImageDataset, load_dataset
+from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.held_out import held_out
+from bsce_keras.data.splits import ImageDataset
 from bsce_keras.examples import Examples
 
 

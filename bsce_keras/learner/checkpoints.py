@@ -13,9 +13,9 @@ import re
 
 import numpy as np
 
+from bsce_keras import checkpoint_files
+from bsce_keras.checkpoint_files import DamagedError
 from bsce_keras.files import make_folder
-from bsce_keras.learner import checkpoint_files
-from bsce_keras.learner.checkpoint_files import DamagedError
 
 _log = logging.getLogger(__name__)
 

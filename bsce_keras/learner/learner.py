@@ -1,14 +1,13 @@
 """Learner: grows the classifier, keeps the teacher, trains a step or resumes it."""
 
 import dataclasses
-import logging
 import time
 
 import keras
 import numpy as np
 
 from bsce_keras.clock import clock
-from bsce_keras.config import BALANCED_SOFTMAXES, num_set_aside
+from bsce_keras.config import num_set_aside
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.examples import Examples
@@ -16,8 +15,14 @@ from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.exemplars import optimized_exemplars
+from bsce_keras.learner.facts import training_facts
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
+from bsce_keras.learner.step_warnings import (
+    warn_of_few_updates,
+    warn_of_no_oversampling,
+    warn_of_one_class,
+)
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.learner.workers import Workers
 from bsce_keras.methods import load_method
@@ -34,30 +39,6 @@ from bsce_keras.models.folding import folded
 from bsce_keras.optimizers import training_of_step
 from bsce_keras.randomness import Purpose, generator, integer
 from bsce_keras.stopping import StopRequests
-
-_log = logging.getLogger(__name__)
-
-# Fewer updates in a whole step than this hardly move a network.
-_FEW_UPDATES = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingFacts:
-    """What training a step took and used.
-
-    `train_seconds` covers every phase, the other figures the main one. `alphas` holds
-    alpha after every update that moved it; `alpha` is None where none is in play: at
-    the base step and under losses without one.
-    """
-
-    train_images: int
-    class_counts: list[int]
-    epochs: int
-    train_seconds: float
-    images_per_second: float
-    alpha: float | None
-    alphas: list[float]
-    alpha_clips: int
 
 
 class Learner:
@@ -134,8 +115,8 @@ class Learner:
             student = self._grown(step, pool)
             trainer = self._trainer(student, context, anchors=anchors)
             compile_trainer(trainer, training, training)
-        self._warn_of_few_updates(step, pool)
-        _warn_of_one_class(step, context)
+        warn_of_few_updates(step, len(pool), training)
+        warn_of_one_class(step, context)
         phase = Phase(
             "main",
             step.index,
@@ -146,7 +127,7 @@ class Learner:
         probabilities = draw_probabilities(
             training.replay_sampling, pool.labels, step.num_old_classes
         )
-        self._warn_of_no_oversampling(step, probabilities)
+        warn_of_no_oversampling(step, training.replay_sampling, probabilities)
         progress = train_phase(
             self._run, phase, trainer, pool, validation, probabilities
         )
@@ -154,7 +135,9 @@ class Learner:
         self._method.after_training(
             head_of(student), context, self._logits_and_labels(held_out)
         )
-        return self._facts(context, trainer.learned_alpha, pool, progress)
+        return training_facts(
+            training, context, trainer.learned_alpha, len(pool), progress
+        )
 
     def finetunes(self, step):
         """Whether a balanced fine-tuning follows the main phase of this step."""
@@ -326,28 +309,6 @@ class Learner:
     def _num_steps(self):
         return 1 + len(self._config.stream.increments)
 
-    def _warn_of_few_updates(self, step, pool):
-        training = self._config.training
-        per_epoch = -(-len(pool) // training.batch_size)
-        if training.epochs * per_epoch < _FEW_UPDATES:
-            _log.warning(
-                "Step %d has %d epochs of %d updates, which is little to learn from. "
-                "Lower --batch_size or raise --epochs.",
-                step.index,
-                training.epochs,
-                per_epoch,
-            )
-
-    def _warn_of_no_oversampling(self, step, probabilities):
-        sampling = self._config.training.replay_sampling
-        if sampling != "uniform" and step.num_old_classes and probabilities is None:
-            _log.warning(
-                "Step %d: --replay_sampling=%s changes nothing, for exemplars are not "
-                "fewer than new images, or there are none.",
-                step.index,
-                sampling,
-            )
-
     def _pools(self, step, replay):
         """Training pool and, where alpha is learned, the balanced validation split."""
         pool = step.examples
@@ -432,40 +393,8 @@ class Learner:
                 image,
             )
 
-    def _facts(self, context, learned_alpha, pool, progress):
-        epochs = self._config.training.epochs
-        fixed = context.classification_loss == "balanced_softmax"
-        alpha, clips = context.alpha if fixed else None, 0
-        if learned_alpha is not None:
-            alpha = float(learned_alpha.value.numpy())
-            clips = int(learned_alpha.num_clips.numpy())
-        return TrainingFacts(
-            train_images=len(pool),
-            class_counts=list(context.class_counts),
-            epochs=epochs,
-            train_seconds=progress.seconds,
-            images_per_second=epochs * len(pool) / progress.seconds,
-            alpha=alpha if context.num_old_classes else None,
-            alphas=progress.alphas,
-            alpha_clips=clips,
-        )
-
     def _seed(self, purpose, *position):
         return integer(self._config.training.seed, purpose, *position)
-
-
-def _warn_of_one_class(step, context):
-    num_choices = step.num_classes
-    if context.classification_loss in BALANCED_SOFTMAXES:
-        # Classes without an image have left the softmax.
-        num_choices = np.count_nonzero(context.class_counts)
-    if num_choices == 1:
-        _log.warning(
-            "Step %d: the classification loss has one class to choose from. It is "
-            "always 0 and teaches nothing. Give the step more classes%s.",
-            step.index,
-            ", or keep exemplars of old ones" if step.num_old_classes else "",
-        )
 
 
 def _forget_former_models():

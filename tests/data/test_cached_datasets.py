@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bsce_keras.data import datasets
+from bsce_keras.data import decoded_splits, folder_images, tfds_images
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError
@@ -43,13 +43,14 @@ def insects(tmp_path):
 @pytest.fixture
 def decoded(monkeypatch):
     """Counts the functions that were made to decode images."""
-    made, square = [], datasets._square
+    made, square = [], folder_images.square
 
     def counted(*args):
         made.append(args)
         return square(*args)
 
-    monkeypatch.setattr(datasets, "_square", counted)
+    for module in (folder_images, tfds_images):
+        monkeypatch.setattr(module, "square", counted)
     return made
 
 
@@ -150,7 +151,7 @@ def test_changed_files_are_decoded_anew(folder, tmp_path, decoded):
 def test_every_change_of_a_folder_shows(folder, change):
     def listing():
         paths = sorted(str(path) for path in folder.glob("train/*/*"))
-        return datasets.listing_sha256(paths)
+        return folder_images._listing_sha256(paths)
 
     before = listing()
     assert listing() == before
@@ -166,7 +167,7 @@ def test_images_that_nobody_wants_are_not_decoded(insects, tmp_path, decoded):
 
 
 def test_memory_is_of_no_concern_and_the_refusal_says_so(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "available_memory", lambda: 0)
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 0)
     config = configure("folder", folder, image_size=14)
     message = r"where they take 0\.000 GB, with --cache_dir=DIR"
     with pytest.raises(RequestError, match=message):

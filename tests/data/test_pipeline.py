@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import pipeline
 from bsce_keras.data.augment import gather_crops
-from bsce_keras.data.datasets import Examples
 from bsce_keras.data.pipeline import (
     TrainingInput,
     split_validation,
 )
+from bsce_keras.examples import Examples
 from bsce_keras.randomness import Purpose, generator, integer
 from bsce_keras.stored_images import ImageFile, StoredImages
 

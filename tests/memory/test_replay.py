@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsce_keras.config import MemoryConfig
-from bsce_keras.data.datasets import Examples
 from bsce_keras.data.stream import Step
+from bsce_keras.examples import Examples
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.memory.selection import herding
 from bsce_keras.stored_images import StoredImages

@@ -8,7 +8,7 @@ import pytest
 
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data import stream as streams
-from bsce_keras.data.datasets import ImageDataset
+from bsce_keras.data.splits import ImageDataset
 from bsce_keras.errors import RequestError
 from bsce_keras.examples import Examples
 from bsce_keras.records.data_record import (

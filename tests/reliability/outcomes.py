@@ -8,7 +8,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.learner import checkpoint_files
+from bsce_keras import checkpoint_files
 from bsce_keras.served_model import load_model
 
 # What depends on the machine's mood. It is the only thing that may differ.

@@ -231,7 +231,7 @@ def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
 
 def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
     """Training anew would bury a good checkpoint."""
-    from bsce_keras.learner import checkpoint_files
+    from bsce_keras import checkpoint_files
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -242,7 +242,7 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch
 
 
 def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch):
-    from bsce_keras.learner import checkpoint_files
+    from bsce_keras import checkpoint_files
 
     write = checkpoint_files.write_atomically
 

@@ -15,13 +15,12 @@ import tensorflow as tf
 from PIL import Image
 
 import bsce_keras
-from bsce_keras import evaluate, make_config, predict, report
+from bsce_keras import checkpoint_files, evaluate, make_config, predict, report
 from bsce_keras.base_step import load_base_step
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError
 from bsce_keras.export import export_step
-from bsce_keras.learner import checkpoint_files
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord

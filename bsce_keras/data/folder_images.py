@@ -1,0 +1,158 @@
+"""Images in folders, one a class, decoded."""
+
+import functools
+import hashlib
+import logging
+import os
+import pathlib
+import stat
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.data.decoded_splits import decoded_splits
+from bsce_keras.data.image_files import evaluation_folder, image_files
+from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
+from bsce_keras.errors import RequestError, listed
+from bsce_keras.examples import Examples
+
+_log = logging.getLogger(__name__)
+
+_UNDECODABLE = (
+    "cut off, altered, no JPEG, PNG, BMP or GIF, or a BMP with a palette or compression"
+)
+
+
+def load_folder(stream_config, training_images, test_images):
+    """The `ImageDataset` of a folder of images; see `load_dataset`."""
+    root = pathlib.Path(stream_config.data_dir).expanduser()
+    names = stream_config.class_names
+    listed_files = {
+        "train": _list_files(root / "train", names if training_images else ()),
+        "test": _list_files(evaluation_folder(root), names if test_images else ()),
+    }
+    splits = [
+        _folder_split(
+            f"{root.absolute().name}_{split}", paths, labels, stream_config.image
+        )
+        for split, (paths, labels) in listed_files.items()
+    ]
+    (train, bad_train), (test, bad_test) = (
+        _of_files(decoded, *files)
+        for decoded, files in zip(
+            decoded_splits(splits, stream_config), listed_files.values(), strict=True
+        )
+    )
+    bad = bad_train | bad_test
+    if bad and stream_config.on_bad_image == "error":
+        raise RequestError(
+            [
+                f"{len(bad)} image files cannot be used. Replace or remove them, or "
+                "leave them out with --on_bad_image=skip:",
+                *(f"{path}: {reason}" for path, reason in bad.items()),
+            ]
+        )
+    _refuse_lost_classes(bad_train, train, names)
+    if test_images and not len(test):
+        raise RequestError(_no_test_images(root, bad_test, names))
+    if bad:
+        _log.warning(
+            "Left out %d images that cannot be decoded: %s.", len(bad), listed(bad)
+        )
+    return ImageDataset(train, test, tuple(bad))
+
+
+def _no_test_images(root, bad_paths, class_names):
+    folder = evaluation_folder(root)
+    if bad_paths:
+        return (
+            f"{folder} must hold a test image that can be decoded. Received none: all "
+            f"{len(bad_paths)} are damaged or unreadable. Replace some of them."
+        )
+    return (
+        f"{folder} must hold test images in folders named after the classes, "
+        f"{listed(class_names)}. It holds none. Add some, or check --data_dir."
+    )
+
+
+def _refuse_lost_classes(bad_paths, examples, class_names):
+    kept = {class_names[label] for label in np.unique(examples.labels)}
+    lost = {pathlib.Path(path).parent.name for path in bad_paths} - kept
+    if lost:
+        raise RequestError(
+            "Every class needs a training image that can be decoded. Received none "
+            f"for: {', '.join(sorted(lost))}. Add images or remove these folders."
+        )
+
+
+def _list_files(folder, class_names):
+    """Paths of the images below a folder, class by class, and their labels."""
+    by_class = [image_files(folder / name) for name in class_names]
+    labels = np.repeat(
+        np.arange(len(by_class), dtype=np.int64), [len(part) for part in by_class]
+    )
+    return [path for class_paths in by_class for path in class_paths], labels
+
+
+def _folder_split(title, paths, labels, image):
+    """The images of some files; their keys are positions in the list of paths."""
+    # Not looked at where all of it was decoded before.
+    reasons = functools.cache(lambda: [_what_is_wrong(path) for path in paths])
+
+    def read(index, path):
+        return index, square(tf.io.read_file(path), image)
+
+    def batches(keys):
+        readable = np.flatnonzero([reason is None for reason in reasons()])
+        rest = readable[readable > keys.max(initial=-1)]
+        # File names are bytes: not all of them are text.
+        names = tf.constant([os.fsencode(paths[index]) for index in rest], tf.string)
+        indexed = tf.data.Dataset.from_tensor_slices((rest, names))
+        # What cannot be decoded drops out of the stream: its index is then missing.
+        decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
+        for indices, squares in decoded.batch(BATCH).as_numpy_iterator():
+            yield indices, labels[indices], squares
+
+    def bad(keys):
+        missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
+        return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
+
+    def of():
+        return {"files": _listing_sha256(paths), **form(image)}
+
+    return Split(title, of, image, len(paths), batches, bad)
+
+
+def _listing_sha256(paths):
+    """Of the paths, sizes and times of files, in their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = os.stat(path)
+            facts = (status.st_mode, status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            facts = (error.errno,)
+        digest.update(os.fsencode(f"{os.path.abspath(path)}\0{facts}\0"))
+    return digest.hexdigest()
+
+
+def _of_files(decoded, paths, labels):
+    """The `Examples` of some files, and what is wrong with the others by path."""
+    # Positions in the list of the class stay when other classes come and go.
+    positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
+    keys = decoded.keys
+    examples = Examples(decoded.images, labels[keys], positions[keys])
+    return examples, {paths[index]: reason for index, reason in decoded.bad}
+
+
+def _what_is_wrong(path):
+    """Why there is nothing to decode in a file, or None."""
+    try:
+        # Not opened unless it is a file: a pipe would wait for ever.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        with open(path, "rb"):
+            return None if status.st_size else "empty"
+    except OSError as error:
+        return error.strerror

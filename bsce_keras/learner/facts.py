@@ -1,0 +1,49 @@
+"""What training a step took and used, for the records."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFacts:
+    """What training a step took and used.
+
+    `train_seconds` covers every phase, the other figures the main one. `alphas` holds
+    alpha after every update that moved it; `alpha` is None where none is in play: at
+    the base step and under losses without one.
+    """
+
+    train_images: int
+    class_counts: list[int]
+    epochs: int
+    train_seconds: float
+    images_per_second: float
+    alpha: float | None
+    alphas: list[float]
+    alpha_clips: int
+
+
+def training_facts(training, context, learned_alpha, num_images, progress):
+    """The `TrainingFacts` of a main phase.
+
+    Args:
+        training: `TrainingConfig`.
+        context: the `StepContext`.
+        learned_alpha: `LearnedAlpha`, or None where alpha is not learned.
+        num_images: of the pool.
+        progress: `StepProgress` at its end.
+    """
+    fixed = context.classification_loss == "balanced_softmax"
+    alpha, clips = context.alpha if fixed else None, 0
+    if learned_alpha is not None:
+        alpha = float(learned_alpha.value.numpy())
+        clips = int(learned_alpha.num_clips.numpy())
+    return TrainingFacts(
+        train_images=num_images,
+        class_counts=list(context.class_counts),
+        epochs=training.epochs,
+        train_seconds=progress.seconds,
+        images_per_second=training.epochs * num_images / progress.seconds,
+        alpha=alpha if context.num_old_classes else None,
+        alphas=progress.alphas,
+        alpha_clips=clips,
+    )
