@@ -1,4 +1,4 @@
-"""What a step is trained on that can hardly be meant: told, and trained all the same."""
+"""What a step is trained on that is hardly meant: told, and trained all the same."""
 
 import logging
 
