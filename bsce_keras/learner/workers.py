@@ -155,7 +155,8 @@ def refuse_unlike_workers(workers, ours, differences, what):
         raise RequestError(
             [
                 f"Worker {workers.index} has other {what} than the chief, worker 0. "
-                f"Give all workers the same {what}. What differs:",
+                f"Give all workers the same {what}. What differs (what was, is the "
+                "chief's):",
                 *lines,
             ]
         )

@@ -11,7 +11,7 @@ from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.loop import EpochLoop
 from bsce_keras.learner.step_progress import EpochSums
-from bsce_keras.learner.trainer import IncrementalTrainer
+from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.il_baseline import ILBaseline
 from bsce_keras.models.classifier import build_classifier
@@ -107,6 +107,21 @@ def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
     with pytest.raises(tf.errors.InvalidArgumentError, match="gradient"):
         update(tuple(map(tf.constant, make_batch())))
     assert_same(before, state_of(trainer))
+
+
+def test_all_replicas_find_what_one_of_them_has(two_devices):
+    """Where only one of two workers stopped, the other would wait for it."""
+
+    def of_replica():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        bad = tf.where(tf.equal(number, 1), np.nan, 1.0)
+        return _over_replicas({"bad": bad, "good": tf.constant(2.0)})
+
+    sums = tf.function(lambda: two_devices.run(of_replica), autograph=False)()
+    bad = two_devices.experimental_local_results(sums["bad"])
+    assert [bool(tf.math.is_nan(value)) for value in bad] == [True, True]
+    good = two_devices.experimental_local_results(sums["good"])
+    assert [float(value) for value in good] == [4.0, 4.0]
 
 
 def test_a_teacher_gone_bad_is_named_by_its_term_and_changes_nothing():

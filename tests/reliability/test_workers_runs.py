@@ -130,7 +130,7 @@ def test_unlike_requests_and_folders_in_use_are_refused_by_both(
     workers = start_workers(training(run_dir), training(run_dir, "--seed=2"))
     logs = codes(workers, [2, 2])
     assert "Workers with other flags than the chief's: 1" in logs[0]
-    assert "--seed was 1, now 2" in logs[1]
+    assert "--seed (training.seed) was 1, now 2" in logs[1]
     assert not run_dir.exists()
 
     from bsce_keras.records.run_folder import run_lock
