@@ -21,7 +21,7 @@ def load_backbone(path, image):
         RequestError: the file cannot be loaded, or holds another kind of model.
     """
     try:
-        model = keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras documents no set of exceptions.
         raise RequestError(
             f"--backbone={path} cannot be loaded: {_first_line(error)}. Save a "

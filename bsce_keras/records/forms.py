@@ -33,6 +33,7 @@ STEP = {
     "old_accuracy": _NUMBER,
     "new_accuracy": _NUMBER,
     "alpha": _NUMBER,
+    "head_accuracy": _NUMBER,
 }
 SUMMARY = {
     "average_incremental_accuracy": _NUMBER,

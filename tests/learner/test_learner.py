@@ -33,7 +33,9 @@ def weights_of(learner):
 
 
 # The second has anchors in every update.
-SYSTEMS = pytest.mark.parametrize("method", ["il_baseline", "tpcil"])
+SYSTEMS = pytest.mark.parametrize(
+    "method", ["il_baseline", pytest.param("tpcil", marks=pytest.mark.slow)]
+)
 
 
 @SYSTEMS

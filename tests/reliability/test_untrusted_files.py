@@ -275,6 +275,8 @@ ALLOWED = {
     # Ours: it verifies checksums first, and says what a SavedModel is.
     ("predict.py", "load_model"),
     ("evaluate.py", "load_model"),
+    # Keras's, of a file that the user names as a backbone, in its safe mode.
+    ("saved_backbone.py", "load_model"),
     # Ours: it reads pixels while training, and is in no file.
     ("pipeline.py", "numpy_function"),
 }
