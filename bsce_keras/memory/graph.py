@@ -12,6 +12,7 @@ Features in, indices out; nothing here knows images.
 import numpy as np
 
 from bsce_keras.memory.selection import herding
+from bsce_keras.unit_rows import unit_rows
 
 # Passes over the features of a class, rate of the nearest vertex, ranks over which the
 # rate falls by e, and how many vertices move at all.
@@ -21,7 +22,6 @@ _REACH = 10.0
 _NUM_MOVED = 10
 # Wins of either end, shared with another vertex, that an edge outlives.
 _LIFETIME = 200
-_MIN_LENGTH = 1e-12
 _BLOCK = 256
 
 
@@ -69,7 +69,7 @@ class ExemplarGraph:
         Returns:
             int64 indices of the images, all different, one for each vertex.
         """
-        rows = _unit(features)
+        rows = unit_rows(np.asarray(features, np.float64))
         centroids = neural_gas(rows, num_vertices, rng)
         centroids, images = represented(rows, centroids)
         self._rows.append(rows.astype(np.float32))
@@ -124,7 +124,7 @@ def neural_gas(rows, num_vertices, rng):
             # Of unit vectors the nearest has the largest product.
             nearest = np.argsort(-(centroids @ row), kind="stable")[:num_moved]
             moved = centroids[nearest]
-            centroids[nearest] = _unit(moved + rates * (row - moved))
+            centroids[nearest] = unit_rows(moved + rates * (row - moved))
     return centroids
 
 
@@ -230,9 +230,3 @@ def without_isolated(edges, centroids):
         products[vertex] = -np.inf
         added.append(sorted((int(vertex), int(products.argmax()))))
     return np.unique(np.concatenate([edges, np.array(added, np.int64)]), axis=0)
-
-
-def _unit(rows):
-    rows = np.asarray(rows, np.float64)
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(norms, _MIN_LENGTH)

@@ -4,6 +4,7 @@ import numpy as np
 
 from bsce_keras.methods.lwf import LwF
 from bsce_keras.models.heads import NearestMeanHead
+from bsce_keras.unit_rows import unit_rows
 
 
 class ICaRL(LwF):
@@ -20,13 +21,8 @@ class ICaRL(LwF):
     """
 
     def predictor_head(self, features_of_classes):
-        means = [_unit(features).mean(axis=0) for features in features_of_classes]
+        means = [unit_rows(features).mean(axis=0) for features in features_of_classes]
         head = NearestMeanHead(len(means))
         head.build((None, len(means[0])))
-        head.means.assign(_unit(np.stack(means)))
+        head.means.assign(unit_rows(np.stack(means)))
         return head
-
-
-def _unit(rows):
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(norms, 1e-12)

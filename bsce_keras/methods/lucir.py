@@ -8,6 +8,7 @@ from keras import ops
 from bsce_keras.losses import less_forget, margin_ranking
 from bsce_keras.methods.base import LossTerm, Method
 from bsce_keras.models.heads import CosineHead
+from bsce_keras.unit_rows import unit_rows
 
 
 class LUCIR(Method):
@@ -63,14 +64,11 @@ def imprint_mean_directions(head, features_of_classes):
     Args:
         head, features_of_classes: as `Method.imprint` gets them.
     """
-    means = [_unit(_unit(features).mean(axis=0)) for features in features_of_classes]
+    means = [
+        unit_rows(unit_rows(features).mean(axis=0)) for features in features_of_classes
+    ]
     head.imprint(np.stack(means))
 
 
 def _less_forget(labels, student, teacher):
     return less_forget(teacher["features"], student["features"])
-
-
-def _unit(rows):
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(norms, 1e-12)

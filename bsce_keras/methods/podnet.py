@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from bsce_keras.losses import nca, pod_flat, pod_spatial
 from bsce_keras.methods.base import LossTerm, Method
 from bsce_keras.models.heads import LocalSimilarityHead
+from bsce_keras.unit_rows import unit_rows
 
 
 class PODNet(Method):
@@ -84,8 +85,7 @@ def _centres(features, num_proxies, seed):
 
     PODNet's defaults of 2020 are spelled out: k-means++ with 10 restarts.
     """
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    rows = features / np.maximum(norms, 1e-12)
+    rows = unit_rows(features)
     num_clusters = min(num_proxies, len(np.unique(rows, axis=0)))
     clustering = KMeans(num_clusters, init="k-means++", n_init=10, random_state=seed)
     # Threads would add their sums up in the order in which they end, which from three

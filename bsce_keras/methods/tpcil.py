@@ -7,12 +7,11 @@ from bsce_keras.losses import topology_preserving
 from bsce_keras.losses.dtypes import at_least_float32
 from bsce_keras.methods.base import LossTerm, Method
 from bsce_keras.methods.lucir import imprint_mean_directions
-from bsce_keras.models.heads import CosineHead
+from bsce_keras.models.heads import CosineHead, cosines
 
 _PAIRS = ("all_in_batch", "edges")
 # A correlation of fewer says little.
 _FEWEST_PAIRS = 8
-_SHORTEST = 1e-12
 
 
 class TPCIL(Method):
@@ -85,6 +84,4 @@ class TPCIL(Method):
 def _cosines(features):
     """Of all pairs of rows, shape `(num_rows, num_rows)`."""
     rows = at_least_float32(features)
-    squares = ops.sum(ops.square(rows), axis=-1, keepdims=True)
-    rows = rows * ops.rsqrt(ops.maximum(squares, _SHORTEST**2))
-    return ops.matmul(rows, ops.transpose(rows))
+    return cosines(rows, rows)
