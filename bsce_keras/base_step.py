@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from bsce_keras.config import SOFTMAX_LIKE
+from bsce_keras.config import SOFTMAX_LIKE, MemoryConfig
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.errors import RequestError, listed
 from bsce_keras.learner.checkpoints import Checkpoints
@@ -83,8 +83,8 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        optimized = theirs["memory"]["optimizes_pixels"]
-        differences += _image_differences(config.base_run_dir, loaded, step, optimized)
+        memory = MemoryConfig(**theirs["memory"])
+        differences += _image_differences(config.base_run_dir, loaded, step, memory)
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
@@ -138,28 +138,30 @@ def _loss_differences(theirs, ours, counts):
     return []
 
 
-def _image_differences(base_run_dir, loaded, step, optimized):
+def _image_differences(base_run_dir, loaded, step, memory):
     lines = data_differences(base_run_dir, class_facts(step))
     # A run without data.json still has its exemplars.
-    if not (lines or _same_images(*loaded, step.examples, optimized)):
+    if not (lines or _same_images(*loaded, step.examples, memory)):
         lines = ["the training images of the base classes are not the same"]
     return lines
 
 
-def _same_images(arrays, state, examples, optimized=False):
-    """Whether counts, and every exemplar that the other run kept, agree.
+def _same_images(arrays, state, examples, memory):
+    """Whether counts, and every exemplar that the other run's memory kept, agree.
 
-    Of exemplars whose pixels were optimised only labels and ids tell anything.
+    Counts are of images that were trained on. Of exemplars whose pixels were optimised
+    only labels and ids tell anything.
     """
-    counts = np.bincount(examples.labels, minlength=len(state["class_counts"]))
-    if counts.tolist() != state["class_counts"]:
+    num_classes = len(state["class_counts"])
+    counts = np.bincount(examples.labels, minlength=num_classes)
+    if (counts - memory.num_aside(num_classes)).tolist() != state["class_counts"]:
         return False
     if "images" not in arrays:
         return True
     chosen = _positions(examples, arrays["labels"], arrays["ids"])
-    return chosen is not None and (
-        optimized or same_images(examples.images[chosen], arrays["images"])
-    )
+    if chosen is None or memory.optimizes_pixels:
+        return chosen is not None
+    return same_images(examples.images[chosen], arrays["images"])
 
 
 def _positions(examples, labels, ids):

@@ -365,8 +365,8 @@ class ExperimentConfig(_Checked):
         sampling, loss = self.training.replay_sampling, self.method.classification_loss
         if sampling != "uniform" and loss in COUNTING_LOSSES:
             found.append(
-                f"--replay_sampling={sampling} makes old classes more frequent, which "
-                f"--classification_loss={loss} would correct a second time. Use "
+                f"--replay_sampling={sampling} draws classes in other proportions than "
+                f"they have, which --classification_loss={loss} corrects for. Use "
                 "--replay_sampling=uniform, or another loss."
             )
         if loss == "separated_softmax" and min(self.stream.increments) < 2:
@@ -376,7 +376,8 @@ class ExperimentConfig(_Checked):
                 f"{list(self.stream.increments)}. Use fewer --num_increments, or "
                 "another --classification_loss."
             )
-        if sampling != "uniform" and quota < 1:
+        replays = quota >= 1 or self.memory.replays_everything
+        if sampling != "uniform" and not replays:
             found.append(
                 f"--replay_sampling={sampling} draws old images more often, and the "
                 "memory holds none when the last step begins. "

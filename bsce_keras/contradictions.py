@@ -4,6 +4,7 @@ import math
 import os
 
 from bsce_keras import recipes
+from bsce_keras.config import FOUR_TO_ONE
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000
@@ -95,12 +96,18 @@ def _loss_contradictions(asked):
         "--method=il_baseline, which is the same without the correction, or leave the "
         "loss out.",
     )
-    for name, value in asked.given("exemplars_per_class", "memory_budget").items():
-        yield (
-            use.replays_everything,
-            f"--{name}={value} has no meaning for --method={asked.method_name}, which "
-            "trains on all images of all seen classes. Leave it out.",
-        )
+    yield (
+        use.sets_aside and asked.balanced_finetuning == "true",
+        f"--balanced_finetuning=true changes what --method={asked.method_name} fitted "
+        "its correction to. Use --method=il_baseline with it, or leave it out.",
+    )
+    yield (
+        asked.replay_sampling == FOUR_TO_ONE
+        and recipes.own_sampling(asked.method_name) != FOUR_TO_ONE,
+        f"--replay_sampling={FOUR_TO_ONE} is SS-IL's own and not --method="
+        f"{asked.method_name}'s. Use --method=ss_il, or another sampling.",
+    )
+    yield from _joint_contradictions(asked) if use.replays_everything else ()
     yield (
         use.keeps_graph and asked.exemplar_selection is not None,
         f"--exemplar_selection={asked.exemplar_selection} has no meaning for --method="
@@ -125,6 +132,23 @@ def _loss_contradictions(asked):
         "meta_balanced_softmax learns alpha. Use --precision=mixed_bfloat16, which "
         "needs no scaling.",
     )
+
+
+def _joint_contradictions(asked):
+    """What supposes an imbalance between old and new, or exemplars."""
+    values = asked.given(
+        *("exemplars_per_class", "memory_budget", "exemplar_selection", "alpha")
+    )
+    if asked.balanced_finetuning == "true":
+        values["balanced_finetuning"] = "true"
+    if asked.loss in ("separated_softmax", "meta_balanced_softmax"):
+        values["classification_loss"] = asked.loss
+    for name, value in values.items():
+        yield (
+            True,
+            f"--{name}={value} has no meaning for --method={asked.method_name}, which "
+            "trains on all images of all seen classes. Leave it out.",
+        )
 
 
 def _device_contradictions(asked):

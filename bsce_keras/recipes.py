@@ -286,6 +286,11 @@ def own_loss(method):
     return _published(method).own_loss
 
 
+def own_sampling(method):
+    """The replay sampling the method was published with."""
+    return recipe(method, CIFAR).replay_sampling
+
+
 def memory_use(method):
     """The `MemoryUse` of a method."""
     return _published(method).memory

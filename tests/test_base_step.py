@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from bsce_keras.base_step import _loss_differences, _same_images
+from bsce_keras.config import MemoryConfig
 from bsce_keras.examples import Examples
 from bsce_keras.stored_images import StoredImages
 
+MEMORY, OPTIMIZED = MemoryConfig(20), MemoryConfig(20, optimizes_pixels=True)
 EQUAL, UNEQUAL = (5, 5), (5, 7)
 
 
@@ -47,6 +49,10 @@ def make_examples(order):
     return Examples(images, labels, ids).select(np.array(order))
 
 
+def other_pixels(kept):
+    return {**kept, "images": kept["images"] ^ 1}
+
+
 def exemplars(examples):
     return {"images": examples.images, "labels": examples.labels, "ids": examples.ids}
 
@@ -59,12 +65,14 @@ def test_exemplars_are_found_among_the_images_by_class_and_id(on_disk):
         examples = Examples(images, examples.labels, examples.ids)
     state = {"class_counts": [3, 3]}
     kept = exemplars(make_examples([2, 0, 4]))
-    assert _same_images(kept, state, examples)
-    assert not _same_images(kept, {"class_counts": [3, 2]}, examples)
-    assert not _same_images({**kept, "images": kept["images"] ^ 1}, state, examples)
-    assert not _same_images({**kept, "ids": kept["ids"] + 1}, state, examples)
-    assert not _same_images({**kept, "ids": kept["ids"] + 7}, state, examples)
-    assert _same_images({}, state, examples)
+    assert _same_images(kept, state, examples, MEMORY)
+    assert not _same_images(kept, {"class_counts": [3, 2]}, examples, MEMORY)
+    assert not _same_images(
+        {**kept, "images": kept["images"] ^ 1}, state, examples, MEMORY
+    )
+    assert not _same_images({**kept, "ids": kept["ids"] + 1}, state, examples, MEMORY)
+    assert not _same_images({**kept, "ids": kept["ids"] + 7}, state, examples, MEMORY)
+    assert _same_images({}, state, examples, MEMORY)
 
 
 def test_exemplars_with_other_pixels_are_known_by_their_ids():
@@ -77,7 +85,17 @@ def test_exemplars_with_other_pixels_are_known_by_their_ids():
         "ids": ids[[1, 4]],
     }
     state = {"class_counts": [3, 3]}
-    assert _same_images(held, state, examples, optimized=True)
-    assert not _same_images(held, state, examples, optimized=False)
+    assert _same_images(held, state, examples, OPTIMIZED)
+    assert not _same_images(held, state, examples, MEMORY)
     strange = {**held, "ids": np.array([1, 7])}
-    assert not _same_images(strange, state, examples, optimized=True)
+    assert not _same_images(strange, state, examples, OPTIMIZED)
+
+
+def test_images_held_out_of_training_are_no_difference():
+    """A quota of 20 holds 2 of the 3 images of each class out."""
+    examples = make_examples(range(6))
+    state = {"class_counts": [1, 1]}
+    kept = exemplars(make_examples([0, 4]))
+    held_out = MemoryConfig(20, sets_aside=True)
+    assert _same_images(kept, state, examples, held_out)
+    assert not _same_images(kept, {"class_counts": [3, 3]}, examples, held_out)

@@ -116,11 +116,11 @@ OF_DIGITS = [
     ),
     (
         f"--replay_sampling=class_oversampling {BALANCED}",
-        "--classification_loss=balanced_softmax would correct a second time",
+        "--classification_loss=balanced_softmax corrects for",
     ),
     (
         "--replay_sampling=memory_oversampling --classification_loss=rescaled_softmax",
-        "--classification_loss=rescaled_softmax would correct a second time",
+        "--classification_loss=rescaled_softmax corrects for",
     ),
     (
         "--replay_sampling=memory_oversampling --exemplars_per_class=0",
@@ -142,6 +142,20 @@ OF_DIGITS = [
     ),
     (f"--method=bic {BALANCED}", "would leave it nothing to correct"),
     ("--method=joint --memory_budget=50", "trains on all images of all seen classes"),
+    ("--method=joint --exemplar_selection=random", "has no meaning for --method=joint"),
+    (
+        f"--method=joint {META}",
+        "--classification_loss=meta_balanced_softmax has no meaning for --method=joint",
+    ),
+    (
+        f"--method=joint --alpha=0.5 {BALANCED}",
+        "--alpha=0.5 has no meaning for --method=joint",
+    ),
+    (
+        "--method=joint --balanced_finetuning=true",
+        "--balanced_finetuning=true has no meaning for --method=joint",
+    ),
+    ("--method=bic --balanced_finetuning=true", "Use --method=il_baseline with it"),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
     (f"{META} --exemplars_per_class=1", "at least 2 exemplars a class"),
     (f"{META} --memory_budget=17", "at least 2 exemplars a class"),

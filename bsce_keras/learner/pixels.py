@@ -84,8 +84,9 @@ class PixelOptimizer:
         pixels = state[0].numpy()
         if not np.isfinite(pixels).all():
             raise DivergedError(
-                "The gradient by the pixels of exemplars is not finite. Start another "
-                "--run_dir with a lower --learning_rate."
+                "The gradient by the pixels of exemplars is not finite. Look at the "
+                "images, or start another --run_dir with --method=lucir and "
+                "--balanced_finetuning=true, which leaves them as they are."
             )
         changed = images.copy()
         # Cut off instead of rounded, as in a release of the paper's, images darken.

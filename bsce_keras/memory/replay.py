@@ -66,7 +66,8 @@ class ReplayMemory:
             to it that no step trains on; None where nothing is set aside.
         """
         training, set_aside = self._divide(step)
-        return training, _joined([*self._set_aside[: step.num_old_classes], *set_aside])
+        old = self._shortened(self._set_aside, step, self.config.num_aside)
+        return training, _joined([*old, *set_aside])
 
     def update(self, step, features_of):
         """Makes room, then ranks and stores exemplars of the step's new classes.
@@ -78,16 +79,12 @@ class ReplayMemory:
             features_of: images -> features `(n, d)` of the model after training, in
                 inference mode.
         """
-        num_aside = self.config.num_aside(step.num_classes)
-        quota = self.config.quota(step.num_classes) - num_aside
+        quota = self._training_quota(step.num_classes)
         training, set_aside = self._divide(step)
-        old = slice(step.num_old_classes)
         if self._graph is not None:
             self._graph.keep(_places(self._trained_on, step.num_old_classes, quota))
-        self._trained_on = [held.select(slice(quota)) for held in self._trained_on[old]]
-        self._set_aside = [
-            held.select(slice(num_aside)) for held in self._set_aside[old]
-        ]
+        self._trained_on = self._shortened(self._trained_on, step, self._training_quota)
+        self._set_aside = self._shortened(self._set_aside, step, self.config.num_aside)
         self._set_aside += set_aside
         for label in range(step.num_old_classes, step.num_classes):
             candidates = _of_class(training.examples, label)
@@ -95,6 +92,15 @@ class ReplayMemory:
             self._trained_on.append(candidates.select(picked).in_memory())
         if self._graph is not None:
             self._graph.connect(generator(self.seed, Purpose.GRAPH, step.index))
+
+    def _training_quota(self, num_classes):
+        return self.config.quota(num_classes) - self.config.num_aside(num_classes)
+
+    @staticmethod
+    def _shortened(per_class, step, quota):
+        """Lists of the classes before a step, cut to what each may have from it on."""
+        most = slice(quota(step.num_classes))
+        return [held.select(most) for held in per_class[: step.num_old_classes]]
 
     def replace_images(self, images):
         """Takes other pixels for the exemplars that are trained on.

@@ -7,6 +7,8 @@ from scipy.special import log_softmax, softmax
 from bsce_keras.methods.il_baseline import ILBaseline
 from bsce_keras.models.heads import BiasCorrectedHead
 
+_LARGEST_SCALE = 10.0
+
 
 class BiC(ILBaseline):
     """IL-Baseline whose logits of new classes z become beta z + gamma after training.
@@ -20,8 +22,9 @@ class BiC(ILBaseline):
     Source: Wu et al., CVPR 2019, as released: no factor tau^2, corrections are not
     stacked. There, beta and gamma take twice the updates of a step, with batch
     statistics in the network; here the minimum is found at once on logits in inference
-    mode: the loss is convex in both. A tenth of the exemplars is held out, where the
-    released code shares a fixed number of images out in another way.
+    mode: the loss is convex in both. beta is held between -10 and 10, for a head that
+    makes no mistake on these images has no minimum. A tenth of the exemplars is held
+    out, where the released code shares a fixed number of images out in another way.
     """
 
     def make_head(self, num_old_classes, num_new_classes):
@@ -46,7 +49,9 @@ def fit_bias_correction(logits, labels, num_old_classes, offset_penalty=0.05):
 
         mean_i -log softmax([z_i,old, beta z_i,new + gamma])_{y_i} + penalty gamma^2
 
-    It is convex, for the corrected logits are linear in both.
+    It is convex, for the corrected logits are linear in both. Where old and new images
+    are told apart without a mistake it falls for ever as beta grows: beta stays within
+    [-10, 10].
 
     Args:
         logits: float, shape `(num_images, num_classes)`.
@@ -74,5 +79,13 @@ def fit_bias_correction(logits, labels, num_old_classes, offset_penalty=0.05):
         by_offset = (pull.sum(axis=1) - is_new).mean() + 2 * offset_penalty * offset
         return loss + offset_penalty * offset**2, np.array([by_scale, by_offset])
 
-    found = minimize(loss_and_gradient, [1.0, 0.0], jac=True, method="BFGS")
+    bounds = [(-_LARGEST_SCALE, _LARGEST_SCALE), (None, None)]
+    found = minimize(
+        loss_and_gradient,
+        [1.0, 0.0],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 1e-15, "gtol": 1e-8},
+    )
     return tuple(found.x.tolist())

@@ -7,10 +7,11 @@ from bsce_keras.methods.base import LossTerm, Method
 class LwF(Method):
     """Both terms at full weight on a linear head; by default no exemplars are kept.
 
-        L = L_c + L_d
+        L = L_c + L_d / tau^2
 
     Source: Li and Hoiem, ECCV 2016, in the form in which LUCIR's code carries it over
-    to one head for all classes (`class_incremental_cifar100.py`, beta T^2 = 1). The
+    to one head for all classes (`class_incremental_cifar100.py`): there beta tau^2 is 1
+    and multiplies the divergence itself, a quarter of the paper's distillation. The
     original has one softmax per step instead: `separated_softmax`, for increments of
     two classes and more.
     """
@@ -22,6 +23,6 @@ class LwF(Method):
         return terms
 
     def _distillation(self, labels, student, teacher):
-        return logit_distillation(
-            teacher["logits"], student["logits"], self.parameters.temperature
-        )
+        temperature = self.parameters.temperature
+        values = logit_distillation(teacher["logits"], student["logits"], temperature)
+        return values / temperature**2

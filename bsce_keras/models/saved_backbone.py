@@ -57,7 +57,7 @@ def _problem(model, image):
     if len(model.outputs[0].shape) != 2:
         return f"Received: features {tuple(model.outputs[0].shape)}"
     # Their state is no weight: a checkpoint would not hold it.
-    random = [v.path for v in model.variables if not v.dtype.startswith("float")]
+    random = [v.path for v in model.variables if "float" not in v.dtype]
     if random:
         return f"Received: {', '.join(random)}"
     return None

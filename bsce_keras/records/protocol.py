@@ -96,8 +96,8 @@ def protocol(config, num_replicas=1):
         "memory": _memory(config),
         "optimizer": _optimizer(config.training),
         "batch_normalization": _batch_normalization(config.model),
-        "precision": config.training.precision,
-        "evaluation": _evaluation(stream),
+        "precision": _precision(config),
+        "evaluation": _evaluation(stream, config.method.name),
         "replicas": num_replicas,
         "metrics": DEFINITIONS,
     }
@@ -255,7 +255,34 @@ _REPLAY = {
 }
 
 
-def _evaluation(stream):
+# What the largest logit is of, where the head that was trained is not all.
+_PREDICTIONS = {
+    "icarl": (
+        "nearest of the class means of exemplars by unit features, mirrored ones "
+        "included where training mirrors"
+    ),
+    "bic": (
+        "argmax over the logits of all seen classes, those of the last step's classes "
+        "corrected by a scale and an offset that were fitted on held-out images"
+    ),
+    "wa": (
+        "argmax over the logits of all seen classes, weights of each step's classes "
+        "brought to the mean length of earlier ones when it ended"
+    ),
+}
+_PLAIN_PREDICTION = (
+    "argmax over the plain logits of all seen classes: no prior, no alpha and no "
+    "knowledge of the step is used"
+)
+
+
+def _precision(config):
+    if config.model.backbone == SAVED:
+        return f"{config.training.precision}, the backbone as it was saved"
+    return config.training.precision
+
+
+def _evaluation(stream, method):
     scored = "test images"
     if stream.validation_share:
         scored = (
@@ -263,9 +290,8 @@ def _evaluation(stream):
             "every class), no test images,"
         )
     return (
-        f"{scored} of all classes seen so far, centre crop, one view; argmax over the "
-        "plain logits of all seen classes: no prior, no alpha and no knowledge of the "
-        "step is used"
+        f"{scored} of all classes seen so far, centre crop, one view; "
+        f"{_PREDICTIONS.get(method, _PLAIN_PREDICTION)}"
     )
 
 

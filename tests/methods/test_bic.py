@@ -61,6 +61,12 @@ def test_a_bias_of_the_new_logits_is_taken_back():
     assert again == pytest.approx((scale / 3, offset - 5 * scale / 3), abs=1e-4)
 
 
+def test_images_without_a_mistake_do_not_blow_the_scale_up():
+    logits = np.array([[3.0, -3.0], [-3.0, 3.0]])
+    scale, _ = fit_bias_correction(logits, [0, 1], num_old_classes=1)
+    assert scale <= 10.0
+
+
 def head_of(num_old, num_new):
     head = BiasCorrectedHead(num_old, num_new)
     head.build((None, 3))

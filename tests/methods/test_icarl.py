@@ -10,6 +10,22 @@ from bsce_keras import make_config
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.errors import RequestError
 from bsce_keras.methods import load_method
+from bsce_keras.methods.base import StepContext
+
+
+def test_distillation_is_the_plain_divergence_at_weight_one():
+    """beta tau^2 is 1: a teacher's logits (log 3, 0), tau 2, a student's (0, 0).
+
+    p_hat = (sqrt 3, 1) / (1 + sqrt 3), p = (1/2, 1/2): the cross-entropy is log 2.
+    """
+    for name in ("icarl", "lwf"):
+        method = load_method(make_config("digits", method=name).method)
+        context = StepContext(2, 1, (5, 5, 130), "softmax", step_sizes=(2, 1))
+        term = method.loss_terms(context)[1]
+        assert (term.name, term.weight) == ("distillation", 1.0)
+        teacher = {"logits": np.array([[np.log(3.0), 0.0]])}
+        student = {"logits": np.zeros((1, 3))}
+        assert float(term.values(None, student, teacher)[0]) == pytest.approx(np.log(2))
 
 
 def predictor_head(*features_of_classes):
