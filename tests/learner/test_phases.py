@@ -16,6 +16,10 @@ from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.stopping import Stopped
 
 FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])
+# PODNet's terms are the more involved ones; LUCIR's take as long again.
+FREEZING_SLOWLY = pytest.mark.parametrize(
+    "method", [pytest.param("lucir", marks=pytest.mark.slow), "podnet"]
+)
 
 
 def base_learner(config, steps, strategy=None):
@@ -179,7 +183,7 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
         np.testing.assert_array_equal(found[name], value)
 
 
-@FREEZING
+@FREEZING_SLOWLY
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
     """Every term of the step, and the balanced fine-tuning after it."""
     request = {
@@ -202,7 +206,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
-@FREEZING
+@FREEZING_SLOWLY
 def test_meta_learning_works_with_every_term(method, tiny_config, two_steps):
     """Closed form and nested tapes move alpha alike under clamp and frozen vectors."""
     alphas = {}
