@@ -158,7 +158,7 @@ class Method:
         """
 
     def pixel_objective(self, head):
-        """The `PixelObjective` of exemplars, once the memory has chosen them.
+        """What exemplars are optimised for, a `PixelObjective`; by default None.
 
         Called where the memory's configuration says that pixels are optimised, before
         balanced fine-tuning.
@@ -166,7 +166,7 @@ class Method:
         Args:
             head: of the student after its main phase, in float32.
         """
-        raise NotImplementedError
+        return None
 
     def predictor_head(self, features_of_classes):
         """A head to predict with instead of the trained one; by default None.

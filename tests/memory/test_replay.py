@@ -206,14 +206,23 @@ def test_without_it_nothing_is_held_out():
     assert training is step and held_out is None
 
 
+WITH_GRAPHS = (
+    with_graph(exemplars_per_class=3),
+    with_graph(memory_budget=20),
+    with_graph(memory_budget=4),
+)
+GRAPHS = pytest.mark.parametrize("config", WITH_GRAPHS)
+
+
 @pytest.mark.parametrize(
     "config",
     [
         *(growing(3), fixed(20), growing(0), fixed(3)),
         *(with_held_out(3), with_held_out(memory_budget=60)),
+        *WITH_GRAPHS,
     ],
 )
-@pytest.mark.parametrize("num_steps", [0, 2])
+@pytest.mark.parametrize("num_steps", [0, 1, 2])
 def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps):
     memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
     steps = make_steps()
@@ -248,16 +257,6 @@ def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
         np.testing.assert_array_equal(array, theirs[name])
 
 
-GRAPHS = pytest.mark.parametrize(
-    "config",
-    [
-        with_graph(exemplars_per_class=3),
-        with_graph(memory_budget=20),
-        with_graph(memory_budget=4),
-    ],
-)
-
-
 @GRAPHS
 def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
     """Each class has exactly its quota, and a shrinking one keeps its first."""
@@ -285,23 +284,6 @@ def test_edges_join_exemplars_that_are_there_and_leave_none_alone(config):
         remaining = set(held.ids.tolist()) if held else set()
         assert {pair for pair in before if set(pair) <= remaining} <= ids
         before = ids
-
-
-@GRAPHS
-@pytest.mark.parametrize("num_steps", [0, 1, 2])
-def test_a_restored_memory_goes_on_with_its_graph(config, num_steps):
-    memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
-    steps = make_steps()
-    for step in steps[:num_steps]:
-        memory.update(step, features_of)
-    restored.restore(memory.to_arrays())
-    for step in steps[num_steps:]:
-        memory.update(step, features_of)
-        restored.update(step, features_of)
-    arrays = memory.to_arrays()
-    assert arrays.keys() == restored.to_arrays().keys()
-    for name, values in restored.to_arrays().items():
-        np.testing.assert_array_equal(values, arrays[name])
 
 
 def test_a_memory_without_a_graph_has_no_edges():
