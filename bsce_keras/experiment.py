@@ -37,6 +37,7 @@ from bsce_keras.records.protocol import (
 )
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.resources import peak_memory_mb
 from bsce_keras.stopping import StopRequests
 
@@ -108,7 +109,15 @@ def _run(config, flagfile, strategy, workers, stop_requests):
             _export(config, step, predictor)
             _save(checkpoints, record, memory, learner)
             records.append(record)
-    return workers.from_chief(lambda: records.summary())
+    return workers.from_chief(lambda: _finish(config.run_dir, records))
+
+
+def _finish(run_dir, records):
+    """Writes what a complete run has; summary.json comes last."""
+    summary = records.summary()
+    write_run_report(run_dir, summary)
+    records.finish(summary)
+    return summary
 
 
 def _request_differences(theirs, ours):

@@ -20,9 +20,8 @@ from bsce_keras.contradictions import (
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
-    find_prepared,
-    tfds_name,
 )
+from bsce_keras.data.prepared_copy import find_prepared, tfds_name
 from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
 from bsce_keras.request_values import plain_values

@@ -40,7 +40,7 @@ def make_run(tmp_path):
                 )
             )
         if num_steps == 2:
-            records.summary()
+            records.finish(records.summary())
         return run_dir
 
     return make

@@ -23,7 +23,6 @@ BALANCED = "--classification_loss=balanced_softmax\n"
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
     return tmp_path
 
 
@@ -64,7 +63,7 @@ def write_run(config, flagfile=""):
                 exemplars_per_class=[5] * (old + new),
             )
         )
-    records.summary()
+    records.finish(records.summary())
 
 
 @pytest.fixture

@@ -301,7 +301,7 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(monkeypatch):
         raise AssertionError("a download was started")
 
     datasets = types.SimpleNamespace(prepare_dataset=prepare)
-    monkeypatch.setitem(sys.modules, "bsce_keras.data.datasets", datasets)
+    monkeypatch.setitem(sys.modules, "bsce_keras.data.tfds_download", datasets)
     request = {"data_dir": "nowhere", "download": True}
     problems = request_problems("cifar100", alpha=2.0, **request)
     assert len(problems) == 1

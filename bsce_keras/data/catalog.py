@@ -5,10 +5,8 @@ request is refused in milliseconds: TensorFlow is not imported unless a download
 asked for and is needed.
 """
 
-import contextlib
 import dataclasses
 import difflib
-import os
 import pathlib
 import re
 
@@ -20,6 +18,14 @@ from bsce_keras.data.image_files import (
     class_folders,
     evaluation_folder,
     has_images,
+)
+from bsce_keras.data.prepared_copy import (
+    evaluation_names,
+    evaluation_splits,
+    find_prepared,
+    refused_reading,
+    tfds_dir,
+    tfds_name,
 )
 from bsce_keras.errors import RequestError
 from bsce_keras.request_values import NO_LINE
@@ -93,7 +99,7 @@ def describe_dataset(
     Raises:
         RequestError: with every problem found.
     """
-    with _refused_reading():
+    with refused_reading():
         if dataset == "folder":
             return _describe_folder(data_dir, image_size, learned)
         if dataset.startswith("tfds:"):
@@ -112,77 +118,6 @@ def describe_dataset(
 def has_equal_classes(dataset):
     """Whether every class is known to have equally many training images."""
     return dataset in _EQUAL_CLASSES
-
-
-def tfds_name(dataset):
-    """The name TFDS knows a data set by: `tfds:mnist` is `mnist`."""
-    if dataset == imagenet.SUBSET:
-        return imagenet.WHOLE
-    return dataset.removeprefix("tfds:")
-
-
-def tfds_dir(data_dir):
-    """The TFDS directory that is meant, given or default."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(data_dir or default).expanduser()
-
-
-def find_prepared(name, data_dir=None):
-    """The newest prepared copy of a TFDS data set.
-
-    Args:
-        name: `NAME` or `NAME/CONFIG`; the configuration may be left out where only
-            one is prepared.
-        data_dir: TFDS directory, or None for the default one.
-
-    Returns:
-        The `pathlib.Path` that holds `dataset_info.json`, or None.
-
-    Raises:
-        RequestError: several configurations are prepared and none was named.
-    """
-    with _refused_reading():
-        return _find_prepared(name, tfds_dir(data_dir) / name)
-
-
-def _find_prepared(name, root):
-    copies = prepared_copy.versions(root)
-    if not copies and "/" not in name and root.is_dir():
-        found = {
-            config.name: prepared_copy.versions(config) for config in root.iterdir()
-        }
-        configs = {config: copies for config, copies in found.items() if copies}
-        if len(configs) > 1:
-            raise RequestError(
-                f"{root} holds several configurations. Name one: "
-                + ", ".join(f"--dataset=tfds:{name}/{c}" for c in sorted(configs))
-            )
-        copies = next(iter(configs.values()), [])
-    return max(copies, key=prepared_copy.version_number, default=None)
-
-
-def evaluation_splits(dataset, prepared):
-    """Splits of a prepared copy that may serve as test images, the best first."""
-    names = prepared_copy.split_names(prepared)
-    return [name for name in _evaluation_names(dataset) if name in names]
-
-
-def _evaluation_names(dataset):
-    # The labels of ImageNet's test images are not public.
-    public = dataset not in imagenet.NUM_CLASSES
-    return ("test", "validation") if public else ("validation",)
-
-
-@contextlib.contextmanager
-def _refused_reading():
-    """What the file system refuses is a wrong request: nothing was begun yet."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(
-            f"The data set cannot be looked at: {error.strerror}: {error.filename}. "
-            "Check --data_dir and its permissions."
-        ) from error
 
 
 def _describe_folder(data_dir, image_size, learned):
@@ -316,7 +251,7 @@ def _tfds_problems(dataset, prepared):
         )
     splits = prepared_copy.split_names(prepared)
     if "train" not in splits or not evaluation_splits(dataset, prepared):
-        needed = " or ".join(f"`{name}`" for name in _evaluation_names(dataset))
+        needed = " or ".join(f"`{name}`" for name in evaluation_names(dataset))
         problems.append(
             f"A TFDS data set needs the split `train`, and {needed} to be evaluated "
             f"on. {prepared} has: {', '.join(splits)}. Write its images into folders "
@@ -329,7 +264,7 @@ def _prepared_copy(name, data_dir, download):
     prepared = find_prepared(name, data_dir)
     if prepared is None and download:
         # The one place that may load TensorFlow: the user asked for a download.
-        from bsce_keras.data.datasets import prepare_dataset
+        from bsce_keras.data.tfds_download import prepare_dataset
 
         prepare_dataset(name, data_dir)
         prepared = find_prepared(name, data_dir)

@@ -8,11 +8,9 @@ is refused before an image is decoded.
 
 import numpy as np
 
-from bsce_keras.data import catalog
 from bsce_keras.data.folder_images import load_folder
 from bsce_keras.data.splits import ImageDataset
 from bsce_keras.data.tfds_images import load_tfds
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.examples import numbered
 
 _DIGITS_PER_CLASS = 130
@@ -40,42 +38,6 @@ def load_dataset(stream_config, training_images=True, test_images=True):
     if stream_config.dataset == "folder":
         return load_folder(stream_config, training_images, test_images)
     return load_tfds(stream_config, training_images, test_images)
-
-
-def prepare_dataset(dataset, data_dir=None):
-    """Downloads a TFDS data set and writes its prepared copy into `data_dir`.
-
-    Args:
-        dataset: `cifar10`, `cifar100` or `tfds:NAME[/CONFIG]`, with or without the
-            prefix.
-        data_dir: TFDS directory, or None for the default one.
-
-    Raises:
-        RequestError: TFDS knows no such data set.
-        RunError: the download failed.
-    """
-    import tensorflow_datasets as tfds
-
-    name = catalog.tfds_name(dataset)
-    try:
-        directory = catalog.tfds_dir(data_dir)
-        builder = tfds.builder(name, data_dir=directory, try_gcs=False)
-        print(
-            f"Fetching {name} into {directory}. If the network fails, TFDS tries again "
-            "for some minutes."
-        )
-        builder.download_and_prepare()
-    except tfds.core.DatasetNotFoundError as error:
-        raise RequestError(
-            f"--dataset=tfds:NAME needs a data set that TFDS knows. Received: {name}. "
-            "See https://www.tensorflow.org/datasets/catalog for the names."
-        ) from error
-    except Exception as error:  # TFDS documents no set of exceptions.
-        raise RunError(
-            f"Could not download and prepare {name}: {error}. Try again with network "
-            "access, or pass --data_dir=DIR, a TFDS directory that holds a prepared "
-            "copy."
-        ) from error
 
 
 def _load_digits(training_images, test_images):

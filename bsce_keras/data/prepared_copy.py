@@ -1,14 +1,91 @@
-"""What TFDS wrote beside the images of a prepared copy, read without TFDS."""
+"""Prepared copies of TFDS data sets: found and described without TFDS.
 
+Reads only what TFDS wrote beside the images.
+"""
+
+import contextlib
 import json
+import os
+import pathlib
 import re
 
 from bsce_keras import files
+from bsce_keras.data import imagenet
 from bsce_keras.errors import RequestError
 
 # Where a feature names its class: as TFDS writes it, as protocol buffers may, and as
 # TFDS wrote it before version 4.5.
 _CLASS_FIELDS = ("pythonClassName", "python_class_name", "type")
+
+
+def tfds_name(dataset):
+    """The name TFDS knows a data set by: `tfds:mnist` is `mnist`."""
+    if dataset == imagenet.SUBSET:
+        return imagenet.WHOLE
+    return dataset.removeprefix("tfds:")
+
+
+def tfds_dir(data_dir):
+    """The TFDS directory that is meant, given or default."""
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return pathlib.Path(data_dir or default).expanduser()
+
+
+def find_prepared(name, data_dir=None):
+    """The newest prepared copy of a TFDS data set.
+
+    Args:
+        name: `NAME` or `NAME/CONFIG`; the configuration may be left out where only
+            one is prepared.
+        data_dir: TFDS directory, or None for the default one.
+
+    Returns:
+        The `pathlib.Path` that holds `dataset_info.json`, or None.
+
+    Raises:
+        RequestError: several configurations are prepared and none was named.
+    """
+    with refused_reading():
+        return _find_prepared(name, tfds_dir(data_dir) / name)
+
+
+def _find_prepared(name, root):
+    copies = versions(root)
+    if not copies and "/" not in name and root.is_dir():
+        found = {config.name: versions(config) for config in root.iterdir()}
+        configs = {config: copies for config, copies in found.items() if copies}
+        if len(configs) > 1:
+            raise RequestError(
+                f"{root} holds several configurations. Name one: "
+                + ", ".join(f"--dataset=tfds:{name}/{c}" for c in sorted(configs))
+            )
+        copies = next(iter(configs.values()), [])
+    return max(copies, key=version_number, default=None)
+
+
+def evaluation_splits(dataset, prepared):
+    """Splits of a prepared copy that may serve as test images, the best first."""
+    names = split_names(prepared)
+    return [name for name in evaluation_names(dataset) if name in names]
+
+
+def evaluation_names(dataset):
+    """Names of the splits that a data set may be evaluated on, the best first."""
+    # The labels of ImageNet's test images are not public.
+    public = dataset not in imagenet.NUM_CLASSES
+    return ("test", "validation") if public else ("validation",)
+
+
+@contextlib.contextmanager
+def refused_reading():
+    """What the file system refuses is a wrong request: nothing was begun yet."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"The data set cannot be looked at: {error.strerror}: {error.filename}. "
+            "Check --data_dir and its permissions."
+        ) from error
 
 
 def versions(folder):

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data import catalog, imagenet, prepared_copy
+from bsce_keras.data import imagenet, prepared_copy
 from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
 from bsce_keras.errors import RequestError, RunError
@@ -17,19 +17,19 @@ def load_tfds(stream_config, training_images, test_images):
     """The `ImageDataset` of a copy that TFDS prepared; see `load_dataset`."""
     import tensorflow_datasets as tfds
 
-    name = catalog.tfds_name(stream_config.dataset)
-    prepared = catalog.find_prepared(name, stream_config.data_dir)
+    name = prepared_copy.tfds_name(stream_config.dataset)
+    prepared = prepared_copy.find_prepared(name, stream_config.data_dir)
     if prepared is None:
         raise RequestError(
             f"The prepared copy of {name} is gone from "
-            f"{catalog.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
+            f"{prepared_copy.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
             "--data_dir=DIR, a TFDS directory that holds another."
         )
     prepared_copy.refuse_foreign_classes(prepared)
     with _damage_named(prepared):
         # From the files alone: needs no builder code, no registration and no network.
         builder = tfds.builder_from_directory(prepared)
-        candidates = catalog.evaluation_splits(stream_config.dataset, prepared)
+        candidates = prepared_copy.evaluation_splits(stream_config.dataset, prepared)
         wanted = {
             "train": training_images,
             _labelled_split(builder, candidates): test_images,

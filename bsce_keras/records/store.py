@@ -190,7 +190,7 @@ class RunRecords:
         self._write_steps()
 
     def summary(self):
-        """Draws figures and page, writes summary.json last of all, and returns it.
+        """Returns the scores of all steps, as summary.json will have them.
 
         Raises:
             ValueError: if a step is missing.
@@ -200,16 +200,6 @@ class RunRecords:
                 f"A summary needs all {self._num_steps} steps. "
                 f"Received: {len(self._records)}"
             )
-        summary = self._summary()
-        self._draw(summary)
-        write_json(self._dir / "summary.json", summary)
-        return summary
-
-    @property
-    def _num_steps(self):
-        return 1 + len(self._stream.increments)
-
-    def _summary(self):
         confusions = [np.asarray(record.confusion) for record in self._records]
         scores = metrics.summary_scores(confusions)
         return {
@@ -222,6 +212,14 @@ class RunRecords:
             ),
             "metrics": {name: metrics.DEFINITIONS[name] for name in scores},
         }
+
+    def finish(self, summary):
+        """Writes summary.json, which marks the run as complete."""
+        write_json(self._dir / "summary.json", summary)
+
+    @property
+    def _num_steps(self):
+        return 1 + len(self._stream.increments)
 
     def _say_what_was_lost(self):
         path = self._dir / "steps.jsonl"
@@ -254,27 +252,6 @@ class RunRecords:
             confusion = np.asarray(record.confusion)
             row[: record.num_classes] = metrics.per_class_accuracy(confusion)
         return table
-
-    def _draw(self, summary):
-        # Matplotlib takes a second to load: not before it is needed.
-        from bsce_keras.records import figures, page
-
-        folder = self._dir / "figures"
-        folder.mkdir(exist_ok=True)
-        result = dataclasses.replace(read_run(self._dir), summary=summary)
-        pictures = {
-            page.ACCURACY: folder / "accuracy.png",
-            page.CONFUSION: folder / "confusion.png",
-        }
-        figures.accuracy_over_steps([result], folder / "accuracy.png")
-        figures.confusion_figure(
-            result.confusion, self._stream.num_base_classes, folder / "confusion.png"
-        )
-        if figures.has_alpha(result):
-            pictures[page.ALPHA] = folder / "alpha.png"
-            figures.alpha_figure([result], folder / "alpha.png")
-        text = page.html_page(self._dir.name, [result], {}, [pictures])
-        write_atomically(self._dir / "report.html", text)
 
 
 def read_run(run_dir):

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from bsce_keras import recipes
-from bsce_keras.data import datasets
-from bsce_keras.data.catalog import describe_dataset, find_prepared
+from bsce_keras.data import datasets, tfds_download
+from bsce_keras.data.catalog import describe_dataset
+from bsce_keras.data.prepared_copy import find_prepared
 from bsce_keras.errors import RequestError
 from bsce_keras.request import make_config
 
@@ -90,7 +91,7 @@ def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
         calls.append(name)
         write_copy(tmp_path / name / "1.0.0")
 
-    monkeypatch.setattr(datasets, "prepare_dataset", prepare)
+    monkeypatch.setattr(tfds_download, "prepare_dataset", prepare)
     for _ in range(2):
         info = describe_dataset("tfds:insects", str(tmp_path), download=True)
     assert calls == ["insects"] and info.class_names == ("ant", "bee")
@@ -230,7 +231,7 @@ def test_a_missing_imagenet_is_told_how_to_prepare_and_never_fetched(
     def prepare(*_):
         raise AssertionError("a download was started")
 
-    monkeypatch.setattr(datasets, "prepare_dataset", prepare)
+    monkeypatch.setattr(tfds_download, "prepare_dataset", prepare)
     size, missing = refusal(dataset, str(tmp_path), image_size=64, download=True)
     assert "always 224x224" in size
     assert str(tmp_path / "imagenet2012") in missing

@@ -15,6 +15,7 @@ from bsce_keras.config import (
 from bsce_keras.recipes import NoParameters
 from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord, read_run
+from bsce_keras.reports.run_report import write_run_report
 
 # 2 + 1 + 1 classes, 4 test images a class. Accuracies 7/8, 9/12, 6/16.
 CONFUSIONS = (
@@ -59,6 +60,14 @@ def make_config(tmp_path):
     return make
 
 
+def finish_run(records, run_dir):
+    """Writes report and summary.json, as experiment.py does."""
+    summary = records.summary()
+    write_run_report(run_dir, summary)
+    records.finish(summary)
+    return summary
+
+
 @pytest.fixture
 def make_record():
     """A function from a step and fields to the `StepRecord` of the worked example."""
@@ -100,7 +109,7 @@ def make_run(make_config, make_record):
             )
             records.append(make_record(step, **last))
         if num_steps == 3:
-            records.summary()
+            records.finish(records.summary())
         return read_run(config.run_dir)
 
     return make

@@ -5,13 +5,11 @@ import pytest
 from matplotlib.image import imread
 
 from bsce_keras.records import figures
-from bsce_keras.records.store import RunRecords
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that would have been written."""
-    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
     kept = []
     monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
     return kept

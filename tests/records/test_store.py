@@ -18,6 +18,7 @@ from bsce_keras.records.store import (
     StepRecord,
     read_run,
 )
+from tests.records.conftest import finish_run
 
 FIELDS = [
     "step",
@@ -83,8 +84,11 @@ def test_a_finished_run_reads_back(make_run):
     assert run.confusion.tolist()[3] == [1, 0, 0, 3]
 
 
-def test_a_run_folder_holds_the_promised_files(make_run):
-    run_dir = make_run().run_dir
+def test_a_run_folder_holds_the_promised_files(make_config, make_record, tmp_path):
+    run_dir, config = tmp_path / "run", make_config()
+    begin_run(run_dir, config, num_replicas=1)
+    steps = [make_record(step) for step in range(3)]
+    finish_run(RunRecords(run_dir, config, steps), run_dir)
     assert sorted(os.listdir(run_dir)) == [
         "config.json",
         "confusion.npy",
@@ -103,7 +107,7 @@ def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
     config = make_config("meta_balanced_softmax")
     steps = [make_record(0), make_record(1, alpha=0.5), make_record(2, alpha=0.25)]
     begin_run(tmp_path, config, num_replicas=1)
-    summary = RunRecords(tmp_path, config, steps).summary()
+    summary = finish_run(RunRecords(tmp_path, config, steps), tmp_path)
     assert summary["alpha"] == [None, 0.5, 0.25]
     assert (tmp_path / "figures/alpha.png").stat().st_size > 1000
 

@@ -7,7 +7,6 @@ import io
 import numpy as np
 import pytest
 
-from bsce_keras.records.store import RunRecords
 from bsce_keras.records.tables import (
     csv_table,
     group_labels,
@@ -19,12 +18,6 @@ from bsce_keras.records.tables import (
 
 # As in the worked example, but 8 of 16 images right at the last step.
 BETTER = np.array([[2, 0, 1, 1], [0, 2, 0, 2], [0, 0, 1, 3], [1, 0, 0, 3]])
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    """Drawing takes most of the time of writing a run, and no table reads it."""
-    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
 
 
 def row(table, name):

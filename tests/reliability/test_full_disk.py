@@ -18,6 +18,7 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import RunRecords, read_run
+from tests.records import conftest as records_fixtures
 from tests.reliability.outcomes import outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -139,7 +140,7 @@ def record_run(config, make_record, num_finished=0):
         records = RunRecords(config.run_dir, config, finished)
         for step in range(num_finished, 3):
             records.append(make_record(step))
-        records.summary()
+        records_fixtures.finish_run(records, config.run_dir)
 
 
 def check_records(disk, tmp_path, make_config, make_record, code, once):
@@ -166,7 +167,7 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
     disk, tmp_path, make_config, make_record, code, monkeypatch
 ):
     # Pictures and versions take most of the time; the longer check has them as well.
-    monkeypatch.setattr(RunRecords, "_draw", lambda self, summary: None)
+    monkeypatch.setattr(records_fixtures, "write_run_report", lambda *_: None)
     versions = run_folder.versions()
     monkeypatch.setattr(run_folder, "versions", lambda: versions)
     check_records(disk, tmp_path, make_config, make_record, code, once=False)

@@ -1,0 +1,38 @@
+"""Figures and HTML page of one finished run, written into its folder."""
+
+import dataclasses
+import pathlib
+
+from bsce_keras.files import write_atomically
+from bsce_keras.records.store import read_run
+
+
+def write_run_report(run_dir, summary):
+    """Draws the figures of a run and writes its report.html.
+
+    Args:
+        run_dir: folder with the records of all steps; summary.json is not needed.
+        summary: as `RunRecords.summary` returns it.
+    """
+    # Matplotlib takes a second to load: not before it is needed.
+    from bsce_keras.records import figures, page
+
+    run_dir = pathlib.Path(run_dir)
+    folder = run_dir / "figures"
+    folder.mkdir(exist_ok=True)
+    result = dataclasses.replace(read_run(run_dir), summary=summary)
+    pictures = {
+        page.ACCURACY: folder / "accuracy.png",
+        page.CONFUSION: folder / "confusion.png",
+    }
+    figures.accuracy_over_steps([result], folder / "accuracy.png")
+    figures.confusion_figure(
+        result.confusion,
+        result.config["stream"]["num_base_classes"],
+        folder / "confusion.png",
+    )
+    if figures.has_alpha(result):
+        pictures[page.ALPHA] = folder / "alpha.png"
+        figures.alpha_figure([result], folder / "alpha.png")
+    text = page.html_page(run_dir.name, [result], {}, [pictures])
+    write_atomically(run_dir / "report.html", text)
