@@ -9,7 +9,7 @@ import dataclasses
 import math
 
 from bsce_keras import recipes
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 CLASSIFICATION_LOSSES = (
     "default",

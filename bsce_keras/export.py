@@ -6,8 +6,8 @@ import shutil
 import tensorflow as tf
 
 from bsce_keras.data.decode import decode_image, fit_to_square
-from bsce_keras.file_errors import as_os_errors
-from bsce_keras.files import sync_folder, write_json
+from bsce_keras.runtime.files import sync_folder, write_json
+from bsce_keras.runtime.tensorflow_errors import as_os_errors
 from bsce_keras.served_model import CHECKSUMS, file_checksums
 
 

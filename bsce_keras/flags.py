@@ -13,9 +13,9 @@ import textwrap
 
 from absl import flags as absl_flags
 
-from bsce_keras.errors import RequestError, RunError, did_you_mean
 from bsce_keras.flag_definitions import COMMANDS
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.errors import RequestError, RunError, did_you_mean
+from bsce_keras.runtime.signals import Stopped
 
 
 def define(command):

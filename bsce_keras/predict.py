@@ -5,8 +5,8 @@ import json
 import os
 import sys
 
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.flags import run_command
+from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.served_model import load_model, model_problems
 
 # Files read and decoded at a time, which bounds the memory.

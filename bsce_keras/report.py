@@ -4,11 +4,11 @@ import os
 import pathlib
 import sys
 
-from bsce_keras.errors import RequestError
-from bsce_keras.files import write_atomically
 from bsce_keras.flags import run_command
 from bsce_keras.records import page, tables
 from bsce_keras.records.store import read_run
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import write_atomically
 
 _TABLES = {
     "text": tables.text_table,

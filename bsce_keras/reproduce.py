@@ -5,19 +5,19 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.clock import clock
 from bsce_keras.contradictions import has_base_step
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.flag_definitions import EVERY_CELL
 from bsce_keras.flags import run_command
 from bsce_keras.matrix import Matrix, make_cells, matrix_problems
 from bsce_keras.matrix_time import seconds_left
-from bsce_keras.quiet import import_tensorflow
 from bsce_keras.records.published import published_average
 from bsce_keras.records.reproduction import write_results
 from bsce_keras.records.store import RunResult, read_run
 from bsce_keras.records.tables import text_table
 from bsce_keras.request_values import seeds_of
+from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import clock
 
 
 def main(argv=None):
@@ -137,7 +137,7 @@ def _result(config):
     with contextlib.suppress(RequestError):
         # A damaged record is written anew when its cell is trained.
         return read_run(config.run_dir)
-    from bsce_keras.learner.distribution import resolved
+    from bsce_keras.runtime.devices import resolved
 
     # As it will be recorded, so that it is a row with the seeds that are finished.
     config = dataclasses.replace(config, training=resolved(config.training))

@@ -10,7 +10,6 @@ import os
 
 from bsce_keras import config as configs
 from bsce_keras import recipes
-from bsce_keras.cluster import cluster_problems
 from bsce_keras.contradictions import (
     META_OPTIONS,
     MOST_SCALE,
@@ -22,9 +21,10 @@ from bsce_keras.data.catalog import (
     describe_dataset,
 )
 from bsce_keras.data.prepared_copy import find_prepared, tfds_name
-from bsce_keras.errors import RequestError, did_you_mean
 from bsce_keras.methods import METHODS
 from bsce_keras.request_values import plain_values
+from bsce_keras.runtime.cluster import cluster_problems
+from bsce_keras.runtime.errors import RequestError, did_you_mean
 from bsce_keras.stream_request import begun_stream, stream_config
 
 # Of the names that say no tfds:, those that TFDS can fetch.

@@ -8,9 +8,9 @@ import os
 
 import numpy as np
 
-from bsce_keras.errors import RequestError
-from bsce_keras.files import read_json, sha256
-from bsce_keras.quiet import import_tensorflow
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import read_json, sha256
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
 CHECKSUMS = "checksums.json"
 _INPUTS = {"serving_default": "images", "serve_encoded": "encoded"}

@@ -38,7 +38,7 @@ def pytest_collection_finish(session):
 @pytest.fixture(scope="session")
 def two_devices():
     """The session's only `MirroredStrategy`: two replicas on two logical CPUs."""
-    from bsce_keras.learner.distribution import mirrored_strategy
+    from bsce_keras.runtime.devices import mirrored_strategy
 
     return mirrored_strategy()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -129,7 +129,7 @@ def test_a_base_step_with_optimised_exemplars_is_shared_with_its_method_alone(tm
     from bsce_keras.base_step import load_base_step
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.experiment import run_experiment
-    from bsce_keras.learner.distribution import resolved
+    from bsce_keras.runtime.devices import resolved
 
     def config(name, **request):
         made = tiny(tmp_path / name, num_base_classes=9, **request)
@@ -194,7 +194,7 @@ def test_checkpoints_without_a_config_are_nobodys(finished, tmp_path):
 def test_a_base_step_of_other_images_is_refused(finished):
     from bsce_keras.base_step import load_base_step
     from bsce_keras.data.stream import ClassIncrementalStream
-    from bsce_keras.learner.distribution import resolved
+    from bsce_keras.runtime.devices import resolved
 
     config = tiny("other", base_run_dir=str(finished[0]))
     config = dataclasses.replace(config, training=resolved(config.training))

@@ -7,8 +7,8 @@ import types
 import pytest
 
 from bsce_keras import flags, train
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.request import Request, make_config
+from bsce_keras.runtime.errors import RequestError, RunError
 
 COMMANDS = tuple(flags.COMMANDS)
 

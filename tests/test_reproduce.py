@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from bsce_keras import reproduce
-from bsce_keras.errors import RunError
 from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.runtime.errors import RunError
 
 ROOT = pathlib.Path(reproduce.__file__).parents[1]
 TINY = "--dataset=digits\n--num_base_classes=8\n--num_increments=1\n--epochs=1\n"
@@ -36,7 +36,7 @@ def write_flagfiles(**texts):
 
 def write_run(config, flagfile=""):
     """What `run_experiment` leaves behind; every image is classified correctly."""
-    from bsce_keras.learner.distribution import resolved
+    from bsce_keras.runtime.devices import resolved
 
     config = dataclasses.replace(config, training=resolved(config.training))
     begin_run(config.run_dir, config, 1, flagfile)

@@ -7,8 +7,8 @@ import types
 import pytest
 
 import bsce_keras
-from bsce_keras.errors import RequestError
 from bsce_keras.request import make_config, request_problems
+from bsce_keras.runtime.errors import RequestError
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from bsce_keras.errors import RequestError
 from bsce_keras.request import make_config
+from bsce_keras.runtime.errors import RequestError
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ import shutil
 import pytest
 
 from bsce_keras import flags, make_config, report, tune
-from bsce_keras.errors import DivergedError, RunError
-from bsce_keras.files import write_json
 from bsce_keras.records.run_folder import run_lock
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.errors import DivergedError, RunError
+from bsce_keras.runtime.files import write_json
+from bsce_keras.runtime.signals import Stopped
 
 SCORES = (
     "average_incremental_accuracy",

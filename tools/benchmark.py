@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 import tensorflow as tf
 
-from bsce_keras.files import write_json
-from bsce_keras.learner.distribution import limit_threads, resolve_precision
+from bsce_keras.runtime.devices import limit_threads, resolve_precision
+from bsce_keras.runtime.files import write_json
 from tools.benchmark_measure import QUICK, Effort
 from tools.benchmark_parts import PARTS, Plan
 from tools.benchmark_table import document, markdown

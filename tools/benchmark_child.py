@@ -15,7 +15,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
-from bsce_keras.resources import peak_memory_mb
+from bsce_keras.runtime.machine import peak_memory_mb
 from tools.benchmark_measure import seconds_of
 from tools.benchmark_task import CASES, make_update
 

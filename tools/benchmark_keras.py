@@ -6,7 +6,6 @@ import tensorflow as tf
 from bsce_keras import recipes
 from bsce_keras.config import MethodConfig, ModelConfig
 from bsce_keras.learner.alpha import LearnedAlpha
-from bsce_keras.learner.distribution import limit_threads
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.losses import logit_distillation
 from bsce_keras.methods import load_method
@@ -16,6 +15,7 @@ from bsce_keras.models.folding import folded
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization, NormalizeImages
 from bsce_keras.optimizers import CoupledSGD
+from bsce_keras.runtime.devices import limit_threads
 from tools.benchmark_task import (
     LEARNING_RATE,
     MOMENTUM,

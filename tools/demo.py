@@ -8,19 +8,19 @@ what is finished.
 import pathlib
 import sys
 
-from bsce_keras.quiet import import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
 import_tensorflow()
 
 import tensorflow as tf
 
 from bsce_keras.data.datasets import load_dataset
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.experiment import run_experiment
 from bsce_keras.records.store import read_run
 from bsce_keras.records.tables import text_table
 from bsce_keras.report import write_report
 from bsce_keras.request import make_config
+from bsce_keras.runtime.errors import RequestError, RunError
 
 ROOT = pathlib.Path("runs/demo")
 LOSSES = ("softmax", "balanced_softmax", "meta_balanced_softmax")

@@ -27,8 +27,8 @@ from bsce_keras.data.prepared_copy import (
     tfds_dir,
     tfds_name,
 )
-from bsce_keras.errors import RequestError
 from bsce_keras.request_values import NO_LINE
+from bsce_keras.runtime.errors import RequestError
 
 NAMES = (
     *("digits", "cifar10", "cifar100", imagenet.SUBSET, imagenet.WHOLE),

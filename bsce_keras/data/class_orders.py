@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 NAMES = ("lucir", "icarl", "seed:N", "sorted", "arrival")
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from bsce_keras.data.image_cache import gigabytes, load_or_decode
 from bsce_keras.data.splits import Decoded, joined
-from bsce_keras.errors import RequestError
-from bsce_keras.resources import available_memory
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.machine import available_memory
 
 _log = logging.getLogger(__name__)
 

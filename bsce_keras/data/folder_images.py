@@ -13,8 +13,8 @@ import tensorflow as tf
 from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.image_files import evaluation_folder, image_files
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
-from bsce_keras.errors import RequestError, listed
 from bsce_keras.examples import Examples
+from bsce_keras.runtime.errors import RequestError, listed
 
 _log = logging.getLogger(__name__)
 

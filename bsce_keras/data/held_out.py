@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bsce_keras.errors import RequestError, listed
-from bsce_keras.randomness import Purpose, generator
+from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.randomness import Purpose, generator
 
 
 def held_out(labels, share, class_names):

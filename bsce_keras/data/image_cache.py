@@ -19,11 +19,11 @@ import shutil
 
 import numpy as np
 
-from bsce_keras import checkpoint_files
-from bsce_keras.checkpoint_files import DamagedError
 from bsce_keras.data.splits import Decoded, joined
-from bsce_keras.errors import RequestError
-from bsce_keras.files import make_folder, sync_folder
+from bsce_keras.runtime import array_files
+from bsce_keras.runtime.array_files import DamagedError
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import make_folder, sync_folder
 from bsce_keras.stored_images import ImageFile, StoredImages, blocks
 
 _log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class _Entry:
             if digests is None or digests.by_label() != state["class_sha256"]:
                 return self._damaged("its pixels are not those that were decoded")
             state = {**state, "modified_ns": status.st_mtime_ns}
-            checkpoint_files.write(self._path, arrays, state)
+            array_files.write(self._path, arrays, state)
         file = ImageFile(
             pixels,
             (num_images, *self._split.image_shape),
@@ -183,7 +183,7 @@ class _Entry:
 
     def _decode(self):
         # First, so that nothing tells of pixels that are about to change.
-        checkpoint_files.remove(self._path)
+        array_files.remove(self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self._path}.sha256")
         with contextlib.suppress(FileNotFoundError):
@@ -205,7 +205,7 @@ class _Entry:
         sync_folder(os.path.dirname(self._path))
         self._keep_digests(keys, labels, digests)
         self._save(self._path, keys, labels, digests, self._split.bad(keys))
-        checkpoint_files.remove(self._partial)
+        array_files.remove(self._partial)
         return self.load()
 
     def _keep_digests(self, keys, labels, digests):
@@ -252,7 +252,7 @@ class _Entry:
             "modified_ns": os.stat(f"{path}.uint8").st_mtime_ns,
             "bad": bad,
         }
-        checkpoint_files.write(path, {"keys": keys, "labels": labels}, state)
+        array_files.write(path, {"keys": keys, "labels": labels}, state)
 
     def _begun(self):
         """Keys, labels and `_ClassDigests` of what a killed process has left whole."""
@@ -282,7 +282,7 @@ class _Entry:
         if not os.path.lexists(f"{path}.json"):
             return None, None
         try:
-            arrays, state = checkpoint_files.read(path)
+            arrays, state = array_files.read(path)
             if state["format"] == _FORMAT and state["of"] == self._of:
                 return arrays, state
             self._damaged("it is of another format or of other images")

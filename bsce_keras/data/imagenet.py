@@ -6,7 +6,7 @@ PODNet and BiC: the 100 WordNet ids that come first in the alphabet, n01440764 t
 n01855672, in that order. (LUCIR's code draws another hundred.) Imports no TensorFlow.
 """
 
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 WHOLE, SUBSET = "imagenet2012", "subimagenet"
 NUM_CLASSES = {WHOLE: 1000, SUBSET: 100}

@@ -9,9 +9,9 @@ import os
 import pathlib
 import re
 
-from bsce_keras import files
 from bsce_keras.data import imagenet
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime import files
+from bsce_keras.runtime.errors import RequestError
 
 # Where a feature names its class: as TFDS writes it, as protocol buffers may, and as
 # TFDS wrote it before version 4.5.

@@ -1,7 +1,7 @@
 """Downloads of TFDS data sets; the only code that uses the network."""
 
 from bsce_keras.data.prepared_copy import tfds_dir, tfds_name
-from bsce_keras.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 def prepare_dataset(dataset, data_dir=None):

@@ -9,8 +9,8 @@ import tensorflow as tf
 from bsce_keras.data import imagenet, prepared_copy
 from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.examples import numbered
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 def load_tfds(stream_config, training_images, test_images):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.augment import centre_crops, gather_crops
-from bsce_keras.learner.replicas import share_of
+from bsce_keras.runtime.replicas import share_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ import re
 
 import numpy as np
 
-from bsce_keras import checkpoint_files
-from bsce_keras.checkpoint_files import DamagedError
-from bsce_keras.files import make_folder
+from bsce_keras.runtime import array_files
+from bsce_keras.runtime.array_files import DamagedError
+from bsce_keras.runtime.files import make_folder
 
 _log = logging.getLogger(__name__)
 
@@ -133,13 +133,13 @@ class Checkpoints:
 
     def _save(self, name, arrays, state):
         make_folder(self.folder)
-        checkpoint_files.write(self._path(name), arrays, state)
+        array_files.write(self._path(name), arrays, state)
 
     def _load(self, name, wanted=None):
         if name not in self._names():
             return None
         try:
-            return checkpoint_files.read(self._path(name), wanted)
+            return array_files.read(self._path(name), wanted)
         except DamagedError as error:
             _log.warning(
                 "Checkpoint %s is damaged (%s) and is not used; the one before it is, "
@@ -164,7 +164,7 @@ class Checkpoints:
         return [name for name in self._names() if name.startswith(prefix)]
 
     def _remove(self, name):
-        checkpoint_files.remove(self._path(name))
+        array_files.remove(self._path(name))
 
 
 def _step_name(step):

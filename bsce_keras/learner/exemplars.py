@@ -9,8 +9,8 @@ import numpy as np
 
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.pixels import PixelOptimizer
-from bsce_keras.randomness import Purpose, generator, integer
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.randomness import Purpose, generator, integer
+from bsce_keras.runtime.signals import Stopped
 
 
 def optimized_exemplars(run, step, exemplars, features_of, objective):

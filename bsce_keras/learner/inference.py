@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.augment import centre_crops, gather_crops
-from bsce_keras.learner.graphs import release
+from bsce_keras.runtime.traced_graphs import release
 
 # Batches hold about as many pixels as this many images of CIFAR.
 _CIFAR_IMAGES = 500

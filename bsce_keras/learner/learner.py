@@ -6,7 +6,6 @@ import time
 import keras
 import numpy as np
 
-from bsce_keras.clock import clock
 from bsce_keras.config import num_set_aside
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
@@ -24,7 +23,6 @@ from bsce_keras.learner.step_warnings import (
     warn_of_one_class,
 )
 from bsce_keras.learner.trainer import IncrementalTrainer
-from bsce_keras.learner.workers import Workers
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import (
@@ -37,8 +35,10 @@ from bsce_keras.models.classifier import (
 )
 from bsce_keras.models.folding import folded
 from bsce_keras.optimizers import training_of_step
-from bsce_keras.randomness import Purpose, generator, integer
-from bsce_keras.stopping import StopRequests
+from bsce_keras.runtime.randomness import Purpose, generator, integer
+from bsce_keras.runtime.signals import StopRequests
+from bsce_keras.runtime.text import clock
+from bsce_keras.runtime.workers import Workers
 
 
 class Learner:

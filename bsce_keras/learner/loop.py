@@ -5,7 +5,7 @@ import re
 import keras
 import tensorflow as tf
 
-from bsce_keras.learner.graphs import release
+from bsce_keras.runtime.traced_graphs import release
 
 
 class NotFiniteError(Exception):

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.augment import centre_crops
-from bsce_keras.errors import DivergedError
-from bsce_keras.learner.graphs import release
+from bsce_keras.runtime.errors import DivergedError
+from bsce_keras.runtime.traced_graphs import release
 
 # The defaults of Adam. The first release of Mnemonics has 0.5 in place of 0.9.
 _MEAN_STAYS, _SQUARE_STAYS = 0.9, 0.999

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bsce_keras.clock import clock
-from bsce_keras.file_errors import as_os_errors
+from bsce_keras.runtime.tensorflow_errors import as_os_errors
+from bsce_keras.runtime.text import clock
 
 
 class ProgressLine(keras.callbacks.Callback):

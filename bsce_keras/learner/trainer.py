@@ -3,12 +3,6 @@
 import keras
 import tensorflow as tf
 
-from bsce_keras.learner.replicas import (
-    all_reduce_sum,
-    gather_shares,
-    mean_over_replicas,
-    num_replicas,
-)
 from bsce_keras.meta import (
     BalancedTerm,
     VirtualStep,
@@ -17,6 +11,12 @@ from bsce_keras.meta import (
     plain_crossentropy,
 )
 from bsce_keras.methods.base import CLASSIFICATION
+from bsce_keras.runtime.replicas import (
+    all_reduce_sum,
+    gather_shares,
+    mean_over_replicas,
+    num_replicas,
+)
 
 
 class IncrementalTrainer(keras.Model):

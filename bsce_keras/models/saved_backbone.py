@@ -2,7 +2,7 @@
 
 import keras
 
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 
 def load_backbone(path, image):

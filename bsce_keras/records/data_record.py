@@ -8,9 +8,9 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.errors import RequestError
-from bsce_keras.files import write_json
 from bsce_keras.records.store import read_record
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import write_json
 from bsce_keras.stored_images import pixel_sha256
 
 _NAME = "data.json"

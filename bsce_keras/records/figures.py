@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bsce_keras.files import write_atomically
 from bsce_keras.records.tables import group_labels, group_runs
+from bsce_keras.runtime.files import write_atomically
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -2,7 +2,6 @@
 
 import os
 
-from bsce_keras.files import write_atomically, write_json
 from bsce_keras.records.protocol import completed
 from bsce_keras.records.published import published_average
 from bsce_keras.records.tables import (
@@ -11,6 +10,7 @@ from bsce_keras.records.tables import (
     markdown_table,
     mean_and_deviation,
 )
+from bsce_keras.runtime.files import write_atomically, write_json
 
 
 def write_results(runs_dir, results, failures):

@@ -6,8 +6,6 @@ import os
 import pathlib
 import shutil
 
-from bsce_keras.errors import RequestError
-from bsce_keras.files import make_folder, write_atomically, write_json
 from bsce_keras.records import forms
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
@@ -17,6 +15,8 @@ from bsce_keras.records.protocol import (
     versions,
 )
 from bsce_keras.records.store import read_record
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
 _LOCK = ".lock"
 

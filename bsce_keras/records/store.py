@@ -13,10 +13,15 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.errors import RequestError
 from bsce_keras.evaluation import metrics
-from bsce_keras.files import make_folder, read_json, write_atomically, write_json
 from bsce_keras.records import forms
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import (
+    make_folder,
+    read_json,
+    write_atomically,
+    write_json,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import dataclasses
 import pathlib
 
-from bsce_keras.files import write_atomically
 from bsce_keras.records.store import read_run
+from bsce_keras.runtime.files import write_atomically
 
 
 def write_run_report(run_dir, summary):

@@ -11,7 +11,7 @@ from PIL import Image
 from bsce_keras.data import decoded_splits, folder_images, tfds_images
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.stored_images import StoredImages
 from tests.data.test_datasets import add_bad_files, configure, save_image, write_tfds
 

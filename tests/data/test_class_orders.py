@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.data import class_order
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 # The lists of the authors' code (LUCIR) and configuration (PODNet, order 1).
 LUCIR = """

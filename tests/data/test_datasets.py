@@ -12,8 +12,8 @@ from bsce_keras.config import StreamConfig
 from bsce_keras.data import decoded_splits
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.datasets import load_dataset
-from bsce_keras.errors import RequestError, RunError
 from bsce_keras.examples import Examples
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 def configure(dataset, data_dir=None, image_size=None, on_bad_image="error"):

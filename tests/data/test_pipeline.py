@@ -20,7 +20,7 @@ from bsce_keras.data.pipeline import (
     split_validation,
 )
 from bsce_keras.examples import Examples
-from bsce_keras.randomness import Purpose, generator, integer
+from bsce_keras.runtime.randomness import Purpose, generator, integer
 from bsce_keras.stored_images import ImageFile, StoredImages
 
 SIZE = 11

@@ -15,7 +15,6 @@ from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.loop import EpochLoop
-from bsce_keras.learner.replicas import gather_shares, share_of
 from bsce_keras.learner.step_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
@@ -24,6 +23,7 @@ from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.recipes import TpcilParameters
+from bsce_keras.runtime.replicas import gather_shares, share_of
 
 IMAGE = ImageSpec(
     size=8, stored_size=10, channels=1, flip=False, mean=(0.5,), std=(0.3,)

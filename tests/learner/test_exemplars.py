@@ -15,7 +15,7 @@ from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.exemplars import _groups, _halves
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.signals import Stopped
 
 
 @dataclasses.dataclass

@@ -13,7 +13,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.layers import FusedBatchNormalization
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.signals import Stopped
 
 
 def learn(config, steps, strategy=None):

@@ -13,7 +13,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import backbone_of, head_of
-from bsce_keras.stopping import Stopped
+from bsce_keras.runtime.signals import Stopped
 
 FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])
 # PODNet's terms are the more involved ones; LUCIR's take as long again.

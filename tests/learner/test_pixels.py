@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.errors import DivergedError
 from bsce_keras.learner.pixels import PixelOptimizer
 from bsce_keras.methods.base import PixelObjective
+from bsce_keras.runtime.errors import DivergedError
 
 IMAGE = ImageSpec(size=2, stored_size=5, channels=3, std=(0.2, 0.3, 0.5))
 QUERIES = (np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1, np.int32))

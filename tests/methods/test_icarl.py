@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from bsce_keras import make_config
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.errors import RequestError
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
+from bsce_keras.runtime.errors import RequestError
 
 
 def test_distillation_is_the_plain_divergence_at_weight_one():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.errors import RequestError
 from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.runtime.errors import RequestError
 
 
 def config(run_dir, **request):

@@ -9,13 +9,13 @@ import pytest
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data import stream as streams
 from bsce_keras.data.splits import ImageDataset
-from bsce_keras.errors import RequestError
 from bsce_keras.examples import Examples
 from bsce_keras.records.data_record import (
     class_facts,
     data_differences,
     keep_data_record,
 )
+from bsce_keras.runtime.errors import RequestError
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 
-from bsce_keras.errors import RequestError
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
 from bsce_keras.records.store import (
@@ -18,6 +17,7 @@ from bsce_keras.records.store import (
     StepRecord,
     read_run,
 )
+from bsce_keras.runtime.errors import RequestError
 from tests.records.conftest import finish_run
 
 FIELDS = [

@@ -125,7 +125,7 @@ def trainings(log):
 
 
 def _main():
-    from bsce_keras.quiet import import_tensorflow
+    from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
     import_tensorflow()
     importlib.import_module(f"{_PACKAGE}.experiment")

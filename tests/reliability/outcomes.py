@@ -8,7 +8,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras import checkpoint_files
+from bsce_keras.runtime import array_files
 from bsce_keras.served_model import load_model
 
 # What depends on the machine's mood. It is the only thing that may differ.
@@ -57,7 +57,7 @@ def outcome(run_dir):
 
 
 def _checkpoint(path):
-    arrays, state = checkpoint_files.read(str(path.with_suffix("")))
+    arrays, state = array_files.read(str(path.with_suffix("")))
     earlier = json.loads(arrays.pop("earlier_states").tobytes())
     return {
         "arrays": {

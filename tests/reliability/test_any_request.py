@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bsce_keras import flags, report
 from bsce_keras.config import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
-from bsce_keras.errors import RequestError
 from bsce_keras.request import Request, make_config, request_problems
 from bsce_keras.request_values import plain_values
+from bsce_keras.runtime.errors import RequestError
 
 NAMES = tuple("0123456789")
 INTEGERS = (

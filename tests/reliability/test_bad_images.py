@@ -13,7 +13,7 @@ from PIL import Image
 
 from bsce_keras import make_config, report, train
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 
 GREY = 100
 SIZE = (20, 16)

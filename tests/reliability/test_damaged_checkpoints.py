@@ -231,26 +231,26 @@ def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
 
 def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
     """Training anew would bury a good checkpoint."""
-    from bsce_keras import checkpoint_files
+    from bsce_keras.runtime import array_files
 
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(checkpoint_files, "sha256", refuse)
+    monkeypatch.setattr(array_files, "sha256", refuse)
     with pytest.raises(PermissionError, match=r"step_01\.npz"):
         Checkpoints(saved).finished_states()
 
 
 def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch):
-    from bsce_keras import checkpoint_files
+    from bsce_keras.runtime import array_files
 
-    write = checkpoint_files.write_atomically
+    write = array_files.write_atomically
 
     def write_badly(path, data):
         write(path, bytes(len(data)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint_files, "write_atomically", write_badly)
+        patched.setattr(array_files, "write_atomically", write_badly)
         with pytest.raises(OSError, match="does not come back"):
             Checkpoints(saved).save_progress(2, "main", 6, *numbered(6))
     assert load(saved, PROGRESS[0]) == 5

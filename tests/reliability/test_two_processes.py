@@ -11,13 +11,13 @@ import sys
 import pytest
 
 from bsce_keras import train
-from bsce_keras.errors import RequestError
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import run_lock
+from bsce_keras.runtime.errors import RequestError
 
 HOLD = """
 import sys
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.records.run_folder import run_lock
 try:
     with run_lock(sys.argv[1]):

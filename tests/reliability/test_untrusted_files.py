@@ -15,15 +15,16 @@ import tensorflow as tf
 from PIL import Image
 
 import bsce_keras
-from bsce_keras import checkpoint_files, evaluate, make_config, predict, report
+from bsce_keras import evaluate, make_config, predict, report
 from bsce_keras.base_step import load_base_step
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.errors import RequestError
 from bsce_keras.export import export_step
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import begin_run
 from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.runtime import array_files
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.served_model import CHECKSUMS
 
 PACKAGE = pathlib.Path(bsce_keras.__file__).parent
@@ -50,8 +51,8 @@ def sign(path):
     """Gives planted arrays a manifest whose every checksum holds."""
     manifest = json.loads(pathlib.Path(f"{path}.json").read_text())
     del manifest["sha256"]
-    manifest["arrays_sha256"] = checkpoint_files.sha256(f"{path}.npz")
-    manifest["sha256"] = checkpoint_files._sha256_of_json(manifest)
+    manifest["arrays_sha256"] = array_files.sha256(f"{path}.npz")
+    manifest["sha256"] = array_files._sha256_of_json(manifest)
     pathlib.Path(f"{path}.json").write_text(json.dumps(manifest))
 
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from bsce_keras.checkpoint_files import read
+from bsce_keras.runtime.array_files import read
 from tests.reliability.outcomes import outcome
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bsce_keras.resources import peak_memory_mb
+from bsce_keras.runtime.machine import peak_memory_mb
 from tools import benchmark_child, benchmark_children
 from tools.benchmark_children import Child, Run, measure_runs
 from tools.benchmark_measure import Effort, Measurement, alternate

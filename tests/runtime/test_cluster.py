@@ -5,9 +5,9 @@ import json
 import pytest
 
 from bsce_keras import reproduce, train, tune
-from bsce_keras.cluster import read_cluster
-from bsce_keras.errors import RequestError
 from bsce_keras.request import make_config, request_problems
+from bsce_keras.runtime.cluster import read_cluster
+from bsce_keras.runtime.errors import RequestError
 
 HOSTS = ["a:1", "b:2"]
 FIRST = {"type": "worker", "index": 0}

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bsce_keras.errors import RequestError, RunError
-from bsce_keras.learner.workers import Workers, lost_workers_told
+from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.workers import Workers, lost_workers_told
 
 TALK = """
 import sys
 import numpy as np
 from bsce_keras.config import TrainingConfig
-from bsce_keras.errors import RequestError
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.learner import workers as module
-from bsce_keras.learner.distribution import prepared_runtime
+from bsce_keras.runtime.devices import prepared_runtime
 
 module._MOST_BYTES = 1000  # an answer of several parts
 training = TrainingConfig(1, 8, 0.1, 0.0, precision="float32", strategy="multi_worker")

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 
-from bsce_keras.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError, listed
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["HOST_A:2222", "HOST_B:2222"]}, '

@@ -10,8 +10,8 @@ import signal
 import keras
 import tensorflow as tf
 
-from bsce_keras.cluster import read_cluster
-from bsce_keras.errors import RequestError, RunError, listed
+from bsce_keras.runtime.cluster import read_cluster
+from bsce_keras.runtime.errors import RequestError, RunError, listed
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ import zlib
 
 import numpy as np
 
-from bsce_keras.files import read_json, sha256, write_atomically, write_json
+from bsce_keras.runtime.files import read_json, sha256, write_atomically, write_json
 
 # What parsing damaged files raises.
 _DAMAGE = (

@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import TrainingConfig
-from bsce_keras.errors import RunError
-from bsce_keras.learner import distribution
-from bsce_keras.learner.distribution import (
+from bsce_keras.runtime import devices
+from bsce_keras.runtime.devices import (
     limit_threads,
     prepared_runtime,
     resolve_precision,
 )
+from bsce_keras.runtime.errors import RunError
 
 
 @pytest.fixture
@@ -114,13 +114,13 @@ def test_auto_precision_is_the_faster_one(
     facts = tmp_path / "cpuinfo"
     cpu = f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n"
     facts.write_text(f"processor\t: 0\n{cpu}\nprocessor\t: 1\n{cpu}")
-    monkeypatch.setattr(distribution, "_CPU_INFO", str(facts))
+    monkeypatch.setattr(devices, "_CPU_INFO", str(facts))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == precision
     assert resolve_precision("float32") == "float32"
 
 
 def test_where_nothing_is_known_of_the_cpu_auto_is_float32(monkeypatch):
-    monkeypatch.setattr(distribution, "_CPU_INFO", "/nowhere")
+    monkeypatch.setattr(devices, "_CPU_INFO", "/nowhere")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == "float32"

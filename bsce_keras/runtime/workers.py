@@ -12,7 +12,7 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 # Bytes that are sent at a time.
 _MOST_BYTES = 2**26

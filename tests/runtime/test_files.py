@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from bsce_keras.files import read_json, sha256, write_atomically, write_json
+from bsce_keras.runtime.files import read_json, sha256, write_atomically, write_json
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff", "Käfer\n"])

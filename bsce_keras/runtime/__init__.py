@@ -1,0 +1,1 @@
+"""Process and machine: files, errors, signals, devices, workers. Knows nothing of learning."""
