@@ -7,11 +7,11 @@ import os
 
 from bsce_keras.base_step import load_base_step
 from bsce_keras.config import SAVED
+from bsce_keras.config.step_requirements import refuse_impossible_steps
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.export import export_step
-from bsce_keras.feasibility import refuse_impossible_steps
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner

@@ -1,1 +1,4 @@
-"""Process and machine: files, errors, signals, devices, workers. Knows nothing of learning."""
+"""Process and machine: files, errors, signals, devices, workers.
+
+Knows nothing of learning.
+"""

@@ -4,7 +4,7 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config import num_set_aside
-from bsce_keras.feasibility import image_problems
+from bsce_keras.config.step_requirements import image_problems
 
 
 def problems(images, num_replicas=1, **request):
