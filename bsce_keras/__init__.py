@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "ExperimentConfig": "bsce_keras.config",
-    "make_config": "bsce_keras.request",
+    "make_config": "bsce_keras.options.make_config",
     "run_experiment": "bsce_keras.experiment",
 }
 __all__ = ["ExperimentConfig", "__version__", "make_config", "run_experiment"]

@@ -11,12 +11,12 @@ import sys
 import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
-from bsce_keras.contradictions import writable_problems
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.image_files import evaluation_folder
 from bsce_keras.evaluation.evaluate import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
-from bsce_keras.flags import run_command
+from bsce_keras.options.command_line import run_command
+from bsce_keras.options.conflicts import writable_problems
 from bsce_keras.records.protocol import completed
 from bsce_keras.records.store import read_run
 from bsce_keras.records.tables import aligned

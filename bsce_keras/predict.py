@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from bsce_keras.flags import run_command
+from bsce_keras.options.command_line import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.served_model import load_model, model_problems
 

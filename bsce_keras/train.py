@@ -2,8 +2,8 @@
 
 import sys
 
-from bsce_keras.flags import flagfile_text, run_command, set_values
-from bsce_keras.request import make_config, request_problems
+from bsce_keras.options.command_line import flagfile_text, run_command, set_values
+from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 

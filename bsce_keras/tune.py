@@ -6,20 +6,20 @@ import pathlib
 import shlex
 import sys
 
-from bsce_keras.contradictions import writable_problems
-from bsce_keras.flags import run_command, set_values
+from bsce_keras.options.command_line import run_command, set_values
+from bsce_keras.options.conflicts import writable_problems
+from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
+from bsce_keras.options.values import seeds_of
 from bsce_keras.records import forms
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.store import read_record
 from bsce_keras.records.tables import aligned, percent
-from bsce_keras.request import make_config, request_problems
-from bsce_keras.request_values import seeds_of
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
-from bsce_keras.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
 
 _OWN_FLAGS = (
     *SEARCHED,

@@ -6,8 +6,9 @@ import pathlib
 
 import pytest
 
-from bsce_keras import flags, make_config
+from bsce_keras import make_config
 from bsce_keras.base_step import base_step_key
+from bsce_keras.options import command_line
 from bsce_keras.records.published import published_average
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -74,9 +75,9 @@ def path(request):
 
 
 def request_of(path):
-    values, _, problems = flags.parse("train", [f"--flagfile={path}"])
+    values, _, problems = command_line.parse("train", [f"--flagfile={path}"])
     assert not problems
-    return flags.set_values(values)
+    return command_line.set_values(values)
 
 
 def method_of(path):

@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 
-from bsce_keras import flags, make_config, report, tune
+from bsce_keras import make_config, report, tune
+from bsce_keras.options import command_line
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime.errors import DivergedError, RunError
 from bsce_keras.runtime.files import write_json
@@ -41,7 +42,7 @@ class FakeRuns:
         run_dir = pathlib.Path(config.run_dir)
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
-        (run_dir / "flagfile.flags").write_text(flags)
+        (run_dir / "flagfile.flags").write_text(command_line)
         summary = dict.fromkeys(SCORES, self.score(config))
         # Of base steps only the size is looked at.
         (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
@@ -88,8 +89,8 @@ def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
     command = capsys.readouterr().out.splitlines()[-1]
     python, m, module, *arguments = shlex.split(command)
     assert module == "bsce_keras.train"
-    values, _, problems = flags.parse("train", arguments)
-    config = make_config(**flags.set_values(values))
+    values, _, problems = command_line.parse("train", arguments)
+    config = make_config(**command_line.set_values(values))
     assert not problems
     assert config.method == next(c.method for c in configs if c.method.alpha == 0.25)
     assert config.stream.validation_share == 0
@@ -131,9 +132,9 @@ def test_trials_of_one_base_step_train_it_once(runs):
 def test_a_trial_can_be_asked_for_again(runs):
     _, (config,) = runs.search("--alphas=0.5", "--seeds=2", "--weight_decay=0.01")
     arguments = [f"--flagfile={config.run_dir}/flagfile.flags", "--precision=float32"]
-    values, _, problems = flags.parse("train", arguments)
+    values, _, problems = command_line.parse("train", arguments)
     assert not problems
-    again = make_config(**flags.set_values(values))
+    again = make_config(**command_line.set_values(values))
     assert again.training == dataclasses.replace(
         config.training, precision="float32", strategy="auto"
     )
@@ -260,9 +261,9 @@ def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
     trained = []
     run_experiment = search.run_experiment
 
-    def recorded(config, flags):
+    def recorded(config, command_line):
         trained.append(config.run_dir)
-        return run_experiment(config, flags)
+        return run_experiment(config, command_line)
 
     monkeypatch.setattr(search, "run_experiment", recorded)
     assert tune.main(arguments) == 0

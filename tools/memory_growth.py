@@ -24,7 +24,7 @@ from bsce_keras.examples import Examples
 from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.request import make_config
+from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.devices import prepared_runtime, resolved
 
 NUM_INCREMENTS, NUM_NEW = 20, 2

@@ -1,7 +1,7 @@
 """Frozen dataclasses of one experiment: checked, comparable, JSON-able.
 
 Every value is final here: defaults of a data set or method have been filled in and
-schedules have been scaled by `bsce_keras.request.make_config`. No module of this
+schedules have been scaled by `bsce_keras.options.make_config.make_config`. No module of this
 package reads a default from anywhere else. Imports no TensorFlow.
 """
 

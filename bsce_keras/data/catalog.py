@@ -27,7 +27,7 @@ from bsce_keras.data.prepared_copy import (
     tfds_dir,
     tfds_name,
 )
-from bsce_keras.request_values import NO_LINE
+from bsce_keras.options.values import NO_LINE
 from bsce_keras.runtime.errors import RequestError
 
 NAMES = (

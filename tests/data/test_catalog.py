@@ -11,7 +11,7 @@ from bsce_keras import recipes
 from bsce_keras.data import datasets, tfds_download
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.prepared_copy import find_prepared
-from bsce_keras.request import make_config
+from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 
 FEATURES = {"featuresDict": {"features": {"image": {}, "label": {}}}}

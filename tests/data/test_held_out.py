@@ -9,7 +9,7 @@ from PIL import Image
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.held_out import held_out
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.request import make_config
+from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 
 NAMES = ("ant", "bee", "cat")

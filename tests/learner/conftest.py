@@ -17,7 +17,7 @@ def two_steps():
     on the kink of a ReLU, where rounding decides, and no two orders of summation agree.
     """
     from bsce_keras.data.stream import ClassIncrementalStream
-    from bsce_keras.request import make_config
+    from bsce_keras.options.make_config import make_config
 
     stream = ClassIncrementalStream(make_config("digits", num_increments=5).stream)
 
@@ -35,7 +35,7 @@ def two_steps():
 @pytest.fixture
 def tiny_config(tmp_path):
     """Configuration of a run of one epoch a step; keywords as for `make_config`."""
-    from bsce_keras.request import make_config
+    from bsce_keras.options.make_config import make_config
 
     def make(**request):
         defaults = {

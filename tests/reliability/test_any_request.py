@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bsce_keras import flags, report
+from bsce_keras import report
 from bsce_keras.config import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
-from bsce_keras.request import Request, make_config, request_problems
-from bsce_keras.request_values import plain_values
+from bsce_keras.options import command_line
+from bsce_keras.options.make_config import Request, make_config, request_problems
+from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.errors import RequestError
 
 NAMES = tuple("0123456789")
@@ -161,9 +162,9 @@ WORDS = st.sampled_from(
 @quick
 @given(st.lists(WORDS | st.text(max_size=8), max_size=6))
 def test_any_command_line_is_read_or_refused(arguments):
-    values, _, problems = flags.parse("train", arguments)
+    values, _, problems = command_line.parse("train", arguments)
     assert all(map(str.strip, problems))
-    request_problems(**{"dataset": None, **flags.set_values(values)})
+    request_problems(**{"dataset": None, **command_line.set_values(values)})
 
 
 # Mistakes that have nothing to do with each other, and what each answer has to say.
@@ -189,8 +190,8 @@ INDEPENDENT = {
 @given(st.sets(st.sampled_from(sorted(INDEPENDENT)), min_size=1))
 def test_all_mistakes_are_told_at_once_and_nothing_else(mistakes):
     arguments = ["--dataset=digits", *sorted(mistakes)]
-    values, _, problems = flags.parse("train", arguments)
-    problems += request_problems(**flags.set_values(values))
+    values, _, problems = command_line.parse("train", arguments)
+    problems += request_problems(**command_line.set_values(values))
     for mistake in mistakes:
         found = [p for p in problems if p.startswith(INDEPENDENT[mistake])]
         assert len(found) == 1, problems

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bsce_keras import reproduce, train, tune
-from bsce_keras.request import make_config, request_problems
+from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError
 

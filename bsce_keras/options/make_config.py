@@ -10,22 +10,22 @@ import os
 
 from bsce_keras import config as configs
 from bsce_keras import recipes
-from bsce_keras.contradictions import (
-    META_OPTIONS,
-    MOST_SCALE,
-    contradictions,
-    folder_problems,
-)
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
 )
 from bsce_keras.data.prepared_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS
-from bsce_keras.request_values import plain_values
+from bsce_keras.options.conflicts import (
+    META_OPTIONS,
+    MOST_SCALE,
+    contradictions,
+    folder_problems,
+)
+from bsce_keras.options.stream_options import begun_stream, stream_config
+from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError, did_you_mean
-from bsce_keras.stream_request import begun_stream, stream_config
 
 # Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bsce_keras.search_space import Range, Values, read_space, rounded
+from bsce_keras.options.search_space import Range, Values, read_space, rounded
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import textwrap
 
 from absl import flags as absl_flags
 
-from bsce_keras.flag_definitions import COMMANDS
+from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.runtime.errors import RequestError, RunError, did_you_mean
 from bsce_keras.runtime.signals import Stopped
 

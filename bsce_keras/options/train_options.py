@@ -18,8 +18,8 @@ from bsce_keras.config import (
     TrainingConfig,
 )
 from bsce_keras.data.catalog import NAMES_TEXT
-from bsce_keras.flag_types import Command, Flag
 from bsce_keras.methods import METHODS
+from bsce_keras.options.option import Command, Flag
 
 DATA_SOURCE = (
     Flag("dataset", str, NAMES_TEXT),

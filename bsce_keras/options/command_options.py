@@ -1,13 +1,13 @@
 """Every flag of every command: name, kind, meaning and default. Imports no TensorFlow.
 
-`bsce_keras.flags` reads a command line by these tables.
+`bsce_keras.options.command_line` reads a command line by these tables.
 """
 
 import dataclasses
 
 from bsce_keras.config import BAD_IMAGE_POLICIES, SEARCHES
-from bsce_keras.flag_types import Command, Flag
-from bsce_keras.train_flags import DATA_SOURCE, GENERAL, TRAIN
+from bsce_keras.options.option import Command, Flag
+from bsce_keras.options.train_options import DATA_SOURCE, GENERAL, TRAIN
 
 
 def _train_flag(name):

@@ -19,7 +19,7 @@ META_OPTIONS = (
 
 
 def contradictions(asked):
-    """What parts of a `bsce_keras.request.Request` cannot be had together, and why."""
+    """What parts of a `bsce_keras.options.make_config.Request` cannot be had together, and why."""
     return [
         message
         for contradicts, message in [

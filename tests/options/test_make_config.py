@@ -7,7 +7,7 @@ import types
 import pytest
 
 import bsce_keras
-from bsce_keras.request import make_config, request_problems
+from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.runtime.errors import RequestError
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from bsce_keras.request import make_config
+from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 
 

@@ -6,11 +6,12 @@ import types
 
 import pytest
 
-from bsce_keras import flags, train
-from bsce_keras.request import Request, make_config
+from bsce_keras import train
+from bsce_keras.options import command_line
+from bsce_keras.options.make_config import Request, make_config
 from bsce_keras.runtime.errors import RequestError, RunError
 
-COMMANDS = tuple(flags.COMMANDS)
+COMMANDS = tuple(command_line.COMMANDS)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 
 def parse(*arguments, command="train"):
-    values, positional, problems = flags.parse(command, arguments)
+    values, positional, problems = command_line.parse(command, arguments)
     assert problems == []
     return values, positional
 
@@ -126,7 +127,7 @@ def test_train_hands_the_request_and_its_flags_to_the_experiment(monkeypatch):
 
 
 def test_every_train_flag_is_an_option_of_make_config():
-    names = set(flags.define("train")) - {"help", "flagfile"}
+    names = set(command_line.define("train")) - {"help", "flagfile"}
     options = {field.name for field in dataclasses.fields(Request)}
     assert options - names == {"increments", "export_only_last"}
     assert names <= options
@@ -151,15 +152,15 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
     def main(*_):
         raise AssertionError("--help must not run the command")
 
-    assert flags.run_command(command, main, ["--help", "--wrong"]) == 0
+    assert command_line.run_command(command, main, ["--help", "--wrong"]) == 0
     text = capsys.readouterr().out
-    for name in flags.define(command):
+    for name in command_line.define(command):
         assert f"--{name}" in text or f"--[no]{name}" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
 def test_train_help_tells_choices_and_defaults():
-    text = " ".join(flags.help_text("train").split())
+    text = " ".join(command_line.help_text("train").split())
     assert "one of herding, random (default: herding)" in text
     assert "classes of the base step (default: half of them, rounded up)" in text
     assert "--[no]resume go on from what the run folder holds (default: true)" in text
@@ -175,7 +176,7 @@ def test_flag_files_nest_and_later_flags_win(tmp_path):
 def test_a_flag_file_that_includes_itself_is_refused(tmp_path):
     (tmp_path / "a").write_text("--flagfile=b\n")
     (tmp_path / "b").write_text("--flagfile=a\n--sead=1\n")
-    *_, problems = flags.parse("train", ["--flagfile=a", "--epochs=x"])
+    *_, problems = command_line.parse("train", ["--flagfile=a", "--epochs=x"])
     assert "includes itself: a -> b -> a" in problems[0]
     assert "Unknown flag --sead" in problems[1]
     assert "--epochs must be an integer" in problems[2]
@@ -192,11 +193,11 @@ def test_the_flags_of_a_run_repeat_it(tmp_path):
         "--seed=1",
     ]
     values, _ = parse(*arguments)
-    text = flags.flagfile_text(values)
+    text = command_line.flagfile_text(values)
     assert sorted(text.splitlines()) == sorted(arguments)
     (tmp_path / "flagfile.flags").write_text(text)
     again, _ = parse("--flagfile=flagfile.flags")
-    assert flags.set_values(again) == flags.set_values(values)
+    assert command_line.set_values(again) == command_line.set_values(values)
     assert again.flag_values_dict() == values.flag_values_dict()
 
 
@@ -212,7 +213,7 @@ def test_exit_codes_tell_failures_apart(raised, code, capsys):
     def main(values, positional):
         raise raised
 
-    assert flags.run_command("report", main, ["run"]) == code
+    assert command_line.run_command("report", main, ["run"]) == code
     message = capsys.readouterr().err
     for expected in getattr(raised, "problems", raised.args):
         assert f"bsce_keras.report: {expected}\n" in message
@@ -223,7 +224,7 @@ def test_a_defect_keeps_its_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        flags.run_command("report", main, ["run"])
+        command_line.run_command("report", main, ["run"])
 
 
 def test_main_gets_values_and_other_arguments():
@@ -232,11 +233,13 @@ def test_main_gets_values_and_other_arguments():
     def main(values, positional):
         seen.append((values.format, positional))
 
-    assert flags.run_command("report", main, ["--format=markdown", "a", "b"]) == 0
+    assert (
+        command_line.run_command("report", main, ["--format=markdown", "a", "b"]) == 0
+    )
     assert seen == [("markdown", ["a", "b"])]
 
 
 @pytest.mark.parametrize(("command", "name"), [("predict", "FILE"), ("report", "RUN_")])
 def test_commands_that_take_files_say_so_when_there_are_none(command, name, capsys):
-    assert flags.run_command(command, lambda *_: 0, []) == 2
+    assert command_line.run_command(command, lambda *_: 0, []) == 2
     assert f"Expected at least one {name}" in capsys.readouterr().err
