@@ -13,16 +13,16 @@ import numpy as np
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.image_files import evaluation_folder
-from bsce_keras.evaluation.evaluate import evaluate
+from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
+from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.command_line import run_command
 from bsce_keras.options.conflicts import writable_problems
 from bsce_keras.records.protocol import completed
-from bsce_keras.records.store import read_run
-from bsce_keras.records.tables import aligned
+from bsce_keras.records.run_records import read_run
+from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.errors import RequestError, listed
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
-from bsce_keras.served_model import load_model, model_problems
 
 _SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
 

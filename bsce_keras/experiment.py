@@ -5,19 +5,18 @@ import dataclasses
 import logging
 import os
 
-from bsce_keras.base_step import load_base_step
 from bsce_keras.config import SAVED
 from bsce_keras.config.step_requirements import refuse_impossible_steps
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.evaluate import evaluate
+from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.export import export_step
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
-from bsce_keras.learner.shared_checkpoints import SharedCheckpoints
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.saved_backbone import load_backbone
+from bsce_keras.records.base_step import load_base_step
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
     image_differences,
     keep_data_record,
@@ -29,7 +28,8 @@ from bsce_keras.records.protocol import (
     versions,
 )
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
-from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords, StepRecord
+from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import prepared_runtime, resolved
 from bsce_keras.runtime.errors import RequestError, listed

@@ -6,9 +6,9 @@ import shutil
 import tensorflow as tf
 
 from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.evaluation.served_model import CHECKSUMS, file_checksums
 from bsce_keras.runtime.files import sync_folder, write_json
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
-from bsce_keras.served_model import CHECKSUMS, file_checksums
 
 
 class ExportedClassifier(tf.Module):

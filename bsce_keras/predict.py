@@ -5,9 +5,9 @@ import json
 import os
 import sys
 
+from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.command_line import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
-from bsce_keras.served_model import load_model, model_problems
 
 # Files read and decoded at a time, which bounds the memory.
 _BATCH_SIZE = 32
@@ -32,7 +32,7 @@ def classify_files(model, paths):
     """Classifies image files in their order, a batch at a time.
 
     Args:
-        model: `bsce_keras.served_model.ServedModel`.
+        model: `bsce_keras.evaluation.served_model.ServedModel`.
         paths: list of file names.
 
     Yields:

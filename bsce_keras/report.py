@@ -5,8 +5,8 @@ import pathlib
 import sys
 
 from bsce_keras.options.command_line import run_command
-from bsce_keras.records import page, tables
-from bsce_keras.records.store import read_run
+from bsce_keras.records.run_records import read_run
+from bsce_keras.reports import page, tables
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_atomically
 
@@ -43,7 +43,7 @@ def write_report(results, folder):
         RequestError: if `folder` is a file.
     """
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.records import figures
+    from bsce_keras.reports import figures
 
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():

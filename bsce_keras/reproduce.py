@@ -5,16 +5,16 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.matrix_time import seconds_left
 from bsce_keras.options.command_line import run_command
 from bsce_keras.options.command_options import EVERY_CELL
 from bsce_keras.options.conflicts import has_base_step
 from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
 from bsce_keras.options.values import seeds_of
-from bsce_keras.records.published import published_average
-from bsce_keras.records.reproduction import write_results
-from bsce_keras.records.store import RunResult, read_run
-from bsce_keras.records.tables import text_table
+from bsce_keras.records.run_records import RunResult, read_run
+from bsce_keras.reports.matrix_results import write_results
+from bsce_keras.reports.paper_results import published_average
+from bsce_keras.reports.tables import text_table
+from bsce_keras.reports.time_left import seconds_left
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import clock

@@ -42,8 +42,8 @@ def _train(values, _):
 
 
 def _print_steps(run_dir):
-    from bsce_keras.records.store import read_run
-    from bsce_keras.records.tables import step_table
+    from bsce_keras.records.run_records import read_run
+    from bsce_keras.reports.tables import step_table
 
     print(f"\n{step_table(read_run(run_dir))}\n\nrun folder: {run_dir}")
 

@@ -11,11 +11,11 @@ from bsce_keras.options.conflicts import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
 from bsce_keras.options.values import seeds_of
-from bsce_keras.records import forms
+from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
-from bsce_keras.records.store import read_record
-from bsce_keras.records.tables import aligned, percent
+from bsce_keras.records.run_records import read_record
+from bsce_keras.reports.tables import aligned, percent
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
@@ -200,7 +200,7 @@ def _keep_experiment(runs_dir, config):
     """Writes what all trials have in common, or refuses what differs from it."""
     path = pathlib.Path(runs_dir, "experiment.json")
     ours = config.to_json()
-    theirs = read_record(path, forms.CONFIG)
+    theirs = read_record(path, schema.CONFIG)
     if theirs is None:
         write_json(path, ours)
         return

@@ -12,7 +12,7 @@ from bsce_keras import evaluate, make_config, run_experiment
 from bsce_keras.config import ImageSpec
 from bsce_keras.export import export_step
 from bsce_keras.records.run_folder import begin_run
-from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords, StepRecord
 
 
 @pytest.fixture(scope="module")

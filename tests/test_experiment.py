@@ -101,7 +101,7 @@ def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
 
 def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
     from bsce_keras.experiment import run_experiment
-    from bsce_keras.learner.checkpoints import Checkpoints
+    from bsce_keras.records.checkpoints import Checkpoints
 
     request = {"method": "tpcil", "num_base_classes": 9, "num_increments": 1}
     folders = {loss: tmp_path / loss for loss in ("softmax", "balanced_softmax")}
@@ -126,9 +126,9 @@ def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
 
 def test_a_base_step_with_optimised_exemplars_is_shared_with_its_method_alone(tmp_path):
     """They are no images of the data set any more, of which data.json knows."""
-    from bsce_keras.base_step import load_base_step
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.experiment import run_experiment
+    from bsce_keras.records.base_step import load_base_step
     from bsce_keras.runtime.devices import resolved
 
     def config(name, **request):
@@ -192,8 +192,8 @@ def test_checkpoints_without_a_config_are_nobodys(finished, tmp_path):
 
 
 def test_a_base_step_of_other_images_is_refused(finished):
-    from bsce_keras.base_step import load_base_step
     from bsce_keras.data.stream import ClassIncrementalStream
+    from bsce_keras.records.base_step import load_base_step
     from bsce_keras.runtime.devices import resolved
 
     config = tiny("other", base_run_dir=str(finished[0]))
@@ -224,7 +224,7 @@ def test_a_run_does_not_go_on_with_other_images(finished, tmp_path, monkeypatch)
 
 def test_a_damaged_shared_base_step_is_taken_anew(finished, tmp_path, monkeypatch):
     from bsce_keras import experiment
-    from bsce_keras.learner.checkpoints import Checkpoints
+    from bsce_keras.records.checkpoints import Checkpoints
 
     def stop(*_):
         raise RunError("no further")

@@ -11,11 +11,11 @@ import tensorflow as tf
 from bsce_keras import export
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.decode import fit_to_square
+from bsce_keras.evaluation.served_model import CHECKSUMS, altered_files
 from bsce_keras.export import export_step
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
-from bsce_keras.served_model import CHECKSUMS, altered_files
 
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
 NAMES = ("zwei", "drei", "fünf")

@@ -7,9 +7,9 @@ import pathlib
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.base_step import base_step_key
 from bsce_keras.options import command_line
-from bsce_keras.records.published import published_average
+from bsce_keras.records.base_step import base_step_key
+from bsce_keras.reports.paper_results import published_average
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGFILES = sorted(ROOT.glob("flags/*steps/*.flags"))

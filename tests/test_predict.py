@@ -13,8 +13,8 @@ from PIL import Image
 
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
+from bsce_keras.evaluation.served_model import CHECKSUMS
 from bsce_keras.export import export_step
-from bsce_keras.served_model import CHECKSUMS
 
 
 def save_grey(path, brightness, size=(20, 16)):

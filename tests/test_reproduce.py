@@ -12,7 +12,7 @@ import pytest
 
 from bsce_keras import reproduce
 from bsce_keras.records.run_folder import begin_run
-from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.runtime.errors import RunError
 
 ROOT = pathlib.Path(reproduce.__file__).parents[1]

@@ -15,7 +15,6 @@ import tensorflow as tf
 from bsce_keras.config import FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.loop import EpochLoop
 from bsce_keras.learner.phases import Phase
@@ -23,6 +22,7 @@ from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
 from bsce_keras.models.folding import folded
+from bsce_keras.records.checkpoints import Checkpoints
 from tools.benchmark_bounds import convolutions
 from tools.benchmark_children import Run, measure_runs
 from tools.benchmark_keras import (

@@ -17,9 +17,9 @@ import tensorflow as tf
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.experiment import run_experiment
 from bsce_keras.options.make_config import make_config
-from bsce_keras.records.store import read_run
-from bsce_keras.records.tables import text_table
+from bsce_keras.records.run_records import read_run
 from bsce_keras.report import write_report
+from bsce_keras.reports.tables import text_table
 from bsce_keras.runtime.errors import RequestError, RunError
 
 ROOT = pathlib.Path("runs/demo")

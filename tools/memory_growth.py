@@ -21,10 +21,10 @@ import numpy as np
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import Step
 from bsce_keras.examples import Examples
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.options.make_config import make_config
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import prepared_runtime, resolved
 
 NUM_INCREMENTS, NUM_NEW = 20, 2

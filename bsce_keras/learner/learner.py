@@ -12,7 +12,6 @@ from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.examples import Examples
 from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
-from bsce_keras.learner.checkpoints import pack, unpack
 from bsce_keras.learner.exemplars import optimized_exemplars
 from bsce_keras.learner.facts import training_facts
 from bsce_keras.learner.inference import Inference
@@ -35,6 +34,7 @@ from bsce_keras.models.classifier import (
 )
 from bsce_keras.models.folding import folded
 from bsce_keras.optimizers import training_of_step
+from bsce_keras.records.checkpoints import pack, unpack
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 from bsce_keras.runtime.signals import StopRequests
 from bsce_keras.runtime.text import clock

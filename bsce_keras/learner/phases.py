@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
-from bsce_keras.learner.shared_checkpoints import SharedCheckpoints
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import DivergedError
 from bsce_keras.runtime.signals import Stopped, StopRequests
 from bsce_keras.runtime.workers import Workers

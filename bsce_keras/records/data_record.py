@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.records.store import read_record
+from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_json
 from bsce_keras.stored_images import pixel_sha256

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 
-from bsce_keras.records import forms
+from bsce_keras.records import schema
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
     outcome_differences,
@@ -14,7 +14,7 @@ from bsce_keras.records.protocol import (
     shortened,
     versions,
 )
-from bsce_keras.records.store import read_record
+from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
@@ -50,7 +50,7 @@ def check_same_run(run_dir, config):
             every decisive package whose major version differs.
     """
     folder = pathlib.Path(run_dir)
-    found = read_record(folder / "config.json", forms.CONFIG)
+    found = read_record(folder / "config.json", schema.CONFIG)
     if found is None:
         if (folder / "checkpoints").is_dir():
             raise RequestError(

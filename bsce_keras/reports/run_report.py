@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from bsce_keras.records.store import read_run
+from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.files import write_atomically
 
 
@@ -15,7 +15,7 @@ def write_run_report(run_dir, summary):
         summary: as `RunRecords.summary` returns it.
     """
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.records import figures, page
+    from bsce_keras.reports import figures, page
 
     run_dir = pathlib.Path(run_dir)
     folder = run_dir / "figures"

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner import phases
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.layers import FusedBatchNormalization
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.signals import Stopped
 
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 import tensorflow as tf
 
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.records.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -8,11 +8,11 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.learner import learner as learner_module
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.learner.learner import Learner
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import backbone_of, head_of
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.signals import Stopped
 
 FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])

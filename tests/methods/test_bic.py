@@ -113,7 +113,7 @@ def test_distillation_has_no_factor_of_the_temperature():
 
 def test_a_run_trains_on_no_image_that_its_correction_is_fitted_on(tmp_path):
     from bsce_keras.experiment import run_experiment
-    from bsce_keras.learner.checkpoints import Checkpoints
+    from bsce_keras.records.checkpoints import Checkpoints
 
     config = make_config(
         "digits",

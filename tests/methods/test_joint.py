@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.errors import RequestError
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config import ImageSpec
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.models.saved_backbone import load_backbone
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.errors import RequestError
 
 IMAGE = ImageSpec(size=8, stored_size=8, channels=1, mean=(0.3,), std=(0.4,))

@@ -14,7 +14,7 @@ from bsce_keras.config import (
 )
 from bsce_keras.recipes import NoParameters
 from bsce_keras.records.run_folder import begin_run
-from bsce_keras.records.store import RunRecords, StepRecord, read_run
+from bsce_keras.records.run_records import RunRecords, StepRecord, read_run
 from bsce_keras.reports.run_report import write_run_report
 
 # 2 + 1 + 1 classes, 4 test images a class. Accuracies 7/8, 9/12, 6/16.

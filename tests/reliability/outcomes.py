@@ -8,8 +8,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.runtime import array_files
-from bsce_keras.served_model import load_model
 
 # What depends on the machine's mood. It is the only thing that may differ.
 _TIMED = {"train_seconds", "images_per_second", "peak_memory_mb"}

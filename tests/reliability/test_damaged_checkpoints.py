@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 
 
 def numbered(number):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from bsce_keras import train
-from bsce_keras.learner.checkpoints import Checkpoints
 from bsce_keras.records import run_folder
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
-from bsce_keras.records.store import RunRecords, read_run
+from bsce_keras.records.run_records import RunRecords, read_run
 from tests.records import conftest as records_fixtures
 from tests.reliability.outcomes import outcome
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bsce_keras import train
-from bsce_keras.records.store import read_run
+from bsce_keras.records.run_records import read_run
 from tests.reliability.outcomes import outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def command(run_dir, num_increments, *options):
 DYING = """
 import os, signal, sys
 from bsce_keras import train
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 
 save = Checkpoints.save_progress
 

@@ -7,7 +7,7 @@ import pytest
 
 from bsce_keras import train
 from bsce_keras.data import stream as streams
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 from tests.reliability.outcomes import outcome
 from tests.reliability.test_growth import MONTHS, add, command
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import train
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 from tests.reliability.conftest import FailingDisk
 from tests.reliability.dying_train import CLOCK, trainings
 from tests.reliability.test_full_disk import (

@@ -21,11 +21,11 @@ from PIL import Image
 
 from bsce_keras import evaluate, make_config, report
 from bsce_keras.config import CLASSIFICATION_LOSSES, COUNTING_LOSSES, REPLAY_SAMPLINGS
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods import METHODS
-from bsce_keras.records.store import read_run
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.served_model import load_model
 
 META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)

@@ -16,16 +16,16 @@ from PIL import Image
 
 import bsce_keras
 from bsce_keras import evaluate, make_config, predict, report
-from bsce_keras.base_step import load_base_step
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.evaluation.served_model import CHECKSUMS
 from bsce_keras.export import export_step
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.base_step import load_base_step
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import begin_run
-from bsce_keras.records.store import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.served_model import CHECKSUMS
 
 PACKAGE = pathlib.Path(bsce_keras.__file__).parent
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from bsce_keras.records.tables import (
+from bsce_keras.reports.tables import (
     csv_table,
     group_labels,
     group_runs,

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 
 from bsce_keras.evaluation import metrics
-from bsce_keras.records import forms
+from bsce_keras.records import schema
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import (
     make_folder,
@@ -282,7 +282,7 @@ def read_run(run_dir):
     )
 
 
-def read_record(path, form=forms.OBJECT):
+def read_record(path, form=schema.OBJECT):
     """The JSON object of a record; None if there is no such file.
 
     Args:
@@ -292,7 +292,7 @@ def read_record(path, form=forms.OBJECT):
     Raises:
         RequestError: if it is damaged.
     """
-    return _read_if_there(path, lambda path: forms.check(read_json(path), form))
+    return _read_if_there(path, lambda path: schema.check(read_json(path), form))
 
 
 def _defined(value):
@@ -314,16 +314,16 @@ def _load(path):
 
 
 def _read_config(path):
-    return forms.check(read_json(path), forms.CONFIG)
+    return schema.check(read_json(path), schema.CONFIG)
 
 
 def _read_summary(path):
-    return forms.check(read_json(path), forms.SUMMARY)
+    return schema.check(read_json(path), schema.SUMMARY)
 
 
 def _read_lines(path):
     lines = path.read_text("utf-8").splitlines()
-    return [forms.check(json.loads(line), forms.STEP) for line in lines]
+    return [schema.check(json.loads(line), schema.STEP) for line in lines]
 
 
 def _read_if_there(path, reader):

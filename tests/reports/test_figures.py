@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from bsce_keras.records import figures
+from bsce_keras.reports import figures
 
 
 @pytest.fixture

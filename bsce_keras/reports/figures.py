@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bsce_keras.records.tables import group_labels, group_runs
+from bsce_keras.reports.tables import group_labels, group_runs
 from bsce_keras.runtime.files import write_atomically
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.

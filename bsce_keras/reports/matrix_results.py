@@ -3,8 +3,8 @@
 import os
 
 from bsce_keras.records.protocol import completed
-from bsce_keras.records.published import published_average
-from bsce_keras.records.tables import (
+from bsce_keras.reports.paper_results import published_average
+from bsce_keras.reports.tables import (
     SCORES,
     group_runs,
     markdown_table,

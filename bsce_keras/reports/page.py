@@ -3,7 +3,7 @@
 import base64
 import html
 
-from bsce_keras.records.tables import (
+from bsce_keras.reports.tables import (
     comparison,
     notes,
     numeric_columns,

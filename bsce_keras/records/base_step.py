@@ -6,7 +6,7 @@ import numpy as np
 
 from bsce_keras.config import SOFTMAX_LIKE, MemoryConfig
 from bsce_keras.data.catalog import has_equal_classes
-from bsce_keras.learner.checkpoints import Checkpoints
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import (
     INDIFFERENT_TRAINING,
@@ -14,7 +14,7 @@ from bsce_keras.records.protocol import (
     flag_of,
     names_by_arrival,
 )
-from bsce_keras.records.store import read_run
+from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError, listed
 from bsce_keras.stored_images import same_images
 

@@ -12,7 +12,7 @@ import pytest
 
 from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
-from bsce_keras.records.store import (
+from bsce_keras.records.run_records import (
     RunRecords,
     StepRecord,
     read_run,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bsce_keras.records.published import TABLE_1, published_average
+from bsce_keras.reports.paper_results import TABLE_1, published_average
 
 
 def config(dataset="cifar100", base=50, increments=(10,) * 5, loss="softmax", **fields):

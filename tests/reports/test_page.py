@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bsce_keras.records.page import html_page
+from bsce_keras.reports.page import html_page
 
 # Elements without an end.
 VOID = {"meta", "img"}

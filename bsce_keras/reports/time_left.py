@@ -3,7 +3,7 @@
 import collections
 import os
 
-from bsce_keras.records.store import read_run
+from bsce_keras.records.run_records import read_run
 
 
 def seconds_left(configs):

@@ -9,7 +9,7 @@ import textwrap
 
 from bsce_keras import recipes
 from bsce_keras.records.protocol import completed, outcome_fields
-from bsce_keras.records.store import RunResult
+from bsce_keras.records.run_records import RunResult
 
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
