@@ -12,7 +12,7 @@ import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
-from bsce_keras.data.image_files import evaluation_folder
+from bsce_keras.data.folder_listing import evaluation_folder
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems

@@ -3,12 +3,11 @@
 import keras
 import tensorflow as tf
 
-from bsce_keras import recipes
 from bsce_keras.config import MethodConfig, ModelConfig
-from bsce_keras.learner.alpha import LearnedAlpha
+from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.losses import logit_distillation
-from bsce_keras.methods import load_method
+from bsce_keras.methods import load_method, recipes
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import build_classifier, make_backbone
 from bsce_keras.models.folding import folded

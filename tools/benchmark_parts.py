@@ -15,8 +15,8 @@ import tensorflow as tf
 from bsce_keras.config import FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
+from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.loop import EpochLoop
 from bsce_keras.learner.phases import Phase
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress

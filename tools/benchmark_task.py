@@ -10,7 +10,7 @@ import importlib.util
 import numpy as np
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.examples import Examples
+from bsce_keras.data.examples import Examples
 
 # The second step of the usual CIFAR-100 stream; without a teacher, its first.
 NUM_OLD, NUM_NEW = 50, 10

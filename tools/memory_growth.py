@@ -19,8 +19,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 import numpy as np
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.stream import Step
-from bsce_keras.examples import Examples
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.options.make_config import make_config

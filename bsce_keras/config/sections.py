@@ -8,7 +8,7 @@ package reads a default from anywhere else. Imports no TensorFlow.
 import dataclasses
 import math
 
-from bsce_keras import recipes
+from bsce_keras.methods import recipes
 from bsce_keras.runtime.errors import RequestError
 
 CLASSIFICATION_LOSSES = (
@@ -223,7 +223,7 @@ class MethodConfig(_Checked):
         classification_loss: already resolved, never `default`; `nca` is PODNet's own.
         alpha: weight of the old classes in the balanced softmax.
         parameters: the method's own hyper-parameters, a frozen dataclass of
-            `bsce_keras.recipes`.
+            `bsce_keras.methods.recipes`.
     """
 
     name: str

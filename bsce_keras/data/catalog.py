@@ -10,16 +10,15 @@ import difflib
 import pathlib
 import re
 
-from bsce_keras import recipes
 from bsce_keras.config import ImageSpec
-from bsce_keras.data import imagenet, prepared_copy
-from bsce_keras.data.image_files import (
+from bsce_keras.data import imagenet, tfds_copy
+from bsce_keras.data.folder_listing import (
     IMAGE_EXTENSIONS,
     class_folders,
     evaluation_folder,
     has_images,
 )
-from bsce_keras.data.prepared_copy import (
+from bsce_keras.data.tfds_copy import (
     evaluation_names,
     evaluation_splits,
     find_prepared,
@@ -27,6 +26,7 @@ from bsce_keras.data.prepared_copy import (
     tfds_dir,
     tfds_name,
 )
+from bsce_keras.methods import recipes
 from bsce_keras.options.values import NO_LINE
 from bsce_keras.runtime.errors import RequestError
 
@@ -196,7 +196,7 @@ def _describe_cifar(dataset, data_dir, image_size, download):
     problems = _fixed_size_problems(dataset, image_size, _CIFAR_IMAGE)
     try:
         prepared = _prepared_copy(dataset, data_dir, download and not problems)
-        names = prepared_copy.class_names(prepared)
+        names = tfds_copy.class_names(prepared)
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
@@ -210,9 +210,9 @@ def _describe_imagenet(dataset, data_dir, image_size):
         prepared = find_prepared(imagenet.WHOLE, data_dir)
         if prepared is None:
             raise RequestError(imagenet.missing_copy(dataset, tfds_dir(data_dir)))
-        prepared_copy.refuse_foreign_classes(prepared)
+        tfds_copy.refuse_foreign_classes(prepared)
         problems += _tfds_problems(dataset, prepared)
-        all_names = prepared_copy.class_names(prepared)
+        all_names = tfds_copy.class_names(prepared)
         names = imagenet.class_names(dataset, all_names, prepared)
     except RequestError as error:
         problems += error.problems
@@ -233,7 +233,7 @@ def _describe_tfds(dataset, data_dir, image_size, download):
     try:
         prepared = _prepared_copy(name, data_dir, download and not problems)
         problems += _tfds_problems(dataset, prepared)
-        names = () if problems else prepared_copy.class_names(prepared)
+        names = () if problems else tfds_copy.class_names(prepared)
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
@@ -242,14 +242,14 @@ def _describe_tfds(dataset, data_dir, image_size, download):
 
 def _tfds_problems(dataset, prepared):
     problems = []
-    found = prepared_copy.features(prepared)
+    found = tfds_copy.features(prepared)
     if not {"image", "label"} <= set(found):
         problems.append(
             "Only TFDS data sets with the features `image` and `label` can be learned. "
             f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
             "folders and use --dataset=folder."
         )
-    splits = prepared_copy.split_names(prepared)
+    splits = tfds_copy.split_names(prepared)
     if "train" not in splits or not evaluation_splits(dataset, prepared):
         needed = " or ".join(f"`{name}`" for name in evaluation_names(dataset))
         problems.append(
@@ -275,7 +275,7 @@ def _prepared_copy(name, data_dir, download):
             f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
             "directory that holds one, or --download to fetch it."
         )
-    prepared_copy.refuse_foreign_classes(prepared)
+    tfds_copy.refuse_foreign_classes(prepared)
     return prepared
 
 

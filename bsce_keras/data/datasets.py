@@ -8,10 +8,10 @@ is refused before an image is decoded.
 
 import numpy as np
 
+from bsce_keras.data.examples import numbered
 from bsce_keras.data.folder_images import load_folder
 from bsce_keras.data.splits import ImageDataset
 from bsce_keras.data.tfds_images import load_tfds
-from bsce_keras.examples import numbered
 
 _DIGITS_PER_CLASS = 130
 

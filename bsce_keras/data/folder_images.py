@@ -10,10 +10,10 @@ import stat
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.decoded_splits import decoded_splits
-from bsce_keras.data.image_files import evaluation_folder, image_files
+from bsce_keras.data.decoding import decoded_splits
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.folder_listing import evaluation_folder, image_files
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
-from bsce_keras.examples import Examples
 from bsce_keras.runtime.errors import RequestError, listed
 
 _log = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ import shutil
 import numpy as np
 
 from bsce_keras.data.splits import Decoded, joined
+from bsce_keras.data.stored_images import ImageFile, StoredImages, blocks
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import DamagedError
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, sync_folder
-from bsce_keras.stored_images import ImageFile, StoredImages, blocks
 
 _log = logging.getLogger(__name__)
 

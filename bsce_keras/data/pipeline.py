@@ -11,10 +11,10 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.augment import draw_crops, gather_crops
+from bsce_keras.data.crops import draw_crops, gather_crops
+from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, generator
-from bsce_keras.stored_images import StoredImages
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.decode import decode_image, fit_to_square
-from bsce_keras.examples import Examples
-from bsce_keras.stored_images import StoredImages
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.stored_images import StoredImages
 
 # Images that are decoded and handed on together.
 BATCH = 256

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.data.datasets import load_dataset
-from bsce_keras.data.held_out import held_out
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.splits import ImageDataset
-from bsce_keras.examples import Examples
+from bsce_keras.data.validation import held_out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Downloads of TFDS data sets; the only code that uses the network."""
 
-from bsce_keras.data.prepared_copy import tfds_dir, tfds_name
+from bsce_keras.data.tfds_copy import tfds_dir, tfds_name
 from bsce_keras.runtime.errors import RequestError, RunError
 
 

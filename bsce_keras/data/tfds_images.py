@@ -6,10 +6,10 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data import imagenet, prepared_copy
-from bsce_keras.data.decoded_splits import decoded_splits
+from bsce_keras.data import imagenet, tfds_copy
+from bsce_keras.data.decoding import decoded_splits
+from bsce_keras.data.examples import numbered
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
-from bsce_keras.examples import numbered
 from bsce_keras.runtime.errors import RequestError, RunError
 
 
@@ -17,19 +17,19 @@ def load_tfds(stream_config, training_images, test_images):
     """The `ImageDataset` of a copy that TFDS prepared; see `load_dataset`."""
     import tensorflow_datasets as tfds
 
-    name = prepared_copy.tfds_name(stream_config.dataset)
-    prepared = prepared_copy.find_prepared(name, stream_config.data_dir)
+    name = tfds_copy.tfds_name(stream_config.dataset)
+    prepared = tfds_copy.find_prepared(name, stream_config.data_dir)
     if prepared is None:
         raise RequestError(
             f"The prepared copy of {name} is gone from "
-            f"{prepared_copy.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
+            f"{tfds_copy.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
             "--data_dir=DIR, a TFDS directory that holds another."
         )
-    prepared_copy.refuse_foreign_classes(prepared)
+    tfds_copy.refuse_foreign_classes(prepared)
     with _damage_named(prepared):
         # From the files alone: needs no builder code, no registration and no network.
         builder = tfds.builder_from_directory(prepared)
-        candidates = prepared_copy.evaluation_splits(stream_config.dataset, prepared)
+        candidates = tfds_copy.evaluation_splits(stream_config.dataset, prepared)
         wanted = {
             "train": training_images,
             _labelled_split(builder, candidates): test_images,

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.augment import centre_crops, gather_crops
+from bsce_keras.data.crops import centre_crops, gather_crops
 from bsce_keras.runtime.replicas import share_of
 
 

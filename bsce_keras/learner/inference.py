@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.augment import centre_crops, gather_crops
+from bsce_keras.data.crops import centre_crops, gather_crops
 from bsce_keras.runtime.traced_graphs import release
 
 # Batches hold about as many pixels as this many images of CIFAR.

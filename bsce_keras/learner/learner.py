@@ -7,14 +7,13 @@ import keras
 import numpy as np
 
 from bsce_keras.config import num_set_aside
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
-from bsce_keras.examples import Examples
-from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
-from bsce_keras.learner.exemplars import optimized_exemplars
-from bsce_keras.learner.facts import training_facts
+from bsce_keras.learner.exemplar_pixels import optimized_exemplars
 from bsce_keras.learner.inference import Inference
+from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.phases import Phase, Run, compile_trainer, train_phase
 from bsce_keras.learner.step_warnings import (
     warn_of_few_updates,
@@ -22,6 +21,7 @@ from bsce_keras.learner.step_warnings import (
     warn_of_one_class,
 )
 from bsce_keras.learner.trainer import IncrementalTrainer
+from bsce_keras.learner.training_stats import training_facts
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.classifier import (

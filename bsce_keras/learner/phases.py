@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.learner.loop import EpochLoop, NotFiniteError
+from bsce_keras.learner.epoch_loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at

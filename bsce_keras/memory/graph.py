@@ -12,7 +12,7 @@ Features in, indices out; nothing here knows images.
 import numpy as np
 
 from bsce_keras.memory.selection import herding
-from bsce_keras.unit_rows import unit_rows
+from bsce_keras.memory.unit_rows import unit_rows
 
 # Passes over the features of a class, rate of the nearest vertex, ranks over which the
 # rate falls by e, and how many vertices move at all.

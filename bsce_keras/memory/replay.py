@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bsce_keras.examples import Examples
+from bsce_keras.data.examples import Examples
 from bsce_keras.memory.graph import ExemplarGraph
 from bsce_keras.memory.selection import herding, random_exemplars
 from bsce_keras.runtime.randomness import Purpose, generator

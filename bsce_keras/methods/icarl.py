@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from bsce_keras.memory.unit_rows import unit_rows
 from bsce_keras.methods.lwf import LwF
 from bsce_keras.models.heads import NearestMeanHead
-from bsce_keras.unit_rows import unit_rows
 
 
 class ICaRL(LwF):

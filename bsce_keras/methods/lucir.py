@@ -6,9 +6,9 @@ import numpy as np
 from keras import ops
 
 from bsce_keras.losses import less_forget, margin_ranking
+from bsce_keras.memory.unit_rows import unit_rows
 from bsce_keras.methods.base import LossTerm, Method
 from bsce_keras.models.heads import CosineHead
-from bsce_keras.unit_rows import unit_rows
 
 
 class LUCIR(Method):

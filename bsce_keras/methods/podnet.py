@@ -7,9 +7,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from bsce_keras.losses import nca, pod_flat, pod_spatial
+from bsce_keras.memory.unit_rows import unit_rows
 from bsce_keras.methods.base import LossTerm, Method
 from bsce_keras.models.heads import LocalSimilarityHead
-from bsce_keras.unit_rows import unit_rows
 
 
 class PODNet(Method):

@@ -3,8 +3,8 @@
 import math
 import os
 
-from bsce_keras import recipes
 from bsce_keras.config import FOUR_TO_ONE
+from bsce_keras.methods import recipes
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000

@@ -9,13 +9,12 @@ import math
 import os
 
 from bsce_keras import config as configs
-from bsce_keras import recipes
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
 )
-from bsce_keras.data.prepared_copy import find_prepared, tfds_name
-from bsce_keras.methods import METHODS
+from bsce_keras.data.tfds_copy import find_prepared, tfds_name
+from bsce_keras.methods import METHODS, recipes
 from bsce_keras.options.conflicts import (
     META_OPTIONS,
     MOST_SCALE,

@@ -6,6 +6,7 @@ import numpy as np
 
 from bsce_keras.config import SOFTMAX_LIKE, MemoryConfig
 from bsce_keras.data.catalog import has_equal_classes
+from bsce_keras.data.stored_images import same_images
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import (
@@ -16,7 +17,6 @@ from bsce_keras.records.protocol import (
 )
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError, listed
-from bsce_keras.stored_images import same_images
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
 _DECISIVE = (

@@ -8,10 +8,10 @@ import pathlib
 
 import numpy as np
 
+from bsce_keras.data.stored_images import pixel_sha256
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_json
-from bsce_keras.stored_images import pixel_sha256
 
 _NAME = "data.json"
 _KINDS = {"train": "training", "test": "test"}

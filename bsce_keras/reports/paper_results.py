@@ -7,7 +7,7 @@ published on IL-Baseline only. The paper did not run iCaRL, BiC, Mnemonics and T
 quotes them from other papers, some of them with other classes or another class order.
 """
 
-from bsce_keras import recipes
+from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import completed
 
 _SETTINGS = (

@@ -7,7 +7,7 @@ import json
 import statistics
 import textwrap
 
-from bsce_keras import recipes
+from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import completed, outcome_fields
 from bsce_keras.records.run_records import RunResult
 

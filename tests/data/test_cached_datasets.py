@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bsce_keras.data import decoded_splits, folder_images, tfds_images
+from bsce_keras.data import decoding, folder_images, tfds_images
 from bsce_keras.data.datasets import load_dataset
+from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.stored_images import StoredImages
 from tests.data.test_datasets import add_bad_files, configure, save_image, write_tfds
 
 
@@ -167,7 +167,7 @@ def test_images_that_nobody_wants_are_not_decoded(insects, tmp_path, decoded):
 
 
 def test_memory_is_of_no_concern_and_the_refusal_says_so(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 0)
+    monkeypatch.setattr(decoding, "available_memory", lambda: 0)
     config = configure("folder", folder, image_size=14)
     message = r"where they take 0\.000 GB, with --cache_dir=DIR"
     with pytest.raises(RequestError, match=message):

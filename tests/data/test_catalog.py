@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from bsce_keras import recipes
 from bsce_keras.data import datasets, tfds_download
 from bsce_keras.data.catalog import describe_dataset
-from bsce_keras.data.prepared_copy import find_prepared
+from bsce_keras.data.tfds_copy import find_prepared
+from bsce_keras.methods import recipes
 from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import pipeline
-from bsce_keras.data.augment import gather_crops
+from bsce_keras.data.crops import gather_crops
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import (
     TrainingInput,
     split_validation,
 )
-from bsce_keras.examples import Examples
+from bsce_keras.data.stored_images import ImageFile, StoredImages
 from bsce_keras.runtime.randomness import Purpose, generator, integer
-from bsce_keras.stored_images import ImageFile, StoredImages
 
 SIZE = 11
 PLAIN = ImageSpec(size=2, stored_size=2, channels=1)

@@ -9,20 +9,20 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.examples import Examples
-from bsce_keras.learner.alpha import LearnedAlpha
 from bsce_keras.learner.anchors import Anchors
+from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.step_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
+from bsce_keras.methods.recipes import TpcilParameters
 from bsce_keras.methods.tpcil import TPCIL
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
-from bsce_keras.recipes import TpcilParameters
 from bsce_keras.runtime.replicas import gather_shares, share_of
 
 IMAGE = ImageSpec(

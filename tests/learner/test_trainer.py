@@ -6,19 +6,19 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.examples import Examples
-from bsce_keras.learner.alpha import LearnedAlpha
-from bsce_keras.learner.loop import EpochLoop
+from bsce_keras.learner.epoch_loop import EpochLoop
+from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.step_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.il_baseline import ILBaseline
+from bsce_keras.methods.recipes import DistillationParameters
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
-from bsce_keras.recipes import DistillationParameters
 
 IMAGE = ImageSpec(
     size=8, stored_size=8, channels=1, flip=False, mean=(0.5,), std=(0.3,)

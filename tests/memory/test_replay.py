@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsce_keras.config import MemoryConfig
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.data.stream import Step
-from bsce_keras.examples import Examples
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.memory.selection import herding
-from bsce_keras.stored_images import StoredImages
 
 SIZES = ((12, 9), (11,), (10, 12))  # images of each class of each step
 

@@ -15,9 +15,9 @@ from bsce_keras.config import ImageSpec, MethodConfig, ModelConfig
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
+from bsce_keras.methods.recipes import CIFAR, parameters
 from bsce_keras.models.classifier import build_classifier, make_backbone
 from bsce_keras.optimizers import CoupledSGD
-from bsce_keras.recipes import CIFAR, parameters
 
 IMAGE = ImageSpec(size=32, stored_size=32, pad=4)
 NUM_OLD, NUM_NEW, BATCH = 50, 10, 24

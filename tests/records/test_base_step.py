@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bsce_keras.config import MemoryConfig
-from bsce_keras.examples import Examples
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.records.base_step import _loss_differences, _same_images
-from bsce_keras.stored_images import StoredImages
 
 MEMORY, OPTIMIZED = MemoryConfig(20), MemoryConfig(20, optimizes_pixels=True)
 EQUAL, UNEQUAL = (5, 5), (5, 7)

@@ -8,8 +8,8 @@ import pytest
 
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data import stream as streams
+from bsce_keras.data.examples import Examples
 from bsce_keras.data.splits import ImageDataset
-from bsce_keras.examples import Examples
 from bsce_keras.records.data_record import (
     class_facts,
     data_differences,

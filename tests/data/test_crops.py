@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.data.augment import centre_crops, draw_crops, gather_crops
+from bsce_keras.data.crops import centre_crops, draw_crops, gather_crops
 
 SPECS = {
     "padded": ImageSpec(size=8, stored_size=8, pad=4),

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from bsce_keras.examples import Examples
-from bsce_keras.stored_images import (
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.stored_images import (
     ImageFile,
     StoredImages,
     pixel_sha256,

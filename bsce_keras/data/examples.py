@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from bsce_keras.stored_images import StoredImages, concatenated
+from bsce_keras.data.stored_images import StoredImages, concatenated
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from bsce_keras.data.datasets import load_dataset
-from bsce_keras.data.held_out import held_out
 from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.data.validation import held_out
 from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 

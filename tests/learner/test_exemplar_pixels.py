@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import make_config
-from bsce_keras.learner import exemplars as exemplars_module
+from bsce_keras.learner import exemplar_pixels as exemplars_module
 from bsce_keras.learner import learner as learner_module
-from bsce_keras.learner.exemplars import _groups, _halves
+from bsce_keras.learner.exemplar_pixels import _groups, _halves
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.checkpoints import Checkpoints
