@@ -21,8 +21,9 @@ from bsce_keras.options.conflicts import writable_problems
 from bsce_keras.records.protocol import completed
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.tables import aligned
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import listed
 
 _SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
 

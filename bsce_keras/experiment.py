@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 
-from bsce_keras.config import SAVED
+from bsce_keras.config.choices import SAVED
 from bsce_keras.config.step_requirements import refuse_impossible_steps
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
@@ -32,9 +32,10 @@ from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import prepared_runtime, resolved
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.machine import peak_memory_mb
 from bsce_keras.runtime.signals import StopRequests
+from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import (
     Workers,
     lost_workers_told,
@@ -205,7 +206,7 @@ def _restore(config, stream, checkpoints, num_finished, memory, learner, workers
 
 def _replay(stream, step, memory):
     """Images of old classes that a step trains on besides its own."""
-    if memory.config.replays_everything:
+    if memory.config.use.replays_everything:
         return stream.training_before(step)
     return memory.examples()
 

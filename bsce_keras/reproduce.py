@@ -17,7 +17,7 @@ from bsce_keras.reports.tables import text_table
 from bsce_keras.reports.time_left import seconds_left
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
-from bsce_keras.runtime.text import clock
+from bsce_keras.runtime.text import duration
 
 
 def main(argv=None):
@@ -111,7 +111,7 @@ def _train(cells, runs_dir, failures):
 def _progress(cells):
     finished = sum(cell.is_finished for cell in cells)
     left = seconds_left([cell.config for cell in cells])
-    time = "time left not known yet" if left is None else f"about {clock(left)} left"
+    time = "time left not known yet" if left is None else f"about {duration(left)} left"
     return f"finished {finished}; {time}"
 
 

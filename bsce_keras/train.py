@@ -2,7 +2,7 @@
 
 import sys
 
-from bsce_keras.options.command_line import flagfile_text, run_command, set_values
+from bsce_keras.options.command_line import flagfile_text, run_command, train_request
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
@@ -23,11 +23,6 @@ def main(argv=None):
         argv,
         check=lambda values, _: request_problems(**train_request(values)),
     )
-
-
-def train_request(values):
-    """The keywords of `make_config` that the flag values of `train` stand for."""
-    return {"dataset": None, **set_values(values)}
 
 
 def _train(values, _):

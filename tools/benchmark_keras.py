@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from bsce_keras.config import MethodConfig, ModelConfig
+from bsce_keras.config.choices import CIFAR
 from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.losses import logit_distillation
@@ -67,9 +68,7 @@ def make_trainer(case, precision, teacher=False, meta_gradient=None):
     num_old, num_new = (NUM_OLD, NUM_NEW) if teacher else (0, NUM_OLD)
     loss = "meta_balanced_softmax" if meta_gradient else "balanced_softmax"
     learned_alpha = LearnedAlpha(1.0) if meta_gradient else None
-    method = load_method(
-        MethodConfig(METHOD, loss, recipes.parameters(METHOD, recipes.CIFAR))
-    )
+    method = load_method(MethodConfig(METHOD, loss, recipes.parameters(METHOD, CIFAR)))
     context = StepContext(
         num_old,
         num_new,

@@ -1,30 +1,27 @@
 """Configuration of one experiment in final values. Imports no TensorFlow."""
 
-from bsce_keras.config.sections import (  # noqa: F401
-    ALPHA_OPTIMIZERS,
-    BAD_IMAGE_POLICIES,
-    BALANCED_FINETUNING,
-    BALANCED_SOFTMAXES,
-    CLASSIFICATION_LOSSES,
-    COUNTING_LOSSES,
-    FOUR_TO_ONE,
-    META_GRADIENTS,
-    NCA_VARIANTS,
-    PRECISIONS,
-    REPLAY_SAMPLINGS,
-    SAVED,
-    SEARCHES,
-    SELECTIONS,
-    SOFTMAX_LIKE,
-    STRATEGIES,
-    ExperimentConfig,
+from bsce_keras.config.experiment_config import ExperimentConfig
+from bsce_keras.config.sections import (
     FinetuningConfig,
     ImageSpec,
     MemoryConfig,
+    MemoryUse,
     MethodConfig,
     ModelConfig,
     StreamConfig,
     TrainingConfig,
     num_set_aside,
-    one_of,
 )
+
+__all__ = [
+    "ExperimentConfig",
+    "FinetuningConfig",
+    "ImageSpec",
+    "MemoryConfig",
+    "MemoryUse",
+    "MethodConfig",
+    "ModelConfig",
+    "StreamConfig",
+    "TrainingConfig",
+    "num_set_aside",
+]

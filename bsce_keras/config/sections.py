@@ -1,60 +1,29 @@
-"""Frozen dataclasses of one experiment: checked, comparable, JSON-able.
+"""Sections of an `ExperimentConfig`: frozen dataclasses, checked and JSON-able.
 
-Every value is final here: defaults of a data set or method have been filled in and
-schedules have been scaled by `bsce_keras.options.make_config.make_config`. No module of this
-package reads a default from anywhere else. Imports no TensorFlow.
+Every value is final: `make_config` filled in the defaults of data set and method and
+scaled the schedules. No module of the package reads a default from anywhere else.
 """
 
 import dataclasses
 import math
 
-from bsce_keras.methods import recipes
-from bsce_keras.runtime.errors import RequestError
-
-CLASSIFICATION_LOSSES = (
-    "default",
-    "softmax",
-    "balanced_softmax",
-    "meta_balanced_softmax",
-    "separated_softmax",
-    "rescaled_softmax",
+from bsce_keras.config.checks import Checked, one_of, positive
+from bsce_keras.config.choices import (
+    ALPHA_OPTIMIZERS,
+    BAD_IMAGE_POLICIES,
+    CLASSIFICATION_LOSSES,
+    FOUR_TO_ONE,
+    META_GRADIENTS,
+    PRECISIONS,
+    REPLAY_SAMPLINGS,
+    SCHEDULES,
+    SELECTIONS,
+    STRATEGIES,
 )
-BALANCED_SOFTMAXES = frozenset(("balanced_softmax", "meta_balanced_softmax"))
-# Those that mind how often each class is seen.
-COUNTING_LOSSES = BALANCED_SOFTMAXES | {"rescaled_softmax"}
-# In a base step of equal class counts: one loss under several names.
-SOFTMAX_LIKE = COUNTING_LOSSES | {"softmax", "separated_softmax"}
-REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
-# SS-IL's own, four new images for each exemplar.
-FOUR_TO_ONE = "four_to_one"
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
-SCHEDULES = ("multistep", "cosine")
-SELECTIONS = ("herding", "random")
-BALANCED_FINETUNING = ("default", "true", "false")
-NCA_VARIANTS = ("code", "paper")
-BAD_IMAGE_POLICIES = ("error", "skip")
-ALPHA_OPTIMIZERS = ("sgd", "adam")
-# A backbone that comes from a file.
-SAVED = "saved"
-SEARCHES = ("grid", "random", "bayesian")
-META_GRADIENTS = ("closed_form", "nested_tapes")
-
-
-class _Checked:
-    """A dataclass that refuses to exist while `problems()` has something to say."""
-
-    def __post_init__(self):
-        problems = self.problems()
-        if problems:
-            raise RequestError(problems)
-
-    def problems(self):
-        return []
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageSpec(_Checked):
+class ImageSpec(Checked):
     """What the network sees of an image, shared by training, evaluation and export.
 
     Images are held as uint8 squares of side `stored_size`. Training takes a random
@@ -72,7 +41,7 @@ class ImageSpec(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class StreamConfig(_Checked):
+class StreamConfig(Checked):
     """Which classes arrive when, and where their images come from.
 
     Args:
@@ -146,31 +115,58 @@ class StreamConfig(_Checked):
         return found
 
 
+def num_set_aside(quota):
+    """Images of every class, old and new, that alpha or a correction is validated on.
+
+    Args:
+        quota: exemplars that a class may have.
+
+    Returns:
+        A tenth of the quota, at least 1.
+    """
+    return max(1, quota // 10)
+
+
 @dataclasses.dataclass(frozen=True)
-class MemoryConfig(_Checked):
+class MemoryUse:
+    """What a method does with images of old classes.
+
+    Args:
+        has_exemplars: it keeps exemplars by default.
+        needs_exemplars: it cannot do without exemplars.
+        sets_aside: a tenth of every class's quota are images that no step trains on;
+            the method corrects its head by them.
+        replays_everything: every step trains on all images of all seen classes, as the
+            upper bound of joint training does.
+        keeps_graph: exemplars are the images of the vertices of a graph over the
+            features, which is kept with them, instead of being selected.
+        optimizes_pixels: the method changes the pixels of exemplars after every step,
+            so they are no longer images of the data set.
+    """
+
+    has_exemplars: bool = True
+    needs_exemplars: bool = False
+    sets_aside: bool = False
+    replays_everything: bool = False
+    keeps_graph: bool = False
+    optimizes_pixels: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig(Checked):
     """How many exemplars are kept, and which.
 
     Exactly one of `exemplars_per_class` (a memory that grows) and `memory_budget`
     (a fixed total, shared equally by the seen classes) is set. 0 keeps nothing.
 
     Args:
-        sets_aside: whether a tenth of every class's quota are images that no step
-            trains on, for methods that correct their head by them.
-        replays_everything: whether every step trains on all images of all seen classes,
-            for the upper bound of joint training.
-        keeps_graph: whether exemplars are the images of the vertices of a graph over
-            the features, which is kept with them, instead of being selected.
-        optimizes_pixels: whether exemplars, once chosen, are no longer images of the
-            data set: the method changes their pixels after every step.
+        use: what the method does with the exemplars.
     """
 
     exemplars_per_class: int | None = 20
     memory_budget: int | None = None
     selection: str = "herding"
-    sets_aside: bool = False
-    replays_everything: bool = False
-    keeps_graph: bool = False
-    optimizes_pixels: bool = False
+    use: MemoryUse = MemoryUse()
 
     def quota(self, num_classes):
         """Exemplars each of `num_classes` seen classes may keep, set aside or not."""
@@ -180,7 +176,7 @@ class MemoryConfig(_Checked):
 
     def num_aside(self, num_classes):
         """How many of these no step trains on."""
-        return num_set_aside(self.quota(num_classes)) if self.sets_aside else 0
+        return num_set_aside(self.quota(num_classes)) if self.use.sets_aside else 0
 
     def problems(self):
         found = []
@@ -200,7 +196,7 @@ class MemoryConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Checked):
+class ModelConfig(Checked):
     """The backbone; the variant of a named one follows the method.
 
     Args:
@@ -215,7 +211,7 @@ class ModelConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodConfig(_Checked):
+class MethodConfig(Checked):
     """The system and its classification loss: two independent choices.
 
     Args:
@@ -241,9 +237,9 @@ class MethodConfig(_Checked):
 
     def problems(self):
         found = []
-        found += _positive("--alpha", self.alpha)
-        found += _positive("--alpha_learning_rate", self.alpha_learning_rate)
-        found += _positive("--alpha_every", self.alpha_every)
+        found += positive("--alpha", self.alpha)
+        found += positive("--alpha_learning_rate", self.alpha_learning_rate)
+        found += positive("--alpha_every", self.alpha_every)
         found += one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
         found += one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
         found += one_of(
@@ -255,7 +251,7 @@ class MethodConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuningConfig(_Checked):
+class FinetuningConfig(Checked):
     """Schedule of the balanced fine-tuning, already scaled."""
 
     epochs: int
@@ -265,7 +261,7 @@ class FinetuningConfig(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(_Checked):
+class TrainingConfig(Checked):
     """Optimizer, schedule and device of every step. Schedules are already scaled.
 
     `finetuning` is None where no step ends with a balanced fine-tuning. Where
@@ -294,10 +290,10 @@ class TrainingConfig(_Checked):
 
     def problems(self):
         found = []
-        found += _positive("--epochs", self.epochs)
-        found += _positive("--batch_size", self.batch_size)
-        found += _positive("--learning_rate", self.learning_rate)
-        found += _positive("--schedule_scale", self.schedule_scale)
+        found += positive("--epochs", self.epochs)
+        found += positive("--batch_size", self.batch_size)
+        found += positive("--learning_rate", self.learning_rate)
+        found += positive("--schedule_scale", self.schedule_scale)
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             found.append(
                 f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
@@ -331,109 +327,3 @@ class TrainingConfig(_Checked):
         found += one_of("--strategy", self.strategy, STRATEGIES)
         found += one_of("schedule", self.schedule, SCHEDULES)
         return found
-
-
-@dataclasses.dataclass(frozen=True)
-class ExperimentConfig(_Checked):
-    """Everything that decides the outcome of a run, and where it is written."""
-
-    stream: StreamConfig
-    memory: MemoryConfig
-    model: ModelConfig
-    method: MethodConfig
-    training: TrainingConfig
-    run_dir: str
-    base_run_dir: str | None = None
-    resume: bool = True
-    export: bool = True
-    export_only_last: bool = False
-
-    def problems(self):
-        found = self._exemplar_problems()
-        if not self.stream.increments:
-            # The base step is not fine-tuned, and has no alpha.
-            return found
-        quota = self.memory.quota(self.stream.num_classes)
-        if self.training.finetuning and quota < 1:
-            found.append(
-                "Balanced fine-tuning trains on exemplars of every seen class, and the "
-                "memory holds none at the last step. Raise --exemplars_per_class or "
-                "--memory_budget, or use --balanced_finetuning=false."
-            )
-        num_old_classes = self.stream.num_classes - self.stream.increments[-1]
-        quota = self.memory.quota(num_old_classes)
-        sampling, loss = self.training.replay_sampling, self.method.classification_loss
-        if sampling != "uniform" and loss in COUNTING_LOSSES:
-            found.append(
-                f"--replay_sampling={sampling} draws classes in other proportions than "
-                f"they have, which --classification_loss={loss} corrects for. Use "
-                "--replay_sampling=uniform, or another loss."
-            )
-        if loss == "separated_softmax" and min(self.stream.increments) < 2:
-            found.append(
-                "separated_softmax compares new classes with each other alone, and "
-                "needs at least 2 of them in every increment. Received: increments of "
-                f"{list(self.stream.increments)}. Use fewer --num_increments, or "
-                "another --classification_loss."
-            )
-        replays = quota >= 1 or self.memory.replays_everything
-        if sampling != "uniform" and not replays:
-            found.append(
-                f"--replay_sampling={sampling} draws old images more often, and the "
-                "memory holds none when the last step begins. "
-                "Raise --exemplars_per_class or --memory_budget, or use "
-                "--replay_sampling=uniform."
-            )
-        if self.method.learns_alpha and quota < 2:
-            found.append(
-                "meta_balanced_softmax needs at least 2 exemplars a class: one to "
-                f"train on and one to validate alpha. The memory holds {quota} "
-                "when the last step begins. Raise --exemplars_per_class or "
-                "--memory_budget, or use --classification_loss=balanced_softmax."
-            )
-        return found
-
-    def _exemplar_problems(self):
-        """What a method that cannot do without exemplars lacks."""
-        use = recipes.memory_use(self.method.name)
-        quota = self.memory.quota(self.stream.num_classes)
-        needed = 1 + use.sets_aside
-        if not use.needs_exemplars or quota >= needed:
-            return []
-        reason = "classifies by exemplars"
-        if use.sets_aside:
-            reason = "trains on exemplars and corrects its head by others"
-        return [
-            f"--method={self.method.name} {reason}: it needs at least {needed} of "
-            f"every class. The memory holds {quota} at the last step. Raise "
-            "--exemplars_per_class or --memory_budget, or use another --method."
-        ]
-
-    def to_json(self):
-        """Plain dictionaries, lists and numbers, ready for `json.dump`."""
-        return dataclasses.asdict(self)
-
-
-def num_set_aside(quota):
-    """Images of every class, old and new, that alpha or a correction is validated on.
-
-    Args:
-        quota: exemplars that a class may have.
-
-    Returns:
-        A tenth of the quota, at least 1.
-    """
-    return max(1, quota // 10)
-
-
-def _positive(name, value):
-    if math.isfinite(value) and value > 0:
-        return []
-    return [f"{name} must be a finite number above 0. Received: {value}"]
-
-
-def one_of(name, value, allowed):
-    """What is wrong with a choice, as a list of no or one sentence."""
-    if value in allowed:
-        return []
-    return [f"{name} must be one of {', '.join(allowed)}. Received: {value!r}"]

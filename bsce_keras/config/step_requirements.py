@@ -9,7 +9,8 @@ import itertools
 import numpy as np
 
 from bsce_keras.config import num_set_aside
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 
 def refuse_impossible_steps(config, stream, finished, num_replicas=1):

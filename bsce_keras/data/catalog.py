@@ -11,6 +11,7 @@ import pathlib
 import re
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 from bsce_keras.data import imagenet, tfds_copy
 from bsce_keras.data.folder_listing import (
     IMAGE_EXTENSIONS,
@@ -26,9 +27,8 @@ from bsce_keras.data.tfds_copy import (
     tfds_dir,
     tfds_name,
 )
-from bsce_keras.methods import recipes
-from bsce_keras.options.values import NO_LINE
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import NO_LINE
 
 NAMES = (
     *("digits", "cifar10", "cifar100", imagenet.SUBSET, imagenet.WHOLE),
@@ -66,7 +66,7 @@ class DatasetInfo:
     Args:
         name: as it was asked for.
         class_names: indexed by class id.
-        kind: `recipes.SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`; picks the
+        kind: `SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`; picks the
             published schedule.
         image: how its images are held and shown to the network.
         default_backbone: taken unless the user names another.
@@ -107,7 +107,7 @@ def describe_dataset(
         if dataset == "digits":
             _raise_if(_fixed_size_problems(dataset, image_size, _DIGITS_IMAGE))
             names = tuple(str(digit) for digit in range(10))
-            return DatasetInfo(dataset, names, recipes.SMALL, _DIGITS_IMAGE, "resnet8")
+            return DatasetInfo(dataset, names, SMALL, _DIGITS_IMAGE, "resnet8")
         if dataset in ("cifar10", "cifar100"):
             return _describe_cifar(dataset, data_dir, image_size, download)
         if dataset in imagenet.NUM_CLASSES:
@@ -200,7 +200,7 @@ def _describe_cifar(dataset, data_dir, image_size, download):
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
-    return DatasetInfo(dataset, names, recipes.CIFAR, _CIFAR_IMAGE, "resnet32")
+    return DatasetInfo(dataset, names, CIFAR, _CIFAR_IMAGE, "resnet32")
 
 
 def _describe_imagenet(dataset, data_dir, image_size):
@@ -217,7 +217,7 @@ def _describe_imagenet(dataset, data_dir, image_size):
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
-    kind = recipes.IMAGENET if dataset == imagenet.WHOLE else recipes.SUBIMAGENET
+    kind = IMAGENET if dataset == imagenet.WHOLE else SUBIMAGENET
     return DatasetInfo(dataset, names, kind, _IMAGENET_IMAGE, "resnet18")
 
 
@@ -285,7 +285,7 @@ def _sized(dataset, names, image_size):
     return DatasetInfo(
         name=dataset,
         class_names=tuple(names),
-        kind=recipes.CIFAR if small else recipes.SUBIMAGENET,
+        kind=CIFAR if small else SUBIMAGENET,
         # 8/7 is the customary 256 / 224: room for the random crop of training.
         image=ImageSpec(size=size, stored_size=round(size * 8 / 7)),
         default_backbone="resnet32" if small else "resnet18",

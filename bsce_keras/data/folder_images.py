@@ -14,7 +14,8 @@ from bsce_keras.data.decoding import decoded_splits
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.folder_listing import evaluation_folder, image_files
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.randomness import Purpose, generator
+from bsce_keras.runtime.text import listed
 
 
 def held_out(labels, share, class_names):

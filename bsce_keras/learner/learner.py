@@ -34,10 +34,10 @@ from bsce_keras.models.classifier import (
 )
 from bsce_keras.models.folding import folded
 from bsce_keras.optimizers import training_of_step
-from bsce_keras.records.checkpoints import pack, unpack
+from bsce_keras.runtime.array_files import pack, unpack
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 from bsce_keras.runtime.signals import StopRequests
-from bsce_keras.runtime.text import clock
+from bsce_keras.runtime.text import duration
 from bsce_keras.runtime.workers import Workers
 
 
@@ -146,7 +146,7 @@ class Learner:
     @property
     def optimizes_exemplars(self):
         """Whether the pixels of the memory's exemplars change after the main phase."""
-        return self._config.memory.optimizes_pixels
+        return self._config.memory.use.optimizes_pixels
 
     def optimize_exemplars(self, step, exemplars, facts):
         """Changes the pixels of exemplars as the method has it.
@@ -191,7 +191,7 @@ class Learner:
         change = np.abs(images.astype(np.int16) - exemplars.images).mean()
         print(
             f"{title}  changed by {change:.1f} grey levels on average in "
-            f"{clock(time.perf_counter() - begin)}"
+            f"{duration(time.perf_counter() - begin)}"
         )
         return images
 

@@ -11,8 +11,6 @@ from bsce_keras.learner.epoch_loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
-from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import DivergedError
 from bsce_keras.runtime.signals import Stopped, StopRequests
 from bsce_keras.runtime.workers import Workers
@@ -85,14 +83,14 @@ class Run:
     Args:
         config: `ExperimentConfig`.
         strategy: `tf.distribute` strategy.
-        checkpoints: `Checkpoints`, for progress within a phase.
+        checkpoints: `Checkpoints` or `SharedCheckpoints` of `records`.
         stop_requests: `StopRequests`.
         workers: `Workers`.
     """
 
     config: ExperimentConfig
     strategy: tf.distribute.Strategy
-    checkpoints: Checkpoints | SharedCheckpoints
+    checkpoints: object
     stop_requests: StopRequests
     workers: Workers
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
-from bsce_keras.runtime.text import clock
+from bsce_keras.runtime.text import duration
 
 
 class ProgressLine(keras.callbacks.Callback):
@@ -76,7 +76,7 @@ class ProgressLine(keras.callbacks.Callback):
         terms = "  ".join(f"{name} {float(value):.3g}" for name, value in logs.items())
         return (
             f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}  {terms}  "
-            f"{speed:.0f} images/s  {clock(seconds_left)} left in this step"
+            f"{speed:.0f} images/s  {duration(seconds_left)} left in this step"
         )
 
 

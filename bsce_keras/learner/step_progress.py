@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from bsce_keras.records.checkpoints import pack, unpack
+from bsce_keras.runtime.array_files import pack, unpack
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from bsce_keras.config import BALANCED_SOFTMAXES
+from bsce_keras.config.choices import BALANCED_SOFTMAXES
 
 _log = logging.getLogger(__name__)
 

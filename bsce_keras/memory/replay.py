@@ -28,7 +28,7 @@ class ReplayMemory:
         self.seed = seed
         self._trained_on = []
         self._set_aside = []
-        self._graph = ExemplarGraph() if config.keeps_graph else None
+        self._graph = ExemplarGraph() if config.use.keeps_graph else None
 
     def __len__(self):
         return sum(self.counts)
@@ -155,7 +155,7 @@ class ReplayMemory:
     def to_arrays(self):
         """The memory as named arrays, for checkpoints."""
         arrays = _to_arrays(self._trained_on, "")
-        if self.config.sets_aside:
+        if self.config.use.sets_aside:
             arrays |= _to_arrays(self._set_aside, _ASIDE_PREFIX)
         if self._graph is not None:
             arrays |= self._graph.to_arrays()
@@ -165,7 +165,7 @@ class ReplayMemory:
         """Takes over what `to_arrays` returned."""
         self._trained_on = _from_arrays(arrays, "")
         self._set_aside = [held.select(slice(0)) for held in self._trained_on]
-        if self.config.sets_aside:
+        if self.config.use.sets_aside:
             self._set_aside = _from_arrays(arrays, _ASIDE_PREFIX)
         if self._graph is not None:
             self._graph.restore(arrays)

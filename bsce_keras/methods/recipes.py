@@ -6,8 +6,8 @@ its recipe here only where the defaults of `recipe()` do not suit it.
 
 import dataclasses
 
-# Data sets fall into kinds; the catalog says which one a data set is of.
-SMALL, CIFAR, SUBIMAGENET, IMAGENET = "small", "cifar", "subimagenet", "imagenet"
+from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
+from bsce_keras.config.sections import MemoryUse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,25 +111,6 @@ class TpcilParameters:
 
 
 @dataclasses.dataclass(frozen=True)
-class MemoryUse:
-    """What a method does with images of old classes.
-
-    Args:
-        has_exemplars: whether it keeps any by default.
-        needs_exemplars: whether it cannot do without.
-        sets_aside, replays_everything, keeps_graph, optimizes_pixels: see
-            `config.MemoryConfig`.
-    """
-
-    has_exemplars: bool = True
-    needs_exemplars: bool = False
-    sets_aside: bool = False
-    replays_everything: bool = False
-    keeps_graph: bool = False
-    optimizes_pixels: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class _Published:
     """What is published of one method; kinds that are not named follow the default.
 
@@ -149,7 +130,7 @@ class _Published:
 
 
 def _on_every_kind(value):
-    return dict.fromkeys((SMALL, CIFAR, SUBIMAGENET, IMAGENET), value)
+    return dict.fromkeys(KINDS, value)
 
 
 def _ssil_recipe(epochs, batch_size, milestones):
@@ -235,7 +216,7 @@ _PUBLISHED = {
         _LUCIR,
         parameters=_on_every_kind(MnemonicsParameters(10.0))
         | {SMALL: MnemonicsParameters(5.0), CIFAR: MnemonicsParameters(5.0)},
-        finetunes=(SMALL, CIFAR, SUBIMAGENET, IMAGENET),
+        finetunes=KINDS,
         memory=MemoryUse(optimizes_pixels=True),
     ),
     # LUCIR's schedule, without its fine-tuning.
@@ -262,7 +243,7 @@ _PUBLISHED = {
             IMAGENET: FinetuningRecipe(20, 0.01),
         },
         own_loss="nca",
-        finetunes=(SMALL, CIFAR, SUBIMAGENET, IMAGENET),
+        finetunes=KINDS,
     ),
 }
 
@@ -309,8 +290,7 @@ def finetunes(method, kind, loss):
 
 def differ_in(method, other):
     """Names of the `Recipe` fields that two methods publish different values of."""
-    kinds = (SMALL, CIFAR, SUBIMAGENET, IMAGENET)
-    pairs = [(recipe(method, kind), recipe(other, kind)) for kind in kinds]
+    pairs = [(recipe(method, kind), recipe(other, kind)) for kind in KINDS]
     return {
         field.name
         for field in dataclasses.fields(Recipe)

@@ -2,7 +2,7 @@
 
 import keras
 
-from bsce_keras.config import SAVED
+from bsce_keras.config.choices import SAVED
 from bsce_keras.models.layers import NormalizeImages
 from bsce_keras.models.resnet import resnet18
 from bsce_keras.models.resnet_cifar import resnet8, resnet32

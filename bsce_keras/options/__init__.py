@@ -1,1 +1,1 @@
-"""Options of the commands, and the configuration they result in. Imports no TensorFlow."""
+"""Options of the commands and the configuration they result in. No TensorFlow."""

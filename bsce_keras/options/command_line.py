@@ -14,8 +14,9 @@ import textwrap
 from absl import flags as absl_flags
 
 from bsce_keras.options.command_options import COMMANDS
-from bsce_keras.runtime.errors import RequestError, RunError, did_you_mean
+from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.text import did_you_mean
 
 
 def define(command):
@@ -127,6 +128,11 @@ def help_text(command):
                 break_on_hyphens=False,
             )
     return "\n".join(lines)
+
+
+def train_request(values):
+    """Returns the keywords of `make_config` that flag values of `train` stand for."""
+    return {"dataset": None, **set_values(values)}
 
 
 def set_values(values):

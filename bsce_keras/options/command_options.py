@@ -5,7 +5,7 @@
 
 import dataclasses
 
-from bsce_keras.config import BAD_IMAGE_POLICIES, SEARCHES
+from bsce_keras.config.choices import BAD_IMAGE_POLICIES, SEARCHES
 from bsce_keras.options.option import Command, Flag
 from bsce_keras.options.train_options import DATA_SOURCE, GENERAL, TRAIN
 

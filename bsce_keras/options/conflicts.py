@@ -3,7 +3,7 @@
 import math
 import os
 
-from bsce_keras.config import FOUR_TO_ONE
+from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.methods import recipes
 
 # Beyond these a slip of the keyboard is likelier than a wish.
@@ -19,7 +19,7 @@ META_OPTIONS = (
 
 
 def contradictions(asked):
-    """What parts of a `bsce_keras.options.make_config.Request` cannot be had together, and why."""
+    """Returns a sentence for every pair of options that exclude each other."""
     return [
         message
         for contradicts, message in [

@@ -9,6 +9,16 @@ import math
 import os
 
 from bsce_keras import config as configs
+from bsce_keras.config.checks import one_of
+from bsce_keras.config.choices import (
+    BALANCED_FINETUNING,
+    CIFAR,
+    IMAGENET,
+    NCA_VARIANTS,
+    SAVED,
+    SMALL,
+    SUBIMAGENET,
+)
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
@@ -24,7 +34,8 @@ from bsce_keras.options.conflicts import (
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.cluster import cluster_problems
-from bsce_keras.runtime.errors import RequestError, did_you_mean
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import did_you_mean
 
 # Of the names that say no tfds:, those that TFDS can fetch.
 TFDS_NAMES = ("cifar10", "cifar100")
@@ -34,16 +45,16 @@ SAVED_SUFFIX = ".keras"
 DEFAULT_METHOD = "il_baseline"
 # Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
 DEFAULT_EXEMPLARS_PER_CLASS = {
-    recipes.SMALL: 5,
-    recipes.CIFAR: 20,
-    recipes.SUBIMAGENET: 20,
-    recipes.IMAGENET: 20,
+    SMALL: 5,
+    CIFAR: 20,
+    SUBIMAGENET: 20,
+    IMAGENET: 20,
 }
 
 # Those that end up in no field of their own.
 _CHOICES = {
-    "nca_variant": configs.NCA_VARIANTS,
-    "balanced_finetuning": configs.BALANCED_FINETUNING,
+    "nca_variant": NCA_VARIANTS,
+    "balanced_finetuning": BALANCED_FINETUNING,
 }
 _PATHS = ("data_dir", "cache_dir", "run_dir", "base_run_dir")
 
@@ -182,7 +193,7 @@ def _examine(dataset, request, fetch=False):
         of_any_size = dataclasses.replace(asked, image_size=None)
         info = _Problems().attempt(_describe, of_any_size, fetch, begun)
     # Without a known data set the rest is still checked, as if it were CIFAR.
-    kind = info.kind if info else recipes.CIFAR
+    kind = info.kind if info else CIFAR
     stream = stream_config(asked, info, begun, problems) if info else None
     memory = problems.attempt(_memory, asked, kind)
     model = problems.attempt(_model, asked, info)
@@ -261,10 +272,7 @@ def _memory(asked, kind):
         per_class,
         asked.memory_budget,
         selection,
-        use.sets_aside,
-        use.replays_everything,
-        use.keeps_graph,
-        use.optimizes_pixels,
+        use,
     )
 
 
@@ -309,9 +317,7 @@ def _saved_model(asked, path):
         )
     if problems:
         raise RequestError(problems)
-    return configs.ModelConfig(
-        configs.SAVED, backbone_path=path, backbone_sha256=digest
-    )
+    return configs.ModelConfig(SAVED, backbone_path=path, backbone_sha256=digest)
 
 
 def _method(asked, kind):
@@ -327,7 +333,7 @@ def _method(asked, kind):
     parameters = recipes.parameters(name, kind, scale)
     for flag, allowed in _CHOICES.items():
         for value in asked.given(flag).values():
-            problems += configs.one_of(f"--{flag}", value, allowed)
+            problems += one_of(f"--{flag}", value, allowed)
     if asked.loss == "nca" and asked.nca_variant is not None:
         parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
     method = problems.attempt(

@@ -10,15 +10,20 @@ import os
 import pathlib
 
 from bsce_keras.config import ExperimentConfig
-from bsce_keras.options.command_line import flagfile_text, parse, set_values
+from bsce_keras.options.command_line import (
+    flagfile_text,
+    parse,
+    set_values,
+    train_request,
+)
 from bsce_keras.options.conflicts import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.records.base_step import base_step_key
 from bsce_keras.records.run_folder import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
-from bsce_keras.runtime.errors import RequestError, listed
-from bsce_keras.train import train_request
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 # What the matrix gives every cell, so that no flagfile may.
 _OWN_FLAGS = ("seed", "run_dir", "base_run_dir", "resume")

@@ -14,7 +14,8 @@ from bsce_keras import config as configs
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.run_records import read_record
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 MOST_INCREMENTS_BY_DEFAULT = 5
 

@@ -1,6 +1,13 @@
 """The flags of `train`, by group, most of which other commands have too."""
 
 from bsce_keras.config import (
+    ExperimentConfig,
+    MemoryConfig,
+    MethodConfig,
+    StreamConfig,
+    TrainingConfig,
+)
+from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
     BAD_IMAGE_POLICIES,
     BALANCED_FINETUNING,
@@ -11,11 +18,6 @@ from bsce_keras.config import (
     REPLAY_SAMPLINGS,
     SELECTIONS,
     STRATEGIES,
-    ExperimentConfig,
-    MemoryConfig,
-    MethodConfig,
-    StreamConfig,
-    TrainingConfig,
 )
 from bsce_keras.data.catalog import NAMES_TEXT
 from bsce_keras.methods import METHODS

@@ -3,14 +3,12 @@
 import dataclasses
 import numbers
 import os
-import re
 import typing
+
+from bsce_keras.runtime.text import NO_LINE
 
 # Counts and seeds travel through files and arrays that hold 64 bits.
 _LARGEST = 2**63 - 1
-# What a line of a flag file or a table cannot hold: control characters, and the
-# stand-ins for bytes that are not UTF-8.
-NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
 _EXPECTED = {
     int: "an integer of at most 64 bits",
     float: "a number",

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from bsce_keras.config import SOFTMAX_LIKE, MemoryConfig
+from bsce_keras.config import MemoryConfig
+from bsce_keras.config.choices import SOFTMAX_LIKE
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.data.stored_images import same_images
 from bsce_keras.records.checkpoints import Checkpoints
@@ -16,7 +17,8 @@ from bsce_keras.records.protocol import (
     names_by_arrival,
 )
 from bsce_keras.records.run_records import read_run
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 # What decides the outcome of step 0. alpha and distillation act from step 1 on.
 _DECISIVE = (
@@ -159,7 +161,7 @@ def _same_images(arrays, state, examples, memory):
     if "images" not in arrays:
         return True
     chosen = _positions(examples, arrays["labels"], arrays["ids"])
-    if chosen is None or memory.optimizes_pixels:
+    if chosen is None or memory.use.optimizes_pixels:
         return chosen is not None
     return same_images(examples.images[chosen], arrays["images"])
 

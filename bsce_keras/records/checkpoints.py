@@ -178,14 +178,3 @@ def _is_step(name):
 def _numbers(name):
     """Sorts step 100 after step 99, and epoch 10000 after epoch 9999."""
     return [int(part) if part.isdigit() else part for part in name.split("_")]
-
-
-def pack(prefix, values):
-    """A list of arrays as named arrays."""
-    return {f"{prefix}/{i:04d}": np.asarray(value) for i, value in enumerate(values)}
-
-
-def unpack(prefix, arrays):
-    """The list that `pack` was given."""
-    names = sorted(name for name in arrays if name.startswith(f"{prefix}/"))
-    return [arrays[name] for name in names]

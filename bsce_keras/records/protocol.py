@@ -5,13 +5,8 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import (
-    SAVED,
-    MemoryConfig,
-    ModelConfig,
-    StreamConfig,
-    TrainingConfig,
-)
+from bsce_keras.config import ModelConfig, StreamConfig, TrainingConfig
+from bsce_keras.config.choices import SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
 
 # Where an upgrade may change numbers or the format of a checkpoint.
@@ -31,17 +26,10 @@ _FLAGS = {
 _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
-    *("rate_falls_with_steps", "replays_everything", "sets_aside"),
-    *("keeps_graph", "optimizes_pixels"),
+    *("rate_falls_with_steps", "use"),
 }
 
 _LATER_FIELDS = {
-    "memory": {
-        "sets_aside": MemoryConfig.sets_aside,
-        "replays_everything": MemoryConfig.replays_everything,
-        "keeps_graph": MemoryConfig.keeps_graph,
-        "optimizes_pixels": MemoryConfig.optimizes_pixels,
-    },
     "model": {
         "backbone_path": ModelConfig.backbone_path,
         "backbone_sha256": ModelConfig.backbone_sha256,
@@ -307,14 +295,14 @@ def _memory(config):
             f"fixed: at most {memory.memory_budget} exemplars in total, shared "
             "equally by the seen classes"
         )
-    if memory.sets_aside:
+    if memory.use.sets_aside:
         policy += ", a tenth of them (at least 1) never trained on but held out"
-    if memory.replays_everything:
+    if memory.use.replays_everything:
         policy += "; every step trains on all images of all seen classes"
-    if memory.optimizes_pixels:
+    if memory.use.optimizes_pixels:
         policy += "; their pixels are optimised after every step"
     selection = memory.selection
-    if memory.keeps_graph:
+    if memory.use.keeps_graph:
         selection = "images of the vertices of a neural-gas graph over the features"
     quotas = [memory.quota(number) for number in classes]
     return {

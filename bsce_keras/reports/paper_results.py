@@ -7,6 +7,7 @@ published on IL-Baseline only. The paper did not run iCaRL, BiC, Mnemonics and T
 quotes them from other papers, some of them with other classes or another class order.
 """
 
+from bsce_keras.config.choices import CIFAR, IMAGENET, SUBIMAGENET
 from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import completed
 
@@ -19,9 +20,9 @@ _SETTINGS = (
     ("imagenet2012", 10),
 )
 _KINDS = {
-    "cifar100": recipes.CIFAR,
-    "subimagenet": recipes.SUBIMAGENET,
-    "imagenet2012": recipes.IMAGENET,
+    "cifar100": CIFAR,
+    "subimagenet": SUBIMAGENET,
+    "imagenet2012": IMAGENET,
 }
 _SYSTEMS = {
     ("il_baseline", "softmax"): (43.80, 37.00, 51.52, 42.22, 43.23, 36.70),

@@ -138,3 +138,14 @@ def _damage_of(part):
 def _sha256_of_json(value):
     canonical = json.dumps(value, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def pack(prefix, values):
+    """A list of arrays as named arrays."""
+    return {f"{prefix}/{i:04d}": np.asarray(value) for i, value in enumerate(values)}
+
+
+def unpack(prefix, arrays):
+    """The list that `pack` was given."""
+    names = sorted(name for name in arrays if name.startswith(f"{prefix}/"))
+    return [arrays[name] for name in names]

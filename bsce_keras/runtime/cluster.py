@@ -7,7 +7,8 @@ import dataclasses
 import json
 import os
 
-from bsce_keras.runtime.errors import RequestError, listed
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 _EXAMPLE = (
     '{"cluster": {"worker": ["HOST_A:2222", "HOST_B:2222"]}, '

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from bsce_keras.runtime.cluster import read_cluster
-from bsce_keras.runtime.errors import RequestError, RunError, listed
+from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
 

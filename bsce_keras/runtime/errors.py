@@ -1,7 +1,5 @@
 """The two ways a command can fail; the exit code tells them apart."""
 
-import difflib
-
 
 class RequestError(ValueError):
     """The request is wrong: nothing was written, exit code 2.
@@ -22,18 +20,3 @@ class RunError(RuntimeError):
 
 class DivergedError(RunError):
     """A loss or gradient is not finite: the settings may be to blame."""
-
-
-def did_you_mean(received, known, prefix=""):
-    """`" Did you mean A or B?"` with the nearest of the known names, or `""`."""
-    near = difflib.get_close_matches(str(received).lower(), list(known), n=3)
-    names = " or ".join(f"{prefix}{name}" for name in near)
-    return f" Did you mean {names}?" if near else ""
-
-
-def listed(names, most=10):
-    """`"a, b, c"`, of many names the first `most` and how many more there are."""
-    names = list(names)
-    first = ", ".join(names[:most])
-    more = len(names) - most
-    return f"{first} and {more} more" if more > 0 else first

@@ -1,10 +1,17 @@
-"""Spans of time as people read them."""
+"""Text for messages and tables: durations, lists of names, similar names."""
+
+import difflib
+import re
+
+# Control characters and surrogates of bytes that are not UTF-8: they cannot stand in a
+# line of a flagfile or a table.
+NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 
-def clock(seconds):
+def duration(seconds):
     """Minutes and seconds, or hours, minutes and seconds.
 
-    >>> clock(80), clock(3680)
+    >>> duration(80), duration(3680)
     ('1:20', '1:01:20')
     """
     minutes, seconds = divmod(round(seconds), 60)
@@ -12,3 +19,18 @@ def clock(seconds):
     return (
         f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
     )
+
+
+def did_you_mean(received, known, prefix=""):
+    """Returns `" Did you mean A or B?"` with the nearest known names, or `""`."""
+    near = difflib.get_close_matches(str(received).lower(), list(known), n=3)
+    names = " or ".join(f"{prefix}{name}" for name in near)
+    return f" Did you mean {names}?" if near else ""
+
+
+def listed(names, most=10):
+    """Returns `"a, b, c"`; of longer lists, the first `most` and the number left."""
+    names = list(names)
+    first = ", ".join(names[:most])
+    more = len(names) - most
+    return f"{first} and {more} more" if more > 0 else first

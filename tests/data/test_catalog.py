@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 from bsce_keras.data import datasets, tfds_download
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.tfds_copy import find_prepared
-from bsce_keras.methods import recipes
 from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 
@@ -50,7 +50,7 @@ def test_catalog_and_class_orders_load_no_tensorflow():
 def test_digits_are_ten_small_grey_classes():
     info = describe_dataset("digits")
     assert info.class_names == tuple("0123456789")
-    assert (info.kind, info.default_backbone) == (recipes.SMALL, "resnet8")
+    assert (info.kind, info.default_backbone) == (SMALL, "resnet8")
     assert (info.image.size, info.image.channels, info.image.flip) == (8, 1, False)
 
 
@@ -67,7 +67,7 @@ def test_cifar_reads_class_names_of_the_newest_prepared_copy(tmp_path):
     write_copy(tmp_path / "cifar10" / "incomplete.AB_4.0.0", ["half"])
     info = describe_dataset("cifar10", str(tmp_path))
     assert info.class_names == ("plane", "car")
-    assert (info.kind, info.default_backbone) == (recipes.CIFAR, "resnet32")
+    assert (info.kind, info.default_backbone) == (CIFAR, "resnet32")
     assert (info.image.stored_size, info.image.pad) == (32, 4)
 
 
@@ -100,10 +100,10 @@ def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "backbone", "kind", "stored"),
     [
-        (None, "resnet18", recipes.SUBIMAGENET, 73),
-        (40, "resnet32", recipes.CIFAR, 46),
-        (41, "resnet18", recipes.SUBIMAGENET, 47),
-        (224, "resnet18", recipes.SUBIMAGENET, 256),
+        (None, "resnet18", SUBIMAGENET, 73),
+        (40, "resnet32", CIFAR, 46),
+        (41, "resnet18", SUBIMAGENET, 47),
+        (224, "resnet18", SUBIMAGENET, 256),
     ],
 )
 def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored):
@@ -186,8 +186,8 @@ def wnids(num_classes=1000):
 @pytest.mark.parametrize(
     ("dataset", "num_classes", "kind"),
     [
-        ("imagenet2012", 1000, recipes.IMAGENET),
-        ("subimagenet", 100, recipes.SUBIMAGENET),
+        ("imagenet2012", 1000, IMAGENET),
+        ("subimagenet", 100, SUBIMAGENET),
     ],
 )
 def test_imagenet_and_its_first_hundred_classes_share_a_copy(

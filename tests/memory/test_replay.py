@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsce_keras.config import MemoryConfig
+from bsce_keras.config import MemoryConfig, MemoryUse
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.data.stream import Step
@@ -68,11 +68,15 @@ def fixed(memory_budget, selection="herding"):
 
 
 def with_held_out(exemplars_per_class=None, memory_budget=None):
-    return MemoryConfig(exemplars_per_class, memory_budget, sets_aside=True)
+    return MemoryConfig(
+        exemplars_per_class, memory_budget, use=MemoryUse(sets_aside=True)
+    )
 
 
 def with_graph(**budget):
-    return MemoryConfig(**{"exemplars_per_class": None, **budget}, keeps_graph=True)
+    return MemoryConfig(
+        **{"exemplars_per_class": None, **budget}, use=MemoryUse(keeps_graph=True)
+    )
 
 
 def counts(taken):
@@ -260,7 +264,7 @@ def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
 @GRAPHS
 def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
     """Each class has exactly its quota, and a shrinking one keeps its first."""
-    chosen = dataclasses.replace(config, keeps_graph=False)
+    chosen = dataclasses.replace(config, use=MemoryUse(keeps_graph=False))
     taken = snapshots(config)
     assert counts(taken) == counts(snapshots(chosen)) and taken != snapshots(chosen)
     for before, after in itertools.pairwise(taken):

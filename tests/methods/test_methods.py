@@ -11,7 +11,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from bsce_keras import losses, make_config
-from bsce_keras.config import CLASSIFICATION_LOSSES
+from bsce_keras.config.choices import CLASSIFICATION_LOSSES
 from bsce_keras.methods import METHODS, load_method
 from bsce_keras.methods.base import CLASSIFICATION, StepContext
 from bsce_keras.methods.tpcil import TPCIL

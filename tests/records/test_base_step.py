@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
-from bsce_keras.config import MemoryConfig
+from bsce_keras.config import MemoryConfig, MemoryUse
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.records.base_step import _loss_differences, _same_images
 
-MEMORY, OPTIMIZED = MemoryConfig(20), MemoryConfig(20, optimizes_pixels=True)
+MEMORY, OPTIMIZED = (
+    MemoryConfig(20),
+    MemoryConfig(20, use=MemoryUse(optimizes_pixels=True)),
+)
 EQUAL, UNEQUAL = (5, 5), (5, 7)
 
 
@@ -96,6 +99,6 @@ def test_images_held_out_of_training_are_no_difference():
     examples = make_examples(range(6))
     state = {"class_counts": [1, 1]}
     kept = exemplars(make_examples([0, 4]))
-    held_out = MemoryConfig(20, sets_aside=True)
+    held_out = MemoryConfig(20, use=MemoryUse(sets_aside=True))
     assert _same_images(kept, state, examples, held_out)
     assert not _same_images(kept, {"class_counts": [3, 3]}, examples, held_out)

@@ -6,7 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from bsce_keras.records.checkpoints import Checkpoints, pack, unpack
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.array_files import pack, unpack
 
 ARRAYS = {
     "weights/0000": np.arange(6, dtype=np.float32).reshape(2, 3),

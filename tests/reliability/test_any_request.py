@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsce_keras import report
-from bsce_keras.config import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
+from bsce_keras.config.choices import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
 from bsce_keras.options import command_line
 from bsce_keras.options.make_config import Request, make_config, request_problems
 from bsce_keras.options.values import plain_values

@@ -20,7 +20,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bsce_keras import evaluate, make_config, report
-from bsce_keras.config import CLASSIFICATION_LOSSES, COUNTING_LOSSES, REPLAY_SAMPLINGS
+from bsce_keras.config.choices import (
+    CLASSIFICATION_LOSSES,
+    COUNTING_LOSSES,
+    REPLAY_SAMPLINGS,
+)
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods import METHODS
 from bsce_keras.records.checkpoints import Checkpoints

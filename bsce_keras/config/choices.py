@@ -1,0 +1,34 @@
+"""Values that options may take, by name. Imports no TensorFlow."""
+
+# Kinds of data sets; the catalog gives each data set one of them.
+SMALL, CIFAR, SUBIMAGENET, IMAGENET = "small", "cifar", "subimagenet", "imagenet"
+KINDS = (SMALL, CIFAR, SUBIMAGENET, IMAGENET)
+
+CLASSIFICATION_LOSSES = (
+    "default",
+    "softmax",
+    "balanced_softmax",
+    "meta_balanced_softmax",
+    "separated_softmax",
+    "rescaled_softmax",
+)
+BALANCED_SOFTMAXES = frozenset(("balanced_softmax", "meta_balanced_softmax"))
+# Those that mind how often each class is seen.
+COUNTING_LOSSES = BALANCED_SOFTMAXES | {"rescaled_softmax"}
+# In a base step of equal class counts: one loss under several names.
+SOFTMAX_LIKE = COUNTING_LOSSES | {"softmax", "separated_softmax"}
+REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
+# SS-IL's own, four new images for each exemplar.
+FOUR_TO_ONE = "four_to_one"
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+SCHEDULES = ("multistep", "cosine")
+SELECTIONS = ("herding", "random")
+BALANCED_FINETUNING = ("default", "true", "false")
+NCA_VARIANTS = ("code", "paper")
+BAD_IMAGE_POLICIES = ("error", "skip")
+ALPHA_OPTIMIZERS = ("sgd", "adam")
+# A backbone that comes from a file.
+SAVED = "saved"
+SEARCHES = ("grid", "random", "bayesian")
+META_GRADIENTS = ("closed_form", "nested_tapes")

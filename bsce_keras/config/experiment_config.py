@@ -1,0 +1,94 @@
+"""ExperimentConfig: everything that decides the outcome of a run."""
+
+import dataclasses
+
+from bsce_keras.config.checks import Checked
+from bsce_keras.config.choices import COUNTING_LOSSES
+from bsce_keras.config.sections import (
+    MemoryConfig,
+    MethodConfig,
+    ModelConfig,
+    StreamConfig,
+    TrainingConfig,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig(Checked):
+    """Everything that decides the outcome of a run, and where it is written."""
+
+    stream: StreamConfig
+    memory: MemoryConfig
+    model: ModelConfig
+    method: MethodConfig
+    training: TrainingConfig
+    run_dir: str
+    base_run_dir: str | None = None
+    resume: bool = True
+    export: bool = True
+    export_only_last: bool = False
+
+    def problems(self):
+        found = self._exemplar_problems()
+        if not self.stream.increments:
+            # The base step is not fine-tuned, and has no alpha.
+            return found
+        quota = self.memory.quota(self.stream.num_classes)
+        if self.training.finetuning and quota < 1:
+            found.append(
+                "Balanced fine-tuning trains on exemplars of every seen class, and the "
+                "memory holds none at the last step. Raise --exemplars_per_class or "
+                "--memory_budget, or use --balanced_finetuning=false."
+            )
+        num_old_classes = self.stream.num_classes - self.stream.increments[-1]
+        quota = self.memory.quota(num_old_classes)
+        sampling, loss = self.training.replay_sampling, self.method.classification_loss
+        if sampling != "uniform" and loss in COUNTING_LOSSES:
+            found.append(
+                f"--replay_sampling={sampling} draws classes in other proportions than "
+                f"they have, which --classification_loss={loss} corrects for. Use "
+                "--replay_sampling=uniform, or another loss."
+            )
+        if loss == "separated_softmax" and min(self.stream.increments) < 2:
+            found.append(
+                "separated_softmax compares new classes with each other alone, and "
+                "needs at least 2 of them in every increment. Received: increments of "
+                f"{list(self.stream.increments)}. Use fewer --num_increments, or "
+                "another --classification_loss."
+            )
+        replays = quota >= 1 or self.memory.use.replays_everything
+        if sampling != "uniform" and not replays:
+            found.append(
+                f"--replay_sampling={sampling} draws old images more often, and the "
+                "memory holds none when the last step begins. "
+                "Raise --exemplars_per_class or --memory_budget, or use "
+                "--replay_sampling=uniform."
+            )
+        if self.method.learns_alpha and quota < 2:
+            found.append(
+                "meta_balanced_softmax needs at least 2 exemplars a class: one to "
+                f"train on and one to validate alpha. The memory holds {quota} "
+                "when the last step begins. Raise --exemplars_per_class or "
+                "--memory_budget, or use --classification_loss=balanced_softmax."
+            )
+        return found
+
+    def _exemplar_problems(self):
+        """What a method that cannot do without exemplars lacks."""
+        use = self.memory.use
+        quota = self.memory.quota(self.stream.num_classes)
+        needed = 1 + use.sets_aside
+        if not use.needs_exemplars or quota >= needed:
+            return []
+        reason = "classifies by exemplars"
+        if use.sets_aside:
+            reason = "trains on exemplars and corrects its head by others"
+        return [
+            f"--method={self.method.name} {reason}: it needs at least {needed} of "
+            f"every class. The memory holds {quota} at the last step. Raise "
+            "--exemplars_per_class or --memory_budget, or use another --method."
+        ]
+
+    def to_json(self):
+        """Plain dictionaries, lists and numbers, ready for `json.dump`."""
+        return dataclasses.asdict(self)
