@@ -28,7 +28,7 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     """
     labels = np.concatenate([step.examples.labels for step in stream.steps])
     images = np.bincount(labels, minlength=config.stream.num_classes).tolist()
-    if finished and not config.memory.replays_everything:
+    if finished and not config.memory.use.replays_everything:
         held = finished[-1]["exemplars_per_class"]
         images[: len(held)] = held
     problems = image_problems(config, images, num_replicas, len(finished))
@@ -48,7 +48,7 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
     """
     steps = list(enumerate(_ranges(config.stream)))[num_finished:]
     first = steps[0][1][0] if steps else len(images_per_class)
-    if steps and config.memory.replays_everything:
+    if steps and config.memory.use.replays_everything:
         first = 0
     names = config.stream.arriving_class_names[first:]
     empty = [
@@ -130,7 +130,7 @@ def _pool_sizes(config, images_per_class, num_old, num_classes):
         yield new
         return
     quota = memory.quota(num_old)
-    if memory.replays_everything:
+    if memory.use.replays_everything:
         yield new + sum(images_per_class[:num_old])
         return
     held = _num_held(images_per_class[:num_old], quota)

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from bsce_keras.config import TrainingConfig
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.learner import workers as module
+from bsce_keras.runtime import workers as module
 from bsce_keras.runtime.devices import prepared_runtime
 
 module._MOST_BYTES = 1000  # an answer of several parts
