@@ -280,6 +280,7 @@ def _record(config, step, facts, memory, scores):
         alpha=facts.alpha,
         alphas=facts.alphas,
         alpha_clips=facts.alpha_clips,
+        alpha_by_epoch=facts.alpha_by_epoch,
     )
 
 

@@ -27,7 +27,10 @@ SELECTIONS = ("herding", "random")
 BALANCED_FINETUNING = ("default", "true", "false")
 NCA_VARIANTS = ("code", "paper")
 BAD_IMAGE_POLICIES = ("error", "skip")
-ALPHA_OPTIMIZERS = ("sgd", "adam")
+# Default learning rate of each optimizer of alpha; a held alpha has none.
+ALPHA_RATES = {"adam": 0.01, "sgd": 1.0, "held": None}
+ALPHA_OPTIMIZERS = tuple(ALPHA_RATES)
+ALPHA_STATISTICS = ("batch", "running")
 # A backbone that comes from a file.
 SAVED = "saved"
 SEARCHES = ("grid", "random", "bayesian")

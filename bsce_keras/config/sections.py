@@ -10,6 +10,8 @@ import math
 from bsce_keras.config.checks import Checked, one_of, positive
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
+    ALPHA_RATES,
+    ALPHA_STATISTICS,
     BAD_IMAGE_POLICIES,
     CLASSIFICATION_LOSSES,
     FOUR_TO_ONE,
@@ -217,36 +219,70 @@ class MethodConfig(Checked):
     Args:
         name: a key of `bsce_keras.methods.METHODS`.
         classification_loss: already resolved, never `default`; `nca` is PODNet's own.
-        alpha: weight of the old classes in the balanced softmax.
         parameters: the method's own hyper-parameters, a frozen dataclass of
             `bsce_keras.methods.recipes`.
+        alpha: weight of the old classes in the balanced softmax. A learned alpha
+            starts at it in every increment.
+        alpha_learning_rate: None where alpha is held.
+        alpha_optimizer: a key of `ALPHA_RATES`; `held` keeps alpha where it is and
+            records its gradient.
+        alpha_statistics: statistics that batch normalisation uses on the alpha split,
+            those of the `batch`, or the `running` ones as at test time.
+        alpha_visits: `(epoch, value)` pairs for a held alpha: it is `value` once so
+            many epochs of an increment are done. Empty: `alpha` throughout.
     """
 
     name: str
     classification_loss: str
     parameters: object
     alpha: float = 1.0
-    alpha_learning_rate: float = 1.0
-    alpha_optimizer: str = "sgd"
+    alpha_learning_rate: float | None = ALPHA_RATES["adam"]
+    alpha_optimizer: str = "adam"
     alpha_every: int = 10
+    alpha_statistics: str = "batch"
+    alpha_visits: tuple[tuple[int, float], ...] = ()
     meta_gradient: str = "closed_form"
 
     @property
     def learns_alpha(self):
         return self.classification_loss == "meta_balanced_softmax"
 
+    def held_alpha(self, epoch):
+        """Value that alpha is held at in a 0-based epoch; None where it is learned."""
+        if not (self.learns_alpha and self.alpha_optimizer == "held"):
+            return None
+        visited = [value for first, value in self.alpha_visits if first <= epoch]
+        return visited[-1] if visited else self.alpha
+
     def problems(self):
         found = []
         found += positive("--alpha", self.alpha)
-        found += positive("--alpha_learning_rate", self.alpha_learning_rate)
+        if self.alpha_learning_rate is not None:
+            found += positive("--alpha_learning_rate", self.alpha_learning_rate)
         found += positive("--alpha_every", self.alpha_every)
         found += one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
+        found += one_of("--alpha_statistics", self.alpha_statistics, ALPHA_STATISTICS)
+        found += self._visit_problems()
         found += one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
         found += one_of(
             "--classification_loss",
             self.classification_loss,
             (*CLASSIFICATION_LOSSES[1:], "nca"),
         )
+        return found
+
+    def _visit_problems(self):
+        epochs = [epoch for epoch, _ in self.alpha_visits]
+        found = []
+        if epochs and self.alpha_optimizer != "held":
+            found.append("alpha_visits needs --alpha_optimizer=held.")
+        if epochs != sorted(set(epochs)) or any(epoch < 0 for epoch in epochs):
+            found.append(
+                "alpha_visits needs distinct epochs from 0 on in rising order. "
+                f"Received: {epochs}"
+            )
+        for _, value in self.alpha_visits:
+            found += positive("alpha_visits", value)
         return found
 
 

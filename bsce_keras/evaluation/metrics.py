@@ -6,6 +6,8 @@ the argmax over all N_t classes seen so far, whichever group is scored. Every sc
 is a fraction in [0, 1]; a score without test images is NaN.
 """
 
+import math
+
 import numpy as np
 
 DEFINITIONS = {
@@ -138,6 +140,31 @@ def accuracy_matrix(confusions, boundaries):
         for j in range(t + 1):
             matrix[t, j] = group_accuracy(confusion, starts[j], boundaries[j])
     return matrix
+
+
+def pooled_moments(numbers, means, deviations):
+    """Mean and population standard deviation of groups of values taken together.
+
+        m = sum n_g m_g / N,   s^2 = sum n_g (s_g^2 + (m_g - m)^2) / N,   N = sum n_g
+
+    Args:
+        numbers, means, deviations: of each group; None or NaN where a group is empty.
+
+    Returns:
+        `(mean, deviation)`, NaN without any value.
+
+    >>> pooled_moments([1, 3], [2.0, 4.0], [0.0, 0.0])
+    (3.5, 0.8660254037844386)
+    """
+    total = math.fsum(numbers)
+    if not total:
+        return math.nan, math.nan
+    groups = [
+        group for group in zip(numbers, means, deviations, strict=True) if group[0]
+    ]
+    mean = math.fsum(n * m for n, m, _ in groups) / total
+    variance = math.fsum(n * (s**2 + (m - mean) ** 2) for n, m, s in groups) / total
+    return mean, math.sqrt(variance)
 
 
 def summary_scores(confusions):

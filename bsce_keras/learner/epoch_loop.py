@@ -91,7 +91,7 @@ class EpochLoop:
         """One epoch, or the rest of one, at one learning rate.
 
         Callbacks get the mean of each term over the epoch's updates, the rate, and
-        alpha after the last update that moved it.
+        what `EpochSums.alpha_means` says of alpha.
 
         Args:
             epoch: 0-based.
@@ -128,9 +128,11 @@ class EpochLoop:
             self._callbacks.on_train_batch_end(update, logs)
             if after_update is not None:
                 after_update()
-        means = {**sums.means(), "learning_rate": learning_rate}
-        if sums.alphas:
-            means["alpha"] = sums.alphas[-1]
+        means = {
+            **sums.means(),
+            "learning_rate": learning_rate,
+            **sums.alpha_means(),
+        }
         self._callbacks.on_epoch_end(epoch, means)
         return means
 

@@ -11,20 +11,30 @@ _ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 
 class LearnedAlpha:
-    """alpha of one step, started at 1, with what its optimizer remembers.
+    """alpha of one step, with the state of its optimizer.
 
     Plain variables instead of a Keras optimizer: the gradient is already the sum over
     replicas, and Keras's optimizers would sum it again.
 
     Args:
-        learning_rate: of the outer update; the paper prints 1.
-        optimizer: `sgd`, as printed, or `adam`.
+        learning_rate: of the outer update; the paper prints 1. Not used by `held`.
+        optimizer: `sgd`, as printed, `adam`, or `held`, which never moves alpha.
+        start: value before the first update.
+        uses_running_statistics: makes batch normalisation use running instead of batch
+            statistics where the gradient of alpha is measured.
     """
 
-    def __init__(self, learning_rate, optimizer="sgd"):
+    def __init__(
+        self,
+        learning_rate,
+        optimizer="sgd",
+        start=1.0,
+        uses_running_statistics=False,
+    ):
         self.learning_rate = learning_rate
         self.optimizer = optimizer
-        self.value = _scalar(1.0, "alpha")
+        self.uses_running_statistics = uses_running_statistics
+        self.value = _scalar(start, "alpha")
         self.first_moment = _scalar(0.0, "alpha_first_moment")
         self.second_moment = _scalar(0.0, "alpha_second_moment")
         self.num_updates = _scalar(0.0, "alpha_updates")
@@ -42,10 +52,16 @@ class LearnedAlpha:
         ]
 
     def descend(self, gradient):
-        """One outer update; returns the new alpha, clipped to [0.01, 1.5]."""
+        """One outer update; returns the new alpha, clipped to [0.01, 1.5].
+
+        A held alpha is returned as it is, computed from the gradient nevertheless, so
+        that it waits for the check of the gradient as a moving one does.
+        """
         # The count, too, waits for a gradient that was found to be finite.
         finite = tf.cast(tf.math.is_finite(gradient), tf.float32)
         self.num_updates.assign_add(finite)
+        if self.optimizer == "held":
+            return self.value * finite
         direction = gradient
         if self.optimizer == "adam":
             direction = self._adam_direction(gradient)

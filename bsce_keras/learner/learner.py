@@ -113,7 +113,9 @@ class Learner:
         )
         with self._strategy.scope():
             student = self._grown(step, pool)
-            trainer = self._trainer(student, context, anchors=anchors)
+            trainer = self._trainer(
+                student, context, self._method.loss_terms, anchors=anchors
+            )
             compile_trainer(trainer, training, training)
         warn_of_few_updates(step, len(pool), training)
         warn_of_one_class(step, context)
@@ -203,7 +205,8 @@ class Learner:
     def finetune(self, step, exemplars, facts):
         """Trains the class weights alone on the exemplars of all seen classes.
 
-        The loss is that of the step, against the same teacher. Balanced and rescaled
+        The loss is that of the step, against the same teacher, with the classification
+        term at weight 1. Balanced and rescaled
         softmax take the counts of the exemplars as they are, which differ where a class
         has fewer images than its quota; alpha has no part in it. A separated softmax
         gives way to the plain one, for old and new are to be balanced.
@@ -229,7 +232,10 @@ class Learner:
         with self._strategy.scope():
             train_only(student, head_of(student).class_weights)
             trainer = self._trainer(
-                student, context, self._method.finetunes_with_batch_statistics
+                student,
+                context,
+                self._method.finetuning_terms,
+                self._method.finetunes_with_batch_statistics,
             )
             compile_trainer(trainer, training, training.finetuning)
         phase = Phase(
@@ -348,7 +354,9 @@ class Learner:
             self._seed(Purpose.ANCHORS, step.index),
         )
 
-    def _trainer(self, student, context, batch_statistics=True, anchors=None):
+    def _trainer(
+        self, student, context, make_terms, batch_statistics=True, anchors=None
+    ):
         method = self._config.method
         learned_alpha = None
         if (
@@ -356,13 +364,16 @@ class Learner:
             and context.num_old_classes
         ):
             learned_alpha = LearnedAlpha(
-                method.alpha_learning_rate, method.alpha_optimizer
+                method.alpha_learning_rate,
+                method.alpha_optimizer,
+                method.alpha,
+                method.alpha_statistics == "running",
             )
             context = dataclasses.replace(context, alpha=learned_alpha.value)
         return IncrementalTrainer(
             student,
             self._teacher,
-            self._method.loss_terms(context),
+            make_terms(context),
             context,
             learned_alpha,
             method.meta_gradient,

@@ -157,6 +157,9 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
         with loop:
             for epoch in range(progress.epoch, phase.schedule.epochs):
                 rate = learning_rate_at(phase.schedule, epoch)
+                held_alpha = config.method.held_alpha(epoch)
+                if trainer.learned_alpha is not None and held_alpha is not None:
+                    trainer.learned_alpha.value.assign(held_alpha)
                 means = loop.run_epoch(epoch, rate, progress.sums, after_update)
                 for scalars in scalar_logs:
                     scalars.log_alphas(progress.sums.alphas, len(progress.alphas))

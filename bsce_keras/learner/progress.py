@@ -73,7 +73,11 @@ class ProgressLine(keras.callbacks.Callback):
         passed = self._epoch - self._first_epoch + done
         left = self.params["epochs"] - self._epoch - done
         seconds_left = (now - self._training_begin) / passed * left
-        terms = "  ".join(f"{name} {float(value):.3g}" for name, value in logs.items())
+        terms = "  ".join(
+            f"{name} {float(value):.3g}"
+            for name, value in logs.items()
+            if not name.startswith("alpha_")
+        )
         return (
             f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}  {terms}  "
             f"{speed:.0f} images/s  {duration(seconds_left)} left in this step"

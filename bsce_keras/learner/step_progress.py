@@ -3,6 +3,8 @@
 import dataclasses
 import time
 
+import numpy as np
+
 from bsce_keras.runtime.array_files import pack, unpack
 
 
@@ -18,11 +20,13 @@ class EpochSums:
         num_updates: updates done.
         totals: sum of each logged term over these.
         alphas: alpha after every one of them that moved it.
+        alpha_gradients: gradient of alpha at every one of these.
     """
 
     num_updates: int = 0
     totals: dict[str, float] = dataclasses.field(default_factory=dict)
     alphas: list[float] = dataclasses.field(default_factory=list)
+    alpha_gradients: list[float] = dataclasses.field(default_factory=list)
     _pending: list = dataclasses.field(default_factory=list)
 
     def add(self, logs):
@@ -40,6 +44,24 @@ class EpochSums:
         self._settle()
         return {name: sum_ / self.num_updates for name, sum_ in self.totals.items()}
 
+    def alpha_means(self):
+        """alpha after the last update that moved it, and its gradient in the epoch.
+
+        Returns:
+            Dictionary with `alpha`, `alpha_updates` (their number), and mean and
+            population standard deviation of the gradient, `alpha_gradient_mean` and
+            `alpha_gradient_std`. Empty without such an update.
+        """
+        self._settle()
+        if not self.alphas:
+            return {}
+        return {
+            "alpha": self.alphas[-1],
+            "alpha_updates": len(self.alphas),
+            "alpha_gradient_mean": float(np.mean(self.alpha_gradients)),
+            "alpha_gradient_std": float(np.std(self.alpha_gradients)),
+        }
+
     def to_state(self):
         """Plain numbers, for checkpoints."""
         self._settle()
@@ -47,14 +69,15 @@ class EpochSums:
             "num_updates": self.num_updates,
             "totals": self.totals,
             "alphas": self.alphas,
+            "alpha_gradients": self.alpha_gradients,
         }
 
     def _settle(self):
         for logs in self._pending:
             values = {name: float(value) for name, value in logs.items()}
-            values.pop("alpha_gradient", None)
             if "alpha" in values:
                 self.alphas.append(values.pop("alpha"))
+                self.alpha_gradients.append(values.pop("alpha_gradient"))
             for name, value in values.items():
                 self.totals[name] = self.totals.get(name, 0.0) + value
         self._pending = []

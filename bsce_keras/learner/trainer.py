@@ -122,7 +122,9 @@ class IncrementalTrainer(keras.Model):
         validation_size = _global_size(validation_labels)
 
         def validate(start):
-            validation_logits = self._forward(start, validation_images)[0]["logits"]
+            uses_batch = not self.learned_alpha.uses_running_statistics
+            outputs, _ = self._forward(start, validation_images, uses_batch)
+            validation_logits = outputs["logits"]
             losses = plain_crossentropy(validation_labels, validation_logits)
             return tf.reduce_sum(losses) / tf.cast(validation_size, losses.dtype)
 
@@ -146,12 +148,12 @@ class IncrementalTrainer(keras.Model):
     def _values(self):
         return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]
 
-    def _forward(self, values, images):
+    def _forward(self, values, images, uses_batch_statistics):
         """Outputs, and `(variable, value)` of new batch statistics; nothing changes."""
         variables = self.student.non_trainable_variables
         before = [tf.convert_to_tensor(variable.value) for variable in variables]
         outputs, after = self.student.stateless_call(
-            values, before, images, training=self.batch_statistics
+            values, before, images, training=uses_batch_statistics
         )
         # Frozen weights are among the variables and stay the tensors they were.
         moved = [
@@ -163,7 +165,7 @@ class IncrementalTrainer(keras.Model):
 
     def _train_forward(self, values, images, labels, taught):
         """As `_forward`; of images beyond the labels, the anchors, features alone."""
-        outputs, moved = self._forward(values, images)
+        outputs, moved = self._forward(values, images, self.batch_statistics)
         if self.anchors is not None:
             size = tf.shape(labels)[0]
             number = tf.shape(taught["anchor_features"])[0]

@@ -2,6 +2,14 @@
 
 import dataclasses
 
+# As `EpochSums.alpha_means` names them.
+ALPHA_COLUMNS = (
+    "alpha_updates",
+    "alpha",
+    "alpha_gradient_mean",
+    "alpha_gradient_std",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFacts:
@@ -9,7 +17,9 @@ class TrainingFacts:
 
     `train_seconds` covers every phase, the other figures the main one. `alphas` holds
     alpha after every update that moved it; `alpha` is None where none is in play: at
-    the base step and under losses without one.
+    the base step and under losses without one. `alpha_by_epoch` holds a list over the
+    epochs for each of `ALPHA_COLUMNS`, to 6 digits, None in an epoch that does not move
+    alpha; it is None where alpha is not learned.
     """
 
     train_images: int
@@ -20,6 +30,7 @@ class TrainingFacts:
     alpha: float | None
     alphas: list[float]
     alpha_clips: int
+    alpha_by_epoch: dict[str, list] | None
 
 
 def training_facts(training, context, learned_alpha, num_images, progress):
@@ -46,4 +57,17 @@ def training_facts(training, context, learned_alpha, num_images, progress):
         alpha=alpha if context.num_old_classes else None,
         alphas=progress.alphas,
         alpha_clips=clips,
+        alpha_by_epoch=learned_alpha and _alpha_by_epoch(progress.history),
     )
+
+
+def _alpha_by_epoch(history):
+    columns = {
+        name: [_rounded(means.get(name)) for means in history] for name in ALPHA_COLUMNS
+    }
+    columns["alpha_updates"] = [means.get("alpha_updates", 0) for means in history]
+    return columns
+
+
+def _rounded(value):
+    return None if value is None else float(f"{value:.6g}")

@@ -146,6 +146,15 @@ class Method:
             )
         ]
 
+    def finetuning_terms(self, context):
+        """The terms of balanced fine-tuning: the step's, classification at weight 1.
+
+        Source: LUCIR's and PODNet's released code, which the paper's balanced
+        fine-tuning of IL-Baseline is "similar to" (Jodelet et al., section 4.3.4).
+        """
+        classification, *others = self.loss_terms(context)
+        return [dataclasses.replace(classification, weight=1.0), *others]
+
     def after_training(self, head, context, held_out):
         """Changes the head once the main phase is over; by default nothing.
 

@@ -14,6 +14,7 @@ META_OPTIONS = (
     "alpha_learning_rate",
     "alpha_optimizer",
     "alpha_every",
+    "alpha_statistics",
     "meta_gradient",
 )
 
@@ -77,11 +78,18 @@ def _schedule_contradictions(asked):
 def _loss_contradictions(asked):
     loss = asked.loss
     meta = loss == "meta_balanced_softmax"
+    held = meta and asked.alpha_optimizer == "held"
     yield (
-        asked.alpha is not None and loss != "balanced_softmax",
+        asked.alpha is not None and loss != "balanced_softmax" and not held,
         f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
         f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
-        "or use --classification_loss=balanced_softmax.",
+        "or use --classification_loss=balanced_softmax"
+        f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
+    )
+    yield (
+        held and asked.alpha_learning_rate is not None,
+        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
+        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
     )
     yield (
         loss == "nca" and recipes.own_loss(asked.method_name) != "nca",

@@ -11,6 +11,7 @@ import os
 from bsce_keras import config as configs
 from bsce_keras.config.checks import one_of
 from bsce_keras.config.choices import (
+    ALPHA_RATES,
     BALANCED_FINETUNING,
     CIFAR,
     IMAGENET,
@@ -80,6 +81,7 @@ class Request:
     alpha_learning_rate: float | None = None
     alpha_optimizer: str | None = None
     alpha_every: int | None = None
+    alpha_statistics: str | None = None
     meta_gradient: str | None = None
     nca_variant: str | None = None
     balanced_finetuning: str | None = None
@@ -336,12 +338,12 @@ def _method(asked, kind):
             problems += one_of(f"--{flag}", value, allowed)
     if asked.loss == "nca" and asked.nca_variant is not None:
         parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
+    settings = asked.given("alpha", *META_OPTIONS)
+    optimizer = settings.get("alpha_optimizer", configs.MethodConfig.alpha_optimizer)
+    # MethodConfig reports an unknown optimizer.
+    settings.setdefault("alpha_learning_rate", ALPHA_RATES.get(optimizer))
     method = problems.attempt(
-        configs.MethodConfig,
-        name,
-        asked.loss,
-        parameters,
-        **asked.given("alpha", *META_OPTIONS),
+        configs.MethodConfig, name, asked.loss, parameters, **settings
     )
     if problems:
         raise RequestError(problems)

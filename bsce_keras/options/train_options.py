@@ -9,6 +9,8 @@ from bsce_keras.config import (
 )
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
+    ALPHA_RATES,
+    ALPHA_STATISTICS,
     BAD_IMAGE_POLICIES,
     BALANCED_FINETUNING,
     CLASSIFICATION_LOSSES,
@@ -122,19 +124,23 @@ TRAIN = Command(
             Flag(
                 "alpha",
                 float,
-                "weight of the old classes in balanced_softmax",
+                "weight of the old classes in balanced_softmax, or of a held alpha in "
+                "meta_balanced_softmax",
                 default_text=str(MethodConfig.alpha),
             ),
             Flag(
                 "alpha_learning_rate",
                 float,
                 "rate at which meta_balanced_softmax learns alpha",
-                default_text=str(MethodConfig.alpha_learning_rate),
+                default_text=", ".join(
+                    f"{rate} for {name}" for name, rate in ALPHA_RATES.items() if rate
+                ),
             ),
             Flag(
                 "alpha_optimizer",
                 ALPHA_OPTIMIZERS,
-                "optimizer of alpha",
+                "optimizer of alpha; held keeps alpha at --alpha and records its "
+                "gradient",
                 default_text=MethodConfig.alpha_optimizer,
             ),
             Flag(
@@ -142,6 +148,13 @@ TRAIN = Command(
                 int,
                 "updates of the network for one of alpha",
                 default_text=str(MethodConfig.alpha_every),
+            ),
+            Flag(
+                "alpha_statistics",
+                ALPHA_STATISTICS,
+                "batch normalisation of the images that alpha is validated on: "
+                "statistics of their batch, or the running ones that tests use",
+                default_text=MethodConfig.alpha_statistics,
             ),
             Flag(
                 "meta_gradient",

@@ -27,6 +27,7 @@ _DERIVED = {
     *("arriving_class_names", "image", "parameters"),
     *("gradient_clamp", "milestones", "momentum", "schedule"),
     *("rate_falls_with_steps", "use"),
+    "alpha_visits",
 }
 
 _LATER_FIELDS = {

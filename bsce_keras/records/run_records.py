@@ -54,6 +54,9 @@ class StepRecord:
         alpha: at the end of the step; None if there is none, as at step 0.
         alphas: after every update that moved it.
         alpha_clips: how often an update of alpha met its bounds.
+        alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
+            after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
+            them; None where alpha is not learned.
         nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
             predicts by it; then that of `confusion`.
         head_accuracy: of the trained head, where the method predicts by another one.
@@ -77,6 +80,7 @@ class StepRecord:
     alpha: float | None = None
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
+    alpha_by_epoch: dict[str, list] | None = None
     nme_accuracy: float | None = None
     head_accuracy: float | None = None
 
@@ -89,9 +93,15 @@ class StepRecord:
             )
 
     def to_line(self):
-        """The fields of steps.jsonl; what is undefined is None."""
+        """The fields of steps.jsonl; what is undefined is None.
+
+        `alpha_gradient_mean` and `alpha_gradient_std` are the mean and the population
+        standard deviation of alpha's gradient over all updates of the step that moved
+        alpha, or measured its gradient while it was held.
+        """
         base, old = self.num_base_classes, self.num_old_classes
         seen = self.num_classes
+        gradient_mean, gradient_std = self._alpha_gradient()
         return {
             "step": self.step,
             "num_classes": seen,
@@ -111,6 +121,9 @@ class StepRecord:
             "exemplars_per_class": [int(count) for count in self.exemplars_per_class],
             "alpha_updates": len(self.alphas),
             "alpha_clips": self.alpha_clips,
+            "alpha_gradient_mean": gradient_mean,
+            "alpha_gradient_std": gradient_std,
+            "alpha_by_epoch": self.alpha_by_epoch,
             "head_accuracy": _defined(self.head_accuracy),
         }
 
@@ -129,6 +142,17 @@ class StepRecord:
         """The record of `to_state`."""
         confusion = np.array(state["confusion"], dtype=np.int64)
         return cls(**{**state, "confusion": confusion})
+
+    def _alpha_gradient(self):
+        epochs = self.alpha_by_epoch
+        if epochs is None:
+            return None, None
+        moments = metrics.pooled_moments(
+            epochs["alpha_updates"],
+            epochs["alpha_gradient_mean"],
+            epochs["alpha_gradient_std"],
+        )
+        return tuple(map(_defined, moments))
 
     def _accuracy(self, start, stop):
         confusion = np.asarray(self.confusion)

@@ -1,8 +1,17 @@
 """What a record has to look like for tables and figures to be made of it."""
 
+import dataclasses
 import numbers
 
 _NUMBER = (numbers.Real, type(None))
+
+
+@dataclasses.dataclass(frozen=True)
+class _OrNone:
+    """A form, or nothing."""
+
+    form: dict
+
 
 # An object's form is a dictionary of forms, a list's the form of its parts in brackets;
 # any other is a type, or a tuple of them. What may be None may be missing.
@@ -33,6 +42,16 @@ STEP = {
     "old_accuracy": _NUMBER,
     "new_accuracy": _NUMBER,
     "alpha": _NUMBER,
+    "alpha_gradient_mean": _NUMBER,
+    "alpha_gradient_std": _NUMBER,
+    "alpha_by_epoch": _OrNone(
+        {
+            "alpha_updates": [int],
+            "alpha": [_NUMBER],
+            "alpha_gradient_mean": [_NUMBER],
+            "alpha_gradient_std": [_NUMBER],
+        }
+    ),
     "head_accuracy": _NUMBER,
 }
 SUMMARY = {
@@ -49,7 +68,10 @@ OBJECT = {}
 
 def check(value, form, name="it"):
     """Raises ValueError, naming the first part that does not have the form."""
-    if isinstance(form, list):
+    if isinstance(form, _OrNone):
+        if value is not None:
+            check(value, form.form, name)
+    elif isinstance(form, list):
         for part in check(value, list, name):
             check(part, form[0], f"a part of {name}")
     elif not isinstance(form, dict):

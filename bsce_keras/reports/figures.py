@@ -39,6 +39,11 @@ def accuracy_over_steps(results, path):
 def alpha_figure(results, path):
     """Draws alpha at the end of every step, for the runs that have one.
 
+    Where alpha is learned, a second panel shows it after every epoch of every
+    increment, and a third its gradient: the mean over the updates of each epoch, in a
+    band of one standard deviation to either side. A mean near 0 says that alpha rests
+    at a root; a mean that shrinks with the learning rate, that it is frozen.
+
     Args:
         results: `RunResult`s.
         path: PNG file to write.
@@ -47,6 +52,11 @@ def alpha_figure(results, path):
     _draw_runs(axes, results, "alpha", scale=1)
     axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
     axes.set_ylim(bottom=0, top=1.05 * axes.get_ylim()[1])
+    learned = [_alpha_by_increment(result) for result in results]
+    if any(learned):
+        figure.set_figheight(2.2 * figure.get_figheight())
+        axes.set_subplotspec(figure.add_gridspec(3, 1)[0])
+        _draw_alpha_by_epoch(figure, group_runs(results))
     _save(figure, path)
 
 
@@ -125,6 +135,45 @@ def _draw_runs(axes, results, field, scale):
     )
 
 
+def _draw_alpha_by_epoch(figure, groups):
+    """Adds two panels: alpha, and its gradient's mean and deviation, by epoch."""
+    grid = figure.axes[0].get_gridspec()
+    alpha_axes = _panel(figure, grid[1], "alpha after every epoch")
+    gradient_axes = _panel(figure, grid[2], "gradient of alpha, mean ± deviation")
+    gradient_axes.sharex(alpha_axes)
+    gradient_axes.set_xlabel("increments trained")
+    gradient_axes.axhline(0, color="0.5", linewidth=1, linestyle="--")
+    for i, group in enumerate(groups):
+        color = _COLORS[i % len(_COLORS)]
+        curves = [curve for run in group.runs for curve in _alpha_by_increment(run)]
+        for position, alpha, mean, std in curves:
+            alpha_axes.plot(position, alpha, color=color)
+            gradient_axes.plot(position, mean, color=color)
+            gradient_axes.fill_between(
+                position, mean - std, mean + std, color=color, alpha=0.2, linewidth=0
+            )
+
+
+def _alpha_by_increment(run):
+    """Arrays for each increment that learned alpha, without epochs that did not.
+
+    Returns:
+        List of `(position, alpha, mean, deviation)`, the first in increments trained,
+        such as 1.5 halfway through the second one.
+    """
+    curves = []
+    for step in run.steps:
+        epochs = step.get("alpha_by_epoch")
+        if epochs is None:
+            continue
+        columns = ("alpha", "alpha_gradient_mean", "alpha_gradient_std")
+        values = [np.array(epochs[name], dtype=float) for name in columns]
+        position = step["step"] - 1 + np.arange(1, len(values[0]) + 1) / len(values[0])
+        known = ~np.isnan(values[0])
+        curves.append([array[known] for array in (position, *values)])
+    return curves
+
+
 def _curve(run, field, scale):
     return {
         step["num_classes"]: scale * step[field]
@@ -147,14 +196,19 @@ def _round_counts(largest):
 
 def _figure(ylabel):
     figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axes = figure.add_subplot()
+    axes = _panel(figure, figure.add_gridspec(1, 1)[0], ylabel)
+    axes.set_xlabel("classes seen")
+    return figure, axes
+
+
+def _panel(figure, place, ylabel):
+    axes = figure.add_subplot(place)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("classes seen")
     axes.set_ylabel(ylabel)
-    return figure, axes
+    return axes
 
 
 def _save(figure, path):

@@ -77,6 +77,7 @@ def published_average(config):
         and len(set(increments)) == 1
         and config["memory"]["exemplars_per_class"] == 20
         and method["alpha"] == 1
+        and method.get("alpha_optimizer") != "held"
         and stream["validation_share"] == 0
     )
     if not same_protocol:

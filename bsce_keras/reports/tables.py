@@ -270,6 +270,9 @@ def _loss(config):
     parts = [method["classification_loss"]]
     if parts == ["balanced_softmax"] and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
+    if parts == ["meta_balanced_softmax"] and method.get("alpha_optimizer") == "held":
+        values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
+        parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
     if training["replay_sampling"] != "uniform":
         parts.append(training["replay_sampling"])
     if training.get("finetuning"):

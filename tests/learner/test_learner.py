@@ -1,5 +1,7 @@
 """Whole steps on tiny pools: replicas, meta updates, traces, what a step reports."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -45,6 +47,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
         "method": method,
         "classification_loss": "meta_balanced_softmax",
         "alpha_every": 3,
+        "alpha_optimizer": "sgd",
         "batch_size": 14,
         "synchronized_batch_norm": True,
         "exemplars_per_class": 4,
@@ -61,9 +64,12 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
 
 
 @SYSTEMS
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "statistics"),
+    [("float32", "batch"), ("mixed_bfloat16", "batch"), ("float32", "running")],
+)
 def test_closed_form_and_nested_tapes_move_alpha_alike(
-    method, tiny_config, two_steps, precision
+    method, tiny_config, two_steps, precision, statistics
 ):
     """With momentum, weight decay and other terms, at the trained precision."""
     alphas = {}
@@ -73,7 +79,9 @@ def test_closed_form_and_nested_tapes_move_alpha_alike(
             method=method,
             classification_loss="meta_balanced_softmax",
             meta_gradient=form,
+            alpha_optimizer="sgd",
             alpha_every=1,
+            alpha_statistics=statistics,
             learning_rate=0.1,
             run_dir=f"runs/{form}",
         )
@@ -121,9 +129,37 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
     again.restore(two_steps[0], base)
     facts = again.learn(two_steps[1], memory.examples(), edges=memory.edges)
     assert facts.alphas == whole_facts[1].alphas
+    assert facts.alpha_by_epoch == whole_facts[1].alpha_by_epoch
     assert logged == expected
     for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
+    tiny_config, two_steps, monkeypatch
+):
+    """11 updates an epoch, every third of them counted on across epochs."""
+    logged = []
+    monkeypatch.setattr(
+        ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
+    )
+    config = tiny_config(
+        classification_loss="meta_balanced_softmax",
+        alpha_optimizer="held",
+        alpha_every=3,
+        alpha=0.7,
+        epochs=3,
+    )
+    method = dataclasses.replace(config.method, alpha_visits=((1, 0.5), (2, 0.25)))
+    facts = learn(dataclasses.replace(config, method=method), two_steps)[1][1]
+    assert facts.alphas == pytest.approx([0.7] * 4 + [0.5] * 4 + [0.25] * 3)
+    by_epoch = facts.alpha_by_epoch
+    assert by_epoch["alpha_updates"] == [4, 4, 3]
+    assert by_epoch["alpha"] == pytest.approx([0.7, 0.5, 0.25])
+    assert all(by_epoch["alpha_gradient_mean"]) and all(by_epoch["alpha_gradient_std"])
+    for name in ("alpha_gradient_mean", "alpha_gradient_std"):
+        scalars = [means[name] for means in logged[3:]]
+        assert by_epoch[name] == pytest.approx(scalars, rel=1e-5)
 
 
 def test_the_teacher_answers_as_the_classifier_of_the_step_before(
@@ -208,6 +244,22 @@ def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplo
     learner.learn(increment, base.examples)
     (told,) = [line for line in caplog.messages if "oversampling" in line]
     assert told.startswith("Step 1: --replay_sampling=memory_oversampling changes")
+
+
+@pytest.mark.parametrize("method", ["il_baseline", "lucir"])
+def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps):
+    """In the step, IL-Baseline's weighs 1 / 6 and its distillation 5 / 6."""
+    config = tiny_config(method=method, balanced_finetuning="true")
+    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    context = learner._context(two_steps[1], two_steps[1].examples)
+    step_terms = learner._method.loss_terms(context)
+    tuning_terms = learner._method.finetuning_terms(context)
+    assert tuning_terms[0].name == "classification"
+    assert tuning_terms[0].weight == 1.0
+    others = [(term.name, term.weight) for term in step_terms[1:]]
+    assert [(term.name, term.weight) for term in tuning_terms[1:]] == others
+    if method == "il_baseline":
+        assert step_terms[0].weight == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(

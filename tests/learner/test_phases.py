@@ -149,9 +149,9 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
     tiny_config, two_steps, stop_after, capsys
 ):
     """The main phase is not trained again, and its exemplars are the same."""
-    request = {"method": "podnet", "epochs": 8, "exemplars_per_class": 8}
+    request = {"method": "podnet", "epochs": 1, "exemplars_per_class": 8}
     config = tiny_config(**request, run_dir="runs/whole")
-    assert config.training.finetuning.epochs == 2
+    assert config.training.finetuning.epochs == 10
     learner, memory = base_learner(config, two_steps)
     base, held = learner.to_arrays(), memory.to_arrays()
 
@@ -171,7 +171,7 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
 
     expected = whole_step("runs/whole")
     pool_size = len(two_steps[1].examples) + 5 * 8
-    updates = 8 * -(-pool_size // config.training.batch_size)
+    updates = -(-pool_size // config.training.batch_size)
     with pytest.raises(Stopped, match="finetuning, epoch 2, after update 1"):
         whole_step("runs/stopped", stop_after(updates + 4))
     capsys.readouterr()
@@ -215,6 +215,7 @@ def test_meta_learning_works_with_every_term(method, tiny_config, two_steps):
             method=method,
             classification_loss="meta_balanced_softmax",
             meta_gradient=form,
+            alpha_optimizer="sgd",
             alpha_every=2,
             learning_rate=0.1,
             run_dir=f"runs/{form}",

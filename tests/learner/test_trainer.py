@@ -12,9 +12,11 @@ from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.step_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
+from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.methods.base import LossTerm, StepContext
+from bsce_keras.methods.finetune import Finetune
 from bsce_keras.methods.il_baseline import ILBaseline
-from bsce_keras.methods.recipes import DistillationParameters
+from bsce_keras.methods.recipes import DistillationParameters, NoParameters
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
@@ -177,6 +179,60 @@ def test_alpha_descends_at_its_rate_and_stays_in_bounds(gradient, expected):
 def test_adam_moves_alpha_by_its_rate_whatever_the_size_of_the_gradient():
     alpha = LearnedAlpha(learning_rate=0.01, optimizer="adam")
     assert float(alpha.descend(tf.constant(3e-4))) == pytest.approx(0.99, abs=1e-5)
+
+
+def test_a_held_alpha_stays_and_its_gradient_is_told():
+    trainer = make_trainer(learned_alpha=LearnedAlpha(None, "held", start=2.5))
+    logs = trainer.train_step((*make_batch(), *make_batch(seed=1)))
+    assert float(logs["alpha"]) == float(trainer.learned_alpha.value.numpy()) == 2.5
+    assert float(logs["alpha_gradient"]) != 0
+
+
+def validation_loss(trainer, alpha, batch, validation_batch, uses_batch_statistics):
+    """Loss on the alpha split after one update of the student, all written out."""
+    student = trainer.student
+    values = [tf.convert_to_tensor(v.value) for v in student.trainable_variables]
+    state = [tf.convert_to_tensor(v.value) for v in student.non_trainable_variables]
+
+    def logits_of(start, images, training):
+        return student.stateless_call(start, state, images, training)[0]["logits"]
+
+    images, labels = batch
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        logits = logits_of(values, images, True)
+        loss = tf.reduce_mean(
+            balanced_softmax_crossentropy(labels, logits, COUNTS, alpha, NUM_OLD)
+        )
+    # The first update: the momentum buffer is empty. 0.05, as it is compiled.
+    gradients = tape.gradient(loss, values)
+    virtual = [
+        value - 0.05 * (gradient + 1e-4 * value)
+        for value, gradient in zip(values, gradients, strict=True)
+    ]
+    images, labels = validation_batch
+    logits = logits_of(virtual, images, uses_batch_statistics)
+    losses = keras.losses.sparse_categorical_crossentropy(labels, logits, True)
+    return float(tf.reduce_mean(losses))
+
+
+@pytest.mark.parametrize("form", ["closed_form", "nested_tapes"])
+@pytest.mark.parametrize("uses_running", [False, True])
+def test_the_gradient_of_alpha_uses_the_statistics_asked_for(form, uses_running):
+    alpha = LearnedAlpha(None, "held", uses_running_statistics=uses_running)
+    context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
+    terms = Finetune(NoParameters()).loss_terms(context)
+    trainer = make_trainer(terms, alpha)
+    trainer.meta_gradient = form
+    batches = make_batch(), make_batch(seed=1)
+    higher, lower = (
+        validation_loss(trainer, 1 + move, *batches, not uses_running)
+        for move in (0.1, -0.1)
+    )
+    logs = trainer.train_step((*batches[0], *batches[1]))
+    assert float(logs["alpha_gradient"]) == pytest.approx(
+        (higher - lower) / 0.2, rel=0.03
+    )
 
 
 def test_each_kind_of_update_is_traced_once_partial_batches_included():

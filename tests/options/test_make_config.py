@@ -1,5 +1,6 @@
 """What `make_config` fills in, and what it refuses."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -157,12 +158,56 @@ def test_overrides_reach_the_configuration():
     )
     assert config.method.learns_alpha
     assert (config.method.alpha_learning_rate, config.method.alpha_every) == (0.5, 3)
+
     assert config.training.batch_size == 64
     assert config.training.learning_rate == 0.2
     assert config.training.weight_decay == 0.0
     assert config.training.seed == 7
     assert (config.resume, config.export_only_last) == (False, True)
     assert config.model.synchronized_batch_norm
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [(None, 0.01), ("adam", 0.01), ("sgd", 1.0), ("held", None)]
+)
+def test_each_optimizer_of_alpha_has_its_own_default_rate(optimizer, rate):
+    meta = {"classification_loss": "meta_balanced_softmax"}
+    method = make_config("digits", **meta, alpha_optimizer=optimizer).method
+    assert method.alpha_learning_rate == rate
+    assert method.alpha_optimizer == (optimizer or "adam")
+    if optimizer != "held":
+        given = {**meta, "alpha_learning_rate": 0.5}
+        method = make_config("digits", **given, alpha_optimizer=optimizer).method
+        assert method.alpha_learning_rate == 0.5
+
+
+def test_a_held_alpha_visits_values_from_their_epochs_on():
+    method = make_config(
+        "digits",
+        classification_loss="meta_balanced_softmax",
+        alpha_optimizer="held",
+        alpha=0.7,
+    ).method
+    visits = dataclasses.replace(method, alpha_visits=((2, 0.5), (5, 0.1)))
+    values = [visits.held_alpha(epoch) for epoch in range(7)]
+    assert values == [0.7, 0.7, 0.5, 0.5, 0.5, 0.1, 0.1]
+    learned = dataclasses.replace(method, alpha_optimizer="sgd")
+    assert learned.held_alpha(0) is None
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "visits", "fragment"),
+    [
+        ("sgd", ((0, 0.5),), "needs --alpha_optimizer=held"),
+        ("held", ((5, 0.5), (2, 0.5)), "in rising order. Received: [5, 2]"),
+        ("held", ((0, 0.0),), "alpha_visits must be a finite number above 0"),
+    ],
+)
+def test_bad_visits_are_refused(optimizer, visits, fragment):
+    method = make_config("digits", classification_loss="meta_balanced_softmax").method
+    with pytest.raises(RequestError) as error:
+        dataclasses.replace(method, alpha_optimizer=optimizer, alpha_visits=visits)
+    assert fragment in str(error.value)
 
 
 def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):

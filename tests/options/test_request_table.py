@@ -80,7 +80,7 @@ OF_DIGITS = [
     (f"{BALANCED} --alpha=inf", "--alpha must be a finite number above 0"),
     (f"{META} --alpha_every=0", "--alpha_every must be a finite number above 0"),
     (f"{META} --alpha_learning_rate=-1", "--alpha_learning_rate must be a finite"),
-    (f"{META} --alpha_optimizer=rmsprop", "--alpha_optimizer must be one of sgd, adam"),
+    (f"{META} --alpha_optimizer=rmsprop", "--alpha_optimizer must be one of adam, sgd"),
     (f"{META} --meta_gradient=closed", "Did you mean closed_form?"),
     # The stream of classes.
     ("--num_base_classes=0", "--num_base_classes must be at least 1. Received: 0"),
@@ -106,6 +106,13 @@ OF_DIGITS = [
     ("--epochs=4 --schedule_scale=0.5", "would scale nothing. Give one of them"),
     ("--alpha=0.5", "--alpha=0.5 has no meaning for --classification_loss=softmax"),
     (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Leave --alpha out"),
+    (f"{META} --alpha_optimizer=held --alpha=0", "--alpha must be a finite number"),
+    (
+        f"{META} --alpha_optimizer=held --alpha_learning_rate=1",
+        "--alpha_learning_rate=1.0 has no meaning for --alpha_optimizer=held",
+    ),
+    (f"{META} --alpha_statistics=none", "--alpha_statistics must be one of batch, "),
+    (f"{BALANCED} --alpha_statistics=batch", "use --classification_loss=meta_balanced"),
     ("--method=tpcil --exemplar_selection=random", "images of its graph's vertices"),
     ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),

@@ -54,6 +54,22 @@ def test_what_is_undefined_is_null_in_a_line(make_record):
         assert line[name] is None
 
 
+def test_a_line_has_the_gradient_of_alpha_over_the_whole_step(make_record):
+    """Gradients 1, 3 | none | 8: the mean of three values, not of two epochs."""
+    epochs = {
+        "alpha_updates": [2, 0, 1],
+        "alpha": [0.5, None, 0.25],
+        "alpha_gradient_mean": [2.0, None, 8.0],
+        "alpha_gradient_std": [1.0, None, 0.0],
+    }
+    line = make_record(1, alpha=0.25, alpha_by_epoch=epochs).to_line()
+    assert line["alpha_gradient_mean"] == pytest.approx(np.mean([1, 3, 8]))
+    assert line["alpha_gradient_std"] == pytest.approx(np.std([1, 3, 8]))
+    assert line["alpha_by_epoch"] == epochs
+    fixed = make_record(1, alpha=0.25).to_line()
+    assert fixed["alpha_gradient_mean"] is fixed["alpha_by_epoch"] is None
+
+
 def test_a_record_survives_json(make_record):
     record = make_record(1, alpha=np.float32(0.5), class_counts=np.array([5, 5, 50]))
     again = StepRecord.from_state(json.loads(json.dumps(record.to_state())))

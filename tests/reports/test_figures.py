@@ -68,6 +68,33 @@ def test_without_scores_or_test_images_a_figure_is_still_drawn(make_run, tmp_pat
     assert (tmp_path / "alpha.png").exists() and (tmp_path / "confusion.png").exists()
 
 
+def test_a_learned_alpha_is_drawn_with_its_gradient(make_run, drawn):
+    run = make_run()
+    run.steps[1]["alpha"] = 0.5
+    run.steps[1]["alpha_by_epoch"] = {
+        "alpha_updates": [2, 0, 1],
+        "alpha": [0.75, None, 0.5],
+        "alpha_gradient_mean": [0.25, None, 0.125],
+        "alpha_gradient_std": [0.0625, None, 0.03125],
+    }
+    figures.alpha_figure([run], "alpha.png")
+    _, alpha_axes, gradient_axes = drawn[-1].axes
+    (alpha,) = alpha_axes.lines
+    np.testing.assert_allclose(alpha.get_xydata(), [[1 / 3, 0.75], [1, 0.5]])
+    _, mean = gradient_axes.lines
+    np.testing.assert_allclose(mean.get_ydata(), [0.25, 0.125])
+    (band,) = gradient_axes.collections
+    edges = band.get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == (0.125 - 0.03125, 0.25 + 0.0625)
+
+
+def test_a_fixed_alpha_has_no_gradient_to_draw(make_run, drawn):
+    run = make_run()
+    run.steps[1]["alpha"] = 0.5
+    figures.alpha_figure([run], "alpha.png")
+    assert len(drawn[-1].axes) == 1
+
+
 def test_files_are_images_as_wide_as_a_page(make_run, tmp_path):
     figures.accuracy_over_steps([make_run()], tmp_path / "curve.png")
     height, width, _ = imread(tmp_path / "curve.png").shape
