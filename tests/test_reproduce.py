@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import reproduce
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.runtime.errors import RunError
 

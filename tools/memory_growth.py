@@ -86,12 +86,11 @@ def main(argv=None):
 def _measure(stream, asked):
     with tempfile.TemporaryDirectory() as run_dir:
         config = _config(stream, asked, run_dir)
-        with prepared_runtime(config.training) as strategy:
-            learner = Learner(config, strategy, Checkpoints(run_dir))
+        with prepared_runtime(config.training) as runtime:
+            learner = Learner(config, runtime, Checkpoints(run_dir))
             memory = ReplayMemory(config.memory, config.training.seed)
             for step in _steps(stream):
-                learner.learn(step, memory.examples())
-                memory.update(step, learner.features)
+                learner.learn(step, memory)
                 yield step.index, _resident_mb()
 
 

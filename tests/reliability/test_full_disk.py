@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from bsce_keras import train
-from bsce_keras.records import run_folder
+from bsce_keras.records import run_identity
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records.run_folder import run_lock
+from bsce_keras.records.run_identity import begin_run, check_same_run
 from bsce_keras.records.run_records import RunRecords, read_run
 from tests.records import conftest as records_fixtures
 from tests.reliability.outcomes import outcome
@@ -168,8 +169,8 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
 ):
     # Pictures and versions take most of the time; the longer check has them as well.
     monkeypatch.setattr(records_fixtures, "write_run_report", lambda *_: None)
-    versions = run_folder.versions()
-    monkeypatch.setattr(run_folder, "versions", lambda: versions)
+    versions = run_identity.versions()
+    monkeypatch.setattr(run_identity, "versions", lambda: versions)
     check_records(disk, tmp_path, make_config, make_record, code, once=False)
 
 

@@ -23,8 +23,8 @@ def refuse():
     raise RequestError(["first", "second"])
 
 
-with prepared_runtime(training) as strategy:
-    workers = module.Workers(strategy)
+with prepared_runtime(training) as runtime:
+    workers = runtime.workers
     index = workers.index
     assert (workers.number, workers.is_chief) == (2, index == 0)
     assert workers.local_replicas == range(index, index + 1)
