@@ -19,10 +19,10 @@ import tensorflow as tf
 
 from bsce_keras.runtime.devices import limit_threads, resolve_precision
 from bsce_keras.runtime.files import write_json
-from tools.benchmark_measure import QUICK, Effort
-from tools.benchmark_parts import PARTS, Plan
-from tools.benchmark_table import document, markdown
-from tools.benchmark_task import CASES, installed_variants
+from tools.benchmark.measure import QUICK, Effort
+from tools.benchmark.parts import PARTS, Plan
+from tools.benchmark.table import document, markdown
+from tools.benchmark.task import CASES, installed_variants
 
 DEFAULT_OUTPUT = "benchmarks/latest.json"
 QUICK_BATCH_SIZE = 8

@@ -23,16 +23,16 @@ from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
 from bsce_keras.models.folding import folded
 from bsce_keras.records.checkpoints import Checkpoints
-from tools.benchmark_bounds import convolutions
-from tools.benchmark_children import Run, measure_runs
-from tools.benchmark_keras import (
+from tools.benchmark.bounds import convolutions
+from tools.benchmark.children import Run, measure_runs
+from tools.benchmark.keras_updates import (
     bare_update,
     make_classifier,
     make_stock_model,
     make_trainer,
 )
-from tools.benchmark_measure import Effort, Measurement, alternate, speeds
-from tools.benchmark_task import (
+from tools.benchmark.measure import Effort, Measurement, alternate, speeds
+from tools.benchmark.task import (
     CASES,
     LEARNING_RATE,
     NUM_OLD,

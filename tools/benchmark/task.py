@@ -23,10 +23,10 @@ LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 2e-4
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 _MAKERS = {
-    "ours": "tools.benchmark_keras:our_update",
-    "stock_keras": "tools.benchmark_keras:stock_update",
-    "torch_nchw": "tools.benchmark_torch:nchw_update",
-    "torch_channels_last": "tools.benchmark_torch:channels_last_update",
+    "ours": "tools.benchmark.keras_updates:our_update",
+    "stock_keras": "tools.benchmark.keras_updates:stock_update",
+    "torch_nchw": "tools.benchmark.torch_updates:nchw_update",
+    "torch_channels_last": "tools.benchmark.torch_updates:channels_last_update",
 }
 _KINDS = {
     "plain": {},
