@@ -8,8 +8,10 @@ from bsce_keras import __version__
 from bsce_keras.config import ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.runtime.tensorflow_import import uses_onednn
 
-# Where an upgrade may change numbers or the format of a checkpoint.
+# Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
+# among them: another setting changes rounding, as another CPU does, and nothing else.
 DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 
 # Fields of a config that are set by a flag of another name.
@@ -48,7 +50,11 @@ _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_ru
 
 
 def versions():
-    """Versions and machine of this process; None for what is not installed."""
+    """Versions and machine of this process; None for what is not installed.
+
+    `onednn` says whether TensorFlow computes with oneDNN in this process. It is None
+    where TensorFlow is not loaded.
+    """
     return {
         "python": platform.python_version(),
         "bsce_keras": __version__,
@@ -58,6 +64,7 @@ def versions():
         "tensorflow_datasets": installed("tensorflow-datasets"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
+        "onednn": uses_onednn(),
     }
 
 
