@@ -128,7 +128,8 @@ def limit_threads(intra_op_threads=0):
     CPU only hands out work, and TensorFlow's own choice stays.
 
     Args:
-        intra_op_threads: threads of one operation; 0 for one per core.
+        intra_op_threads: threads of one operation; 0 for one per logical CPU that the
+            process may use. Its CPU affinity counts, a quota of a container does not.
 
     Raises:
         RunError: `intra_op_threads` was given after TensorFlow had computed something.
