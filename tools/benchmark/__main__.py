@@ -15,6 +15,10 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+
+import_tensorflow()  # With oneDNN, as `train`; the processes of variants inherit it.
+
 import tensorflow as tf
 
 from bsce_keras.runtime.devices import limit_threads, resolve_precision

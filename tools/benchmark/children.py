@@ -7,13 +7,14 @@ peak memory are those of one variant alone.
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import time
 
 from tools.benchmark.measure import Measurement, speeds, take_turns
-from tools.benchmark.task import Case
+from tools.benchmark.task import Case, environment
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -103,6 +104,7 @@ class Child:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tools.benchmark.child", *arguments, *numbers],
             cwd=ROOT,
+            env={**os.environ, **environment(run.variant)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import pathlib
 import re
 import time
@@ -96,6 +97,28 @@ def test_runs_start_one_by_one_and_take_turns(monkeypatch):
         f"peak_memory/part/{CASE}/a/plain/{BF16}": 900.0,
         f"peak_memory/part/{CASE}/b/plain/{BF16}": 900.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("variant", "setting"), [("ours", "1"), ("ours_onednn_off", "0")]
+)
+def test_only_the_variant_without_onednn_gets_a_process_that_has_it_off(
+    variant, setting, monkeypatch
+):
+    environments = []
+
+    class FakeProcess:
+        def __init__(self, *_, env, **__):
+            environments.append(env)
+            self.stdout = io.BytesIO(b'{"first_update_at": 0}')
+
+    monkeypatch.setattr(children.subprocess, "Popen", FakeProcess)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    monkeypatch.setenv("KEPT", "yes")
+    Child(CASES[CASE], Run(variant, "plain", BF16), warm_up=0)
+    [environment] = environments
+    assert environment["TF_ENABLE_ONEDNN_OPTS"] == setting
+    assert environment["KEPT"] == "yes"
 
 
 def test_a_process_that_ends_early_is_named():
