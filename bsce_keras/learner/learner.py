@@ -291,8 +291,8 @@ class Learner:
         return arrays["logits"], examples.labels
 
     def _features_of_exemplars(self, exemplars):
-        """An iterator over the classes: features of both views of their exemplars."""
-        mirrors = self._config.stream.image.flip
+        """An iterator over the classes: features of their exemplars' views."""
+        mirrors = self._method.mirrors_exemplars
         for label in range(int(exemplars.labels.max()) + 1):
             images = exemplars.images[exemplars.labels == label]
             views = [images, images[:, :, ::-1]] if mirrors else [images]

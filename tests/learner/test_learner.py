@@ -13,6 +13,9 @@ from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.memory.unit_rows import unit_rows
+from bsce_keras.methods.recipes import IcarlParameters
+from bsce_keras.models.classifier import head_of
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.signals import Stopped
@@ -274,6 +277,48 @@ def test_finetuning_weighs_old_and_new_against_each_other(tiny_config, loss, exp
     config = tiny_config(classification_loss=loss, increments=[5])
     learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
     assert learner._finetuning_loss() == expected
+
+
+def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(
+    tiny_config, two_steps, monkeypatch
+):
+    sizes = []
+
+    class Recorded(TrainingInput):
+        def epoch(self, *args):
+            sizes.append([len(labels) for _, labels in super().epoch(*args)])
+            return super().epoch(*args)
+
+    monkeypatch.setattr(phases, "TrainingInput", Recorded)
+    config = tiny_config(
+        method="ss_il", classification_loss="softmax", exemplars_per_class=4
+    )
+    learn(config, two_steps)
+    assert [sizes[0][0], sizes[1][0]] == [16, 20]
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_class_means_of_icarl_are_of_the_views_that_were_asked_for(
+    tiny_config, two_steps, mirrors
+):
+    config = tiny_config(method="icarl")
+    parameters = IcarlParameters(mirrors_exemplars=mirrors)
+    method = dataclasses.replace(config.method, parameters=parameters)
+    learner = Learner(
+        dataclasses.replace(config, method=method),
+        tf.distribute.get_strategy(),
+        Checkpoints(config.run_dir),
+    )
+    base = two_steps[0]
+    learner.learn(base, None)
+    exemplars = base.examples
+    means = head_of(learner.predictor(exemplars)).means.numpy()
+    for label, mean in enumerate(means):
+        images = exemplars.images[exemplars.labels == label]
+        views = [images, images[:, :, ::-1]] if mirrors else [images]
+        features = unit_rows(np.concatenate([learner.features(v) for v in views]))
+        expected = unit_rows(features.mean(axis=0, keepdims=True))[0]
+        np.testing.assert_allclose(mean, expected, atol=1e-5)
 
 
 @pytest.fixture(autouse=True)
