@@ -141,7 +141,7 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
 def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
     tiny_config, two_steps, monkeypatch
 ):
-    """11 updates an epoch, every third of them counted on across epochs."""
+    """10 updates an epoch; every third update of the step measures the gradient."""
     logged = []
     monkeypatch.setattr(
         ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
@@ -155,9 +155,9 @@ def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
     )
     method = dataclasses.replace(config.method, alpha_visits=((1, 0.5), (2, 0.25)))
     facts = learn(dataclasses.replace(config, method=method), two_steps)[1][1]
-    assert facts.alphas == pytest.approx([0.7] * 4 + [0.5] * 4 + [0.25] * 3)
+    assert facts.alphas == pytest.approx([0.7] * 4 + [0.5] * 3 + [0.25] * 3)
     by_epoch = facts.alpha_by_epoch
-    assert by_epoch["alpha_updates"] == [4, 4, 3]
+    assert by_epoch["alpha_updates"] == [4, 3, 3]
     assert by_epoch["alpha"] == pytest.approx([0.7, 0.5, 0.25])
     assert all(by_epoch["alpha_gradient_mean"]) and all(by_epoch["alpha_gradient_std"])
     for name in ("alpha_gradient_mean", "alpha_gradient_std"):
