@@ -121,11 +121,12 @@ class CoupledSGD(keras.optimizers.Optimizer):
 
 
 def training_of_step(training, step):
-    """A `TrainingConfig` with the learning rate of a step."""
-    if not training.rate_falls_with_steps:
-        return training
+    """A `TrainingConfig` with the learning rate and the batch size of a step."""
+    divisor = step + 1 if training.rate_falls_with_steps else 1
     return dataclasses.replace(
-        training, learning_rate=training.learning_rate / (step + 1)
+        training,
+        learning_rate=training.learning_rate / divisor,
+        batch_size=training.batch_size_at(step),
     )
 
 

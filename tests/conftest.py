@@ -13,6 +13,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 import pytest
 
+from bsce_keras.runtime.tensorflow_import import prefer_onednn
+
+prefer_onednn()  # Tests compute as the commands do.
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 

@@ -16,6 +16,10 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+
+import_tensorflow()
+
 import numpy as np
 
 from bsce_keras.config import ImageSpec

@@ -35,3 +35,7 @@ ALPHA_STATISTICS = ("batch", "running")
 SAVED = "saved"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
+TRAINING_CROPS = ("pad", "resized")
+# Of a resized crop: share of the stored square, and width over height.
+CROP_AREA = (0.08, 1.0)
+CROP_ASPECT = (3 / 4, 4 / 3)

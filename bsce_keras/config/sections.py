@@ -21,16 +21,23 @@ from bsce_keras.config.choices import (
     SCHEDULES,
     SELECTIONS,
     STRATEGIES,
+    TRAINING_CROPS,
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec(Checked):
-    """What the network sees of an image, shared by training, evaluation and export.
+    """View that the network gets of an image in training, evaluation and export.
 
-    Images are held as uint8 squares of side `stored_size`. Training takes a random
-    square of side `size` out of the zero-padded image and flips it if `flip`;
-    evaluation takes the centre. Pixels become `(x / 255 - mean) / std`.
+    Images are held as uint8 squares of side `stored_size`. Evaluation takes the centre
+    square of side `size`. Pixels become `(x / 255 - mean) / std`.
+
+    Args:
+        pad: width of the black border that the crop `pad` may reach into.
+        flip: True if training mirrors half of its crops left to right.
+        training_crop: `pad`, a random square of side `size` out of the padded image; or
+            `resized`, a random box of `CROP_AREA` and `CROP_ASPECT` out of the stored
+            square, resized to side `size`.
     """
 
     size: int
@@ -40,6 +47,16 @@ class ImageSpec(Checked):
     flip: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    training_crop: str = "pad"
+
+    def problems(self):
+        found = one_of("training_crop", self.training_crop, TRAINING_CROPS)
+        if self.training_crop == "resized" and self.pad:
+            found.append(
+                "Resized crops are taken from images without padding. "
+                f"Received: pad={self.pad}"
+            )
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,7 +318,8 @@ class TrainingConfig(Checked):
     """Optimizer, schedule and device of every step. Schedules are already scaled.
 
     `finetuning` is None where no step ends with a balanced fine-tuning. Where
-    `rate_falls_with_steps`, the learning rate of step t is divided by t + 1.
+    `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
+    sampling `four_to_one`, an increment adds `batch_size // 4` exemplars to each batch.
     """
 
     epochs: int
@@ -323,6 +341,11 @@ class TrainingConfig(Checked):
     save_minutes: float = 2.0
     deterministic: bool = False
     seed: int = 1
+
+    def batch_size_at(self, step):
+        """Images in a global batch of the main phase of a step."""
+        adds_exemplars = step and self.replay_sampling == FOUR_TO_ONE
+        return self.batch_size + (self.batch_size // 4 if adds_exemplars else 0)
 
     def problems(self):
         found = []

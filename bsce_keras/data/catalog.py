@@ -55,8 +55,9 @@ _CIFAR_IMAGE = ImageSpec(
     mean=(0.5071, 0.4866, 0.4409),
     std=(0.2009, 0.1984, 0.2023),
 )
-# Mean and deviation of ImageNet are the default.
-_IMAGENET_IMAGE = ImageSpec(size=224, stored_size=256)
+# Mean and deviation of ImageNet are the default. `crops.draw_crops` says how the
+# crops differ from those of LUCIR's and PODNet's code.
+_IMAGENET_IMAGE = ImageSpec(size=224, stored_size=256, training_crop="resized")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.crops import draw_crops, gather_crops
+from bsce_keras.data.crops import NUM_COLUMNS, draw_crops, training_crops
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, generator
@@ -119,9 +119,8 @@ class TrainingInput:
         batch_size = min(self._batch_size, self._size)
         starts = np.arange(first_update, first_update + num_updates) * batch_size
         if not num_updates:
-            return self._batches(
-                np.zeros(0, int), np.zeros((0, 3), int), starts, starts
-            )
+            none = np.zeros((0, NUM_COLUMNS), int)
+            return self._batches(np.zeros(0, int), none, starts, starts)
         first_pass = starts[0] // self._size
         last_pass = (starts[-1] + batch_size - 1) // self._size
         orders, crops = [], []
@@ -166,7 +165,7 @@ class _Tables:
                 self._images = tf.constant(self._images)
             self._labels = tf.constant(pool.labels.astype(np.int32))
             self._order = _table(tf.int64, ())
-            self._crops = _table(tf.int32, (3,))
+            self._crops = _table(tf.int32, (NUM_COLUMNS,))
             self._starts = _table(tf.int64, ())
             self._ends = _table(tf.int64, ())
         self._datasets = {}
@@ -194,7 +193,7 @@ class _Tables:
         images, rows = self._images, indices
         if isinstance(images, StoredImages):
             images, rows = self._read(indices), tf.range(end - start)
-        images = gather_crops(images, rows, crops, self._image)
+        images = training_crops(images, rows, crops, self._image)
         return images, tf.gather(self._labels, indices)
 
     def _read(self, indices):

@@ -135,7 +135,7 @@ class Learner:
 
     def _features_of_exemplars(self, exemplars):
         """Yields the features of each class's exemplars, mirrored ones included."""
-        mirrors = self.config.stream.image.flip
+        mirrors = self.method.mirrors_exemplars
         for label in range(int(exemplars.labels.max()) + 1):
             images = exemplars.images[exemplars.labels == label]
             views = [images, images[:, :, ::-1]] if mirrors else [images]

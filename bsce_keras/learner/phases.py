@@ -21,7 +21,7 @@ class PhasePlan:
     Args:
         name: `main` or `finetuning`, in checkpoints and on the progress line.
         step: the step's number.
-        schedule: epochs and rates.
+        schedule: epochs and rates; of the main phase, `training_of_step`.
         num_steps: of the run, for messages.
         first_draw: number of the first epoch among the step's random draws, so that
             no phase repeats the order and the crops of another.
@@ -175,10 +175,11 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
 
 def _batches(run, phase, examples, probabilities=None):
     training = run.config.training
+    of_phase = phase.schedule if phase.name == "main" else training
     return TrainingInput(
         examples,
         run.config.stream.image,
-        training.batch_size,
+        of_phase.batch_size,
         training.seed,
         phase.step,
         run.runtime.strategy.num_replicas_in_sync,

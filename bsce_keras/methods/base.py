@@ -108,6 +108,8 @@ class Method:
         starts_afresh: whether every step trains a new network.
         num_anchor_edges: edges of the memory's graph whose ends every update of an
             increment sees besides its batch, as anchors; 0 for none.
+        mirrors_exemplars: True if `predictor_head` gets the features of mirror images
+            of the exemplars as well.
     """
 
     variant: ClassVar[str] = "il_baseline"
@@ -117,6 +119,7 @@ class Method:
     selects_again_after_finetuning: ClassVar[bool] = False
     starts_afresh: ClassVar[bool] = False
     num_anchor_edges: ClassVar[int] = 0
+    mirrors_exemplars: ClassVar[bool] = False
 
     def __init__(self, parameters):
         self.parameters = parameters
@@ -189,7 +192,7 @@ class Method:
 
         Args:
             features_of_classes: iterator over the seen classes: features `(n, d)` of
-                their exemplars, and of the mirrored ones where training mirrors.
+                their exemplars, and of their mirror images with `mirrors_exemplars`.
                 Nothing is computed for a method that does not look.
         """
         return None

@@ -1,5 +1,7 @@
 """The paper's incremental-learning baseline: replay and logit distillation."""
 
+from typing import ClassVar
+
 from bsce_keras.losses import logit_distillation
 from bsce_keras.methods.base import LossTerm, Method
 
@@ -10,7 +12,12 @@ class ILBaseline(Method):
         L = rho L_d + (1 - rho) L_c,   rho = N_{t-1} / N_t
 
     Source: Jodelet et al., Eqs. 1 and 2, after BiC.
+
+    Attributes:
+        distillation_has_factor: True if L_d has the factor tau^2 of the paper's Eq. 2.
     """
+
+    distillation_has_factor: ClassVar[bool] = True
 
     def classification_weight(self, context):
         return 1.0 - _old_share(context)
@@ -25,9 +32,9 @@ class ILBaseline(Method):
 
     def distillation(self, labels, student, teacher):
         """`LossTerm.values` of the distillation."""
-        return logit_distillation(
-            teacher["logits"], student["logits"], self.parameters.temperature
-        )
+        temperature = self.parameters.temperature
+        values = logit_distillation(teacher["logits"], student["logits"], temperature)
+        return values if self.distillation_has_factor else values / temperature**2
 
 
 def _old_share(context):

@@ -48,6 +48,16 @@ class DistillationParameters:
 
 
 @dataclasses.dataclass(frozen=True)
+class IcarlParameters(DistillationParameters):
+    """iCaRL: distillation, and the views of exemplars that class means are made of.
+
+    `mirrors_exemplars` adds the mirror image of every exemplar to its class mean.
+    """
+
+    mirrors_exemplars: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class LucirParameters:
     """LUCIR (`run.sh` of the authors' code)."""
 
@@ -176,8 +186,16 @@ _LUCIR_RECIPES = {
     SUBIMAGENET: _IMAGENET_90_EPOCHS,
     IMAGENET: _IMAGENET_90_EPOCHS,
 }
+_LWF = dataclasses.replace(
+    _IL_BASELINE, recipes=_LUCIR_RECIPES, memory=MemoryUse(has_exemplars=False)
+)
+# LUCIR's script for CIFAR has a second view of exemplars; that for ImageNet sets it
+# equal to the first.
 _ICARL = dataclasses.replace(
-    _IL_BASELINE, recipes=_LUCIR_RECIPES, memory=MemoryUse(needs_exemplars=True)
+    _LWF,
+    parameters=_on_every_kind(IcarlParameters())
+    | {CIFAR: IcarlParameters(mirrors_exemplars=True)},
+    memory=MemoryUse(needs_exemplars=True),
 )
 
 # Only the script for ImageNet-1k launches the fine-tuning.
@@ -193,18 +211,18 @@ _PUBLISHED = {
     "finetune": _WITHOUT_PARAMETERS,
     "il_baseline": _IL_BASELINE,
     "icarl": _ICARL,
-    "lwf": dataclasses.replace(_ICARL, memory=MemoryUse(has_exemplars=False)),
+    "lwf": _LWF,
     # Stage 1 is IL-Baseline's; the paper's figures of BiC are those of IL-Baseline.
     "bic": dataclasses.replace(
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
         memory=MemoryUse(needs_exemplars=True, sets_aside=True),
     ),
-    # Published on ImageNet alone, with 128 new images and 32 exemplars in a batch.
+    # Published on ImageNet only.
     "ss_il": dataclasses.replace(
         _IL_BASELINE,
-        recipes=_on_every_kind(_ssil_recipe(100, 160, milestones=(40, 80)))
-        | {SMALL: _ssil_recipe(16, 40, milestones=(6, 13))},
+        recipes=_on_every_kind(_ssil_recipe(100, 128, milestones=(40, 80)))
+        | {SMALL: _ssil_recipe(16, 32, milestones=(6, 13))},
         own_loss="separated_softmax",
     ),
     "wa": _IL_BASELINE,

@@ -11,13 +11,17 @@ class SSIL(Method):
 
         L = L_ss + sum_s L_d(z restricted to the classes of step s)
 
-    A batch has four new images for each exemplar, and the rate of step t is that of the
-    base step divided by t + 1.
+    A batch has 128 images at the base step, and 128 new images and 32 exemplars after
+    it. The rate of step t is that of the base step divided by t + 1.
 
-    Source: Ahn et al., ICCV 2021, and their `trainer/ssil.py`: distillations are summed
-    over steps at full weight. There, every batch has exactly 128 new images and 32
-    exemplars; here 160 images are drawn, on average in this proportion. There, the
-    first images of a class are its exemplars; here they are herded.
+    Source: Ahn et al., ICCV 2021, and their `main.py` and `trainer/`: distillations are
+    summed over steps at full weight. What differs here:
+
+    - 160 images are drawn for a batch, four new ones for each exemplar on average.
+    - An epoch draws as many images as the pool has. There, it ends with the new images.
+    - Momentum restarts at every step. There, one optimizer serves all steps and carries
+      its momentum over.
+    - Exemplars are herded. There, they are the first images of a class.
     """
 
     def loss_terms(self, context):

@@ -271,7 +271,8 @@ TRAIN = Command(
             Flag(
                 "intra_op_threads",
                 int,
-                "CPU threads of one operation; 0 for one per core",
+                "CPU threads of one operation; 0 for one per logical CPU that the "
+                "process may use",
                 TrainingConfig.intra_op_threads,
             ),
             Flag(

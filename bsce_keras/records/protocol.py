@@ -5,11 +5,13 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import ModelConfig, StreamConfig, TrainingConfig
-from bsce_keras.config.choices import SAVED
+from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
+from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.runtime.tensorflow_import import uses_onednn
 
-# Where an upgrade may change numbers or the format of a checkpoint.
+# Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
+# among them: another setting changes rounding, as another CPU does, and nothing else.
 DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 
 # Fields of a config that are set by a flag of another name.
@@ -38,6 +40,7 @@ _LATER_FIELDS = {
     "stream": {
         "validation_share": StreamConfig.validation_share,
         "cache_dir": StreamConfig.cache_dir,
+        "image": {"training_crop": ImageSpec.training_crop},
     },
     "training": {
         "replay_sampling": TrainingConfig.replay_sampling,
@@ -48,7 +51,11 @@ _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_ru
 
 
 def versions():
-    """Versions and machine of this process; None for what is not installed."""
+    """Versions and machine of this process; None for what is not installed.
+
+    `onednn` says whether TensorFlow computes with oneDNN in this process. It is None
+    where TensorFlow is not loaded.
+    """
     return {
         "python": platform.python_version(),
         "bsce_keras": __version__,
@@ -58,6 +65,7 @@ def versions():
         "tensorflow_datasets": installed("tensorflow-datasets"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
+        "onednn": uses_onednn(),
     }
 
 
@@ -83,10 +91,11 @@ def protocol(config, num_replicas=1):
             "seen class at that step, exemplars included, in arrival order"
         ),
         "memory": _memory(config),
+        "augmentation": _augmentation(stream.image),
         "optimizer": _optimizer(config.training),
         "batch_normalization": _batch_normalization(config.model),
         "precision": _precision(config),
-        "evaluation": _evaluation(stream, config.method.name),
+        "evaluation": _evaluation(stream, config.method),
         "replicas": num_replicas,
         "metrics": DEFINITIONS,
     }
@@ -112,15 +121,17 @@ def completed(config):
 
     They get their defaults, which is what that version did.
     """
-    return config | {
-        section: config[section]
-        | {
-            name: default
-            for name, default in later.items()
-            if config[section].get(name) is None
-        }
-        for section, later in _LATER_FIELDS.items()
-    }
+    return _completed(config, _LATER_FIELDS)
+
+
+def _completed(fields, defaults):
+    added = {}
+    for name, default in defaults.items():
+        if isinstance(default, dict):
+            added[name] = _completed(fields.get(name, {}), default)
+        elif fields.get(name) is None:
+            added[name] = default
+    return fields | added
 
 
 def outcome_fields(config):
@@ -246,10 +257,7 @@ _REPLAY = {
 
 # What the largest logit is of, where the head that was trained is not all.
 _PREDICTIONS = {
-    "icarl": (
-        "nearest of the class means of exemplars by unit features, mirrored ones "
-        "included where training mirrors"
-    ),
+    "icarl": "nearest of the class means of exemplars by unit features",
     "bic": (
         "argmax over the logits of all seen classes, those of the last step's classes "
         "corrected by a scale and an offset that were fitted on held-out images"
@@ -272,6 +280,8 @@ def _precision(config):
 
 
 def _evaluation(stream, method):
+    mirrors = getattr(method.parameters, "mirrors_exemplars", False)
+    views = ", their mirror images included" if mirrors else ""
     scored = "test images"
     if stream.validation_share:
         scored = (
@@ -280,8 +290,25 @@ def _evaluation(stream, method):
         )
     return (
         f"{scored} of all classes seen so far, centre crop, one view; "
-        f"{_PREDICTIONS.get(method, _PLAIN_PREDICTION)}"
+        f"{_PREDICTIONS.get(method.name, _PLAIN_PREDICTION)}{views}"
     )
+
+
+def _augmentation(image):
+    size = f"{image.size}x{image.size}"
+    if image.training_crop == "resized":
+        stored = f"{image.stored_size}x{image.stored_size}"
+        smallest, largest = (f"{100 * share:g} %" for share in CROP_AREA)
+        narrow, wide = CROP_ASPECT
+        crop = (
+            f"random boxes of {smallest} to {largest} of the stored {stored} centre "
+            f"square, width over height {narrow:.3g} to {wide:.3g} (log-uniform), "
+            f"resized to {size} (bilinear, antialiased)"
+        )
+    else:
+        crop = f"random {size} crops of the image padded by {image.pad} black pixels"
+    mirroring = "half of them mirrored left to right" if image.flip else "not mirrored"
+    return f"{crop}; {mirroring}; nothing else"
 
 
 def _memory(config):
@@ -327,9 +354,12 @@ def _optimizer(training):
         decay = "constant"
     if training.rate_falls_with_steps:
         decay += ", and divided by t + 1 at step t"
+    batch = f"{training.batch_size}"
+    if training.batch_size_at(1) != training.batch_size:
+        batch += f" at step 0 and {training.batch_size_at(1)} later"
     return (
         f"SGD, momentum {training.momentum}, a new optimizer at every step; "
-        f"{training.epochs} epochs a step, global batch {training.batch_size}; "
+        f"{training.epochs} epochs a step, global batch {batch}; "
         f"learning rate {training.learning_rate}, {decay}; L2 penalty "
         f"{training.weight_decay} added to the gradient of every trainable variable "
         "(coupled, before momentum); the learning rate is kept out of the momentum "

@@ -20,6 +20,7 @@ CONFIG = {
         "dataset": str,
         "num_base_classes": int,
         "increments": [int],
+        "image": {},
         "validation_share": _NUMBER,
     },
     "memory": {},

@@ -13,6 +13,7 @@ import tensorflow as tf
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import StopRequests
+from bsce_keras.runtime.tensorflow_import import uses_onednn
 from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import Workers, lost_workers_told
 
@@ -154,7 +155,8 @@ def limit_threads(intra_op_threads=0):
     CPU only hands out work, and TensorFlow's own choice stays.
 
     Args:
-        intra_op_threads: threads of one operation; 0 for one per core.
+        intra_op_threads: threads of one operation; 0 for one per logical CPU that the
+            process may use. Its CPU affinity counts, a quota of a container does not.
 
     Raises:
         RunError: `intra_op_threads` was given after TensorFlow had computed something.
@@ -194,11 +196,12 @@ def resolved(config):
 
 
 def resolve_precision(name):
-    """What `auto` means here: bfloat16 where the hardware is faster in it.
+    """Precision that `auto` stands for: bfloat16 where the hardware is faster in it.
 
-    Among CPUs that is AMX, and AVX-512 of AMD. On a Xeon held to AVX-512 (by
-    ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16), an update of ResNet-32 took 1.8 times as long
-    in bfloat16 as in float32.
+    Among CPUs that is AMX, and AVX-512 of AMD, both only with oneDNN: without it
+    TensorFlow computes bfloat16 by way of float32, several times slower. On a Xeon
+    held to AVX-512 (by ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16), an update of ResNet-32
+    took 1.8 times as long in bfloat16 as in float32.
     """
     if name != "auto":
         return name
@@ -213,8 +216,8 @@ def resolve_precision(name):
         native = min(capabilities) >= (8, 0)
     else:
         vendor, flags = _cpu()
-        native = "amx_bf16" in flags or (
-            "avx512_bf16" in flags and vendor == "AuthenticAMD"
+        native = uses_onednn() is not False and (
+            "amx_bf16" in flags or ("avx512_bf16" in flags and vendor == "AuthenticAMD")
         )
     return "mixed_bfloat16" if native else "float32"
 

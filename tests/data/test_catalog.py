@@ -198,6 +198,7 @@ def test_imagenet_and_its_first_hundred_classes_share_a_copy(
     assert info.class_names == tuple(wnids()[:num_classes])
     assert (info.kind, info.default_backbone) == (kind, "resnet18")
     assert (info.image.size, info.image.stored_size, info.image.pad) == (224, 256, 0)
+    assert info.image.training_crop == "resized"
     assert info.image.mean == (0.485, 0.456, 0.406)
 
 

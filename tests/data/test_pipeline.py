@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import pipeline
-from bsce_keras.data.crops import gather_crops
+from bsce_keras.data.crops import training_crops
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import (
     TrainingInput,
@@ -26,6 +26,9 @@ from bsce_keras.runtime.randomness import Purpose, generator, integer
 SIZE = 11
 PLAIN = ImageSpec(size=2, stored_size=2, channels=1)
 PADDED = ImageSpec(size=6, stored_size=6, channels=1, pad=2)
+RESIZED = ImageSpec(size=5, stored_size=6, channels=1, training_crop="resized")
+# Kinds of training crops.
+IMAGES = pytest.mark.parametrize("image", [PADDED, RESIZED], ids=["pad", "resized"])
 
 
 def make_pool(size=SIZE, image=PLAIN):
@@ -117,9 +120,9 @@ def test_images_are_cropped_in_one_traced_function_for_all_epochs(monkeypatch):
 
     def counted(*args):
         calls.append(args)
-        return gather_crops(*args)
+        return training_crops(*args)
 
-    monkeypatch.setattr(pipeline, "gather_crops", counted)
+    monkeypatch.setattr(pipeline, "training_crops", counted)
     training = make_input()
     for epoch in range(3):
         elements(training.epoch(epoch))
@@ -133,9 +136,10 @@ def test_images_come_with_their_own_labels():
         np.testing.assert_array_equal(images, pool.images[labels])
 
 
-def test_epochs_steps_and_seeds_differ_and_equal_keys_agree():
-    first = make_input(image=PADDED)
-    again = make_input(image=PADDED)
+@IMAGES
+def test_epochs_steps_and_seeds_differ_and_equal_keys_agree(image):
+    first = make_input(image=image)
+    again = make_input(image=image)
     assert_same_elements(elements(first.epoch(3)), elements(again.epoch(3)))
     orders = [
         sum(labels_of(make_input(key=key).epoch(epoch)), [])
@@ -144,8 +148,9 @@ def test_epochs_steps_and_seeds_differ_and_equal_keys_agree():
     assert len({tuple(order) for order in orders}) == 4
 
 
-def test_an_image_is_cropped_anew_every_epoch():
-    training = make_input(image=PADDED)
+@IMAGES
+def test_an_image_is_cropped_anew_every_epoch(image):
+    training = make_input(image=image)
     pictures = []
     for epoch in range(2):
         by_label = {
@@ -166,17 +171,19 @@ def test_the_order_is_the_same_whatever_was_read_before():
 
 @pytest.mark.parametrize("num_replicas", [1, 2])
 @pytest.mark.parametrize("first_update", range(4))
-def test_an_epoch_may_be_entered_anywhere(first_update, num_replicas):
-    training = make_input(image=PADDED, num_replicas=num_replicas)
+@IMAGES
+def test_an_epoch_may_be_entered_anywhere(image, first_update, num_replicas):
+    training = make_input(image=image, num_replicas=num_replicas)
     rest = elements(training.epoch(2, first_update))
     whole = elements(training.epoch(2))
     assert_same_elements(rest, whole[first_update * num_replicas :])
 
 
 @pytest.mark.parametrize("size", [10, 11])
-def test_replicas_share_every_batch_evenly(size):
-    alone = elements(make_input(size, PADDED).epoch(1))
-    parts = elements(make_input(size, PADDED, num_replicas=2).epoch(1))
+@IMAGES
+def test_replicas_share_every_batch_evenly(image, size):
+    alone = elements(make_input(size, image).epoch(1))
+    parts = elements(make_input(size, image, num_replicas=2).epoch(1))
     together = []
     for left, right in zip(parts[::2], parts[1::2], strict=True):
         assert 0 <= len(right[1]) - len(left[1]) <= 1
@@ -271,9 +278,9 @@ def test_a_draw_does_not_depend_on_draws_before():
     assert generator(1, Purpose.WEIGHTS, 0).random() == expected
 
 
-def make_stored_pool(tmp_path):
+def make_stored_pool(tmp_path, image=PADDED):
     """`make_pool` with most of its images on the disk, in another order there."""
-    pool = make_pool(image=PADDED)
+    pool = make_pool(image=image)
     num_stored = SIZE - 3
     pool.images[:num_stored][::-1].tofile(tmp_path / "images")
     file = ImageFile(tmp_path / "images", (num_stored, *pool.images.shape[1:]))
@@ -283,10 +290,11 @@ def make_stored_pool(tmp_path):
 
 
 @pytest.mark.parametrize("num_replicas", [1, 2])
-def test_images_on_the_disk_make_the_same_batches(tmp_path, num_replicas):
+@IMAGES
+def test_images_on_the_disk_make_the_same_batches(tmp_path, image, num_replicas):
     on_disk, in_memory = (
-        TrainingInput(pool, PADDED, 4, 1, 0, num_replicas)
-        for pool in (make_stored_pool(tmp_path), make_pool(image=PADDED))
+        TrainingInput(pool, image, 4, 1, 0, num_replicas)
+        for pool in (make_stored_pool(tmp_path, image), make_pool(image=image))
     )
     for get in (
         lambda training: training.epoch(0),

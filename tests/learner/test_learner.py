@@ -14,6 +14,9 @@ from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.memory.unit_rows import unit_rows
+from bsce_keras.methods.recipes import IcarlParameters
+from bsce_keras.models.classifier import head_of
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
@@ -146,7 +149,7 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
 def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
     tiny_config, two_steps, monkeypatch
 ):
-    """11 updates an epoch, every third of them counted on across epochs."""
+    """10 updates an epoch; every third update of the step measures the gradient."""
     logged = []
     monkeypatch.setattr(
         ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
@@ -160,9 +163,9 @@ def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
     )
     method = dataclasses.replace(config.method, alpha_visits=((1, 0.5), (2, 0.25)))
     facts = learn(dataclasses.replace(config, method=method), two_steps)[1][1]
-    assert facts.alphas == pytest.approx([0.7] * 4 + [0.5] * 4 + [0.25] * 3)
+    assert facts.alphas == pytest.approx([0.7] * 4 + [0.5] * 3 + [0.25] * 3)
     by_epoch = facts.alpha_by_epoch
-    assert by_epoch["alpha_updates"] == [4, 4, 3]
+    assert by_epoch["alpha_updates"] == [4, 3, 3]
     assert by_epoch["alpha"] == pytest.approx([0.7, 0.5, 0.25])
     assert all(by_epoch["alpha_gradient_mean"]) and all(by_epoch["alpha_gradient_std"])
     for name in ("alpha_gradient_mean", "alpha_gradient_std"):
@@ -283,6 +286,48 @@ def test_finetuning_weighs_old_and_new_against_each_other(tiny_config, loss, exp
     config = tiny_config(classification_loss=loss, increments=[5])
     learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     assert FinetuningPhase(learner).loss == expected
+
+
+def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(
+    tiny_config, two_steps, monkeypatch
+):
+    sizes = []
+
+    class Recorded(TrainingInput):
+        def epoch(self, *args):
+            sizes.append([len(labels) for _, labels in super().epoch(*args)])
+            return super().epoch(*args)
+
+    monkeypatch.setattr(phases, "TrainingInput", Recorded)
+    config = tiny_config(
+        method="ss_il", classification_loss="softmax", exemplars_per_class=4
+    )
+    learn(config, two_steps)
+    assert [sizes[0][0], sizes[1][0]] == [16, 20]
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_class_means_of_icarl_are_of_the_views_that_were_asked_for(
+    tiny_config, two_steps, mirrors
+):
+    config = tiny_config(method="icarl")
+    parameters = IcarlParameters(mirrors_exemplars=mirrors)
+    method = dataclasses.replace(config.method, parameters=parameters)
+    learner = Learner(
+        dataclasses.replace(config, method=method),
+        tf.distribute.get_strategy(),
+        Checkpoints(config.run_dir),
+    )
+    base = two_steps[0]
+    learner.learn(base, None)
+    exemplars = base.examples
+    means = head_of(learner.predictor(exemplars)).means.numpy()
+    for label, mean in enumerate(means):
+        images = exemplars.images[exemplars.labels == label]
+        views = [images, images[:, :, ::-1]] if mirrors else [images]
+        features = unit_rows(np.concatenate([learner.features(v) for v in views]))
+        expected = unit_rows(features.mean(axis=0, keepdims=True))[0]
+        np.testing.assert_allclose(mean, expected, atol=1e-5)
 
 
 @pytest.fixture(autouse=True)

@@ -159,14 +159,20 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
     tiny_config, two_steps, stop_after, capsys
 ):
     """The main phase is not trained again, and its exemplars are the same."""
-    request = {"method": "podnet", "epochs": 1, "exemplars_per_class": 8}
-    config = tiny_config(**request, run_dir="runs/whole")
-    assert config.training.finetuning.epochs == 10
+
+    def make_config(run_dir):
+        request = {"method": "podnet", "epochs": 2, "exemplars_per_class": 8}
+        config = tiny_config(**request, run_dir=run_dir)
+        finetuning = dataclasses.replace(config.training.finetuning, epochs=2)
+        training = dataclasses.replace(config.training, finetuning=finetuning)
+        return dataclasses.replace(config, training=training)
+
+    config = make_config("runs/whole")
     learner, memory = base_learner(config, two_steps)
     base, held = learner.to_arrays(), memory.to_arrays()
 
     def whole_step(run_dir, stop_requests=None):
-        config = tiny_config(**request, run_dir=run_dir)
+        config = make_config(run_dir)
         checkpoints = Checkpoints(run_dir)
         if not checkpoints.exist():
             checkpoints.save_step(0, base, {})
@@ -179,7 +185,7 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
 
     expected = whole_step("runs/whole")
     pool_size = len(two_steps[1].examples) + 5 * 8
-    updates = -(-pool_size // config.training.batch_size)
+    updates = 2 * -(-pool_size // config.training.batch_size)
     with pytest.raises(Stopped, match="finetuning, epoch 2, after update 1"):
         whole_step("runs/stopped", stop_after(updates + 4))
     capsys.readouterr()

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import make_config
+from bsce_keras.config import choices
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.methods import load_method
+from bsce_keras.methods import load_method, recipes
 from bsce_keras.methods.base import StepContext
 from bsce_keras.runtime.errors import RequestError
 
@@ -53,6 +54,19 @@ def test_the_class_of_the_nearest_mean_is_predicted():
     distances = np.linalg.norm(unit(features)[:, None] - means, axis=-1)
     logits = predictor_head(*classes)(features.astype(np.float32))["logits"]
     np.testing.assert_array_equal(np.argmax(logits, axis=1), distances.argmin(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (choices.SMALL, False),
+        (choices.CIFAR, True),
+        (choices.SUBIMAGENET, False),
+        (choices.IMAGENET, False),
+    ],
+)
+def test_exemplars_are_mirrored_on_cifar_only(kind, expected):
+    assert recipes.parameters("icarl", kind).mirrors_exemplars is expected
 
 
 def config(run_dir, **request):

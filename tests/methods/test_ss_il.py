@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import losses, make_config
-from bsce_keras.methods import load_method
+from bsce_keras.config import choices
+from bsce_keras.methods import load_method, recipes
 from bsce_keras.methods.base import StepContext
 from bsce_keras.optimizers import learning_rate_at, training_of_step
 
@@ -49,9 +50,19 @@ def test_the_rate_of_a_step_is_the_first_one_divided_by_its_number():
     rates = [learning_rate_at(training_of_step(training, step), 0) for step in range(3)]
     assert rates == pytest.approx([0.1, 0.1 / 2, 0.1 / 3])
     other = make_config("digits").training
-    assert training_of_step(other, 3) is other
+    assert training_of_step(other, 3) == other
 
 
 def test_its_sampling_is_its_own_unless_another_is_asked_for():
     assert config().training.replay_sampling == "four_to_one"
     assert config(replay_sampling="uniform").training.replay_sampling == "uniform"
+
+
+def test_increments_add_32_exemplars_to_batches_of_128():
+    training = config(batch_size=128).training
+    sizes = [training_of_step(training, step).batch_size for step in range(3)]
+    assert sizes == [128, 160, 160]
+    uniform = config(batch_size=128, replay_sampling="uniform").training
+    assert training_of_step(uniform, 1).batch_size == 128
+    for kind in (choices.CIFAR, choices.SUBIMAGENET, choices.IMAGENET):
+        assert recipes.recipe("ss_il", kind).batch_size == 128

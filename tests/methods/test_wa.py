@@ -9,6 +9,17 @@ from bsce_keras.methods.base import StepContext
 from bsce_keras.models.heads import LinearHead
 
 
+@pytest.mark.parametrize("name", ["wa", "bic"])
+def test_distillation_has_no_factor_of_the_squared_temperature(name):
+    """Teacher's logits (log 3, 0), tau 2, student's (0, 0): log 2, not 4 log 2."""
+    context = StepContext(2, 1, (5, 5, 130), "softmax", step_sizes=(2, 1))
+    term = load_method(make_config("digits", method=name).method).loss_terms(context)[1]
+    assert (term.name, term.weight) == ("distillation", pytest.approx(2 / 3))
+    teacher = {"logits": np.array([[np.log(3.0), 0.0]])}
+    student = {"logits": np.zeros((1, 3))}
+    assert float(term.values(None, student, teacher)[0]) == pytest.approx(np.log(2))
+
+
 def aligned(kernel, num_old, times=1):
     head = LinearHead(kernel.shape[1])
     head.build((None, len(kernel)))

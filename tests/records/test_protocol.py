@@ -3,7 +3,10 @@
 import dataclasses
 import json
 
-from bsce_keras.config import MemoryConfig, ModelConfig
+import pytest
+
+from bsce_keras.config import ImageSpec, MemoryConfig, MethodConfig, ModelConfig
+from bsce_keras.methods.recipes import IcarlParameters
 from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,
@@ -73,6 +76,48 @@ def test_how_exemplars_are_drawn_is_said(make_config):
     )
     answers = protocol(dataclasses.replace(config, training=training))
     assert "exemplars as often as new images" in answers["memory"]["replay"]
+
+
+def test_training_crops_are_described(make_config):
+    config = make_config()
+    image = ImageSpec(size=32, stored_size=32, pad=4)
+
+    def described(image):
+        stream = dataclasses.replace(config.stream, image=image)
+        return protocol(dataclasses.replace(config, stream=stream))["augmentation"]
+
+    told = described(image)
+    assert told.startswith("random 32x32 crops of the image padded by 4 black pixels")
+    assert "mirrored left to right" in told
+    told = described(ImageSpec(224, 256, flip=False, training_crop="resized"))
+    assert told.startswith("random boxes of 8 % to 100 % of the stored 256x256 centre")
+    assert "width over height 0.75 to 1.33 (log-uniform), resized to 224x224" in told
+    assert "not mirrored" in told
+
+
+def test_a_run_of_a_version_without_training_crops_padded(make_config):
+    config = make_config().to_json()
+    older = json.loads(json.dumps(config))
+    del older["stream"]["image"]["training_crop"]
+    assert outcome_differences(older, config) == []
+    config["stream"]["image"]["training_crop"] = "resized"
+    assert outcome_differences(older, config) == [
+        'stream.image.training_crop was "pad", now "resized"'
+    ]
+
+
+def test_batch_sizes_of_four_to_one_sampling_are_told(make_config):
+    training = {"batch_size": 128, "replay_sampling": "four_to_one"}
+    told = protocol(make_config(**training))["optimizer"]
+    assert "global batch 128 at step 0 and 160 later" in told
+    assert "global batch 32;" in protocol(make_config())["optimizer"]
+
+
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_mirrored_exemplars_are_told(make_config, mirrors):
+    method = MethodConfig("icarl", "softmax", IcarlParameters(2.0, mirrors))
+    told = protocol(dataclasses.replace(make_config(), method=method))["evaluation"]
+    assert told.endswith("mirror images included") is mirrors
 
 
 def test_on_which_images_it_was_scored_is_said(make_config):

@@ -267,6 +267,17 @@ def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
         check_same_run(run_dir, make_config())
 
 
+def test_a_run_goes_on_with_another_setting_of_onednn(
+    make_config, make_run, monkeypatch
+):
+    """The setting changes rounding, as another CPU does, and nothing else."""
+    run_dir = make_run().run_dir
+    for setting in (True, False, None):
+        ours = {**run_folder.versions(), "onednn": setting}
+        monkeypatch.setattr(run_folder, "versions", lambda ours=ours: ours)
+        check_same_run(run_dir, make_config())
+
+
 HOLD = """
 import os, sys
 from bsce_keras.records.run_folder import run_lock

@@ -98,26 +98,51 @@ def test_a_tf_config_that_nobody_looks_at_is_told(monkeypatch, caplog):
     assert "--strategy=one_device trains in this process alone" in caplog.text
 
 
+AMX = ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile")
+ZEN_4 = ("AuthenticAMD", "fma avx512f avx512_bf16")
+
+
+@pytest.fixture
+def cpu(tmp_path, monkeypatch):
+    """Makes this machine one of a given kind of CPU, without a GPU."""
+
+    def become(vendor, flags, onednn=True):
+        facts = tmp_path / "cpuinfo"
+        one = f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n"
+        facts.write_text(f"processor\t: 0\n{one}\nprocessor\t: 1\n{one}")
+        monkeypatch.setattr(devices, "_CPU_INFO", str(facts))
+        monkeypatch.setattr(devices, "uses_onednn", lambda: onednn)
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+
+    return become
+
+
 @pytest.mark.parametrize(
     ("vendor", "flags", "precision"),
     [
-        ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile", "mixed_bfloat16"),
-        ("AuthenticAMD", "fma avx512f avx512_bf16", "mixed_bfloat16"),
+        (*AMX, "mixed_bfloat16"),
+        (*ZEN_4, "mixed_bfloat16"),
         # There bfloat16 is the slower of the two.
         ("GenuineIntel", "fma avx512f avx512_bf16", "float32"),
         ("AuthenticAMD", "fma avx2", "float32"),
     ],
 )
-def test_auto_precision_is_the_faster_one(
-    vendor, flags, precision, tmp_path, monkeypatch
-):
-    facts = tmp_path / "cpuinfo"
-    cpu = f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n"
-    facts.write_text(f"processor\t: 0\n{cpu}\nprocessor\t: 1\n{cpu}")
-    monkeypatch.setattr(devices, "_CPU_INFO", str(facts))
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+def test_auto_precision_is_the_faster_one(vendor, flags, precision, cpu):
+    cpu(vendor, flags)
     assert resolve_precision("auto") == precision
     assert resolve_precision("float32") == "float32"
+
+
+@pytest.mark.parametrize("kind", [AMX, ZEN_4])
+def test_auto_precision_is_float32_on_any_cpu_without_onednn(kind, cpu):
+    cpu(*kind, onednn=False)
+    assert resolve_precision("auto") == "float32"
+
+
+@pytest.mark.parametrize("kind", [AMX, ZEN_4])
+def test_auto_precision_assumes_onednn_where_tensorflow_does_not_tell(kind, cpu):
+    cpu(*kind, onednn=None)
+    assert resolve_precision("auto") == "mixed_bfloat16"
 
 
 def test_where_nothing_is_known_of_the_cpu_auto_is_float32(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tools.benchmark_task import (
+from tools.benchmark.task import (
     LEARNING_RATE,
     MOMENTUM,
     NUM_NEW,

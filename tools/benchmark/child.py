@@ -16,8 +16,8 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
 from bsce_keras.runtime.machine import peak_memory_mb
-from tools.benchmark_measure import seconds_of
-from tools.benchmark_task import CASES, make_update
+from tools.benchmark.measure import seconds_of
+from tools.benchmark.task import CASES, make_update
 
 # Updates at the start of a turn that are not measured: caches, and memory on a virtual
 # machine, have gone cold while others had their turns.

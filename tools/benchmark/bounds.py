@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tools.benchmark_keras import make_network
-from tools.benchmark_measure import Measurement, alternate
-from tools.benchmark_task import PRECISIONS
+from tools.benchmark.keras_updates import make_network
+from tools.benchmark.measure import Measurement, alternate
+from tools.benchmark.task import PRECISIONS
 
 # Batches that take turns: the next layer does not find its input in the cache either.
 _BATCHES = 8

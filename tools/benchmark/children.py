@@ -7,15 +7,16 @@ peak memory are those of one variant alone.
 import contextlib
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import time
 
-from tools.benchmark_measure import Measurement, speeds, take_turns
-from tools.benchmark_task import Case
+from tools.benchmark.measure import Measurement, speeds, take_turns
+from tools.benchmark.task import Case, environment
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ def measure_runs(part, case, runs, effort):
 
 
 class Child:
-    """A started and warmed-up process of `tools.benchmark_child`.
+    """A started and warmed-up process of `tools.benchmark.child`.
 
     Used as a context, which ends it.
 
@@ -101,8 +102,9 @@ class Child:
         numbers = [str(case.batch_size), str(warm_up)]
         began = time.time()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tools.benchmark_child", *arguments, *numbers],
+            [sys.executable, "-m", "tools.benchmark.child", *arguments, *numbers],
             cwd=ROOT,
+            env={**os.environ, **environment(run.variant)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

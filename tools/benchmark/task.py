@@ -22,12 +22,17 @@ LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 2e-4
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
+# Ours in a process whose environment turns oneDNN off. It is compared with ours only.
+ONEDNN_OFF = "ours_onednn_off"
+
 _MAKERS = {
-    "ours": "tools.benchmark_keras:our_update",
-    "stock_keras": "tools.benchmark_keras:stock_update",
-    "torch_nchw": "tools.benchmark_torch:nchw_update",
-    "torch_channels_last": "tools.benchmark_torch:channels_last_update",
+    ONEDNN_OFF: "tools.benchmark.keras_updates:our_update",
+    "ours": "tools.benchmark.keras_updates:our_update",
+    "stock_keras": "tools.benchmark.keras_updates:stock_update",
+    "torch_nchw": "tools.benchmark.torch_updates:nchw_update",
+    "torch_channels_last": "tools.benchmark.torch_updates:channels_last_update",
 }
+_ENVIRONMENTS = {ONEDNN_OFF: {"TF_ENABLE_ONEDNN_OPTS": "0"}}
 _KINDS = {
     "plain": {},
     "teacher": {"teacher": True},
@@ -66,7 +71,8 @@ def make_update(variant, kind, case, precision):
     also normalises the uint8 images, which PyTorch gets normalised.
 
     Args:
-        variant: `ours`, `stock_keras`, `torch_nchw` or `torch_channels_last`.
+        variant: `ours`, `ours_onednn_off`, `stock_keras`, `torch_nchw` or
+            `torch_channels_last`.
         kind: `plain` (a base step), `teacher` (an increment with distillation), or, of
             ours only, `closed_form` or `nested_tapes` (with a teacher, moving alpha).
         case: `Case`.
@@ -77,10 +83,19 @@ def make_update(variant, kind, case, precision):
     return make(case, precision, **_KINDS[kind])
 
 
+def environment(variant):
+    """Environment variables that the process of a variant gets beside those of ours."""
+    return _ENVIRONMENTS.get(variant, {})
+
+
 def installed_variants():
-    """Names of the variants whose framework is installed."""
+    """Names of the variants to compare whose framework is installed."""
     with_torch = importlib.util.find_spec("torch") is not None
-    return [name for name in _MAKERS if with_torch or not name.startswith("torch")]
+    return [
+        name
+        for name in _MAKERS
+        if name != ONEDNN_OFF and (with_torch or not name.startswith("torch"))
+    ]
 
 
 def random_batch(case, num_images=None):

@@ -23,19 +23,20 @@ from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
 from bsce_keras.models.folding import folded
 from bsce_keras.records.checkpoints import Checkpoints
-from tools.benchmark_bounds import convolutions
-from tools.benchmark_children import Run, measure_runs
-from tools.benchmark_keras import (
+from tools.benchmark.bounds import convolutions
+from tools.benchmark.children import Run, measure_runs
+from tools.benchmark.keras_updates import (
     bare_update,
     make_classifier,
     make_stock_model,
     make_trainer,
 )
-from tools.benchmark_measure import Effort, Measurement, alternate, speeds
-from tools.benchmark_task import (
+from tools.benchmark.measure import Effort, Measurement, alternate, speeds
+from tools.benchmark.task import (
     CASES,
     LEARNING_RATE,
     NUM_OLD,
+    ONEDNN_OFF,
     PRECISIONS,
     Case,
     random_batch,
@@ -72,6 +73,13 @@ def update_with_teacher(plan):
     return _updates("update_with_teacher", plan, plan.variants, ["teacher"])
 
 
+def onednn(plan):
+    """The update of a base step in float32, with oneDNN and without it."""
+    # Without oneDNN an update in bfloat16 takes many seconds.
+    variants = ["ours", ONEDNN_OFF]
+    return _updates("onednn", plan, variants, ["plain"], ["float32"])
+
+
 def teacher(plan):
     """The teacher's forward pass: batch normalisation folded, and by itself."""
     measured = []
@@ -102,8 +110,8 @@ def meta_update(plan):
     return _updates("meta_update", plan, ["ours"], META_KINDS)
 
 
-def _updates(part, plan, variants, kinds):
-    runs = list(itertools.starmap(Run, itertools.product(variants, kinds, PRECISIONS)))
+def _updates(part, plan, variants, kinds, precisions=PRECISIONS):
+    runs = list(itertools.starmap(Run, itertools.product(variants, kinds, precisions)))
     return [
         measurement
         for case in plan.cases
@@ -325,6 +333,7 @@ PARTS = {
     "convolutions": convolutions,
     "update": update,
     "update_with_teacher": update_with_teacher,
+    "onednn": onednn,
     "teacher": teacher,
     "meta_update": meta_update,
     "train": train,

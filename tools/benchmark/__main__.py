@@ -15,14 +15,18 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+
+import_tensorflow()  # With oneDNN, as `train`; the processes of variants inherit it.
+
 import tensorflow as tf
 
 from bsce_keras.runtime.devices import limit_threads, resolve_precision
 from bsce_keras.runtime.files import write_json
-from tools.benchmark_measure import QUICK, Effort
-from tools.benchmark_parts import PARTS, Plan
-from tools.benchmark_table import document, markdown
-from tools.benchmark_task import CASES, installed_variants
+from tools.benchmark.measure import QUICK, Effort
+from tools.benchmark.parts import PARTS, Plan
+from tools.benchmark.table import document, markdown
+from tools.benchmark.task import CASES, installed_variants
 
 DEFAULT_OUTPUT = "benchmarks/latest.json"
 QUICK_BATCH_SIZE = 8

@@ -16,7 +16,7 @@ from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization, NormalizeImages
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.runtime.devices import limit_threads
-from tools.benchmark_task import (
+from tools.benchmark.task import (
     LEARNING_RATE,
     MOMENTUM,
     NEW_COUNT,
