@@ -273,8 +273,8 @@ def test_a_run_goes_on_with_another_setting_of_onednn(
     """The setting changes rounding, as another CPU does, and nothing else."""
     run_dir = make_run().run_dir
     for setting in (True, False, None):
-        ours = {**run_folder.versions(), "onednn": setting}
-        monkeypatch.setattr(run_folder, "versions", lambda ours=ours: ours)
+        ours = {**run_identity.versions(), "onednn": setting}
+        monkeypatch.setattr(run_identity, "versions", lambda ours=ours: ours)
         check_same_run(run_dir, make_config())
 
 
