@@ -1,5 +1,6 @@
 """What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -8,6 +9,7 @@ from bsce_keras import __version__
 from bsce_keras.config import ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.methods import recipes
 
 # Where an upgrade may change numbers or the format of a checkpoint.
 DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
@@ -113,7 +115,7 @@ def completed(config):
 
     They get their defaults, which is what that version did.
     """
-    return config | {
+    config = config | {
         section: config[section]
         | {
             name: default
@@ -122,6 +124,13 @@ def completed(config):
         }
         for section, later in _LATER_FIELDS.items()
     }
+    memory = config["memory"]
+    if "use" not in memory:
+        # Its parts were fields of the memory itself; the method decides them.
+        use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
+        memory = {name: memory[name] for name in memory if name not in use}
+        config |= {"memory": {**memory, "use": use}}
+    return config
 
 
 def outcome_fields(config):
