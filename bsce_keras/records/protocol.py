@@ -1,5 +1,6 @@
 """What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -8,6 +9,7 @@ from bsce_keras import __version__
 from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.methods import recipes
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 
 # Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
@@ -114,6 +116,7 @@ _INDIFFERENT = (
     "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
+_LEARNED_ALPHA = ("method.alpha_", "method.meta_gradient")
 
 
 def completed(config):
@@ -121,7 +124,14 @@ def completed(config):
 
     They get their defaults, which is what that version did.
     """
-    return _completed(config, _LATER_FIELDS)
+    config = _completed(config, _LATER_FIELDS)
+    memory = config["memory"]
+    if "use" not in memory:
+        # Its parts were fields of the memory itself; the method decides them.
+        use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
+        memory = {name: memory[name] for name in memory if name not in use}
+        config |= {"memory": {**memory, "use": use}}
+    return config
 
 
 def _completed(fields, defaults):
@@ -148,9 +158,11 @@ def outcome_fields(config):
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    for name in _INDIFFERENT:
-        fields.pop(name, None)
-    return fields
+    indifferent = set(_INDIFFERENT)
+    if config["method"].get("classification_loss") != "meta_balanced_softmax":
+        # The defaults of a learned alpha decide nothing where alpha is fixed.
+        indifferent |= {name for name in fields if name.startswith(_LEARNED_ALPHA)}
+    return {name: fields[name] for name in fields if name not in indifferent}
 
 
 def outcome_differences(theirs, ours):
@@ -346,7 +358,9 @@ def _memory(config):
 
 def _optimizer(training):
     if training.schedule == "cosine":
-        decay = "cosine decay to 0 over the epochs of a step"
+        decay = (
+            "cosine decay over the epochs of a step, one epoch late as in PODNet's code"
+        )
     elif training.milestones:
         epochs = ", ".join(str(epoch) for epoch in training.milestones)
         decay = f"divided by 10 after {epochs} epochs"

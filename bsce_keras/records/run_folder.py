@@ -20,7 +20,7 @@ from bsce_keras.records.protocol import (
     outcome_differences,
     versions,
 )
-from bsce_keras.records.run_identity import begin_run, check_same_run
+from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import RequestError
@@ -185,6 +185,7 @@ class RunFolder:
     def _finish(self, write_report):
         summary = self._records.summary()
         write_report(self._dir, summary)
+        end_run(self._dir)
         self._records.finish(summary)
         return summary
 
