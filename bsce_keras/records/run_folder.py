@@ -26,7 +26,6 @@ from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder
 from bsce_keras.runtime.text import listed
-from bsce_keras.runtime.workers import refuse_unlike_workers
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class RunFolder:
                 lambda: stack.enter_context(run_lock(self._config.run_dir))
             )
             ours = [versions(), self._config.to_json()]
-            refuse_unlike_workers(self._workers, ours, _request_differences, "flags")
+            self._workers.refuse_unlike(ours, _request_differences, "flags")
             self._workers.from_chief(self._refuse_other_run)
             self._lock = stack.pop_all()
         return self
@@ -90,7 +89,7 @@ class RunFolder:
         """
         if self._workers.number > 1:
             facts = [one for step in stream_facts(stream) for one in step]
-            refuse_unlike_workers(self._workers, facts, image_differences, "images")
+            self._workers.refuse_unlike(facts, image_differences, "images")
         self._workers.from_chief(lambda: self._begin(stream, flagfile))
         states = self.checkpoints.finished_states()
         self._num_finished = len(states)

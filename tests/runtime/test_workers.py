@@ -48,9 +48,9 @@ with prepared_runtime(training) as runtime:
     except RequestError as error:
         assert error.problems == ["first", "second"]
 
-    module.refuse_unlike_workers(workers, "same", lambda a, b: [a] * (a != b), "flags")
+    workers.refuse_unlike("same", lambda a, b: [a] * (a != b), "flags")
     try:
-        module.refuse_unlike_workers(workers, index, lambda a, b: ["x"] * (a != b), "y")
+        workers.refuse_unlike(index, lambda a, b: ["x"] * (a != b), "y")
         raise AssertionError("not refused")
     except RequestError as error:
         print(error)
