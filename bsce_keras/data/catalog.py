@@ -80,6 +80,24 @@ class DatasetInfo:
     default_backbone: str
 
 
+# Data sets of one image size; a copy on the disk gives the names of the classes.
+_KNOWN = {
+    name: DatasetInfo(name, (), kind, image, backbone)
+    for name, kind, image, backbone in (
+        ("digits", SMALL, _DIGITS_IMAGE, "resnet8"),
+        ("cifar10", CIFAR, _CIFAR_IMAGE, "resnet32"),
+        ("cifar100", CIFAR, _CIFAR_IMAGE, "resnet32"),
+        (imagenet.SUBSET, SUBIMAGENET, _IMAGENET_IMAGE, "resnet18"),
+        (imagenet.WHOLE, IMAGENET, _IMAGENET_IMAGE, "resnet18"),
+    )
+}
+
+
+def known_dataset(name):
+    """`DatasetInfo` of a data set of one image size, without class names."""
+    return _KNOWN[name]
+
+
 def describe_dataset(
     dataset, data_dir=None, image_size=None, download=False, learned=()
 ):
@@ -108,7 +126,7 @@ def describe_dataset(
         if dataset == "digits":
             _raise_if(_fixed_size_problems(dataset, image_size, _DIGITS_IMAGE))
             names = tuple(str(digit) for digit in range(10))
-            return DatasetInfo(dataset, names, SMALL, _DIGITS_IMAGE, "resnet8")
+            return dataclasses.replace(known_dataset(dataset), class_names=names)
         if dataset in ("cifar10", "cifar100"):
             return _describe_cifar(dataset, data_dir, image_size, download)
         if dataset in imagenet.NUM_CLASSES:
@@ -201,7 +219,7 @@ def _describe_cifar(dataset, data_dir, image_size, download):
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
-    return DatasetInfo(dataset, names, CIFAR, _CIFAR_IMAGE, "resnet32")
+    return dataclasses.replace(known_dataset(dataset), class_names=names)
 
 
 def _describe_imagenet(dataset, data_dir, image_size):
@@ -218,8 +236,7 @@ def _describe_imagenet(dataset, data_dir, image_size):
     except RequestError as error:
         problems += error.problems
     _raise_if(problems)
-    kind = IMAGENET if dataset == imagenet.WHOLE else SUBIMAGENET
-    return DatasetInfo(dataset, names, kind, _IMAGENET_IMAGE, "resnet18")
+    return dataclasses.replace(known_dataset(dataset), class_names=names)
 
 
 def _describe_tfds(dataset, data_dir, image_size, download):

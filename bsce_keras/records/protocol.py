@@ -114,6 +114,7 @@ _INDIFFERENT = (
     "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
+_LEARNED_ALPHA = ("method.alpha_", "method.meta_gradient")
 
 
 def completed(config):
@@ -148,9 +149,11 @@ def outcome_fields(config):
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    for name in _INDIFFERENT:
-        fields.pop(name, None)
-    return fields
+    indifferent = set(_INDIFFERENT)
+    if config["method"].get("classification_loss") != "meta_balanced_softmax":
+        # The defaults of a learned alpha decide nothing where alpha is fixed.
+        indifferent |= {name for name in fields if name.startswith(_LEARNED_ALPHA)}
+    return {name: fields[name] for name in fields if name not in indifferent}
 
 
 def outcome_differences(theirs, ours):
@@ -346,7 +349,9 @@ def _memory(config):
 
 def _optimizer(training):
     if training.schedule == "cosine":
-        decay = "cosine decay to 0 over the epochs of a step"
+        decay = (
+            "cosine decay over the epochs of a step, one epoch late as in PODNet's code"
+        )
     elif training.milestones:
         epochs = ", ".join(str(epoch) for epoch in training.milestones)
         decay = f"divided by 10 after {epochs} epochs"

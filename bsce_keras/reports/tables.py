@@ -10,6 +10,7 @@ import textwrap
 from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import completed, outcome_fields
 from bsce_keras.records.run_records import RunResult
+from bsce_keras.reports.paper_results import published_remarks
 
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
@@ -32,9 +33,10 @@ _NOTE = (
 _UNDEFINED = "-"
 _PAPER = "paper, scale 1"
 _PAPER_NOTE = (
-    f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 and 4, who "
-    "train the whole schedule. A row of another scale is another experiment. Those of "
-    "icarl, bic, mnemonics and tpcil are quoted there from other papers."
+    f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 to 4, who "
+    "train the whole schedule. It is shown where all that decides the outcome is as "
+    "published, seed and schedule scale aside. A row of another scale is another "
+    "experiment. That of icarl is quoted there from LUCIR's paper."
 )
 
 # Rows of one setting are compared, so whatever else they differ in has to be told.
@@ -318,7 +320,10 @@ def remarks(results, published=None):
     """What a reader of `comparison` has to know of single runs, a sentence each."""
     # A matrix tells by itself what it could not finish.
     unfinished = [] if published else _unfinished(results)
-    return _repeated(results) + _skipped(results) + unfinished
+    found = _repeated(results) + _skipped(results) + unfinished
+    if published:
+        found += published_remarks([result.config for result in results])
+    return found
 
 
 def _repeated(results):

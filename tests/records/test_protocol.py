@@ -58,6 +58,17 @@ def test_where_a_run_is_written_does_not_decide_its_outcome(make_config):
     assert outcome_fields(other.to_json()) == outcome_fields(config.to_json())
 
 
+def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_config):
+    def differ(loss):
+        config = make_config(loss)
+        method = dataclasses.replace(config.method, alpha_every=1)
+        other = dataclasses.replace(config, method=method)
+        return outcome_differences(config.to_json(), other.to_json())
+
+    assert differ("balanced_softmax") == []
+    assert len(differ("meta_balanced_softmax")) == 1
+
+
 def test_a_run_of_a_version_without_a_choice_made_the_default_one(make_config):
     config = make_config().to_json()
     older = json.loads(json.dumps(config))
