@@ -27,7 +27,12 @@ from bsce_keras.records.protocol import (
     outcome_differences,
     versions,
 )
-from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records.run_folder import (
+    begin_run,
+    check_same_run,
+    end_run,
+    run_lock,
+)
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.reports.run_report import write_run_report
@@ -117,6 +122,7 @@ def _finish(run_dir, records):
     """Writes what a complete run has; summary.json comes last."""
     summary = records.summary()
     write_run_report(run_dir, summary)
+    end_run(run_dir)
     records.finish(summary)
     return summary
 

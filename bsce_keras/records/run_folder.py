@@ -14,6 +14,7 @@ from bsce_keras.records.protocol import (
     shortened,
     versions,
 )
+from bsce_keras.records.provenance import now, provenance
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
@@ -23,6 +24,8 @@ _LOCK = ".lock"
 
 def begin_run(run_dir, config, num_replicas, flagfile=""):
     """Writes what was asked and with what it runs, before anything that depends on it.
+
+    versions.json keeps the time of the first start.
 
     Args:
         run_dir: the folder, made if it does not exist.
@@ -35,9 +38,24 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
     make_folder(folder)
     answers = protocol(config, num_replicas)
     write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
-    write_json(folder / "versions.json", versions())
+    before = read_record(folder / "versions.json") or {}
+    times = {"started": before.get("started") or now(), "ended": before.get("ended")}
+    facts = {**versions(), **provenance(), **times}
+    write_json(folder / "versions.json", facts)
     if flagfile or not (folder / "flagfile.flags").exists():
         write_atomically(folder / "flagfile.flags", flagfile)
+
+
+def end_run(run_dir):
+    """Writes the time of the end, once every step is finished.
+
+    Call it before summary.json is written, which says that the run is complete. A run
+    that was complete before keeps its time.
+    """
+    folder = pathlib.Path(run_dir)
+    if not (folder / "summary.json").exists():
+        facts = read_record(folder / "versions.json") or {}
+        write_json(folder / "versions.json", {**facts, "ended": now()})
 
 
 def check_same_run(run_dir, config):

@@ -3,7 +3,7 @@
 import os
 
 from bsce_keras.records.protocol import completed
-from bsce_keras.reports.paper_results import published_average
+from bsce_keras.reports.paper_results import published_average, published_scores
 from bsce_keras.reports.tables import (
     SCORES,
     group_runs,
@@ -41,7 +41,7 @@ def _markdown(results, failures):
     paragraphs = [
         "# Results",
         f"{finished} of {len(results)} runs are finished.",
-        markdown_table(results, published_average),
+        markdown_table(results, published_scores),
     ]
     if failed:
         paragraphs.append("Failed:\n\n" + "\n".join(failed))

@@ -16,7 +16,12 @@ import pytest
 from bsce_keras import train
 from bsce_keras.records import run_folder
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records.run_folder import (
+    begin_run,
+    check_same_run,
+    end_run,
+    run_lock,
+)
 from bsce_keras.records.run_records import RunRecords, read_run
 from tests.records import conftest as records_fixtures
 from tests.reliability.outcomes import outcome
@@ -140,6 +145,7 @@ def record_run(config, make_record, num_finished=0):
         records = RunRecords(config.run_dir, config, finished)
         for step in range(num_finished, 3):
             records.append(make_record(step))
+        end_run(config.run_dir)
         records_fixtures.finish_run(records, config.run_dir)
 
 
@@ -160,6 +166,13 @@ def check_records(disk, tmp_path, make_config, make_record, code, once):
         )
         assert found == expected
         shutil.rmtree(config.run_dir)
+
+
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch):
+    """Runs that are compared begin and end at the same time, on the same commit."""
+    monkeypatch.setattr(run_folder, "now", lambda: "2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr(run_folder, "provenance", lambda: {"commit": None})
 
 
 @every_disk
