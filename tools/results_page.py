@@ -104,9 +104,9 @@ def _confusions(section):
     lines = [f"- {_final_scores(record)}" for record in ordered]
     text = [
         f"![log(1 + x) of the confusion matrices of IL-Baseline]({IMAGES}/{name})",
-        "Confusion matrices of the last step, log(1 + count) on one colour scale; lines "
-        "part the classes of each step. The paper's Figures 2 and 3 show these on "
-        "CIFAR-100 in 5 increments. Accuracy on all classes and on the base classes:",
+        "Confusion matrices of the last step, log(1 + count) on one colour scale. "
+        "Lines part the classes of each step. The paper's Figures 2 and 3 show these "
+        "on CIFAR-100 in 5 increments. Accuracy on all classes and on base classes:",
         "\n".join(lines),
     ]
     return text, {name: functools.partial(_draw_confusions, ordered)}
@@ -160,11 +160,10 @@ def _alpha(section):
     ]
     text = [
         f"![alpha and its gradient]({IMAGES}/{name})",
-        "alpha starts at 1 in every increment. Mean and deviation are over the updates "
-        "of a step that moved alpha. A mean near 0, small beside its deviation, says "
-        "that alpha rests where its gradient vanishes. A mean that keeps its share of "
-        "the deviation while both shrink with the learning rate says that alpha is "
-        "frozen on its way.",
+        "Mean and deviation are over the updates of a step that measured the gradient "
+        "of alpha. A mean near 0, small beside its deviation, says that alpha rests at "
+        "a root. If the mean keeps its share of the deviation while both shrink with "
+        "the learning rate, alpha is frozen on its way.",
         markdown(head, rows),
     ]
     return text, {name: functools.partial(_draw_alpha, learned)}
@@ -215,13 +214,19 @@ def _record_row(record):
         _link(record),
         made["steps"],
         record.columns["precision"],
-        _text(made["commit"] and made["commit"][:10]),
+        _commit(made["commit"]),
         ", ".join([f"{hardware['cpu']}{cores}", *(hardware["gpus"] or [])]),
         f"{images / seconds:.0f}" if seconds else "-",
         f"{seconds / 3600:.2f}" if seconds else "-",
         _text(made["started"]),
         _text(made["ended"]),
     ]
+
+
+def _commit(commit):
+    """The first digits, and the mark of a checkout that differed from it."""
+    number, mark, changed = (commit or "-").partition("-dirty")
+    return f"{number[:10] or '-'}{mark}{changed}"
 
 
 def _link(record):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from bsce_keras.config import MemoryConfig
+from bsce_keras.config import MemoryConfig, MemoryUse
 from bsce_keras.config.choices import SOFTMAX_LIKE
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.data.stored_images import same_images
@@ -85,7 +85,7 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        memory = MemoryConfig(**theirs["memory"])
+        memory = _memory_config(theirs["memory"])
         differences += _image_differences(config.base_run_dir, loaded, step, memory)
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
@@ -127,6 +127,11 @@ def base_step_key(config):
     # Two folders of images may well have classes of the same names.
     key["data_dir"] = stream.data_dir
     return json.dumps(key, sort_keys=True)
+
+
+def _memory_config(memory):
+    """The `MemoryConfig` of that section of config.json."""
+    return MemoryConfig(**{**memory, "use": MemoryUse(**memory["use"])})
 
 
 def _loss_differences(theirs, ours, counts):

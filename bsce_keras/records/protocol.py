@@ -1,5 +1,6 @@
 """What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -8,6 +9,7 @@ from bsce_keras import __version__
 from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.methods import recipes
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 
 # Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
@@ -122,7 +124,14 @@ def completed(config):
 
     They get their defaults, which is what that version did.
     """
-    return _completed(config, _LATER_FIELDS)
+    config = _completed(config, _LATER_FIELDS)
+    memory = config["memory"]
+    if "use" not in memory:
+        # Its parts were fields of the memory itself; the method decides them.
+        use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
+        memory = {name: memory[name] for name in memory if name not in use}
+        config = {**config, "memory": {**memory, "use": use}}
+    return config
 
 
 def _completed(fields, defaults):

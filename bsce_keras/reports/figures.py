@@ -94,7 +94,7 @@ def confusion_panels(confusions, block_ends, path):
         path: PNG file to write.
     """
     most_images = max(int(matrix.sum(axis=1).max()) for matrix in confusions.values())
-    figure = Figure(figsize=(1.2 + 4.8 * len(confusions), 5), layout="constrained")
+    figure = Figure(figsize=(1.2 + 4.8 * len(confusions), 5), layout="compressed")
     panels = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
     for axes, (title, confusion) in zip(panels, confusions.items(), strict=True):
         image = _draw_confusion(axes, confusion, block_ends, most_images)

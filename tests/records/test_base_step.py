@@ -1,12 +1,18 @@
 """Which losses are one loss in a base step, and which images the same images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bsce_keras.config import MemoryConfig, MemoryUse
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.stored_images import StoredImages
-from bsce_keras.records.base_step import _loss_differences, _same_images
+from bsce_keras.records.base_step import (
+    _loss_differences,
+    _memory_config,
+    _same_images,
+)
 
 MEMORY, OPTIMIZED = (
     MemoryConfig(20),
@@ -102,3 +108,8 @@ def test_images_held_out_of_training_are_no_difference():
     held_out = MemoryConfig(20, use=MemoryUse(sets_aside=True))
     assert _same_images(kept, state, examples, held_out)
     assert not _same_images(kept, {"class_counts": [3, 3]}, examples, held_out)
+
+
+def test_the_memory_of_a_config_json_is_read_back():
+    memory = MemoryConfig(20, use=MemoryUse(sets_aside=True))
+    assert _memory_config(dataclasses.asdict(memory)) == memory
