@@ -134,17 +134,22 @@ def record_name(config):
 
 def _without_paths(config):
     """A config.json that names no place of the machine it was written on."""
-    stream, model = config["stream"], config["model"]
     base = config.get("base_run_dir")
-    kept_stream = {"data_dir": None, "cache_dir": None}
-    kept_stream["class_order"] = os.path.basename(str(stream.get("class_order")))
-    path = model.get("backbone_path")
-    return {
-        **config,
-        "stream": {**stream, **kept_stream},
-        "model": {**model, "backbone_path": path and os.path.basename(path)},
+    return _placeless(config) | {
+        "stream": _placeless(config["stream"]) | {"data_dir": None, "cache_dir": None},
         "base_run_dir": base and os.path.basename(os.path.normpath(base)),
     }
+
+
+def _placeless(value):
+    """A JSON value with the last part of every absolute path in place of it."""
+    if isinstance(value, dict):
+        return {name: _placeless(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_placeless(part) for part in value]
+    if isinstance(value, str) and os.path.isabs(value):
+        return os.path.basename(value)
+    return value
 
 
 def _refuse_other_experiment(folder, config):
@@ -197,7 +202,7 @@ def _files(run, config, commit, every):
         ),
     }
     if run.summary:
-        texts["summary.json"] = _json(run.summary)
+        texts["summary.json"] = _json(_placeless(run.summary))
     files = {name: text.encode() for name, text in texts.items()}
     if run.per_class_accuracy is not None:
         files["per_class_accuracy.npy"] = _npy(run.per_class_accuracy)
@@ -250,9 +255,7 @@ def _anonymous(flag):
     name, _, value = flag.partition("=")
     if name in _PATH_FLAGS:
         return f"{name}={_PATH_FLAGS[name]}"
-    if os.path.isabs(value):
-        return f"{name}={os.path.basename(value)}"
-    return flag
+    return f"{name}={_placeless(value)}" if value else flag
 
 
 def _num_alpha_epochs(step):

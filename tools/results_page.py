@@ -44,6 +44,7 @@ def page(sections):
         parts.append(f"### {section.title}")
         parts += _table(section)
         if section.is_overview:
+            parts += _steps(section)
             for text, own in (_confusions(section), _alpha(section)):
                 parts += text
                 figures |= own
@@ -80,6 +81,25 @@ def _table(section):
         for record in section.records
         if not record.is_complete
     ]
+
+
+def _steps(section):
+    """Accuracy on all seen classes after every step, a row a run."""
+    complete = section.complete
+    if not complete:
+        return []
+    numbers = [str(step["step"]) for step in complete[0].result.steps]
+    rows = [
+        [
+            record.columns["method"],
+            record.columns["loss"],
+            str(record.seed),
+            *(percent(step["accuracy"]) for step in record.result.steps),
+        ]
+        for record in complete
+    ]
+    text = "Accuracy on all seen classes after every step, from step 0 on:"
+    return [text, markdown(["method", "loss", "seed", *numbers], rows)]
 
 
 def _accuracies(record):

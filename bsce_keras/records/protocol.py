@@ -130,7 +130,7 @@ def completed(config):
         # Its parts were fields of the memory itself; the method decides them.
         use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
         memory = {name: memory[name] for name in memory if name not in use}
-        config |= {"memory": {**memory, "use": use}}
+        config = {**config, "memory": {**memory, "use": use}}
     return config
 
 
