@@ -6,7 +6,7 @@ import pytest
 
 from bsce_keras.records import run_folder
 from bsce_keras.records.provenance import commit, iso_time, provenance
-from bsce_keras.records.run_folder import begin_run, end_run
+from bsce_keras.records.run_identity import begin_run, end_run
 from bsce_keras.records.run_records import read_record
 
 

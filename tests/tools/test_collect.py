@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config as make_real_config
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord, read_record, read_run
 from bsce_keras.runtime.errors import RequestError
 from tools import collect
