@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from bsce_keras.records import run_folder
+from bsce_keras.records import run_identity
 from bsce_keras.records.provenance import commit, iso_time, provenance
 from bsce_keras.records.run_identity import begin_run, end_run
 from bsce_keras.records.run_records import read_record
@@ -58,7 +58,7 @@ def test_a_resumed_run_keeps_its_start_and_a_complete_one_its_end(
         return facts["started"], facts["ended"]
 
     at = [iso_time(seconds) for seconds in (0, 60, 120, 180)]
-    monkeypatch.setattr(run_folder, "now", lambda: at.pop(0))
+    monkeypatch.setattr(run_identity, "now", lambda: at.pop(0))
     begin_run(config.run_dir, config, 1)
     begin_run(config.run_dir, config, 1)
     assert times() == ("1970-01-01T00:00:00+00:00", None)
