@@ -86,6 +86,12 @@ class ClassIncrementalStream:
         """
         return _label_range(self._test, 0, step.num_classes)
 
+    def classes_without_test_images(self):
+        """Returns the names of arriving classes that have no test image, in order."""
+        names = self.config.arriving_class_names
+        scored = set(np.unique(self._test.labels).tolist())
+        return [name for label, name in enumerate(names) if label not in scored]
+
     def _make_steps(self):
         sizes = (self.config.num_base_classes, *self.config.increments)
         ends = np.cumsum(sizes).tolist()

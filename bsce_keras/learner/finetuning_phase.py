@@ -45,7 +45,7 @@ class FinetuningPhase(StepPhase):
             self.name,
             step.index,
             training.finetuning,
-            learner.num_steps,
+            len(learner.plans),
             first_draw=training.epochs,
             is_followed=is_followed,
         )

@@ -5,6 +5,7 @@ import importlib
 import keras
 import numpy as np
 
+from bsce_keras.config.step_plan import step_plans
 from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Run
@@ -27,6 +28,7 @@ class Learner:
         config, runtime: as given.
         method: the `Method`.
         run: `Run`, shared by all phases.
+        plans: `StepPlan` of every step.
         classifier: the model after the last finished phase; None before the first.
         teacher: frozen classifier of the previous step, or None.
     """
@@ -36,6 +38,7 @@ class Learner:
         self.runtime = runtime
         self.run = Run(config, runtime, checkpoints)
         self.method = load_method(config.method)
+        self.plans = step_plans(config)
         self.classifier = None
         self.teacher = None
         self._inference = None
@@ -86,11 +89,6 @@ class Learner:
             self._inference.close()
         self.classifier = classifier
         self._inference = Inference(classifier, self.config.stream.image)
-
-    @property
-    def num_steps(self):
-        """Steps of the run, the base step included."""
-        return 1 + len(self.config.stream.increments)
 
     def predictor(self, memory):
         """Returns the model to evaluate and export. Call it on the chief only.

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from bsce_keras.config import num_set_aside
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
@@ -55,7 +54,7 @@ class MainPhase(StepPhase):
         warn_of_one_class(step, context)
         warn_of_no_oversampling(step, training.replay_sampling, probabilities)
         plan = PhasePlan(
-            self.name, step.index, training, learner.num_steps, is_followed=is_followed
+            self.name, step.index, training, len(learner.plans), is_followed=is_followed
         )
         progress = train_phase(
             learner.run, plan, trainer, pool, alpha_split, probabilities
@@ -68,16 +67,16 @@ class MainPhase(StepPhase):
         return training_stats(training, context, alpha, len(pool), progress)
 
     def _pools(self, step, replay):
-        """Training pool and, where alpha is learned, the balanced alpha split."""
-        config = self.learner.config
+        """Returns the training pool and the balanced alpha split, or None for it."""
         pool = step.examples
         if replay is not None:
             pool = Examples.concatenate([pool, replay])
-        if not (config.method.learns_alpha and step.num_old_classes):
+        number = self.learner.plans[step.index].num_alpha_split
+        if not number:
             return pool, None
-        quota = config.memory.quota(step.num_old_classes)
-        rng = generator(config.training.seed, Purpose.VALIDATION_SPLIT, step.index)
-        return split_validation(pool, num_set_aside(quota), rng)
+        seed = self.learner.config.training.seed
+        rng = generator(seed, Purpose.VALIDATION_SPLIT, step.index)
+        return split_validation(pool, number, rng)
 
     def _anchors(self, step, replay, edges):
         """Exemplars that every update sees besides its batch, or None."""

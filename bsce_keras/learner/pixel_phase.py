@@ -36,7 +36,7 @@ class PixelPhase(StepPhase):
     def _optimized(self, step, exemplars):
         learner = self.learner
         begin = time.perf_counter()
-        title = f"step {step.index}/{learner.num_steps - 1} exemplars"
+        title = f"step {step.index}/{len(learner.plans) - 1} exemplars"
         print(f"{title}  optimising the pixels of {len(exemplars)}")
         network = folded(learner.classifier, "float32")
         images = optimized_exemplars(

@@ -51,14 +51,13 @@ class StepPhase(abc.ABC):
         """Returns the `StepContext` of training on a pool of `Examples`."""
         config = self.learner.config
         counts = np.bincount(pool.labels, minlength=step.num_classes)
-        sizes = (config.stream.num_base_classes, *config.stream.increments)
         return StepContext(
             step.num_old_classes,
             step.num_new_classes,
             tuple(counts.tolist()),
             config.method.classification_loss,
             config.method.alpha,
-            sizes[: step.index + 1],
+            self.learner.plans[step.index].step_sizes,
         )
 
     def trainer(

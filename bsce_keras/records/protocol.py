@@ -8,6 +8,7 @@ import platform
 from bsce_keras import __version__
 from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
+from bsce_keras.config.step_plan import step_plans
 from bsce_keras.evaluation.metrics import DEFINITIONS
 from bsce_keras.methods import recipes
 from bsce_keras.runtime.tensorflow_import import uses_onednn
@@ -325,9 +326,6 @@ def _augmentation(image):
 
 def _memory(config):
     memory = config.memory
-    classes = [config.stream.num_base_classes]
-    for increment in config.stream.increments:
-        classes.append(classes[-1] + increment)
     if memory.memory_budget is None:
         policy = f"growing: up to {memory.exemplars_per_class} exemplars of every class"
     else:
@@ -344,15 +342,13 @@ def _memory(config):
     selection = memory.selection
     if memory.use.keeps_graph:
         selection = "images of the vertices of a neural-gas graph over the features"
-    quotas = [memory.quota(number) for number in classes]
+    plans = step_plans(config)
     return {
         "policy": policy,
         "selection": selection,
         "replay": _REPLAY[config.training.replay_sampling],
-        "quota_per_class_after_step": quotas,
-        "limit_in_total_after_step": [
-            quota * number for quota, number in zip(quotas, classes, strict=True)
-        ],
+        "quota_per_class_after_step": [plan.quota for plan in plans],
+        "limit_in_total_after_step": [plan.quota * plan.num_classes for plan in plans],
     }
 
 

@@ -190,12 +190,7 @@ class RunFolder:
 
 
 def _warn_of_unscored_classes(stream):
-    unscored = [
-        name
-        for step in stream.steps
-        for label, name in enumerate(step.class_names, step.num_old_classes)
-        if label not in stream.seen_test(step).labels
-    ]
+    unscored = stream.classes_without_test_images()
     if unscored:
         _log.warning(
             "Without images to be scored on, so left out of every accuracy: %s.",

@@ -3,6 +3,7 @@
 import collections
 import os
 
+from bsce_keras.config.step_plan import step_plans
 from bsce_keras.records.run_records import read_run
 
 
@@ -34,15 +35,15 @@ def seconds_left(configs):
     for config in configs:
         dataset = config.stream.dataset
         num_done = len(finished[config.run_dir]) or bool(config.base_run_dir)
-        num_steps = 1 + len(config.stream.increments)
-        if num_done == num_steps:
+        plans = step_plans(config)[num_done:]
+        if not plans:
             continue
         if not seconds[dataset]:
             return None
-        for step in range(num_done, num_steps):
-            left[dataset] += config.training.epochs * _pool_size(
-                config, step, images_per_class[dataset]
-            )
+        images_of = [images_per_class[dataset]] * config.stream.num_classes
+        for plan in plans:
+            pool = plan.pool_sizes(images_of)["main"]
+            left[dataset] += config.training.epochs * pool
     return sum(left[name] * seconds[name] / images[name] for name in left)
 
 
@@ -50,11 +51,3 @@ def _finished_steps(config):
     if not os.path.isfile(os.path.join(config.run_dir, "steps.jsonl")):
         return []
     return read_run(config.run_dir).steps
-
-
-def _pool_size(config, step, images_per_class):
-    """About how many images a step trains on: those of new classes and exemplars."""
-    sizes = (config.stream.num_base_classes, *config.stream.increments)
-    num_old = sum(sizes[:step])
-    exemplars = config.memory.quota(num_old) if num_old else 0
-    return sizes[step] * images_per_class + num_old * min(exemplars, images_per_class)

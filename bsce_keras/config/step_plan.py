@@ -1,0 +1,97 @@
+"""StepPlan: numbers of classes, exemplars and training images of every step."""
+
+import dataclasses
+import itertools
+
+from bsce_keras.config.sections import num_set_aside
+
+
+@dataclasses.dataclass(frozen=True)
+class StepPlan:
+    """Numbers of one step, which follow from the configuration.
+
+    The exemplars of a class include those that no step trains on.
+
+    Args:
+        index: 0 is the base step.
+        step_sizes: classes that each step up to this one brings.
+        old_quota: exemplars that each old class may have when the step begins; 0 at
+            the base step.
+        quota: exemplars that each seen class may have after the step.
+        old_set_aside: images of each old class that the step does not train on.
+        num_set_aside: images of each new class that the step does not train on.
+        num_alpha_split: images of each seen class in the alpha split; 0 where alpha is
+            not learned.
+        replays_everything: old images are all training images, not exemplars.
+        finetunes: balanced fine-tuning on exemplars follows the main phase.
+    """
+
+    index: int
+    step_sizes: tuple[int, ...]
+    old_quota: int
+    quota: int
+    old_set_aside: int = 0
+    num_set_aside: int = 0
+    num_alpha_split: int = 0
+    replays_everything: bool = False
+    finetunes: bool = False
+
+    @property
+    def num_classes(self):
+        """Classes seen up to and with this step."""
+        return sum(self.step_sizes)
+
+    @property
+    def num_old_classes(self):
+        """Classes of all steps before."""
+        return sum(self.step_sizes[:-1])
+
+    def pool_sizes(self, images_per_class):
+        """Returns the number of images that each pool of the step holds.
+
+        Args:
+            images_per_class: training images of every class, in arrival order; of
+                finished classes the exemplars suffice.
+
+        Returns:
+            Dictionary with `main`, the training pool; where the step has them,
+            `alpha_split` and `finetuning`.
+        """
+        num_old, num_classes = self.num_old_classes, self.num_classes
+        old, new = images_per_class[:num_old], images_per_class[num_old:num_classes]
+        if not self.replays_everything:
+            old = [min(number, self.old_quota) - self.old_set_aside for number in old]
+        alpha_split = num_classes * self.num_alpha_split
+        set_aside = len(new) * self.num_set_aside
+        pools = {"main": sum(old) + sum(new) - set_aside - alpha_split}
+        if alpha_split:
+            pools["alpha_split"] = alpha_split
+        if self.finetunes:
+            seen = images_per_class[:num_classes]
+            pools["finetuning"] = sum(min(number, self.quota) for number in seen)
+        return pools
+
+
+def step_plans(config):
+    """Returns the `StepPlan` of every step of an `ExperimentConfig`."""
+    sizes = (config.stream.num_base_classes, *config.stream.increments)
+    memory = config.memory
+    plans = []
+    for index, num_classes in enumerate(itertools.accumulate(sizes)):
+        num_old = num_classes - sizes[index]
+        old_quota = memory.quota(num_old) if num_old else 0
+        learns_alpha = num_old > 0 and config.method.learns_alpha
+        plans.append(
+            StepPlan(
+                index=index,
+                step_sizes=sizes[: index + 1],
+                old_quota=old_quota,
+                quota=memory.quota(num_classes),
+                old_set_aside=memory.num_aside(num_old) if num_old else 0,
+                num_set_aside=memory.num_aside(num_classes),
+                num_alpha_split=num_set_aside(old_quota) if learns_alpha else 0,
+                replays_everything=memory.use.replays_everything,
+                finetunes=num_old > 0 and config.training.finetuning is not None,
+            )
+        )
+    return plans
