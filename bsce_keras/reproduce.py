@@ -5,10 +5,10 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.options.command_line import run_command
 from bsce_keras.options.command_options import EVERY_CELL
-from bsce_keras.options.conflicts import has_base_step
+from bsce_keras.options.folders import has_base_step
 from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records.run_records import RunResult, read_run
 from bsce_keras.reports.matrix_results import write_results

@@ -20,7 +20,7 @@ import keras_tuner
 
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.experiment import run_experiment
-from bsce_keras.options.conflicts import has_base_step
+from bsce_keras.options.folders import has_base_step
 from bsce_keras.options.search_space import SECTIONS, Range, rounded
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.protocol import outcome_fields

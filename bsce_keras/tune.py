@@ -6,9 +6,10 @@ import pathlib
 import shlex
 import sys
 
-from bsce_keras.options.command_line import run_command, set_values
-from bsce_keras.options.conflicts import writable_problems
+from bsce_keras.options.command_line import set_values
+from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.options.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records import schema

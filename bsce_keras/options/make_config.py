@@ -30,8 +30,8 @@ from bsce_keras.options.conflicts import (
     META_OPTIONS,
     MOST_SCALE,
     contradictions,
-    folder_problems,
 )
+from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.cluster import cluster_problems

@@ -16,7 +16,7 @@ from bsce_keras.options.command_line import (
     set_values,
     train_request,
 )
-from bsce_keras.options.conflicts import has_base_step, writable_problems
+from bsce_keras.options.folders import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.records.base_step import base_step_key
 from bsce_keras.records.run_identity import check_same_run
