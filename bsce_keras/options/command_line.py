@@ -10,6 +10,7 @@ import collections
 from absl import flags as absl_flags
 
 from bsce_keras.options.command_options import COMMANDS
+from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.runtime.text import did_you_mean
 
 
@@ -20,7 +21,7 @@ def define(command):
         `absl.flags.FlagValues` of the command's own, ready to be read: `values.seed`.
     """
     values = absl_flags.FlagValues()
-    for flag in COMMANDS[command].flags:
+    for flag in COMMANDS[command].options:
         flag.define(values)
     values.mark_as_parsed()
     return values
@@ -62,6 +63,21 @@ def set_values(values):
     }
 
 
+def passed_on(command, values):
+    """Values that a command passes on to the runs of `train` it starts.
+
+    These are the values given and the defaults that differ from those of `train`.
+
+    Returns:
+        Dictionary of values by name of the option.
+    """
+    return {
+        option.name: values[option.name].value
+        for option in COMMANDS[command].passed_on
+        if values[option.name].present or option.default != OPTIONS[option.name].default
+    }
+
+
 def flagfile_text(values):
     """The flags that were set, one a line: a flag file that repeats the command."""
     return "".join(f"{values[name].serialize()}\n" for name in set_values(values))
@@ -75,7 +91,7 @@ class _Reader:
         self.positional = []
         self.problems = []
         self._positional_name = COMMANDS[command].positional
-        self._definitions = {flag.name: flag for flag in COMMANDS[command].flags}
+        self._definitions = {flag.name: flag for flag in COMMANDS[command].options}
         self._open_files = []
 
     def read(self, arguments):
@@ -180,6 +196,6 @@ def _other_commands(name):
     owners = [
         command
         for command, spec in COMMANDS.items()
-        if name in {flag.name for flag in spec.flags}
+        if name in {flag.name for flag in spec.options}
     ]
     return f" It is a flag of {' and '.join(owners)}." if owners else ""

@@ -4,18 +4,11 @@ import math
 
 from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.methods import recipes
+from bsce_keras.options.train_options import OPTIONS
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000
 _MOST_VIRTUAL_DEVICES = 64
-
-META_OPTIONS = (
-    "alpha_learning_rate",
-    "alpha_optimizer",
-    "alpha_every",
-    "alpha_statistics",
-    "meta_gradient",
-)
 
 
 def contradictions(asked):
@@ -121,11 +114,12 @@ def _loss_contradictions(asked):
         f"{asked.method_name}, whose exemplars are the images of its graph's vertices. "
         "Leave it out.",
     )
-    for name, value in asked.given(*META_OPTIONS).items():
+    for option in OPTIONS.values():
+        value, needed = getattr(asked, option.name), option.needs_loss
         yield (
-            not meta,
-            f"--{name}={value} has no meaning for --classification_loss={loss}. Leave "
-            "it out or use --classification_loss=meta_balanced_softmax.",
+            needed not in ("", loss) and value is not None,
+            f"--{option.name}={value} has no meaning for --classification_loss={loss}. "
+            f"Leave it out or use --classification_loss={needed}.",
         )
     yield (
         asked.nca_variant is not None and loss != "nca",
