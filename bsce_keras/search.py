@@ -169,7 +169,8 @@ class _Runs:
         config = self._search.config
         sections = {"training": {"seed": seed}}
         for name, value in values.items():
-            sections.setdefault(OPTIONS[name].section, {})[name] = value
+            section, _, field = OPTIONS[name].field.partition(".")
+            sections.setdefault(section, {})[field] = value
         parts = {
             section: dataclasses.replace(getattr(config, section), **fields)
             for section, fields in sections.items()

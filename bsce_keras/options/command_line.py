@@ -74,7 +74,7 @@ def passed_on(command, values):
     return {
         option.name: values[option.name].value
         for option in COMMANDS[command].passed_on
-        if values[option.name].present or option.default != OPTIONS[option.name].default
+        if values[option.name].present or option.unset != OPTIONS[option.name].unset
     }
 
 

@@ -28,7 +28,6 @@ _EVALUATE = Command(
             ),
             dataclasses.replace(
                 OPTIONS["on_bad_image"],
-                default=None,
                 default_text="error; for a run, as it was trained",
             ),
         ),
@@ -45,7 +44,9 @@ _PREDICT = Command(
             Option(
                 "top_k", int, "most probable classes listed for each file", default=1
             ),
-            Option("format", ("text", "json"), "of the answer", default="text"),
+            Option(
+                "format", str, "of the answer", choices=("text", "json"), default="text"
+            ),
         ),
         "General": GENERAL,
     },
@@ -59,8 +60,9 @@ _REPORT = Command(
         "Report": (
             Option(
                 "format",
-                ("text", "markdown", "csv"),
+                str,
                 "of the printed tables",
+                choices=("text", "markdown", "csv"),
                 default="text",
             ),
             Option(
@@ -132,9 +134,10 @@ _TUNE = Command(
             Option("weight_decays", str, "weight decays to try, written alike"),
             Option(
                 "search",
-                SEARCHES,
+                str,
                 "all combinations of lists of values, or as many as --max_trials, "
                 "drawn or chosen by a Gaussian process",
+                choices=SEARCHES,
                 default="grid",
             ),
             Option(

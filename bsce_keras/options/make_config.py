@@ -9,7 +9,6 @@ import math
 import os
 
 from bsce_keras import config as configs
-from bsce_keras.config.checks import one_of
 from bsce_keras.config.choices import (
     ALPHA_RATES,
     CIFAR,
@@ -31,7 +30,6 @@ from bsce_keras.options.conflicts import (
 from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
-from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
@@ -94,7 +92,7 @@ def _examine(dataset, request, fetch=False):
     Both are empty if only a data set is missing that has to be fetched first.
     """
     asked, problems = read_request({"dataset": dataset, **request})
-    problems = _Problems(problems + _unknown_choices(asked))
+    problems = _Problems(problems)
     problems += contradictions(asked) + cluster_problems(asked)
     problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
@@ -134,16 +132,6 @@ class _Problems(list):
         except RequestError as error:
             self.extend(error.problems)
             return None
-
-
-def _unknown_choices(asked):
-    """Problems of choices that no section checks, as none holds them as they are."""
-    problems = []
-    for option in OPTIONS.values():
-        value = getattr(asked, option.name)
-        if option.choices and not option.field and value is not None:
-            problems += one_of(option.shown, value, option.choices)
-    return problems
 
 
 def _describe(asked, fetch, begun):

@@ -24,14 +24,14 @@ class Option:
 
     Args:
         name: flag without dashes; for options of a run the keyword of `make_config`.
-        type: key of `_KINDS`, or the tuple of values to choose from. `pathlib.Path`
-            stands for paths in which `~` is expanded.
+        type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded.
         help: meaning, for `--help`.
+        choices: values to choose from; empty where any value of the type will do.
         field: field of `ExperimentConfig` that takes the value, such as
             `training.save_minutes`. Empty where `make_config` derives others from it.
-        default: value without the flag; by default that of `field`.
-        default_text: description of a default that depends on other options, or on
-            whether a value was given. `default` is None then.
+        default: value without the flag; that of `field` if None.
+        default_text: description of a default that depends on other options. The value
+            without the flag is None then.
         needs_loss: classification loss without which the option has no meaning.
         every_cell: `reproduce` takes it too, for all of its cells.
         set_by: commands that set the option of `train` for each of their runs.
@@ -39,8 +39,9 @@ class Option:
     """
 
     name: str
-    type: type | tuple[str, ...]
+    type: type
     help: str
+    choices: tuple[str, ...] = ()
     field: str = ""
     default: object = None
     default_text: str = ""
@@ -49,31 +50,23 @@ class Option:
     set_by: tuple[str, ...] = ()
     python_only: bool = False
 
-    def __post_init__(self):
-        if self.field and self.default is None and not self.default_text:
-            default = SETTINGS[self.field].default
-            if default is not dataclasses.MISSING:
-                object.__setattr__(self, "default", default)
-
     def define(self, values):
         """Adds the flag to an `absl.flags.FlagValues`."""
         if self.choices:
             absl_flags.DEFINE_enum(
-                self.name, self.default, self.choices, self.help, flag_values=values
+                self.name, self.unset, self.choices, self.help, flag_values=values
             )
         else:
             define, *_ = _KINDS[self.type]
-            define(self.name, self.default, self.help, flag_values=values)
+            define(self.name, self.unset, self.help, flag_values=values)
 
     @property
-    def choices(self):
-        """Values to choose from; empty if any value of the type will do."""
-        return self.type if isinstance(self.type, tuple) else ()
-
-    @property
-    def section(self):
-        """Section of the configuration that `field` is in; empty for a run's own."""
-        return self.field.rpartition(".")[0]
+    def unset(self):
+        """Value without the flag; None where other options decide."""
+        if self.default is not None or self.default_text or not self.field:
+            return self.default
+        default = SETTINGS[self.field].default
+        return None if default is dataclasses.MISSING else default
 
     @property
     def expected(self):
@@ -93,7 +86,7 @@ class Option:
         if self.choices:
             return f"--{self.name}=CHOICE"
         if self.type is bool:
-            return f"--{self.name}" if self.default is None else f"--[no]{self.name}"
+            return f"--{self.name}" if self.unset is None else f"--[no]{self.name}"
         return f"--{self.name}={_KINDS[self.type][1]}"
 
     @property
@@ -101,8 +94,8 @@ class Option:
         """Meaning, choices and default, for `--help`."""
         choices = f"; {self.expected}" if self.choices else ""
         default = self.default_text
-        if self.default is not None:
-            default = str(self.default).lower()
+        if self.unset is not None:
+            default = str(self.unset).lower()
         return f"{self.help}{choices}" + (f" (default: {default})" if default else "")
 
 

@@ -1,5 +1,6 @@
 """A request: the values asked for, and what follows from them alone. No TensorFlow."""
 
+import collections
 import os
 
 from bsce_keras.config import MemoryConfig, MethodConfig
@@ -7,6 +8,13 @@ from bsce_keras.methods import recipes
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.text import did_you_mean
+
+# By section, the options that set its fields and the names of these fields.
+_FIELDS = collections.defaultdict(dict)
+for _name, _option in OPTIONS.items():
+    if _option.field:
+        _section, _, _field = _option.field.rpartition(".")
+        _FIELDS[_section][_name] = _field
 
 
 class Request:
@@ -42,19 +50,18 @@ class Request:
         Args:
             section: such as `training`; empty for fields of `ExperimentConfig` itself.
         """
-        values = {
-            option.field.rpartition(".")[2]: getattr(self, option.name)
-            for option in OPTIONS.values()
-            if option.field and option.section == section
+        return {
+            field: value
+            for name, field in _FIELDS[section].items()
+            if (value := getattr(self, name)) is not None
         }
-        return {name: value for name, value in values.items() if value is not None}
 
     def without(self, name):
         """The same request with the choice of one value left open."""
         return Request({**{key: getattr(self, key) for key in OPTIONS}, name: None})
 
     def _default_run_dir(self):
-        seed = OPTIONS["seed"].default if self.seed is None else self.seed
+        seed = OPTIONS["seed"].unset if self.seed is None else self.seed
         parts = [self.dataset, self.method_name, self.loss]
         if self.replay_sampling not in (None, "uniform"):
             parts.append(self.replay_sampling)

@@ -79,8 +79,9 @@ TRAIN = Command(
             *_DATA,
             Option(
                 "on_bad_image",
-                BAD_IMAGE_POLICIES,
+                str,
                 "what an image that cannot be decoded does",
+                choices=BAD_IMAGE_POLICIES,
                 field="stream.on_bad_image",
                 every_cell=True,
             ),
@@ -120,15 +121,17 @@ TRAIN = Command(
         "Method and loss": (
             Option(
                 "method",
-                tuple(METHODS),
+                str,
                 "the class-incremental system",
+                choices=tuple(METHODS),
                 field="method.name",
                 default="il_baseline",
             ),
             Option(
                 "classification_loss",
-                CLASSIFICATION_LOSSES,
+                str,
                 "its classification loss, where default is the method's own",
+                choices=CLASSIFICATION_LOSSES,
                 field="method.classification_loss",
                 default="default",
             ),
@@ -152,9 +155,10 @@ TRAIN = Command(
             ),
             Option(
                 "alpha_optimizer",
-                ALPHA_OPTIMIZERS,
+                str,
                 "optimizer of alpha; held keeps alpha at --alpha and records its "
                 "gradient",
+                choices=ALPHA_OPTIMIZERS,
                 field="method.alpha_optimizer",
                 needs_loss="meta_balanced_softmax",
             ),
@@ -167,30 +171,34 @@ TRAIN = Command(
             ),
             Option(
                 "alpha_statistics",
-                ALPHA_STATISTICS,
+                str,
                 "batch normalisation of the images that alpha is validated on: "
                 "statistics of their batch, or the running ones that tests use",
+                choices=ALPHA_STATISTICS,
                 field="method.alpha_statistics",
                 needs_loss="meta_balanced_softmax",
             ),
             Option(
                 "meta_gradient",
-                META_GRADIENTS,
+                str,
                 "how the gradient of alpha is computed: same number, different cost",
+                choices=META_GRADIENTS,
                 field="method.meta_gradient",
                 needs_loss="meta_balanced_softmax",
             ),
             Option(
                 "nca_variant",
-                NCA_VARIANTS,
+                str,
                 "the loss of podnet's own as its code has it, or as its paper prints",
+                choices=NCA_VARIANTS,
                 default_text="code",
             ),
             Option(
                 "balanced_finetuning",
-                BALANCED_FINETUNING,
+                str,
                 "tune the class weights on the exemplars after each step, where "
                 "default is as published: podnet and mnemonics with their own losses",
+                choices=BALANCED_FINETUNING,
                 default="default",
             ),
         ),
@@ -211,15 +219,17 @@ TRAIN = Command(
             ),
             Option(
                 "exemplar_selection",
-                SELECTIONS,
+                str,
                 "how exemplars are chosen",
+                choices=SELECTIONS,
                 field="memory.selection",
             ),
             Option(
                 "replay_sampling",
-                REPLAY_SAMPLINGS,
+                str,
                 "how often increments draw images: every one once an epoch, exemplars "
                 "as often as new images, or all classes equally often",
+                choices=REPLAY_SAMPLINGS,
                 field="training.replay_sampling",
             ),
         ),
@@ -270,8 +280,9 @@ TRAIN = Command(
             ),
             Option(
                 "precision",
-                PRECISIONS,
+                str,
                 "of the arithmetic",
+                choices=PRECISIONS,
                 field="training.precision",
                 every_cell=True,
             ),
@@ -293,9 +304,10 @@ TRAIN = Command(
         "Devices": (
             Option(
                 "strategy",
-                STRATEGIES,
+                str,
                 "how devices share the work: auto takes all GPUs of this machine, "
                 "multi_worker all devices of the workers that TF_CONFIG names",
+                choices=STRATEGIES,
                 field="training.strategy",
                 every_cell=True,
             ),

@@ -4,6 +4,7 @@ import numbers
 import os
 import pathlib
 
+from bsce_keras.config.checks import one_of
 from bsce_keras.runtime.text import NO_LINE
 
 # Counts and seeds travel through files and arrays that hold 64 bits.
@@ -35,15 +36,17 @@ def plain_values(options, values):
     plain, problems = {}, []
     for name, value in values.items():
         option = options[name]
-        kind = str if option.choices else option.type
-        plain[name] = None if value is None else _CONVERTERS[kind](value)
+        plain[name] = None if value is None else _CONVERTERS[option.type](value)
         if value is not None and plain[name] is None:
             received = repr(value)
             if len(received) > 80:
                 received = f"{received[:60]}... ({len(received)} characters)"
             problems.append(
-                f"{option.shown} must be {_EXPECTED[kind]}. Received: {received}"
+                f"{option.shown} must be {_EXPECTED[option.type]}. Received: {received}"
             )
+        elif value is not None and option.choices and not option.field:
+            # Sections of the configuration check the values of their fields.
+            problems += one_of(option.shown, plain[name], option.choices)
     return plain, problems
 
 
