@@ -61,7 +61,8 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        memory = _memory_config(theirs["memory"])
+        use = MemoryUse(**theirs["memory"]["use"])
+        memory = MemoryConfig(**theirs["memory"] | {"use": use})
         differences += _image_differences(config.base_run_dir, loaded, step, memory)
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
