@@ -1,10 +1,26 @@
 """Every command and its options. Imports no TensorFlow."""
 
 import dataclasses
+import itertools
 
 from bsce_keras.config.choices import SEARCHES
 from bsce_keras.options.option import Command, Option
-from bsce_keras.options.train_options import DATA_SOURCE, GENERAL, OPTIONS, TRAIN
+from bsce_keras.options.train_options import DATA_SOURCE, OPTIONS, TRAIN_GROUPS
+
+_GENERAL = (
+    Option(
+        "flagfile",
+        str,
+        "read flags from a file, one a line; # starts a comment, later flags win",
+    ),
+    Option("help", bool, "print this list and exit"),
+)
+
+_TRAIN = Command(
+    purpose="Trains one class-incremental experiment: a base step and its increments.",
+    example="--dataset=digits --seed=2",
+    groups={**TRAIN_GROUPS, "General": _GENERAL},
+)
 
 _EVALUATE = Command(
     purpose="Scores the exported models of a run, or one SavedModel on a data set.",
@@ -31,7 +47,7 @@ _EVALUATE = Command(
                 default_text="error; for a run, as it was trained",
             ),
         ),
-        "General": GENERAL,
+        "General": _GENERAL,
     },
 )
 
@@ -48,7 +64,7 @@ _PREDICT = Command(
                 "format", str, "of the answer", choices=("text", "json"), default="text"
             ),
         ),
-        "General": GENERAL,
+        "General": _GENERAL,
     },
     positional="FILE",
 )
@@ -72,7 +88,7 @@ _REPORT = Command(
                 default_text="the tables are only printed",
             ),
         ),
-        "General": GENERAL,
+        "General": _GENERAL,
     },
     positional="RUN_DIR",
 )
@@ -80,7 +96,7 @@ _REPORT = Command(
 # A matrix is about numbers: models of every step would fill the disk.
 _OF_EVERY_CELL = tuple(
     dataclasses.replace(option, default=False) if option.name == "export" else option
-    for option in TRAIN.options
+    for option in OPTIONS.values()
     if option.every_cell
 )
 _REPRODUCE = Command(
@@ -101,7 +117,7 @@ _REPRODUCE = Command(
             ),
         ),
         "Every cell (over what its flagfile says)": _OF_EVERY_CELL,
-        "General": GENERAL,
+        "General": _GENERAL,
     },
     positional="FLAGFILE",
     passed_on=_OF_EVERY_CELL,
@@ -116,7 +132,7 @@ _OF_TRIALS = {
         for option in options
         if "tune" not in option.set_by
     )
-    for group, options in TRAIN.groups.items()
+    for group, options in TRAIN_GROUPS.items()
 }
 _TUNE = Command(
     purpose="Searches the fixed alpha that does best on held-out training images.",
@@ -158,17 +174,13 @@ _TUNE = Command(
             Option("runs_dir", str, "folder of all run folders", default="runs/tune"),
         ),
         **{group: options for group, options in _OF_TRIALS.items() if options},
+        "General": _GENERAL,
     },
-    passed_on=tuple(
-        option
-        for options in _OF_TRIALS.values()
-        for option in options
-        if option not in GENERAL
-    ),
+    passed_on=tuple(itertools.chain(*_OF_TRIALS.values())),
 )
 
 COMMANDS = {
-    "train": TRAIN,
+    "train": _TRAIN,
     "evaluate": _EVALUATE,
     "predict": _PREDICT,
     "report": _REPORT,
