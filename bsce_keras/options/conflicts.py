@@ -18,6 +18,7 @@ def contradictions(asked):
         for contradicts, message in [
             *_stream_contradictions(asked),
             *_schedule_contradictions(asked),
+            *_alpha_contradictions(asked),
             *_loss_contradictions(asked),
             *_device_contradictions(asked),
             (
@@ -69,20 +70,6 @@ def _schedule_contradictions(asked):
 
 def _loss_contradictions(asked):
     loss = asked.loss
-    meta = loss == "meta_balanced_softmax"
-    held = meta and asked.alpha_optimizer == "held"
-    yield (
-        asked.alpha is not None and loss != "balanced_softmax" and not held,
-        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
-        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
-        "or use --classification_loss=balanced_softmax"
-        f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
-    )
-    yield (
-        held and asked.alpha_learning_rate is not None,
-        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
-        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
-    )
     yield (
         loss == "nca" and recipes.own_loss(asked.method_name) != "nca",
         f"--classification_loss=nca is PODNet's own and not --method="
@@ -114,6 +101,30 @@ def _loss_contradictions(asked):
         f"{asked.method_name}, whose exemplars are the images of its graph's vertices. "
         "Leave it out.",
     )
+    yield (
+        asked.nca_variant is not None and loss != "nca",
+        f"--nca_variant={asked.nca_variant} has no meaning for --method="
+        f"{asked.method_name} with --classification_loss={loss}. Leave it out, or use "
+        "--method=podnet with --classification_loss=default.",
+    )
+
+
+def _alpha_contradictions(asked):
+    loss = asked.loss
+    meta = loss == "meta_balanced_softmax"
+    held = meta and asked.alpha_optimizer == "held"
+    yield (
+        asked.alpha is not None and loss != "balanced_softmax" and not held,
+        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
+        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
+        "or use --classification_loss=balanced_softmax"
+        f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
+    )
+    yield (
+        held and asked.alpha_learning_rate is not None,
+        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
+        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
+    )
     for option in OPTIONS.values():
         value, needed = getattr(asked, option.name), option.needs_loss
         yield (
@@ -121,12 +132,6 @@ def _loss_contradictions(asked):
             f"--{option.name}={value} has no meaning for --classification_loss={loss}. "
             f"Leave it out or use --classification_loss={needed}.",
         )
-    yield (
-        asked.nca_variant is not None and loss != "nca",
-        f"--nca_variant={asked.nca_variant} has no meaning for --method="
-        f"{asked.method_name} with --classification_loss={loss}. Leave it out, or use "
-        "--method=podnet with --classification_loss=default.",
-    )
     yield (
         meta and asked.precision == "mixed_float16",
         "--precision=mixed_float16 scales the loss, and with it the gradient by which "

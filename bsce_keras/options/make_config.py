@@ -17,16 +17,10 @@ from bsce_keras.config.choices import (
     SMALL,
     SUBIMAGENET,
 )
-from bsce_keras.data.catalog import (
-    NAMES_TEXT,
-    describe_dataset,
-)
+from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
-from bsce_keras.options.conflicts import (
-    MOST_SCALE,
-    contradictions,
-)
+from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
