@@ -15,6 +15,8 @@ class Setting:
         flag: flag of `train` that sets it. None stands for several flags, the method
             or the data.
         part_flags: by name of a part of the value, the flag that sets this part.
+        needs_loss: classification loss without which the value has no effect; empty
+            where it always has one.
         decides_outcome: another value means other results. A run resumes only with
             the value it began with.
         decides_base_step: another value means another base step, which cannot be
@@ -24,6 +26,7 @@ class Setting:
     default: object
     flag: str | None
     part_flags: dict[str, str]
+    needs_loss: str
     decides_outcome: bool
     decides_base_step: bool
 
@@ -33,6 +36,7 @@ def setting(
     *,
     flag=_SAME_NAME,
     part_flags=None,
+    needs_loss="",
     decides_outcome=True,
     decides_base_step=None,
 ):
@@ -41,7 +45,7 @@ def setting(
     A plain field is set by the flag of its name and decides the outcome of every step.
 
     Args:
-        default, flag, part_flags, decides_outcome: see `Setting`.
+        default, flag, part_flags, needs_loss, decides_outcome: see `Setting`.
         decides_base_step: see `Setting`; `decides_outcome` by default.
     """
     if decides_base_step is None:
@@ -49,6 +53,7 @@ def setting(
     facts = {
         "flag": flag,
         "part_flags": part_flags or {},
+        "needs_loss": needs_loss,
         "decides_outcome": decides_outcome,
         "decides_base_step": decides_base_step,
     }

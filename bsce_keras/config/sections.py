@@ -6,9 +6,10 @@ scaled the schedules. No module of the package reads a default from anywhere els
 """
 
 import dataclasses
+import functools
 import math
 
-from bsce_keras.config.checks import Checked, one_of, positive
+from bsce_keras.config.checks import Checked, not_negative, one_of, positive
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
     ALPHA_RATES,
@@ -214,8 +215,7 @@ class MemoryConfig(Checked):
         for flag, value in zip(
             ("--exemplars_per_class", "--memory_budget"), given, strict=True
         ):
-            if value is not None and value < 0:
-                found.append(f"{flag} must be 0 or more. Received: {value}")
+            found += [] if value is None else not_negative(flag, value)
         found += one_of("--exemplar_selection", self.selection, SELECTIONS)
         return found
 
@@ -233,6 +233,11 @@ class ModelConfig(Checked):
     synchronized_batch_norm: bool = False
     backbone_path: str | None = setting(None, flag="backbone", decides_outcome=False)
     backbone_sha256: str | None = setting(None, flag="backbone")
+
+
+_of_learned_alpha = functools.partial(
+    setting, needs_loss="meta_balanced_softmax", decides_base_step=False
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,16 +265,12 @@ class MethodConfig(Checked):
     classification_loss: str = setting(decides_base_step=False)
     parameters: object = setting(flag=None, part_flags={"nca": "nca_variant"})
     alpha: float = setting(1.0, decides_base_step=False)
-    alpha_learning_rate: float | None = setting(
-        ALPHA_RATES["adam"], decides_base_step=False
-    )
-    alpha_optimizer: str = setting("adam", decides_base_step=False)
-    alpha_every: int = setting(10, decides_base_step=False)
-    alpha_statistics: str = setting("batch", decides_base_step=False)
-    alpha_visits: tuple[tuple[int, float], ...] = setting(
-        (), flag=None, decides_base_step=False
-    )
-    meta_gradient: str = setting("closed_form", decides_base_step=False)
+    alpha_learning_rate: float | None = _of_learned_alpha(ALPHA_RATES["adam"])
+    alpha_optimizer: str = _of_learned_alpha("adam")
+    alpha_every: int = _of_learned_alpha(10)
+    alpha_statistics: str = _of_learned_alpha("batch")
+    alpha_visits: tuple[tuple[int, float], ...] = _of_learned_alpha((), flag=None)
+    meta_gradient: str = _of_learned_alpha("closed_form")
 
     @property
     def learns_alpha(self):
@@ -372,19 +373,9 @@ class TrainingConfig(Checked):
             found.append(
                 f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
             )
-        if self.virtual_devices < 0:
-            found.append(
-                f"--virtual_devices must be 0 or more. Received: {self.virtual_devices}"
-            )
-        if not self.save_minutes >= 0:
-            found.append(
-                f"--save_minutes must be 0 or more. Received: {self.save_minutes}"
-            )
-        if self.intra_op_threads < 0:
-            found.append(
-                "--intra_op_threads must be 0 or more. "
-                f"Received: {self.intra_op_threads}"
-            )
+        found += not_negative("--virtual_devices", self.virtual_devices)
+        found += not_negative("--save_minutes", self.save_minutes)
+        found += not_negative("--intra_op_threads", self.intra_op_threads)
         if not 0 <= self.seed < 2**31:
             found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
         if list(self.milestones) != sorted(set(self.milestones)):

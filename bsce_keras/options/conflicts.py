@@ -2,6 +2,7 @@
 
 import math
 
+from bsce_keras.config import SETTINGS
 from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.methods import recipes
 from bsce_keras.options.train_options import OPTIONS
@@ -126,7 +127,8 @@ def _alpha_contradictions(asked):
         "--alpha_optimizer=held, which does not move alpha. Leave it out.",
     )
     for option in OPTIONS.values():
-        value, needed = getattr(asked, option.name), option.needs_loss
+        value = getattr(asked, option.name)
+        needed = SETTINGS[option.field].needs_loss if option.field else ""
         yield (
             needed not in ("", loss) and value is not None,
             f"--{option.name}={value} has no meaning for --classification_loss={loss}. "

@@ -32,7 +32,6 @@ class Option:
         default: value without the flag; that of `field` if None.
         default_text: description of a default that depends on other options. The value
             without the flag is None then.
-        needs_loss: classification loss without which the option has no meaning.
         every_cell: `reproduce` takes it too, for all of its cells.
         set_by: commands that set the option of `train` for each of their runs.
         python_only: `make_config` takes it, but `train` has not a flag for it.
@@ -45,7 +44,6 @@ class Option:
     field: str = ""
     default: object = None
     default_text: str = ""
-    needs_loss: str = ""
     every_cell: bool = False
     set_by: tuple[str, ...] = ()
     python_only: bool = False

@@ -122,7 +122,6 @@ _METHOD = (
         default_text=", ".join(
             f"{rate} for {name}" for name, rate in choices.ALPHA_RATES.items() if rate
         ),
-        needs_loss="meta_balanced_softmax",
     ),
     Option(
         "alpha_optimizer",
@@ -130,14 +129,12 @@ _METHOD = (
         "optimizer of alpha; held keeps alpha at --alpha and records its gradient",
         choices=choices.ALPHA_OPTIMIZERS,
         field="method.alpha_optimizer",
-        needs_loss="meta_balanced_softmax",
     ),
     Option(
         "alpha_every",
         int,
         "updates of the network for one of alpha",
         field="method.alpha_every",
-        needs_loss="meta_balanced_softmax",
     ),
     Option(
         "alpha_statistics",
@@ -146,7 +143,6 @@ _METHOD = (
         "statistics of their batch, or the running ones that tests use",
         choices=choices.ALPHA_STATISTICS,
         field="method.alpha_statistics",
-        needs_loss="meta_balanced_softmax",
     ),
     Option(
         "meta_gradient",
@@ -154,7 +150,6 @@ _METHOD = (
         "how the gradient of alpha is computed: same number, different cost",
         choices=choices.META_GRADIENTS,
         field="method.meta_gradient",
-        needs_loss="meta_balanced_softmax",
     ),
     Option(
         "nca_variant",

@@ -61,8 +61,7 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        use = MemoryUse(**theirs["memory"]["use"])
-        memory = MemoryConfig(**theirs["memory"] | {"use": use})
+        memory = _memory_config(theirs["memory"])
         differences += _image_differences(config.base_run_dir, loaded, step, memory)
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]

@@ -98,9 +98,6 @@ def protocol(config, num_replicas=1):
     }
 
 
-_LEARNED_ALPHA = ("method.alpha_", "method.meta_gradient")
-
-
 def completed(config):
     """A config.json with the fields that the version which wrote it did not have.
 
@@ -140,12 +137,12 @@ def outcome_fields(config):
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
+    loss = config["method"].get("classification_loss")
     indifferent = {
-        name for name, found in SETTINGS.items() if not found.decides_outcome
+        name
+        for name, setting in SETTINGS.items()
+        if not setting.decides_outcome or setting.needs_loss not in ("", loss)
     }
-    if config["method"].get("classification_loss") != "meta_balanced_softmax":
-        # The defaults of a learned alpha decide nothing where alpha is fixed.
-        indifferent |= {name for name in fields if name.startswith(_LEARNED_ALPHA)}
     return {name: fields[name] for name in fields if name not in indifferent}
 
 
