@@ -16,8 +16,8 @@ from bsce_keras.data.folder_listing import evaluation_folder
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems
-from bsce_keras.options.command_line import run_command
-from bsce_keras.options.conflicts import writable_problems
+from bsce_keras.options.folders import writable_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.records.protocol import completed
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.tables import aligned

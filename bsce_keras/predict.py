@@ -6,7 +6,7 @@ import os
 import sys
 
 from bsce_keras.evaluation.served_model import load_model, model_problems
-from bsce_keras.options.command_line import run_command
+from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 
 # Files read and decoded at a time, which bounds the memory.

@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from bsce_keras.options.command_line import run_command
+from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
 from bsce_keras.runtime.errors import RequestError

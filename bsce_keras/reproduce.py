@@ -5,10 +5,10 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.options.command_line import run_command
-from bsce_keras.options.command_options import EVERY_CELL
-from bsce_keras.options.conflicts import has_base_step
+from bsce_keras.options.command_line import passed_on
+from bsce_keras.options.folders import has_base_step
 from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records.run_records import RunResult, read_run
 from bsce_keras.reports.matrix_results import write_results
@@ -68,10 +68,7 @@ def _matrix(values, flagfiles, seeds):
         seeds=seeds,
         runs_dir=os.path.expanduser(values.runs_dir),
         arguments=tuple(
-            values[name].serialize()
-            for name in EVERY_CELL
-            # The matrix exports nothing unless it is asked to; `train` does.
-            if values[name].present or name == "export"
+            values[name].serialize() for name in passed_on("reproduce", values)
         ),
         share_base_steps=values.share_base_steps,
     )

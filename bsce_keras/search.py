@@ -20,8 +20,9 @@ import keras_tuner
 
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.experiment import run_experiment
-from bsce_keras.options.conflicts import has_base_step
-from bsce_keras.options.search_space import SECTIONS, Range, rounded
+from bsce_keras.options.folders import has_base_step
+from bsce_keras.options.search_space import Range, rounded
+from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_identity import check_same_run
@@ -168,7 +169,8 @@ class _Runs:
         config = self._search.config
         sections = {"training": {"seed": seed}}
         for name, value in values.items():
-            sections.setdefault(SECTIONS[name], {})[name] = value
+            section, _, field = OPTIONS[name].field.partition(".")
+            sections.setdefault(section, {})[field] = value
         parts = {
             section: dataclasses.replace(getattr(config, section), **fields)
             for section, fields in sections.items()

@@ -2,8 +2,9 @@
 
 import sys
 
-from bsce_keras.options.command_line import flagfile_text, run_command, train_request
+from bsce_keras.options.command_line import flagfile_text, train_request
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 

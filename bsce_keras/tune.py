@@ -6,9 +6,10 @@ import pathlib
 import shlex
 import sys
 
-from bsce_keras.options.command_line import run_command, set_values
-from bsce_keras.options.conflicts import writable_problems
+from bsce_keras.options.command_line import passed_on
+from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.run_command import run_command
 from bsce_keras.options.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records import schema
@@ -21,10 +22,6 @@ from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
-_OWN_FLAGS = (
-    *SEARCHED,
-    *("search", "max_trials", "seeds", "runs_dir", "validation_share", "flagfile"),
-)
 _RESULTS = "search.json"
 _TRAIN = "python -m bsce_keras.train"
 _DEFAULT_TRIALS = 10
@@ -109,14 +106,7 @@ def _read(values):
     for flag, text in _searched(values).items():
         space[SEARCHED[flag]], found = read_space(flag, text)
         problems += found
-    given = {
-        "classification_loss": values.classification_loss,
-        **{
-            name: value
-            for name, value in set_values(values).items()
-            if name not in _OWN_FLAGS
-        },
-    }
+    given = passed_on("tune", values)
     runs_dir = os.path.expanduser(values.runs_dir)
     request = {
         "dataset": None,

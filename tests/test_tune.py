@@ -42,7 +42,7 @@ class FakeRuns:
         run_dir = pathlib.Path(config.run_dir)
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
-        (run_dir / "flagfile.flags").write_text(command_line)
+        (run_dir / "flagfile.flags").write_text(flags)
         summary = dict.fromkeys(SCORES, self.score(config))
         # Of base steps only the size is looked at.
         (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
@@ -261,9 +261,9 @@ def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
     trained = []
     run_experiment = search.run_experiment
 
-    def recorded(config, command_line):
+    def recorded(config, flags):
         trained.append(config.run_dir)
-        return run_experiment(config, command_line)
+        return run_experiment(config, flags)
 
     monkeypatch.setattr(search, "run_experiment", recorded)
     assert tune.main(arguments) == 0

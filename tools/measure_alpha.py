@@ -18,8 +18,9 @@ import itertools
 import sys
 
 from bsce_keras.evaluation.metrics import pooled_moments
-from bsce_keras.options.command_line import flagfile_text, run_command
+from bsce_keras.options.command_line import flagfile_text
 from bsce_keras.options.make_config import make_config
+from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.train import train_request
 

@@ -1,6 +1,6 @@
 """Configuration of one experiment in final values. Imports no TensorFlow."""
 
-from bsce_keras.config.experiment_config import ExperimentConfig
+from bsce_keras.config.experiment_config import SETTINGS, ExperimentConfig
 from bsce_keras.config.sections import (
     FinetuningConfig,
     ImageSpec,
@@ -14,6 +14,7 @@ from bsce_keras.config.sections import (
 )
 
 __all__ = [
+    "SETTINGS",
     "ExperimentConfig",
     "FinetuningConfig",
     "ImageSpec",

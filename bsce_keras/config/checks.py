@@ -24,6 +24,11 @@ def positive(name, value):
     return [f"{name} must be a finite number above 0. Received: {value}"]
 
 
+def not_negative(name, value):
+    """Returns one sentence in a list if `value` is below 0 or not a number."""
+    return [] if value >= 0 else [f"{name} must be 0 or more. Received: {value}"]
+
+
 def one_of(name, value, allowed):
     """Returns one sentence in a list if `value` is not allowed, else `[]`."""
     if value in allowed:

@@ -4,6 +4,7 @@ import dataclasses
 
 from bsce_keras.config.checks import Checked
 from bsce_keras.config.choices import COUNTING_LOSSES
+from bsce_keras.config.fields import setting, settings_by_name
 from bsce_keras.config.sections import (
     MemoryConfig,
     MethodConfig,
@@ -22,11 +23,11 @@ class ExperimentConfig(Checked):
     model: ModelConfig
     method: MethodConfig
     training: TrainingConfig
-    run_dir: str
-    base_run_dir: str | None = None
-    resume: bool = True
-    export: bool = True
-    export_only_last: bool = False
+    run_dir: str = setting(decides_outcome=False)
+    base_run_dir: str | None = setting(None, decides_base_step=False)
+    resume: bool = setting(True, decides_outcome=False)
+    export: bool = setting(True, decides_outcome=False)
+    export_only_last: bool = setting(False, flag=None, decides_outcome=False)
 
     def problems(self):
         found = self._exemplar_problems()
@@ -92,3 +93,7 @@ class ExperimentConfig(Checked):
     def to_json(self):
         """Plain dictionaries, lists and numbers, ready for `json.dump`."""
         return dataclasses.asdict(self)
+
+
+# By dotted name, such as `training.seed`.
+SETTINGS = settings_by_name(ExperimentConfig)

@@ -2,12 +2,14 @@
 
 Every value is final: `make_config` filled in the defaults of data set and method and
 scaled the schedules. No module of the package reads a default from anywhere else.
+`setting` tells the flag of a field that has another name, and what it does not decide.
 """
 
 import dataclasses
+import functools
 import math
 
-from bsce_keras.config.checks import Checked, one_of, positive
+from bsce_keras.config.checks import Checked, not_negative, one_of, positive
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
     ALPHA_RATES,
@@ -23,6 +25,7 @@ from bsce_keras.config.choices import (
     STRATEGIES,
     TRAINING_CROPS,
 )
+from bsce_keras.config.fields import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +80,21 @@ class StreamConfig(Checked):
     """
 
     dataset: str
-    data_dir: str | None
-    class_names: tuple[str, ...]
-    class_order: str
-    order: tuple[int, ...]
+    # Neither the place of the images nor how they are fetched decides the outcome.
+    data_dir: str | None = setting(decides_outcome=False)
+    class_names: tuple[str, ...] = setting(flag=None, decides_base_step=False)
+    class_order: str = setting(decides_base_step=False)
+    order: tuple[int, ...] = setting(flag="class_order", decides_base_step=False)
     num_base_classes: int
-    increments: tuple[int, ...]
-    image: ImageSpec
-    on_bad_image: str = "error"
-    download: bool = False
+    increments: tuple[int, ...] = setting(
+        flag="num_increments", decides_base_step=False
+    )
+    image: ImageSpec = setting(flag=None, part_flags={"size": "image_size"})
+    # The effect of bad images is in the images themselves, which data.json compares.
+    on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)
+    download: bool = setting(False, decides_outcome=False)
     validation_share: float = 0.0
-    cache_dir: str | None = None
+    cache_dir: str | None = setting(None, decides_outcome=False)
 
     @property
     def num_classes(self):
@@ -184,8 +191,8 @@ class MemoryConfig(Checked):
 
     exemplars_per_class: int | None = 20
     memory_budget: int | None = None
-    selection: str = "herding"
-    use: MemoryUse = MemoryUse()
+    selection: str = setting("herding", flag="exemplar_selection")
+    use: MemoryUse = setting(MemoryUse(), flag=None)
 
     def quota(self, num_classes):
         """Exemplars each of `num_classes` seen classes may keep, set aside or not."""
@@ -208,8 +215,7 @@ class MemoryConfig(Checked):
         for flag, value in zip(
             ("--exemplars_per_class", "--memory_budget"), given, strict=True
         ):
-            if value is not None and value < 0:
-                found.append(f"{flag} must be 0 or more. Received: {value}")
+            found += [] if value is None else not_negative(flag, value)
         found += one_of("--exemplar_selection", self.selection, SELECTIONS)
         return found
 
@@ -225,8 +231,13 @@ class ModelConfig(Checked):
 
     backbone: str
     synchronized_batch_norm: bool = False
-    backbone_path: str | None = None
-    backbone_sha256: str | None = None
+    backbone_path: str | None = setting(None, flag="backbone", decides_outcome=False)
+    backbone_sha256: str | None = setting(None, flag="backbone")
+
+
+_of_learned_alpha = functools.partial(
+    setting, needs_loss="meta_balanced_softmax", decides_base_step=False
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,16 +260,17 @@ class MethodConfig(Checked):
             many epochs of an increment are done. Empty: `alpha` throughout.
     """
 
-    name: str
-    classification_loss: str
-    parameters: object
-    alpha: float = 1.0
-    alpha_learning_rate: float | None = ALPHA_RATES["adam"]
-    alpha_optimizer: str = "adam"
-    alpha_every: int = 10
-    alpha_statistics: str = "batch"
-    alpha_visits: tuple[tuple[int, float], ...] = ()
-    meta_gradient: str = "closed_form"
+    name: str = setting(flag="method")
+    # `records.base_step` compares losses: several are equal without old classes.
+    classification_loss: str = setting(decides_base_step=False)
+    parameters: object = setting(flag=None, part_flags={"nca": "nca_variant"})
+    alpha: float = setting(1.0, decides_base_step=False)
+    alpha_learning_rate: float | None = _of_learned_alpha(ALPHA_RATES["adam"])
+    alpha_optimizer: str = _of_learned_alpha("adam")
+    alpha_every: int = _of_learned_alpha(10)
+    alpha_statistics: str = _of_learned_alpha("batch")
+    alpha_visits: tuple[tuple[int, float], ...] = _of_learned_alpha((), flag=None)
+    meta_gradient: str = _of_learned_alpha("closed_form")
 
     @property
     def learns_alpha(self):
@@ -326,20 +338,24 @@ class TrainingConfig(Checked):
     batch_size: int
     learning_rate: float
     weight_decay: float
-    momentum: float = 0.9
-    schedule: str = "multistep"
-    milestones: tuple[int, ...] = ()
+    momentum: float = setting(0.9, flag=None)
+    schedule: str = setting("multistep", flag=None)
+    milestones: tuple[int, ...] = setting((), flag=None)
     schedule_scale: float = 1.0
-    gradient_clamp: float | None = None
-    finetuning: FinetuningConfig | None = None
-    replay_sampling: str = "uniform"
-    rate_falls_with_steps: bool = False
+    gradient_clamp: float | None = setting(None, flag=None)
+    finetuning: FinetuningConfig | None = setting(
+        None, flag="balanced_finetuning", decides_base_step=False
+    )
+    replay_sampling: str = setting("uniform", decides_base_step=False)
+    rate_falls_with_steps: bool = setting(False, flag=None)
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
-    intra_op_threads: int = 0
-    save_minutes: float = 2.0
-    deterministic: bool = False
+    # Threads change results by rounding only.
+    intra_op_threads: int = setting(0, decides_outcome=False)
+    save_minutes: float = setting(2.0, decides_outcome=False)
+    # Bit-exact repetition is not a different training.
+    deterministic: bool = setting(False, decides_base_step=False)
     seed: int = 1
 
     def batch_size_at(self, step):
@@ -357,19 +373,9 @@ class TrainingConfig(Checked):
             found.append(
                 f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
             )
-        if self.virtual_devices < 0:
-            found.append(
-                f"--virtual_devices must be 0 or more. Received: {self.virtual_devices}"
-            )
-        if not self.save_minutes >= 0:
-            found.append(
-                f"--save_minutes must be 0 or more. Received: {self.save_minutes}"
-            )
-        if self.intra_op_threads < 0:
-            found.append(
-                "--intra_op_threads must be 0 or more. "
-                f"Received: {self.intra_op_threads}"
-            )
+        found += not_negative("--virtual_devices", self.virtual_devices)
+        found += not_negative("--save_minutes", self.save_minutes)
+        found += not_negative("--intra_op_threads", self.intra_op_threads)
         if not 0 <= self.seed < 2**31:
             found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
         if list(self.milestones) != sorted(set(self.milestones)):

@@ -1,22 +1,15 @@
-"""Options that exclude each other, and folders that cannot serve."""
+"""Options that exclude each other."""
 
 import math
-import os
 
+from bsce_keras.config import SETTINGS
 from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.methods import recipes
+from bsce_keras.options.train_options import OPTIONS
 
 # Beyond these a slip of the keyboard is likelier than a wish.
 MOST_SCALE = 1000
 _MOST_VIRTUAL_DEVICES = 64
-
-META_OPTIONS = (
-    "alpha_learning_rate",
-    "alpha_optimizer",
-    "alpha_every",
-    "alpha_statistics",
-    "meta_gradient",
-)
 
 
 def contradictions(asked):
@@ -26,6 +19,7 @@ def contradictions(asked):
         for contradicts, message in [
             *_stream_contradictions(asked),
             *_schedule_contradictions(asked),
+            *_alpha_contradictions(asked),
             *_loss_contradictions(asked),
             *_device_contradictions(asked),
             (
@@ -77,20 +71,6 @@ def _schedule_contradictions(asked):
 
 def _loss_contradictions(asked):
     loss = asked.loss
-    meta = loss == "meta_balanced_softmax"
-    held = meta and asked.alpha_optimizer == "held"
-    yield (
-        asked.alpha is not None and loss != "balanced_softmax" and not held,
-        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
-        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
-        "or use --classification_loss=balanced_softmax"
-        f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
-    )
-    yield (
-        held and asked.alpha_learning_rate is not None,
-        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
-        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
-    )
     yield (
         loss == "nca" and recipes.own_loss(asked.method_name) != "nca",
         f"--classification_loss=nca is PODNet's own and not --method="
@@ -122,18 +102,38 @@ def _loss_contradictions(asked):
         f"{asked.method_name}, whose exemplars are the images of its graph's vertices. "
         "Leave it out.",
     )
-    for name, value in asked.given(*META_OPTIONS).items():
-        yield (
-            not meta,
-            f"--{name}={value} has no meaning for --classification_loss={loss}. Leave "
-            "it out or use --classification_loss=meta_balanced_softmax.",
-        )
     yield (
         asked.nca_variant is not None and loss != "nca",
         f"--nca_variant={asked.nca_variant} has no meaning for --method="
         f"{asked.method_name} with --classification_loss={loss}. Leave it out, or use "
         "--method=podnet with --classification_loss=default.",
     )
+
+
+def _alpha_contradictions(asked):
+    loss = asked.loss
+    meta = loss == "meta_balanced_softmax"
+    held = meta and asked.alpha_optimizer == "held"
+    yield (
+        asked.alpha is not None and loss != "balanced_softmax" and not held,
+        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
+        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
+        "or use --classification_loss=balanced_softmax"
+        f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
+    )
+    yield (
+        held and asked.alpha_learning_rate is not None,
+        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
+        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
+    )
+    for option in OPTIONS.values():
+        value = getattr(asked, option.name)
+        needed = SETTINGS[option.field].needs_loss if option.field else ""
+        yield (
+            needed not in ("", loss) and value is not None,
+            f"--{option.name}={value} has no meaning for --classification_loss={loss}. "
+            f"Leave it out or use --classification_loss={needed}.",
+        )
     yield (
         meta and asked.precision == "mixed_float16",
         "--precision=mixed_float16 scales the loss, and with it the gradient by which "
@@ -182,76 +182,3 @@ def _device_contradictions(asked):
         "each worker would scale its loss alone. Use --precision=mixed_bfloat16, which "
         "needs no scaling.",
     )
-
-
-def folder_problems(asked):
-    """What is wrong with the folders that a `Request` names for writing."""
-    run_dir, base = asked.resolved_run_dir, asked.base_run_dir
-    found = writable_problems("--run_dir", run_dir)
-    if asked.cache_dir:
-        found += writable_problems("--cache_dir", asked.cache_dir)
-    if not base or has_base_step(run_dir):
-        return found
-    if os.path.realpath(base) == os.path.realpath(run_dir):
-        found.append(
-            f"--base_run_dir={base} is --run_dir itself. Name another run, or leave "
-            "--base_run_dir out to train the base step here."
-        )
-    elif not os.path.isfile(os.path.join(base, "config.json")):
-        found.append(
-            f"--base_run_dir={base} is no run folder: it holds no config.json. Name "
-            "the --run_dir of a run with a finished base step."
-        )
-    elif not _has_finished_step(base):
-        found.append(
-            f"The run in --base_run_dir={base} has not finished its base step yet. "
-            "Let it finish, or leave --base_run_dir out."
-        )
-    return found
-
-
-def has_base_step(run_dir):
-    """Whether a run folder holds the checkpoint of a finished step 0."""
-    return os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
-
-
-def writable_problems(flag, folder):
-    """Why a folder, new or not, cannot be written into."""
-    impossible = _impossible(folder)
-    if impossible:
-        return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
-    existing = _nearest_existing(folder)
-    if not os.path.isdir(existing):
-        return [
-            f"{flag}={folder} cannot be made: {existing} is a file. Name a folder, new "
-            "or of a run."
-        ]
-    if not os.access(existing, os.W_OK):
-        return [
-            f"{flag}={folder} cannot be written: {existing} is read-only, or its "
-            "permissions forbid it. Mend that or name another folder."
-        ]
-    return []
-
-
-def _impossible(path):
-    """Why there cannot be a path of this name, or None."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return None
-    except OSError as error:
-        return error.strerror
-    return None
-
-
-def _nearest_existing(path):
-    path = os.path.abspath(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _has_finished_step(run_dir):
-    path = os.path.join(run_dir, "steps.jsonl")
-    return os.path.isfile(path) and os.path.getsize(path) > 0

@@ -9,31 +9,21 @@ import math
 import os
 
 from bsce_keras import config as configs
-from bsce_keras.config.checks import one_of
 from bsce_keras.config.choices import (
     ALPHA_RATES,
-    BALANCED_FINETUNING,
     CIFAR,
     IMAGENET,
-    NCA_VARIANTS,
     SAVED,
     SMALL,
     SUBIMAGENET,
 )
-from bsce_keras.data.catalog import (
-    NAMES_TEXT,
-    describe_dataset,
-)
+from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
-from bsce_keras.options.conflicts import (
-    META_OPTIONS,
-    MOST_SCALE,
-    contradictions,
-    folder_problems,
-)
+from bsce_keras.options.conflicts import MOST_SCALE, contradictions
+from bsce_keras.options.folders import folder_problems
+from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
-from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
@@ -43,7 +33,6 @@ TFDS_NAMES = ("cifar10", "cifar100")
 BACKBONES = ("resnet8", "resnet32", "resnet18")
 SAVED_SUFFIX = ".keras"
 
-DEFAULT_METHOD = "il_baseline"
 # Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
 DEFAULT_EXEMPLARS_PER_CLASS = {
     SMALL: 5,
@@ -51,100 +40,6 @@ DEFAULT_EXEMPLARS_PER_CLASS = {
     SUBIMAGENET: 20,
     IMAGENET: 20,
 }
-
-# Those that end up in no field of their own.
-_CHOICES = {
-    "nca_variant": NCA_VARIANTS,
-    "balanced_finetuning": BALANCED_FINETUNING,
-}
-_PATHS = ("data_dir", "cache_dir", "run_dir", "base_run_dir")
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What was asked for; None leaves a choice to the data set and the method."""
-
-    dataset: str | None
-    data_dir: str | None = None
-    download: bool | None = None
-    cache_dir: str | None = None
-    image_size: int | None = None
-    on_bad_image: str | None = None
-    validation_share: float | None = None
-    num_base_classes: int | None = None
-    num_increments: int | None = None
-    increments: list[int] | None = None
-    class_order: str | None = None
-    method: str | None = None
-    classification_loss: str | None = None
-    alpha: float | None = None
-    alpha_learning_rate: float | None = None
-    alpha_optimizer: str | None = None
-    alpha_every: int | None = None
-    alpha_statistics: str | None = None
-    meta_gradient: str | None = None
-    nca_variant: str | None = None
-    balanced_finetuning: str | None = None
-    exemplars_per_class: int | None = None
-    memory_budget: int | None = None
-    exemplar_selection: str | None = None
-    replay_sampling: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    schedule_scale: float | None = None
-    backbone: str | None = None
-    precision: str | None = None
-    strategy: str | None = None
-    virtual_devices: int | None = None
-    intra_op_threads: int | None = None
-    save_minutes: float | None = None
-    synchronized_batch_norm: bool | None = None
-    deterministic: bool | None = None
-    seed: int | None = None
-    run_dir: str | None = None
-    base_run_dir: str | None = None
-    resume: bool | None = None
-    export: bool | None = None
-    export_only_last: bool | None = None
-
-    def given(self, *names):
-        """Those of the named values that were asked for."""
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @property
-    def method_name(self):
-        """The method asked for, or the default one."""
-        return self.method or DEFAULT_METHOD
-
-    @property
-    def loss(self):
-        """The classification loss, with `default` resolved."""
-        if self.classification_loss in (None, "default"):
-            return recipes.own_loss(self.method_name)
-        return self.classification_loss
-
-    @property
-    def resolved_run_dir(self):
-        """The run folder asked for, or one named after the request."""
-        seed = configs.TrainingConfig.seed if self.seed is None else self.seed
-        parts = [self.dataset, self.method_name, self.loss]
-        if self.replay_sampling not in (None, "uniform"):
-            parts.append(self.replay_sampling)
-        if self.balanced_finetuning == "true":
-            parts.append("finetuned")
-        if self.alpha not in (None, configs.MethodConfig.alpha):
-            parts.append(f"alpha{self.alpha}")
-        if self.exemplars_per_class not in (
-            None,
-            configs.MemoryConfig.exemplars_per_class,
-        ):
-            parts.append(f"{self.exemplars_per_class}exemplars")
-        name = "_".join(map(str, [*parts, f"seed{seed}"]))
-        default = os.path.join("runs", name.replace(":", "-").replace("/", "-"))
-        return self.run_dir or default
 
 
 def make_config(dataset, **request):
@@ -190,16 +85,15 @@ def _examine(dataset, request, fetch=False):
 
     Both are empty if only a data set is missing that has to be fetched first.
     """
-    problems = _Problems()
-    request = _known_only({"dataset": dataset, **request}, problems)
-    asked = Request(**request)
+    asked, problems = read_request({"dataset": dataset, **request})
+    problems = _Problems(problems)
     problems += contradictions(asked) + cluster_problems(asked)
     problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
     info = problems.attempt(_describe, asked, fetch, begun)
     if info is None and asked.image_size is not None:
         # Where only the size was refused, what depends on the classes is still checked.
-        of_any_size = dataclasses.replace(asked, image_size=None)
+        of_any_size = asked.without("image_size")
         info = _Problems().attempt(_describe, of_any_size, fetch, begun)
     # Without a known data set the rest is still checked, as if it were CIFAR.
     kind = info.kind if info else CIFAR
@@ -217,9 +111,7 @@ def _examine(dataset, request, fetch=False):
             model=model,
             method=method,
             training=training,
-            run_dir=asked.resolved_run_dir,
-            base_run_dir=asked.base_run_dir or None,
-            **asked.given("resume", "export", "export_only_last"),
+            **asked.fields("") | {"run_dir": asked.resolved_run_dir},
         )
     return config, problems
 
@@ -234,22 +126,6 @@ class _Problems(list):
         except RequestError as error:
             self.extend(error.problems)
             return None
-
-
-def _known_only(request, problems):
-    names = [field.name for field in dataclasses.fields(Request)]
-    problems += [
-        f"make_config has no option {name!r}.{did_you_mean(name, names)}"
-        for name in request
-        if name not in names
-    ]
-    known = {name: value for name, value in request.items() if name in names}
-    plain, wrong = plain_values(Request, known)
-    problems += wrong
-    return {
-        name: os.path.expanduser(value) if value and name in _PATHS else value
-        for name, value in plain.items()
-    }
 
 
 def _describe(asked, fetch, begun):
@@ -273,16 +149,10 @@ def _is_missing(asked):
 
 def _memory(asked, kind):
     use = recipes.memory_use(asked.method_name)
-    per_class = asked.exemplars_per_class
-    if per_class is None and asked.memory_budget is None:
-        per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind] if use.has_exemplars else 0
-    selection = asked.exemplar_selection or configs.MemoryConfig.selection
-    return configs.MemoryConfig(
-        per_class,
-        asked.memory_budget,
-        selection,
-        use,
-    )
+    per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind] if use.has_exemplars else 0
+    default = per_class if asked.memory_budget is None else None
+    settings = {"exemplars_per_class": default} | asked.fields("memory")
+    return configs.MemoryConfig(**settings, use=use)
 
 
 def _model(asked, info):
@@ -302,7 +172,7 @@ def _model(asked, info):
             f"one, NAME{SAVED_SUFFIX}. "
             f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
         )
-    return configs.ModelConfig(backbone, **asked.given("synchronized_batch_norm"))
+    return configs.ModelConfig(**asked.fields("model") | {"backbone": backbone})
 
 
 def _saved_model(asked, path):
@@ -340,18 +210,14 @@ def _method(asked, kind):
     # A scale that is none is refused elsewhere.
     scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
     parameters = recipes.parameters(name, kind, scale)
-    for flag, allowed in _CHOICES.items():
-        for value in asked.given(flag).values():
-            problems += one_of(f"--{flag}", value, allowed)
     if asked.loss == "nca" and asked.nca_variant is not None:
         parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
-    settings = asked.given("alpha", *META_OPTIONS)
-    optimizer = settings.get("alpha_optimizer", configs.MethodConfig.alpha_optimizer)
+    optimizer = asked.alpha_optimizer or configs.MethodConfig.alpha_optimizer
     # MethodConfig reports an unknown optimizer.
-    settings.setdefault("alpha_learning_rate", ALPHA_RATES.get(optimizer))
-    method = problems.attempt(
-        configs.MethodConfig, name, asked.loss, parameters, **settings
-    )
+    settings = {"alpha_learning_rate": ALPHA_RATES.get(optimizer)}
+    settings |= asked.fields("method")
+    settings |= {"name": name, "classification_loss": asked.loss}
+    method = problems.attempt(configs.MethodConfig, parameters=parameters, **settings)
     if problems:
         raise RequestError(problems)
     return method
@@ -359,20 +225,7 @@ def _method(asked, kind):
 
 def _training(asked, kind):
     recipe = recipes.recipe(asked.method_name, kind)
-    settings = dataclasses.asdict(recipe) | asked.given(
-        "batch_size",
-        "learning_rate",
-        "weight_decay",
-        "schedule_scale",
-        "replay_sampling",
-        "precision",
-        "strategy",
-        "virtual_devices",
-        "intra_op_threads",
-        "save_minutes",
-        "deterministic",
-        "seed",
-    )
+    settings = dataclasses.asdict(recipe) | asked.fields("training")
     scale = _scale(asked, recipe)
     settings["epochs"], settings["milestones"] = _schedule(asked, recipe, scale)
     settings["finetuning"] = _finetuning(asked, kind, scale)

@@ -16,19 +16,15 @@ from bsce_keras.options.command_line import (
     set_values,
     train_request,
 )
-from bsce_keras.options.conflicts import has_base_step, writable_problems
+from bsce_keras.options.folders import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.records.base_step import base_step_key
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
-
-# What the matrix gives every cell, so that no flagfile may.
-_OWN_FLAGS = ("seed", "run_dir", "base_run_dir", "resume")
-# Recorded as what the machine made of them.
-_RESOLVED_LATER = ("precision", "strategy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +149,8 @@ def _drafts(matrix):
         problems += [
             f"--{name} is for the matrix to say, by --seeds and --runs_dir. Remove it "
             "from the flagfile."
-            for name in _OWN_FLAGS
-            if name in given
+            for name, option in OPTIONS.items()
+            if name in given and "reproduce" in option.set_by
         ]
         folder, stem = os.path.split(os.path.splitext(os.path.abspath(flagfile))[0])
         run_dir = os.path.join(
@@ -177,10 +173,11 @@ def _own_record(config):
     """
     record = read_record(pathlib.Path(config.run_dir, "config.json"))
     recorded = (record or {}).get("training", {})
+    # A run records the choice of its machine in place of `auto`.
     resolved = {
         name: recorded.get(name, "auto")
-        for name in _RESOLVED_LATER
-        if getattr(config.training, name) == "auto"
+        for name, value in vars(config.training).items()
+        if value == "auto"
     }
     as_recorded = dataclasses.replace(
         config,

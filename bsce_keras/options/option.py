@@ -1,12 +1,17 @@
-"""What a flag and a command are, before any is defined. Imports no TensorFlow."""
+"""Classes of an option and of a command. Imports no TensorFlow."""
 
 import dataclasses
+import pathlib
 
 from absl import flags as absl_flags
 
-# How a kind of flag is defined, how its value is shown, and what it expects.
+from bsce_keras.config import SETTINGS
+
+# By type of an option: function that defines the flag, value in `--help`, and the
+# expected value in messages.
 _KINDS = {
     str: (absl_flags.DEFINE_string, "TEXT", "text"),
+    pathlib.Path: (absl_flags.DEFINE_string, "TEXT", "text"),
     int: (absl_flags.DEFINE_integer, "INTEGER", "an integer"),
     float: (absl_flags.DEFINE_float, "NUMBER", "a number"),
     bool: (absl_flags.DEFINE_bool, "", "true or false"),
@@ -14,70 +19,103 @@ _KINDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Flag:
-    """One flag; `kind` is a type of `_KINDS` or the tuple of values to choose from.
+class Option:
+    """One option of a command.
 
-    Where the default depends on other flags, or must be told apart from a value that
-    was asked for, `default` is None and `default_text` tells it.
+    Args:
+        name: flag without dashes; for options of a run the keyword of `make_config`.
+        type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded.
+        help: meaning, for `--help`.
+        choices: values to choose from; empty where any value of the type will do.
+        field: field of `ExperimentConfig` that takes the value, such as
+            `training.save_minutes`. Empty where `make_config` derives others from it.
+        default: value without the flag; that of `field` if None.
+        default_text: description of a default that depends on other options. The value
+            without the flag is None then.
+        every_cell: `reproduce` takes it too, for all of its cells.
+        set_by: commands that set the option of `train` for each of their runs.
+        python_only: `make_config` takes it, but `train` has not a flag for it.
     """
 
     name: str
-    kind: type | tuple[str, ...]
+    type: type
     help: str
+    choices: tuple[str, ...] = ()
+    field: str = ""
     default: object = None
     default_text: str = ""
+    every_cell: bool = False
+    set_by: tuple[str, ...] = ()
+    python_only: bool = False
 
     def define(self, values):
         """Adds the flag to an `absl.flags.FlagValues`."""
-        if isinstance(self.kind, tuple):
+        if self.choices:
             absl_flags.DEFINE_enum(
-                self.name, self.default, self.kind, self.help, flag_values=values
+                self.name, self.unset, self.choices, self.help, flag_values=values
             )
         else:
-            define, *_ = _KINDS[self.kind]
-            define(self.name, self.default, self.help, flag_values=values)
+            define, *_ = _KINDS[self.type]
+            define(self.name, self.unset, self.help, flag_values=values)
 
     @property
-    def choices(self):
-        """The values to choose from; empty if it is no choice."""
-        return self.kind if isinstance(self.kind, tuple) else ()
+    def unset(self):
+        """Value without the flag; None where other options decide."""
+        if self.default is not None or self.default_text or not self.field:
+            return self.default
+        default = SETTINGS[self.field].default
+        return None if default is dataclasses.MISSING else default
 
     @property
     def expected(self):
-        """What a value must be, for messages."""
+        """Expected value, for messages about a command line."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        return _KINDS[self.kind][2]
+        return _KINDS[self.type][2]
+
+    @property
+    def shown(self):
+        """Name in messages: that of the flag, or of the keyword where there is none."""
+        return self.name if self.python_only else f"--{self.name}"
 
     @property
     def usage(self):
-        """How it is written, for `--help`."""
+        """Flag and value, for `--help`."""
         if self.choices:
             return f"--{self.name}=CHOICE"
-        if self.kind is bool:
-            return f"--{self.name}" if self.default is None else f"--[no]{self.name}"
-        return f"--{self.name}={_KINDS[self.kind][1]}"
+        if self.type is bool:
+            return f"--{self.name}" if self.unset is None else f"--[no]{self.name}"
+        return f"--{self.name}={_KINDS[self.type][1]}"
 
     @property
     def description(self):
         """Meaning, choices and default, for `--help`."""
         choices = f"; {self.expected}" if self.choices else ""
         default = self.default_text
-        if self.default is not None:
-            default = str(self.default).lower()
+        if self.unset is not None:
+            default = str(self.unset).lower()
         return f"{self.help}{choices}" + (f" (default: {default})" if default else "")
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What a command does, its flags by group, and what it takes besides flags."""
+    """One command.
+
+    Args:
+        purpose: first line of `--help`.
+        example: arguments that work.
+        groups: options by heading.
+        positional: name of the arguments that are not flags, None if it takes none.
+        passed_on: options that it passes on to the runs it trains.
+    """
 
     purpose: str
     example: str
-    groups: dict[str, tuple[Flag, ...]]
+    groups: dict[str, tuple[Option, ...]]
     positional: str | None = None
+    passed_on: tuple[Option, ...] = ()
 
     @property
-    def flags(self):
-        """All of its flags, in the order of `--help`."""
-        return [flag for group in self.groups.values() for flag in group]
+    def options(self):
+        """All options, in the order of `--help`."""
+        return [option for group in self.groups.values() for option in group]

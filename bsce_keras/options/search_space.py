@@ -10,8 +10,6 @@ SEARCHED = {
     "learning_rates": "learning_rate",
     "weight_decays": "weight_decay",
 }
-# The section of an `ExperimentConfig` that holds it.
-SECTIONS = {"alpha": "method", "learning_rate": "training", "weight_decay": "training"}
 # Jodelet et al., Table 2.
 PAPER_ALPHAS = "0.1,0.25,0.5,1"
 

@@ -104,18 +104,16 @@ def stream_config(asked, info, begun, problems):
     increments = problems.attempt(_increments, asked, begun, num_base, num_classes)
     if is_folder and begun and increments == begun.increments:
         problems.attempt(_refuse_other_folder, asked, info, begun)
+    settings = {"data_dir": None} | asked.fields("stream")
+    settings |= {"class_order": order_name, "num_base_classes": num_base}
     return problems.attempt(
         configs.StreamConfig,
-        dataset=asked.dataset,
-        data_dir=asked.data_dir,
+        **settings,
         class_names=tuple(info.class_names),
-        class_order=order_name,
         # Stand-ins where something was refused, so that the rest is still checked.
         order=tuple(range(num_classes) if order is None else order.tolist()),
-        num_base_classes=num_base,
         increments=increments or (),
         image=info.image,
-        **asked.given("on_bad_image", "download", "validation_share", "cache_dir"),
     )
 
 

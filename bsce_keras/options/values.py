@@ -1,49 +1,52 @@
 """Values of a request as plain Python: numbers, truth values, lines of text."""
 
-import dataclasses
 import numbers
 import os
-import typing
+import pathlib
 
+from bsce_keras.config.checks import one_of
 from bsce_keras.runtime.text import NO_LINE
 
 # Counts and seeds travel through files and arrays that hold 64 bits.
 _LARGEST = 2**63 - 1
+_LINE = "one line of UTF-8 text, and not empty"
 _EXPECTED = {
     int: "an integer of at most 64 bits",
     float: "a number",
     bool: "true or false",
-    str: "one line of UTF-8 text, and not empty",
+    str: _LINE,
+    pathlib.Path: _LINE,
     list[int]: "a list of integers of at most 64 bits",
 }
-_NO_FLAGS = ("increments", "export_only_last")
 
 
-def plain_values(request, values):
+def plain_values(options, values):
     """Turns what callers pass, NumPy's numbers and paths too, into plain values.
 
+    `~` is expanded in paths.
+
     Args:
-        request: the dataclass whose fields say what is expected.
-        values: by name of a field; None stands for no choice.
+        options: `Option`s by name.
+        values: by name of an option; None stands for no choice.
 
     Returns:
         `(plain, problems)`: the values, None where one is not what is expected, and a
         sentence for each of those.
     """
     plain, problems = {}, []
-    kinds = {
-        field.name: typing.get_args(field.type)[0]
-        for field in dataclasses.fields(request)
-    }
     for name, value in values.items():
-        kind = kinds[name]
-        plain[name] = None if value is None else _CONVERTERS[kind](value)
+        option = options[name]
+        plain[name] = None if value is None else _CONVERTERS[option.type](value)
         if value is not None and plain[name] is None:
-            shown = name if name in _NO_FLAGS else f"--{name}"
             received = repr(value)
             if len(received) > 80:
                 received = f"{received[:60]}... ({len(received)} characters)"
-            problems.append(f"{shown} must be {_EXPECTED[kind]}. Received: {received}")
+            problems.append(
+                f"{option.shown} must be {_EXPECTED[option.type]}. Received: {received}"
+            )
+        elif value is not None and option.choices and not option.field:
+            # Sections of the configuration check the values of their fields.
+            problems += one_of(option.shown, plain[name], option.choices)
     return plain, problems
 
 
@@ -68,6 +71,11 @@ def _line(value):
     return text if is_line else None
 
 
+def _path(value):
+    line = _line(value)
+    return line and os.path.expanduser(line)
+
+
 def _integers(value):
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         return None
@@ -80,6 +88,7 @@ _CONVERTERS = {
     float: _number,
     bool: _truth,
     str: _line,
+    pathlib.Path: _path,
     list[int]: _integers,
 }
 

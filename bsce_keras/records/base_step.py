@@ -4,14 +4,13 @@ import json
 
 import numpy as np
 
-from bsce_keras.config import MemoryConfig, MemoryUse
+from bsce_keras.config import SETTINGS, MemoryConfig, MemoryUse
 from bsce_keras.config.choices import SOFTMAX_LIKE
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.data.stored_images import same_images
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import (
-    INDIFFERENT_TRAINING,
     completed,
     flag_of,
     names_by_arrival,
@@ -20,28 +19,9 @@ from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
-# What decides the outcome of step 0. alpha and distillation act from step 1 on.
-_DECISIVE = (
-    ("stream", "dataset"),
-    ("stream", "num_base_classes"),
-    ("stream", "image"),
-    ("stream", "on_bad_image"),
-    ("stream", "validation_share"),
-    ("memory", None),
-    ("model", None),
-    ("method", "name"),
-    ("method", "parameters"),
-    ("training", None),
+_DECISIVE = tuple(
+    name for name, setting in SETTINGS.items() if setting.decides_base_step
 )
-# Bit-exact repetition is no other training. The base step is not fine-tuned and has no
-# exemplars to draw.
-_INDIFFERENT = {
-    "backbone_path",
-    "deterministic",
-    "finetuning",
-    "replay_sampling",
-    *INDIFFERENT_TRAINING,
-}
 # Without old classes these are the loss they stand beside, whatever the class counts.
 _AT_BASE_STEP = {
     "separated_softmax": "softmax",
@@ -73,11 +53,7 @@ def load_base_step(config, step):
             f"--base_run_dir={config.base_run_dir} holds no finished, undamaged step "
             "0. Let that run finish its base step first, or leave the flag out."
         )
-    differences = [
-        line
-        for section, field in _DECISIVE
-        for line in _differences(theirs, ours, section, field)
-    ]
+    differences = list(_differences(theirs, ours))
     their_names = names_by_arrival(theirs["stream"])[:num_base]
     if their_names != list(step.class_names):
         differences.append(
@@ -114,12 +90,7 @@ def base_step_key(config):
         config: `ExperimentConfig`.
     """
     fields = config.to_json()
-    key = {
-        f"{section}.{name}": fields[section][name]
-        for section, field in _DECISIVE
-        for name in ([field] if field else fields[section])
-        if name not in _INDIFFERENT
-    }
+    key = {name: _value(fields, name) for name in _DECISIVE}
     stream, loss = config.stream, config.method.classification_loss
     equal = loss in SOFTMAX_LIKE and has_equal_classes(stream.dataset)
     key["loss"] = sorted(SOFTMAX_LIKE) if equal else _AT_BASE_STEP.get(loss, loss)
@@ -183,9 +154,14 @@ def _positions(examples, labels, ids):
     return found if np.array_equal(there[found], wanted) else None
 
 
-def _differences(theirs, ours, section, field):
-    ours, theirs = ours[section], theirs[section]
-    for name in [field] if field else sorted(ours):
-        if name not in _INDIFFERENT and theirs.get(name) != ours[name]:
-            flag = flag_of(f"{section}.{name}")
-            yield f"{flag}: {theirs.get(name)} there, {ours[name]} here"
+def _differences(theirs, ours):
+    for name in _DECISIVE:
+        there, here = _value(theirs, name), _value(ours, name)
+        if there != here:
+            yield f"{flag_of(name)}: {there} there, {here} here"
+
+
+def _value(config, name):
+    """Value of a field of `ExperimentConfig.to_json()`, None where it has none."""
+    section, _, field = name.partition(".")
+    return config[section].get(field)

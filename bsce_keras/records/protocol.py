@@ -6,7 +6,13 @@ import json
 import platform
 
 from bsce_keras import __version__
-from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
+from bsce_keras.config import (
+    SETTINGS,
+    ImageSpec,
+    ModelConfig,
+    StreamConfig,
+    TrainingConfig,
+)
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.config.step_plan import step_plans
 from bsce_keras.evaluation.metrics import DEFINITIONS
@@ -16,24 +22,6 @@ from bsce_keras.runtime.tensorflow_import import uses_onednn
 # Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
 # among them: another setting changes rounding, as another CPU does, and nothing else.
 DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
-
-# Fields of a config that are set by a flag of another name.
-_FLAGS = {
-    "memory.selection": "--exemplar_selection",
-    "method.name": "--method",
-    "model.backbone_sha256": "--backbone",
-    "method.parameters.nca": "--nca_variant",
-    "stream.image.size": "--image_size",
-    "stream.increments": "--num_increments",
-    "stream.order": "--class_order",
-}
-# Fields that follow from several flags, from the method, or from the data.
-_DERIVED = {
-    *("arriving_class_names", "image", "parameters"),
-    *("gradient_clamp", "milestones", "momentum", "schedule"),
-    *("rate_falls_with_steps", "use"),
-    "alpha_visits",
-}
 
 _LATER_FIELDS = {
     "model": {
@@ -50,7 +38,14 @@ _LATER_FIELDS = {
         "rate_falls_with_steps": TrainingConfig.rate_falls_with_steps,
     },
 }
-_OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
+# In the order of the configuration.
+_OUTCOME_SECTIONS = tuple(
+    dict.fromkeys(
+        name.partition(".")[0]
+        for name, setting in SETTINGS.items()
+        if setting.decides_outcome
+    )
+)
 
 
 def versions():
@@ -104,22 +99,6 @@ def protocol(config, num_replicas=1):
     }
 
 
-# How many threads work and how often they save changes no result beyond rounding; nor
-# does where the data lie, whether they had to be fetched, and whether their images are
-# kept on the disk. What becomes of bad images shows in the images themselves, which
-# data.json compares.
-INDIFFERENT_TRAINING = ("intra_op_threads", "save_minutes")
-_INDIFFERENT = (
-    "model.backbone_path",
-    "stream.data_dir",
-    "stream.download",
-    "stream.cache_dir",
-    "stream.on_bad_image",
-    *(f"training.{name}" for name in INDIFFERENT_TRAINING),
-)
-_LEARNED_ALPHA = ("method.alpha_", "method.meta_gradient")
-
-
 def completed(config):
     """A config.json with the fields that the version which wrote it did not have.
 
@@ -159,10 +138,12 @@ def outcome_fields(config):
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    indifferent = set(_INDIFFERENT)
-    if config["method"].get("classification_loss") != "meta_balanced_softmax":
-        # The defaults of a learned alpha decide nothing where alpha is fixed.
-        indifferent |= {name for name in fields if name.startswith(_LEARNED_ALPHA)}
+    loss = config["method"].get("classification_loss")
+    indifferent = {
+        name
+        for name, setting in SETTINGS.items()
+        if not setting.decides_outcome or setting.needs_loss not in ("", loss)
+    }
     return {name: fields[name] for name in fields if name not in indifferent}
 
 
@@ -218,19 +199,20 @@ def _arrivals(stream):
 
 
 def flag_of(field):
-    """The flag that sets a field of a config, and the field; that alone without one.
+    """The flag that sets a field of a config, and the field; only that without one.
 
     >>> flag_of("training.epochs"), flag_of("training.momentum")
     ('--epochs (training.epochs)', 'training.momentum')
     """
-    section, _, leaf = field.rpartition(".")
-    if field in _FLAGS:
-        return f"{_FLAGS[field]} ({field})"
-    if section == "training.finetuning":
-        return f"{field} (of --balanced_finetuning)"
-    if "." in section or leaf in _DERIVED:
+    section, _, rest = field.partition(".")
+    name, _, part = rest.partition(".")
+    found = SETTINGS.get(f"{section}.{name}" if name else section)
+    if found is None:
         return field
-    return f"--{leaf} ({field})"
+    flag = found.part_flags.get(part) if part else found.flag
+    if flag:
+        return f"--{flag} ({field})"
+    return f"{field} (of --{found.flag})" if found.flag else field
 
 
 def _shown(value, other):

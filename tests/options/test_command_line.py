@@ -1,17 +1,18 @@
 """How command lines are read, refused and repeated."""
 
-import dataclasses
 import sys
 import types
 
 import pytest
 
 from bsce_keras import train
-from bsce_keras.options import command_line
-from bsce_keras.options.make_config import Request, make_config
+from bsce_keras.options import command_line, command_options
+from bsce_keras.options.make_config import make_config
+from bsce_keras.options.run_command import help_text, run_command
+from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.runtime.errors import RequestError, RunError
 
-COMMANDS = tuple(command_line.COMMANDS)
+COMMANDS = tuple(command_options.COMMANDS)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,8 @@ def parse(*arguments, command="train"):
         (["--method=finetune"], "method", "finetune"),
         (["--seed=3", "--seed=4"], "seed", 4),
         ([], "seed", 1),
-        ([], "alpha", None),
+        ([], "alpha", 1.0),
+        ([], "epochs", None),
         ([], "resume", True),
     ],
 )
@@ -128,9 +130,8 @@ def test_train_hands_the_request_and_its_flags_to_the_experiment(monkeypatch):
 
 def test_every_train_flag_is_an_option_of_make_config():
     names = set(command_line.define("train")) - {"help", "flagfile"}
-    options = {field.name for field in dataclasses.fields(Request)}
-    assert options - names == {"increments", "export_only_last"}
-    assert names <= options
+    assert set(OPTIONS) - names == {"increments", "export_only_last"}
+    assert names <= set(OPTIONS)
 
 
 def test_a_wrong_request_and_help_start_no_tensorflow(run_python):
@@ -152,7 +153,7 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
     def main(*_):
         raise AssertionError("--help must not run the command")
 
-    assert command_line.run_command(command, main, ["--help", "--wrong"]) == 0
+    assert run_command(command, main, ["--help", "--wrong"]) == 0
     text = capsys.readouterr().out
     for name in command_line.define(command):
         assert f"--{name}" in text or f"--[no]{name}" in text
@@ -160,7 +161,7 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
 
 
 def test_train_help_tells_choices_and_defaults():
-    text = " ".join(command_line.help_text("train").split())
+    text = " ".join(help_text("train").split())
     assert "one of herding, random (default: herding)" in text
     assert "classes of the base step (default: half of them, rounded up)" in text
     assert "--[no]resume go on from what the run folder holds (default: true)" in text
@@ -213,7 +214,7 @@ def test_exit_codes_tell_failures_apart(raised, code, capsys):
     def main(values, positional):
         raise raised
 
-    assert command_line.run_command("report", main, ["run"]) == code
+    assert run_command("report", main, ["run"]) == code
     message = capsys.readouterr().err
     for expected in getattr(raised, "problems", raised.args):
         assert f"bsce_keras.report: {expected}\n" in message
@@ -224,7 +225,7 @@ def test_a_defect_keeps_its_traceback():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        command_line.run_command("report", main, ["run"])
+        run_command("report", main, ["run"])
 
 
 def test_main_gets_values_and_other_arguments():
@@ -233,13 +234,11 @@ def test_main_gets_values_and_other_arguments():
     def main(values, positional):
         seen.append((values.format, positional))
 
-    assert (
-        command_line.run_command("report", main, ["--format=markdown", "a", "b"]) == 0
-    )
+    assert run_command("report", main, ["--format=markdown", "a", "b"]) == 0
     assert seen == [("markdown", ["a", "b"])]
 
 
 @pytest.mark.parametrize(("command", "name"), [("predict", "FILE"), ("report", "RUN_")])
 def test_commands_that_take_files_say_so_when_there_are_none(command, name, capsys):
-    assert command_line.run_command(command, lambda *_: 0, []) == 2
+    assert run_command(command, lambda *_: 0, []) == 2
     assert f"Expected at least one {name}" in capsys.readouterr().err

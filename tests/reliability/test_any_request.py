@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bsce_keras import report
 from bsce_keras.config.choices import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
 from bsce_keras.options import command_line
-from bsce_keras.options.make_config import Request, make_config, request_problems
+from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.errors import RequestError
 
@@ -149,7 +150,7 @@ def test_any_counts_and_rates_make_a_configuration_or_are_refused(
 
 
 @quick
-@given(st.dictionaries(st.sampled_from(sorted(Request.__annotations__)), ANYTHING))
+@given(st.dictionaries(st.sampled_from(sorted(OPTIONS)), ANYTHING))
 def test_values_of_any_type_make_a_configuration_or_are_refused(request_):
     configure(**{"dataset": "digits", "run_dir": "run", **request_})
 
@@ -207,7 +208,7 @@ def test_numbers_of_numpy_and_paths_become_plain(tmp_path):
         "increments": np.array([2, 3]),
         "run_dir": tmp_path,
     }
-    plain, problems = plain_values(Request, values)
+    plain, problems = plain_values(OPTIONS, values)
     assert problems == []
     assert plain == {
         "epochs": 3,

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from bsce_keras.options.command_line import run_command
+from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.signals import Stopped, StopRequests
 
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,95 @@
+"""A request: the values asked for, and what follows from them alone. No TensorFlow."""
+
+import collections
+import os
+
+from bsce_keras.config import MemoryConfig, MethodConfig
+from bsce_keras.methods import recipes
+from bsce_keras.options.train_options import OPTIONS
+from bsce_keras.options.values import plain_values
+from bsce_keras.runtime.text import did_you_mean
+
+# By section, the options that set its fields and the names of these fields.
+_FIELDS = collections.defaultdict(dict)
+for _name, _option in OPTIONS.items():
+    if _option.field:
+        _section, _, _field = _option.field.rpartition(".")
+        _FIELDS[_section][_name] = _field
+
+
+class Request:
+    """Values asked for, an attribute per option of `OPTIONS`.
+
+    None leaves a choice to the data set and the method.
+
+    Args:
+        values: plain values by name of an option.
+
+    Attributes:
+        method_name: method asked for, or the default one.
+        loss: classification loss, with `default` resolved.
+        resolved_run_dir: run folder asked for, or one named after the request.
+    """
+
+    def __init__(self, values):
+        vars(self).update(dict.fromkeys(OPTIONS) | values)
+        self.method_name = self.method or OPTIONS["method"].default
+        self.loss = self.classification_loss
+        if self.loss in (None, "default"):
+            self.loss = recipes.own_loss(self.method_name)
+        self.resolved_run_dir = self.run_dir or self._default_run_dir()
+
+    def given(self, *names):
+        """Those of the named values that were asked for."""
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def fields(self, section):
+        """Values asked for that go to fields of a section, by name of the field.
+
+        Args:
+            section: such as `training`; empty for fields of `ExperimentConfig` itself.
+        """
+        return {
+            field: value
+            for name, field in _FIELDS[section].items()
+            if (value := getattr(self, name)) is not None
+        }
+
+    def without(self, name):
+        """The same request with the choice of one value left open."""
+        return Request({**{key: getattr(self, key) for key in OPTIONS}, name: None})
+
+    def _default_run_dir(self):
+        seed = OPTIONS["seed"].unset if self.seed is None else self.seed
+        parts = [self.dataset, self.method_name, self.loss]
+        if self.replay_sampling not in (None, "uniform"):
+            parts.append(self.replay_sampling)
+        if self.balanced_finetuning == "true":
+            parts.append("finetuned")
+        if self.alpha not in (None, MethodConfig.alpha):
+            parts.append(f"alpha{self.alpha}")
+        if self.exemplars_per_class not in (None, MemoryConfig.exemplars_per_class):
+            parts.append(f"{self.exemplars_per_class}exemplars")
+        name = "_".join(map(str, [*parts, f"seed{seed}"]))
+        return os.path.join("runs", name.replace(":", "-").replace("/", "-"))
+
+
+def read_request(values):
+    """Checks names and types of the values that a caller of `make_config` passed.
+
+    Args:
+        values: by keyword.
+
+    Returns:
+        `(request, problems)`: the `Request` of all values that are right, and a
+        sentence for each of the others.
+    """
+    problems = [
+        f"make_config has no option {name!r}.{did_you_mean(name, OPTIONS)}"
+        for name in values
+        if name not in OPTIONS
+    ]
+    known = {name: value for name, value in values.items() if name in OPTIONS}
+    plain, wrong = plain_values(OPTIONS, known)
+    return Request(plain), problems + wrong
