@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import sys
 
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.options.command_line import run_command, set_values
 from bsce_keras.options.conflicts import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
@@ -151,7 +152,8 @@ def _max_trials(values):
 def _searched(values):
     """By flag, the text that says what is to be tried."""
     asked = {flag: values[flag].value for flag in SEARCHED}
-    if asked["alphas"] is None and values.classification_loss == "balanced_softmax":
+    takes_alpha = loss_facts(values.classification_loss).takes_alpha
+    if asked["alphas"] is None and takes_alpha:
         asked["alphas"] = PAPER_ALPHAS
     return {flag: text for flag, text in asked.items() if text is not None}
 

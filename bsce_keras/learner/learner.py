@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from bsce_keras.config import num_set_aside
+from bsce_keras.config.classification_losses import loss_facts, while_finetuning
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
@@ -225,7 +226,9 @@ class Learner:
         training = self._config.training
         context = dataclasses.replace(
             self._context(step, exemplars),
-            classification_loss=self._finetuning_loss(),
+            classification_loss=while_finetuning(
+                self._config.method.classification_loss
+            ),
             alpha=1.0,
         )
         student = self.classifier
@@ -304,13 +307,6 @@ class Learner:
         self.classifier = classifier
         self._inference = Inference(classifier, self._config.stream.image)
 
-    def _finetuning_loss(self):
-        loss = self._config.method.classification_loss
-        return {
-            "meta_balanced_softmax": "balanced_softmax",
-            "separated_softmax": "softmax",
-        }.get(loss, loss)
-
     @property
     def _num_steps(self):
         return 1 + len(self._config.stream.increments)
@@ -359,10 +355,8 @@ class Learner:
     ):
         method = self._config.method
         learned_alpha = None
-        if (
-            context.classification_loss == "meta_balanced_softmax"
-            and context.num_old_classes
-        ):
+        facts = loss_facts(context.classification_loss)
+        if facts.learns_alpha and context.num_old_classes:
             learned_alpha = LearnedAlpha(
                 method.alpha_learning_rate,
                 method.alpha_optimizer,

@@ -4,6 +4,7 @@ import math
 import os
 
 from bsce_keras.config.choices import FOUR_TO_ONE
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import recipes
 
 # Beyond these a slip of the keyboard is likelier than a wish.
@@ -76,11 +77,11 @@ def _schedule_contradictions(asked):
 
 
 def _loss_contradictions(asked):
-    loss = asked.loss
-    meta = loss == "meta_balanced_softmax"
+    loss, facts = asked.loss, loss_facts(asked.loss)
+    meta = facts.learns_alpha
     held = meta and asked.alpha_optimizer == "held"
     yield (
-        asked.alpha is not None and loss != "balanced_softmax" and not held,
+        asked.alpha is not None and not (facts.takes_alpha or held),
         f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
         f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
         "or use --classification_loss=balanced_softmax"
@@ -92,13 +93,14 @@ def _loss_contradictions(asked):
         "--alpha_optimizer=held, which does not move alpha. Leave it out.",
     )
     yield (
-        loss == "nca" and recipes.own_loss(asked.method_name) != "nca",
-        f"--classification_loss=nca is PODNet's own and not --method="
-        f"{asked.method_name}'s. Use --method=podnet, or another loss.",
+        facts.only_with not in (None, asked.method_name),
+        f"--classification_loss={loss} is --method={facts.only_with}'s own and not "
+        f"--method={asked.method_name}'s. Use --method={facts.only_with}, or another "
+        "loss.",
     )
     use = recipes.memory_use(asked.method_name)
     yield (
-        use.sets_aside and loss != "softmax",
+        use.sets_aside and loss != recipes.own_loss(asked.method_name),
         f"--method={asked.method_name} corrects what the plain softmax does to old "
         f"classes; --classification_loss={loss} would leave it nothing to correct. Use "
         "--method=il_baseline, which is the same without the correction, or leave the "
@@ -149,7 +151,7 @@ def _joint_contradictions(asked):
     )
     if asked.balanced_finetuning == "true":
         values["balanced_finetuning"] = "true"
-    if asked.loss in ("separated_softmax", "meta_balanced_softmax"):
+    if loss_facts(asked.loss).at_base_step is not None:
         values["classification_loss"] = asked.loss
     for name, value in values.items():
         yield (

@@ -20,6 +20,7 @@ from bsce_keras.config.choices import (
     SMALL,
     SUBIMAGENET,
 )
+from bsce_keras.config.classification_losses import DEFAULT
 from bsce_keras.data.catalog import (
     NAMES_TEXT,
     describe_dataset,
@@ -122,7 +123,7 @@ class Request:
     @property
     def loss(self):
         """The classification loss, with `default` resolved."""
-        if self.classification_loss in (None, "default"):
+        if self.classification_loss in (None, DEFAULT):
             return recipes.own_loss(self.method_name)
         return self.classification_loss
 

@@ -13,7 +13,6 @@ from bsce_keras.config.choices import (
     ALPHA_STATISTICS,
     BAD_IMAGE_POLICIES,
     BALANCED_FINETUNING,
-    CLASSIFICATION_LOSSES,
     META_GRADIENTS,
     NCA_VARIANTS,
     PRECISIONS,
@@ -21,6 +20,7 @@ from bsce_keras.config.choices import (
     SELECTIONS,
     STRATEGIES,
 )
+from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
 from bsce_keras.data.catalog import NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Command, Flag
@@ -117,9 +117,9 @@ TRAIN = Command(
             ),
             Flag(
                 "classification_loss",
-                CLASSIFICATION_LOSSES,
+                LOSS_CHOICES,
                 "its classification loss, where default is the method's own",
-                "default",
+                DEFAULT,
             ),
             Flag(
                 "alpha",

@@ -5,7 +5,10 @@ import json
 import numpy as np
 
 from bsce_keras.config import MemoryConfig
-from bsce_keras.config.choices import SOFTMAX_LIKE
+from bsce_keras.config.classification_losses import (
+    SOFTMAX_AT_EQUAL_COUNTS,
+    at_base_step,
+)
 from bsce_keras.data.catalog import has_equal_classes
 from bsce_keras.data.stored_images import same_images
 from bsce_keras.records.checkpoints import Checkpoints
@@ -41,11 +44,6 @@ _INDIFFERENT = {
     "finetuning",
     "replay_sampling",
     *INDIFFERENT_TRAINING,
-}
-# Without old classes these are the loss they stand beside, whatever the class counts.
-_AT_BASE_STEP = {
-    "separated_softmax": "softmax",
-    "meta_balanced_softmax": "balanced_softmax",
 }
 
 
@@ -121,8 +119,8 @@ def base_step_key(config):
         if name not in _INDIFFERENT
     }
     stream, loss = config.stream, config.method.classification_loss
-    equal = loss in SOFTMAX_LIKE and has_equal_classes(stream.dataset)
-    key["loss"] = sorted(SOFTMAX_LIKE) if equal else _AT_BASE_STEP.get(loss, loss)
+    equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes(stream.dataset)
+    key["loss"] = sorted(SOFTMAX_AT_EQUAL_COUNTS) if equal else at_base_step(loss)
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
     # Two folders of images may well have classes of the same names.
     key["data_dir"] = stream.data_dir
@@ -130,10 +128,10 @@ def base_step_key(config):
 
 
 def _loss_differences(theirs, ours, counts):
-    if _AT_BASE_STEP.get(theirs, theirs) == _AT_BASE_STEP.get(ours, ours):
+    if at_base_step(theirs) == at_base_step(ours):
         return []
     line = f"--classification_loss: {theirs} there, {ours} here"
-    if not {theirs, ours} <= SOFTMAX_LIKE:
+    if not {theirs, ours} <= SOFTMAX_AT_EQUAL_COUNTS:
         return [line]
     if len(set(counts)) > 1:
         return [f"{line}, and base classes of unequal size make these different losses"]

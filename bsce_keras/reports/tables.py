@@ -7,6 +7,7 @@ import json
 import statistics
 import textwrap
 
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import completed, outcome_fields
 from bsce_keras.records.run_records import RunResult
@@ -268,7 +269,7 @@ def _loss(config):
     """The classification loss and what else corrects for old and new."""
     method, training = config["method"], config["training"]
     parts = [method["classification_loss"]]
-    if parts == ["balanced_softmax"] and method["alpha"] != 1:
+    if loss_facts(*parts).takes_alpha and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
     if parts == ["meta_balanced_softmax"] and method.get("alpha_optimizer") == "held":
         values = [method["alpha"], *(value for _, value in method["alpha_visits"])]

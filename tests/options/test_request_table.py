@@ -118,7 +118,7 @@ OF_DIGITS = [
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (
         "--classification_loss=separated_softmax",
-        "separated_softmax compares new classes with each other alone, and needs at "
+        "separated_softmax compares new classes only with each other, and needs at "
         "least 2 of them in every increment. Received: increments of [1, 1, 1, 1, 1]",
     ),
     (
