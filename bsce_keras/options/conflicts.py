@@ -5,6 +5,7 @@ import os
 
 from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
 
 # Beyond these a slip of the keyboard is likelier than a wish.
@@ -39,22 +40,15 @@ def contradictions(asked):
 
 
 def _stream_contradictions(asked):
-    if asked.dataset in ("digits", "folder"):
+    dataset = find_dataset(asked.dataset or "")
+    for name, reason in dataset.without.items() if dataset else ():
+        value = getattr(asked, name)
+        flag = f"--{name}" if value is True else f"--{name}={value}"
         yield (
-            asked.download,
-            f"--download has no meaning for --dataset={asked.dataset}, for which there "
-            "is nothing to fetch. Leave it out.",
+            value is not None and value is not False,
+            f"{flag} has no meaning for --dataset={asked.dataset}, {reason}. Leave it "
+            "out, or name another --dataset.",
         )
-    yield (
-        asked.dataset == "digits" and asked.data_dir is not None,
-        f"--data_dir={asked.data_dir} has no meaning for --dataset=digits, which come "
-        "with scikit-learn. Leave it out, or name another --dataset.",
-    )
-    yield (
-        asked.dataset == "digits" and asked.cache_dir is not None,
-        f"--cache_dir={asked.cache_dir} has no meaning for --dataset=digits, which are "
-        "always held in memory. Leave it out, or name another --dataset.",
-    )
     yield (
         asked.increments is not None and asked.num_increments is not None,
         "Give either num_increments or increments, the list of their sizes. "

@@ -7,6 +7,7 @@ from bsce_keras.config import (
     StreamConfig,
     TrainingConfig,
 )
+from bsce_keras.config.backbones import BACKBONES_TEXT
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
     ALPHA_RATES,
@@ -21,7 +22,7 @@ from bsce_keras.config.choices import (
     STRATEGIES,
 )
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
-from bsce_keras.data.catalog import NAMES_TEXT
+from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Command, Flag
 
@@ -181,7 +182,7 @@ TRAIN = Command(
                 "exemplars_per_class",
                 int,
                 "exemplars kept of each class, in a memory that grows",
-                default_text="20; 5 for digits",
+                default_text=EXEMPLARS_TEXT,
             ),
             Flag(
                 "memory_budget",
@@ -238,8 +239,8 @@ TRAIN = Command(
             Flag(
                 "backbone",
                 str,
-                "resnet8, resnet32, resnet18, or NAME.keras, a saved Keras model from "
-                "normalised images to features",
+                f"{BACKBONES_TEXT}, or NAME.keras, a saved Keras model from normalised "
+                "images to features",
                 default_text="by data set and image size",
             ),
             Flag(

@@ -9,7 +9,7 @@ from bsce_keras.config.classification_losses import (
     SOFTMAX_AT_EQUAL_COUNTS,
     at_base_step,
 )
-from bsce_keras.data.catalog import has_equal_classes
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.stored_images import same_images
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
@@ -119,7 +119,8 @@ def base_step_key(config):
         if name not in _INDIFFERENT
     }
     stream, loss = config.stream, config.method.classification_loss
-    equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes(stream.dataset)
+    has_equal_classes = find_dataset(stream.dataset).has_equal_classes
+    equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes
     key["loss"] = sorted(SOFTMAX_AT_EQUAL_COUNTS) if equal else at_base_step(loss)
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
     # Two folders of images may well have classes of the same names.

@@ -1,0 +1,103 @@
+"""Description of data sets that TFDS prepared. Imports TensorFlow only to download."""
+
+import re
+
+from bsce_keras.data import imagenet, tfds_copy
+from bsce_keras.data.named_dataset import refuse
+from bsce_keras.data.tfds_copy import (
+    evaluation_names,
+    evaluation_splits,
+    find_prepared,
+    tfds_dir,
+    tfds_name,
+)
+from bsce_keras.runtime.errors import RequestError
+
+
+def describe_cifar(asked):
+    """The `DatasetInfo` of a data set whose images all have one size."""
+    problems, names = asked.size_problems(), ()
+    try:
+        prepared = _prepared_copy(asked, may_fetch=not problems)
+        names = tfds_copy.class_names(prepared)
+    except RequestError as error:
+        problems += error.problems
+    refuse(problems)
+    return asked.info(names)
+
+
+def describe_imagenet(asked):
+    """The `DatasetInfo` of ImageNet or of its first hundred classes."""
+    problems, names = asked.size_problems(), ()
+    try:
+        prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
+        if prepared is None:
+            root = tfds_dir(asked.data_dir)
+            raise RequestError(imagenet.missing_copy(asked.name, root))
+        tfds_copy.refuse_foreign_classes(prepared)
+        problems += _tfds_problems(asked.name, prepared)
+        all_names = tfds_copy.class_names(prepared)
+        names = imagenet.class_names(asked.name, all_names, prepared)
+    except RequestError as error:
+        problems += error.problems
+    refuse(problems)
+    return asked.info(names)
+
+
+def describe_tfds(asked):
+    """The `DatasetInfo` of any TFDS data set of labelled images."""
+    problems, names = asked.size_problems(), ()
+    if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
+        problems.append(
+            "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
+            f"tfds:mnist or tfds:NAME/CONFIG. Received: {asked.name!r}"
+        )
+        raise RequestError(problems)
+    try:
+        prepared = _prepared_copy(asked, may_fetch=not problems)
+        problems += _tfds_problems(asked.name, prepared)
+        names = () if problems else tfds_copy.class_names(prepared)
+    except RequestError as error:
+        problems += error.problems
+    refuse(problems)
+    return asked.info(names)
+
+
+def _tfds_problems(dataset, prepared):
+    problems = []
+    found = tfds_copy.features(prepared)
+    if not {"image", "label"} <= set(found):
+        problems.append(
+            "Only TFDS data sets with the features `image` and `label` can be learned. "
+            f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
+            "folders and use --dataset=folder."
+        )
+    splits = tfds_copy.split_names(prepared)
+    if "train" not in splits or not evaluation_splits(dataset, prepared):
+        needed = " or ".join(f"`{name}`" for name in evaluation_names(dataset))
+        problems.append(
+            f"A TFDS data set needs the split `train`, and {needed} to be evaluated "
+            f"on. {prepared} has: {', '.join(splits)}. Write its images into folders "
+            "and use --dataset=folder."
+        )
+    return problems
+
+
+def _prepared_copy(asked, may_fetch):
+    name, data_dir = tfds_name(asked.name), asked.data_dir
+    prepared = find_prepared(name, data_dir)
+    if prepared is None and asked.download and may_fetch:
+        # The one place that may load TensorFlow: the user asked for a download.
+        from bsce_keras.data.tfds_download import prepare_dataset
+
+        prepare_dataset(name, data_dir)
+        prepared = find_prepared(name, data_dir)
+    if prepared is None:
+        root = tfds_dir(data_dir)
+        raise RequestError(
+            f"No prepared copy of {name} in {root} (looked for "
+            f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
+            "directory that holds one, or --download to fetch it."
+        )
+    tfds_copy.refuse_foreign_classes(prepared)
+    return prepared
