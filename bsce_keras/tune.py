@@ -16,11 +16,12 @@ from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_records import read_record
-from bsce_keras.reports.tables import aligned, percent
+from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import percent
 
 _OWN_FLAGS = (
     *SEARCHED,

@@ -30,6 +30,7 @@ from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.options.make_config import make_config
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import prepared_runtime, resolved
+from bsce_keras.runtime.machine import resident_memory_mb
 
 NUM_INCREMENTS, NUM_NEW = 20, 2
 
@@ -96,7 +97,7 @@ def _measure(stream, asked):
             for step in _steps(stream):
                 learner.learn(step, memory.examples())
                 memory.update(step, learner.features)
-                yield step.index, _resident_mb()
+                yield step.index, resident_memory_mb()
 
 
 def _config(stream, asked, run_dir):
@@ -131,12 +132,6 @@ def _steps(stream):
         names = tuple(f"class {label}" for label in range(num_old, num_old + num_new))
         yield Step(index, num_old, num_new, names, examples)
         num_old += num_new
-
-
-def _resident_mb():
-    with open("/proc/self/status", encoding="utf-8") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

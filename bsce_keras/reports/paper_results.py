@@ -7,9 +7,8 @@ published on IL-Baseline only. The paper did not run iCaRL, BiC, Mnemonics and T
 quotes them from other papers, some of them with other classes or another class order.
 """
 
-from bsce_keras.config.choices import CIFAR, IMAGENET, SUBIMAGENET
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import completed
 
 _SETTINGS = (
     ("cifar100", 5),
@@ -19,11 +18,6 @@ _SETTINGS = (
     ("imagenet2012", 5),
     ("imagenet2012", 10),
 )
-_KINDS = {
-    "cifar100": CIFAR,
-    "subimagenet": SUBIMAGENET,
-    "imagenet2012": IMAGENET,
-}
 _SYSTEMS = {
     ("il_baseline", "softmax"): (43.80, 37.00, 51.52, 42.22, 43.23, 36.70),
     ("il_baseline", "balanced_softmax"): (62.22, 58.32, 72.57, 68.25, 66.45, 62.14),
@@ -68,7 +62,6 @@ def published_average(config):
         Percent; None where the paper has no such experiment: other base classes,
         increments, memory, alpha, sampling or fine-tuning are another one.
     """
-    config = completed(config)
     stream, method, training = config["stream"], config["method"], config["training"]
     base, increments = stream["num_base_classes"], stream["increments"]
     same_protocol = (
@@ -89,7 +82,8 @@ def published_average(config):
     correction = (loss, sampling, finetunes)
     if (*setting, name) == ("cifar100", 5, "il_baseline") and correction in TABLE_4:
         return TABLE_4[correction]
-    kind = _KINDS.get(stream["dataset"])
+    dataset = find_dataset(stream["dataset"])
+    kind = dataset and dataset.kind
     if sampling != "uniform" or finetunes != recipes.finetunes(name, kind, loss):
         return None
     return TABLE_1.get((*setting, name, loss))

@@ -9,8 +9,9 @@ import textwrap
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import completed, outcome_fields
+from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_records import RunResult
+from bsce_keras.runtime.text import UNDEFINED, percent
 
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
@@ -30,7 +31,6 @@ _NOTE = (
     "(or those held out) of all, base, earlier and last classes, predicting among all "
     "classes."
 )
-_UNDEFINED = "-"
 _PAPER = "paper, scale 1"
 _PAPER_NOTE = (
     f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 and 4, who "
@@ -169,7 +169,7 @@ def step_rows(result):
             percent(step["base_accuracy"]),
             percent(step["old_accuracy"]),
             percent(step["new_accuracy"]),
-            _UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+            UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
             *([percent(step["head_accuracy"])] if has_two_heads else []),
         ]
         for step in result.steps
@@ -213,7 +213,7 @@ def _score(group, head, published):
     if head != _PAPER:
         return _mean_and_spread(group.finished, SCORES[head])
     number = published(group.runs[0].config)
-    return _UNDEFINED if number is None else f"{number:.2f}"
+    return UNDEFINED if number is None else f"{number:.2f}"
 
 
 def _number_of_runs(group):
@@ -238,11 +238,6 @@ def _mean_and_spread(runs, score):
     return f"{percent(mean)}{spread}"
 
 
-def percent(fraction):
-    """A fraction as it is shown; None is undefined."""
-    return _UNDEFINED if fraction is None else f"{100 * fraction:.2f}"
-
-
 def _key(result):
     fields = outcome_fields(result.config)
     # Seeds are what is averaged over, and each seed has its own shared base run.
@@ -251,7 +246,7 @@ def _key(result):
 
 
 def _columns(result):
-    config = completed(result.config)
+    config = result.config
     stream, method, training = config["stream"], config["method"], config["training"]
     share = stream["validation_share"]
     return {
@@ -271,7 +266,7 @@ def _loss(config):
     parts = [method["classification_loss"]]
     if loss_facts(*parts).takes_alpha and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
-    if parts == ["meta_balanced_softmax"] and method.get("alpha_optimizer") == "held":
+    if loss_facts(*parts).learns_alpha and method.get("alpha_optimizer") == "held":
         values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
         parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
     if training["replay_sampling"] != "uniform":

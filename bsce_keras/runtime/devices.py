@@ -12,12 +12,11 @@ import tensorflow as tf
 
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
-
-_CPU_INFO = "/proc/cpuinfo"
 
 
 @contextlib.contextmanager
@@ -188,9 +187,11 @@ def resolve_precision(name):
         ]
         native = min(capabilities) >= (8, 0)
     else:
-        vendor, flags = _cpu()
+        cpu = cpu_facts()
+        flags = cpu.get("flags", "").split()
         native = uses_onednn() is not False and (
-            "amx_bf16" in flags or ("avx512_bf16" in flags and vendor == "AuthenticAMD")
+            "amx_bf16" in flags
+            or ("avx512_bf16" in flags and cpu.get("vendor_id") == "AuthenticAMD")
         )
     return "mixed_bfloat16" if native else "float32"
 
@@ -213,13 +214,3 @@ def _split_cpu(num_devices):
             f"--virtual_devices={num_devices} needs a process in which TensorFlow has "
             "not computed anything yet. Start a new one."
         ) from error
-
-
-def _cpu():
-    """Vendor and set of features of the first CPU, as Linux names them."""
-    facts = {}
-    with contextlib.suppress(OSError), open(_CPU_INFO, encoding="utf-8") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            facts.setdefault(name.strip(), value.strip())
-    return facts.get("vendor_id"), set(facts.get("flags", "").split())

@@ -55,9 +55,8 @@ def test_the_entry_decides_the_defaults_of_a_run():
 
 
 def test_the_entry_names_what_loads_its_images():
-    assert load_dataset(make_config("sides").stream).train.labels.tolist() == [
-        *(0, 0, 1, 1)
-    ]
+    data = load_dataset(make_config("sides").stream)
+    assert data.train.labels.tolist() == [0, 1, 0, 1]
 
 
 def test_an_option_without_a_meaning_for_the_data_set_is_refused_with_the_reason():
