@@ -263,10 +263,11 @@ def _columns(result):
 def _loss(config):
     """The classification loss and what else corrects for old and new."""
     method, training = config["method"], config["training"]
-    parts = [method["classification_loss"]]
-    if loss_facts(*parts).takes_alpha and method["alpha"] != 1:
+    loss = method["classification_loss"]
+    parts, facts = [loss], loss_facts(loss)
+    if facts.takes_alpha and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
-    if loss_facts(*parts).learns_alpha and method.get("alpha_optimizer") == "held":
+    if facts.learns_alpha and method.get("alpha_optimizer") == "held":
         values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
         parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
     if training["replay_sampling"] != "uniform":

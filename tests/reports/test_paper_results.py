@@ -79,9 +79,3 @@ def test_numbers_of_the_protocol(fields, number):
 )
 def test_another_experiment_has_no_number(fields):
     assert published_average(config(**fields)) is None
-
-
-def test_a_run_of_a_version_without_sampling_took_every_image_once():
-    old = config()
-    del old["training"]["replay_sampling"]
-    assert published_average(old) == 43.80
