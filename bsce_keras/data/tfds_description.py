@@ -16,47 +16,50 @@ from bsce_keras.runtime.errors import RequestError
 
 def describe_cifar(asked):
     """The `DatasetInfo` of a data set whose images all have one size."""
-    problems, names = asked.size_problems(), ()
-    try:
-        prepared = _prepared_copy(asked, may_fetch=not problems)
-        names = tfds_copy.class_names(prepared)
-    except RequestError as error:
-        problems += error.problems
-    refuse(problems)
-    return asked.info(names)
+
+    def names(may_fetch):
+        return tfds_copy.class_names(_prepared_copy(asked, may_fetch))
+
+    return _described(asked, names)
 
 
 def describe_imagenet(asked):
     """The `DatasetInfo` of ImageNet or of its first hundred classes."""
-    problems, names = asked.size_problems(), ()
-    try:
+
+    def names(may_fetch):
         prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
         if prepared is None:
             root = tfds_dir(asked.data_dir)
             raise RequestError(imagenet.missing_copy(asked.name, root))
         tfds_copy.refuse_foreign_classes(prepared)
-        problems += _tfds_problems(asked.name, prepared)
+        refuse(_tfds_problems(asked.name, prepared))
         all_names = tfds_copy.class_names(prepared)
-        names = imagenet.class_names(asked.name, all_names, prepared)
-    except RequestError as error:
-        problems += error.problems
-    refuse(problems)
-    return asked.info(names)
+        return imagenet.class_names(asked.name, all_names, prepared)
+
+    return _described(asked, names)
 
 
 def describe_tfds(asked):
     """The `DatasetInfo` of any TFDS data set of labelled images."""
+
+    def names(may_fetch):
+        if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
+            raise RequestError(
+                "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
+                f"tfds:mnist or tfds:NAME/CONFIG. Received: {asked.name!r}"
+            )
+        prepared = _prepared_copy(asked, may_fetch)
+        refuse(_tfds_problems(asked.name, prepared))
+        return tfds_copy.class_names(prepared)
+
+    return _described(asked, names)
+
+
+def _described(asked, find_names):
+    """The `DatasetInfo` with the class names of a copy, or all problems found."""
     problems, names = asked.size_problems(), ()
-    if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
-        problems.append(
-            "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
-            f"tfds:mnist or tfds:NAME/CONFIG. Received: {asked.name!r}"
-        )
-        raise RequestError(problems)
     try:
-        prepared = _prepared_copy(asked, may_fetch=not problems)
-        problems += _tfds_problems(asked.name, prepared)
-        names = () if problems else tfds_copy.class_names(prepared)
+        names = find_names(may_fetch=not problems)
     except RequestError as error:
         problems += error.problems
     refuse(problems)
