@@ -42,7 +42,7 @@ class FakeRuns:
         run_dir = pathlib.Path(config.run_dir)
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
-        (run_dir / "flagfile.flags").write_text(command_line)
+        (run_dir / "flagfile.flags").write_text(flags)
         summary = dict.fromkeys(SCORES, self.score(config))
         # Of base steps only the size is looked at.
         (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
