@@ -11,7 +11,7 @@ VENV_PYTHON := .venv/bin/python
 INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help demo test test-slow test-faults lint format benchmark clean
+.PHONY: help demo test test-slow test-faults lint format benchmark results clean
 
 help:
 	@echo "make demo       train digits with three losses, print the table, write the report"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint       check style and formatting"
 	@echo "make format     repair what a machine can repair of them"
 	@echo "make benchmark  measure throughput and memory"
+	@echo "make results    write docs/results.md and its figures from results/"
 	@echo "make clean      remove .venv, builds and caches; runs/ stays"
 
 demo: .venv/.installed
@@ -46,6 +47,9 @@ format: .venv/.installed-test
 
 benchmark: .venv/.installed
 	$(VENV_PYTHON) -m tools.benchmark $(ARGS)
+
+results: .venv/.installed
+	$(VENV_PYTHON) -m tools.results $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .hypothesis .pytest_cache .ruff_cache

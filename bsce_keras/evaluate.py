@@ -18,6 +18,7 @@ from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.command_line import run_command
 from bsce_keras.options.conflicts import writable_problems
+from bsce_keras.records.protocol import completed
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.errors import RequestError
@@ -249,7 +250,7 @@ def _run_stream(values, fetch=False):
 
 
 def _recorded_stream(run_dir):
-    fields = read_run(run_dir).config["stream"]
+    fields = completed(read_run(run_dir).config)["stream"]
     try:
         image = ImageSpec(**_with_tuples(fields["image"]))
         return StreamConfig(**{**_with_tuples(fields), "image": image})

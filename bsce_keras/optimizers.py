@@ -162,12 +162,13 @@ def training_of_step(training, step):
 def learning_rate_at(config, epoch):
     """Rate of a 0-based epoch under a `TrainingConfig`.
 
-    `multistep`: a tenth after each milestone that has been reached. `cosine`: from the
-    full rate down to 0 over the epochs of the step.
+    `multistep`: a tenth after each milestone that has been reached. `cosine`: half a
+    cosine from the full rate towards 0 over the epochs of the step, one epoch late.
+    PODNet's released code hands its scheduler the number of the epoch that ended, so
+    that the first two epochs have the full rate.
     """
     if config.schedule == "cosine":
-        return config.learning_rate * (
-            0.5 + 0.5 * math.cos(math.pi * epoch / config.epochs)
-        )
+        share = max(epoch - 1, 0) / config.epochs
+        return config.learning_rate * (0.5 + 0.5 * math.cos(math.pi * share))
     drops = sum(milestone <= epoch for milestone in config.milestones)
     return config.learning_rate * 0.1**drops

@@ -12,7 +12,7 @@ from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records.run_records import RunResult, read_run
 from bsce_keras.reports.matrix_results import write_results
-from bsce_keras.reports.paper_results import published_average
+from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import text_table
 from bsce_keras.reports.time_left import seconds_left
 from bsce_keras.runtime.errors import RequestError, RunError
@@ -42,7 +42,7 @@ def _reproduce(values, flagfiles):
     failures = {}
     _train(cells, matrix.runs_dir, failures)
     results = _record(cells, matrix.runs_dir, failures)
-    print(f"\n{text_table(results, published_average)}\n")
+    print(f"\n{text_table(results, published_scores)}\n")
     for name in ("results.md", "results.json"):
         print(f"wrote {os.path.join(matrix.runs_dir, name)}")
     if not failures:

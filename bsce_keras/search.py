@@ -24,7 +24,7 @@ from bsce_keras.options.conflicts import has_base_step
 from bsce_keras.options.search_space import SECTIONS, Range, rounded
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.protocol import outcome_fields
-from bsce_keras.records.run_folder import check_same_run
+from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.runtime.devices import resolved
 from bsce_keras.runtime.errors import DivergedError, RequestError

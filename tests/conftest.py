@@ -130,6 +130,24 @@ def _free_ports(number):
         return [each.getsockname()[1] for each in sockets]
 
 
+@pytest.fixture
+def prepared(tmp_path):
+    """As much of prepared CIFAR-100 and ImageNet as a request reads."""
+    for name, num_classes, test in (
+        ("cifar100", 100, "test"),
+        ("imagenet2012", 1000, "validation"),
+    ):
+        version = tmp_path / name / "5.1.0"
+        version.mkdir(parents=True)
+        splits = [{"name": "train"}, {"name": test}]
+        features = {"featuresDict": {"features": {"image": {}, "label": {}}}}
+        (version / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+        (version / "features.json").write_text(json.dumps(features))
+        names = [f"n{index:08}" for index in range(num_classes)]
+        (version / "label.labels.txt").write_text("\n".join(names))
+    return str(tmp_path)
+
+
 @pytest.fixture(autouse=True)
 def clean_keras():
     """Every test starts with the same seeds, and without layer names or a policy."""

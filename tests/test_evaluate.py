@@ -11,7 +11,7 @@ from PIL import Image
 from bsce_keras import evaluate, make_config, run_experiment
 from bsce_keras.config import ImageSpec
 from bsce_keras.export import export_step
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 
 

@@ -229,7 +229,7 @@ def test_a_damaged_shared_base_step_is_taken_anew(finished, tmp_path, monkeypatc
     def stop(*_):
         raise RunError("no further")
 
-    monkeypatch.setattr(experiment, "_learn", stop)
+    monkeypatch.setattr(experiment.Learner, "learn", stop)
     config = tiny(tmp_path / "run", base_run_dir=str(finished[0]))
     path = tmp_path / "run" / "checkpoints" / "step_00.npz"
     for _ in range(2):

@@ -1,19 +1,22 @@
 """Every published flagfile still asks for a valid experiment, the paper's one."""
 
 import dataclasses
-import json
 import pathlib
+import re
 
 import pytest
 
 from bsce_keras import make_config
 from bsce_keras.options import command_line
 from bsce_keras.records.base_step import base_step_key
-from bsce_keras.reports.paper_results import published_average
+from bsce_keras.reports import paper_results as published
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FLAGFILES = sorted(ROOT.glob("flags/*steps/*.flags"))
 CORRECTIONS = sorted(ROOT.glob("flags/*_corrections/*.flags"))
+ALPHAS = sorted(ROOT.glob("flags/*_alpha/*.flags"))
+EXEMPLARS = sorted(ROOT.glob("flags/*_exemplars/*.flags"))
+EVERY = FLAGFILES + CORRECTIONS + ALPHAS + EXEMPLARS
 SYSTEMS = {
     f"{method}{loss}"
     for method in ("il_baseline", "lucir", "podnet")
@@ -45,24 +48,6 @@ SCHEDULES = {
     ("podnet", "subimagenet"): (90, (), 64, 0.05, 5e-4),
     ("podnet", "imagenet"): (90, (), 64, 0.05, 1e-4),
 }
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    """As much of prepared CIFAR-100 and ImageNet as a request reads."""
-    for name, num_classes, test in (
-        ("cifar100", 100, "test"),
-        ("imagenet2012", 1000, "validation"),
-    ):
-        version = tmp_path / name / "5.1.0"
-        version.mkdir(parents=True)
-        splits = [{"name": "train"}, {"name": test}]
-        features = {"featuresDict": {"features": {"image": {}, "label": {}}}}
-        (version / "dataset_info.json").write_text(json.dumps({"splits": splits}))
-        (version / "features.json").write_text(json.dumps(features))
-        names = [f"n{index:08}" for index in range(num_classes)]
-        (version / "label.labels.txt").write_text("\n".join(names))
-    return str(tmp_path)
 
 
 def name_of(path):
@@ -130,7 +115,7 @@ def test_a_flagfile_trains_as_published(path, prepared):
     assert (training.finetuning is not None) == published
 
 
-@pytest.mark.parametrize("path", FLAGFILES + CORRECTIONS, ids=name_of)
+@pytest.mark.parametrize("path", EVERY, ids=name_of)
 def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
     request = {**request_of(path), "data_dir": prepared}
     left_out = {
@@ -142,18 +127,51 @@ def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
     assert make_config(**left_out) == make_config(**request)
 
 
-@pytest.mark.parametrize("path", FLAGFILES + CORRECTIONS, ids=name_of)
+def numbers_told(path):
+    """The figures that the first lines of a flagfile give of the paper, by table."""
+    head = path.read_text().partition("\n--")[0].replace("\n#", "")
+    table, told = re.search(r"Paper, Table (\d): (.*?)\.(?: |$)", f"{head} ").groups()
+    names = {
+        "average incremental accuracy": "average",
+        "final": "final",
+        "final on the base classes": "base",
+    }
+    found = re.findall(rf"({'|'.join(names)}) (\d+\.\d\d) %", re.sub(" +", " ", told))
+    return table, {names[name]: float(number) for name, number in found}
+
+
+@pytest.mark.parametrize("path", EVERY, ids=name_of)
 def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared):
     text = path.read_text()
     assert f"--flagfile=flags/{path.parent.name}/{path.name}\n" in text
-    config = make_config(**request_of(path), data_dir=prepared)
-    number = published_average(config.to_json())
-    told = "none, not in the paper."
-    if number is not None:
-        told = f"average incremental accuracy {number:.2f} %."
-    table = 4 if path in CORRECTIONS else 1
-    assert f"# Paper, Table {table}: {told}\n" in text
-    assert ("# Quoted there from " in text) == (config.method.name in SCHEDULED_LIKE)
+    config = make_config(**request_of(path), data_dir=prepared).to_json()
+    number, told = numbers_told(path)
+    is_quoted = config["method"]["name"] in SCHEDULED_LIKE
+    assert ("# Quoted there from " in text) == is_quoted
+    tables = {"1": published.TABLE_1 | published.QUOTED, "2": published.TABLE_2}
+    tables |= {"3": published.TABLE_3, "4": published.TABLE_4}
+    cell = published.cell_of(config)
+    assert told == tables[number].get(cell, {})
+    # Quoted numbers of another protocol are not set beside runs.
+    scores = published.published_scores(config)
+    assert told.items() <= scores.items() or (is_quoted and not scores)
+    if not told:
+        assert f"# Paper, Table {number}: none, not in the paper.\n" in text
+
+
+def test_every_cell_of_the_ablations_has_a_flagfile(prepared):
+    found = {
+        published.published_cell(
+            make_config(**request_of(path), data_dir=prepared).to_json()
+        )
+        for path in ALPHAS + EXEMPLARS
+    }
+    learned_in_10 = published.Cell(
+        "cifar100", 10, "il_baseline", "meta_balanced_softmax"
+    )
+    # That row of Table 2 is in flags/cifar100_10steps.
+    wanted = (published.TABLE_2 | published.TABLE_3).keys() - {learned_in_10}
+    assert found == wanted
 
 
 def test_every_folder_holds_every_system():
@@ -200,7 +218,7 @@ def test_all_corrections_share_the_base_step_of_the_baseline(prepared):
 
 
 def test_no_two_flagfiles_of_a_folder_write_into_the_same_run_folder(prepared):
-    for folder in sorted({path.parent for path in FLAGFILES + CORRECTIONS}):
+    for folder in sorted({path.parent for path in EVERY}):
         paths = sorted(folder.glob("*.flags"))
         run_dirs = {
             make_config(**request_of(path), data_dir=prepared).run_dir for path in paths

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.report import main
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bsce_keras import reproduce
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.runtime.errors import RunError
 
@@ -120,7 +120,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
         np.testing.assert_array_equal(ours[name], theirs[name])
     # The failed cell has a row of its own, empty.
     gap = next(row for row in rows_of_results() if "e+30" in row)
-    assert gap.endswith("| - | - | - | - | - | - | - | 0 of 1 |")
+    assert gap.endswith("| - | - | - | - | - | - | 0 of 1 |")
     assert "float32" in pathlib.Path("runs/reproduce/results.md").read_text()
 
     def no_tensorflow():
@@ -325,7 +325,9 @@ def test_the_paper_stands_beside_the_measured_mean_and_deviation(
     )
     told = dict(zip(head, row, strict=True))
     assert told["average"] == "100.00 ± 0.00"
-    assert told["paper, scale 1"] == "62.22"
+    assert told["average (paper, scale 1)"] == "62.22"
+    assert told["final (paper, scale 1)"] == "54.55"
+    assert "old (paper, scale 1)" not in told
     assert told["runs"] == "2"
     assert "classes 50 + 5 x 10, scale 0.04" in capsys.readouterr().out
     [row] = json.loads(pathlib.Path("runs/reproduce/results.json").read_text())["rows"]

@@ -16,6 +16,7 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+from bsce_keras.runtime.machine import resident_memory_mb
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
 import_tensorflow()
@@ -30,7 +31,6 @@ from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.options.make_config import make_config
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import prepared_runtime, resolved
-from bsce_keras.runtime.machine import resident_memory_mb
 
 NUM_INCREMENTS, NUM_NEW = 20, 2
 
@@ -91,12 +91,11 @@ def main(argv=None):
 def _measure(stream, asked):
     with tempfile.TemporaryDirectory() as run_dir:
         config = _config(stream, asked, run_dir)
-        with prepared_runtime(config.training) as strategy:
-            learner = Learner(config, strategy, Checkpoints(run_dir))
+        with prepared_runtime(config.training) as runtime:
+            learner = Learner(config, runtime, Checkpoints(run_dir))
             memory = ReplayMemory(config.memory, config.training.seed)
             for step in _steps(stream):
-                learner.learn(step, memory.examples())
-                memory.update(step, learner.features)
+                learner.learn(step, memory)
                 yield step.index, resident_memory_mb()
 
 

@@ -21,6 +21,8 @@ class Step:
         class_names: their names, in the order of their labels.
         examples: their training images; labels are positions in arrival order, so
             they lie in `[num_old_classes, num_classes)`.
+        earlier: training images of all earlier classes, for methods that train on them
+            again; None at the base step.
     """
 
     index: int
@@ -28,6 +30,7 @@ class Step:
     num_new_classes: int
     class_names: tuple[str, ...]
     examples: Examples
+    earlier: Examples | None = None
 
     @property
     def num_classes(self):
@@ -83,12 +86,6 @@ class ClassIncrementalStream:
         """
         return _label_range(self._test, 0, step.num_classes)
 
-    def training_before(self, step):
-        """Training images of all classes of the steps before, or None at the first."""
-        if step.num_old_classes == 0:
-            return None
-        return _label_range(self._train, 0, step.num_old_classes)
-
     def _make_steps(self):
         sizes = (self.config.num_base_classes, *self.config.increments)
         ends = np.cumsum(sizes).tolist()
@@ -100,6 +97,7 @@ class ClassIncrementalStream:
                 num_new_classes=size,
                 class_names=names[end - size : end],
                 examples=_label_range(self._train, end - size, end),
+                earlier=_label_range(self._train, 0, end - size) if index else None,
             )
             for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
         ]

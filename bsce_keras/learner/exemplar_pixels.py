@@ -113,7 +113,7 @@ def _queries(run, step, part, pool):
     )
     for epoch in itertools.count():
         for batch in batches.epoch(epoch):
-            signum = run.stop_requests.signum
+            signum = run.runtime.stop_requests.signum
             if signum is not None:
                 raise Stopped(
                     f"stopped in step {step.index}, while exemplars were optimised. "

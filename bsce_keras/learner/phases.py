@@ -1,9 +1,7 @@
-"""A phase of training within a step: the main one, or balanced fine-tuning."""
+"""Training of one phase: from its last save, epoch by epoch, with saves."""
 
 import dataclasses
 import os
-
-import tensorflow as tf
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
@@ -11,13 +9,13 @@ from bsce_keras.learner.epoch_loop import EpochLoop, NotFiniteError
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
+from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import DivergedError
-from bsce_keras.runtime.signals import Stopped, StopRequests
-from bsce_keras.runtime.workers import Workers
+from bsce_keras.runtime.signals import Stopped
 
 
 @dataclasses.dataclass(frozen=True)
-class Phase:
+class PhasePlan:
     """Which phase of which step, and how long at which rates.
 
     Args:
@@ -82,17 +80,13 @@ class Run:
 
     Args:
         config: `ExperimentConfig`.
-        strategy: `tf.distribute` strategy.
+        runtime: `Runtime`.
         checkpoints: `Checkpoints` or `SharedCheckpoints` of `records`.
-        stop_requests: `StopRequests`.
-        workers: `Workers`.
     """
 
     config: ExperimentConfig
-    strategy: tf.distribute.Strategy
+    runtime: Runtime
     checkpoints: object
-    stop_requests: StopRequests
-    workers: Workers
 
 
 def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
@@ -100,7 +94,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
 
     Args:
         run: the `Run`.
-        phase: the `Phase`.
+        phase: the `PhasePlan`.
         trainer: compiled `IncrementalTrainer`.
         pool: `Examples` to train on.
         validation: `Examples` of the balanced split that alpha is learned on, or None.
@@ -121,7 +115,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     is_resumed = progress.restore()
     was_finished = is_resumed and progress.epoch == phase.schedule.epochs
     shown, scalar_logs = [], []
-    if run.workers.is_chief:
+    if run.runtime.workers.is_chief:
         if is_resumed and not was_finished:
             print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
         folder = os.path.join(config.run_dir, "tensorboard", phase.folder)
@@ -132,7 +126,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
         _batches(run, phase, pool, probabilities),
         validation and _batches(run, phase, validation),
         config.method.alpha_every,
-        run.strategy,
+        run.runtime.strategy,
         shown,
         phase.schedule.epochs,
     )
@@ -140,12 +134,12 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     def after_update():
         # Asked at every update: a worker that stopped alone would leave the others
         # waiting for its gradients. When to save is the chief's own affair.
-        signum = max(run.workers.told(run.stop_requests.signum or 0))
+        signum = max(run.runtime.workers.told(run.runtime.stop_requests.signum or 0))
         if signum or progress.is_due:
             progress.save()
         if signum:
             # Whoever left before the save is done would look lost to the chief.
-            run.workers.wait()
+            run.runtime.workers.wait()
             raise Stopped(
                 f"stopped in {phase.place}, epoch {progress.epoch + 1}, after update "
                 f"{progress.sums.num_updates}. Everything up to there is saved: give "
@@ -167,7 +161,7 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     except NotFiniteError as error:
         # Nothing of the update was applied: what there is, is finite.
         progress.save()
-        run.workers.wait()
+        run.runtime.workers.wait()
         raise DivergedError(
             f"Training stopped in {phase.place}, {error}. Nothing of this update was "
             "applied, and what came before is saved. Look at the images, or start "
@@ -188,8 +182,8 @@ def _batches(run, phase, examples, probabilities=None):
         of_phase.batch_size,
         training.seed,
         phase.step,
-        run.strategy.num_replicas_in_sync,
+        run.runtime.strategy.num_replicas_in_sync,
         phase.first_draw,
         probabilities,
-        run.workers.local_replicas,
+        run.runtime.workers.local_replicas,
     )

@@ -1,4 +1,4 @@
-"""What training a step took and used, for the records."""
+"""TrainingStats: images, epochs, time and alpha of a step, for the records."""
 
 import dataclasses
 
@@ -14,8 +14,8 @@ ALPHA_COLUMNS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingFacts:
-    """What training a step took and used.
+class TrainingStats:
+    """Images, epochs, time and alpha of a trained step.
 
     `train_seconds` covers every phase, the other figures the main one. `alphas` holds
     alpha after every update that moved it; `alpha` is None where none is in play: at
@@ -35,8 +35,8 @@ class TrainingFacts:
     alpha_by_epoch: dict[str, list] | None
 
 
-def training_facts(training, context, learned_alpha, num_images, progress):
-    """The `TrainingFacts` of a main phase.
+def training_stats(training, context, learned_alpha, num_images, progress):
+    """Returns the `TrainingStats` of a main phase.
 
     Args:
         training: `TrainingConfig`.
@@ -50,7 +50,7 @@ def training_facts(training, context, learned_alpha, num_images, progress):
     if learned_alpha is not None:
         alpha = float(learned_alpha.value.numpy())
         clips = int(learned_alpha.num_clips.numpy())
-    return TrainingFacts(
+    return TrainingStats(
         train_images=num_images,
         class_counts=list(context.class_counts),
         epochs=training.epochs,

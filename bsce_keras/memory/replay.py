@@ -47,6 +47,15 @@ class ReplayMemory:
         """All exemplars to train on as one `Examples`, by class and rank, or None."""
         return _joined(self._trained_on)
 
+    def replay(self, earlier):
+        """Returns the `Examples` of old classes to train on, or None.
+
+        Args:
+            earlier: all training images of earlier classes; returned where the
+                configuration replays everything, instead of the exemplars.
+        """
+        return earlier if self.config.use.replays_everything else self.examples()
+
     @property
     def edges(self):
         """Edges of the graph over `examples()`: pairs of places, shape `(n, 2)`.

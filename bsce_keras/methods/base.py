@@ -9,6 +9,11 @@ import keras
 from bsce_keras.methods.classification import classification_values
 from bsce_keras.models.heads import LinearHead
 
+# Phases of a step, see `learner.step_phase.StepPhase`.
+MAIN = "bsce_keras.learner.main_phase:MainPhase"
+PIXELS = "bsce_keras.learner.pixel_phase:PixelPhase"
+FINETUNING = "bsce_keras.learner.finetuning_phase:FinetuningPhase"
+
 
 @dataclasses.dataclass(frozen=True)
 class StepContext:
@@ -92,6 +97,8 @@ class Method:
 
     Attributes:
         variant: of the backbone.
+        phases: of a step, in order: `"module:StepPhase"`. A phase decides itself
+            whether a step has it.
         uses_teacher: whether any term looks at the frozen previous model.
         finetunes_with_batch_statistics: whether batch normalisation goes on in training
             mode while balanced fine-tuning trains the class weights.
@@ -105,6 +112,7 @@ class Method:
     """
 
     variant: ClassVar[str] = "il_baseline"
+    phases: ClassVar[tuple[str, ...]] = (MAIN, FINETUNING)
     uses_teacher: ClassVar[bool] = True
     finetunes_with_batch_statistics: ClassVar[bool] = False
     selects_again_after_finetuning: ClassVar[bool] = False
@@ -169,10 +177,9 @@ class Method:
         """
 
     def pixel_objective(self, head):
-        """What exemplars are optimised for, a `PixelObjective`; by default None.
+        """Returns what exemplars are optimised for, a `PixelObjective`.
 
-        Called where the memory's configuration says that pixels are optimised, before
-        balanced fine-tuning.
+        Called only where `PIXELS` is one of the phases.
 
         Args:
             head: of the student after its main phase, in float32.

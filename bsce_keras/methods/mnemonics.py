@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bsce_keras.meta import plain_crossentropy
-from bsce_keras.methods.base import PixelObjective
+from bsce_keras.methods.base import FINETUNING, MAIN, PIXELS, PixelObjective
 from bsce_keras.methods.lucir import LUCIR
 from bsce_keras.models.heads import cosines, normalized
 
@@ -34,6 +34,8 @@ class Mnemonics(LUCIR):
     ours are in `recipes.MnemonicsParameters`. Its released code goes over to a network
     with weight transfer after the base step, which is not here.
     """
+
+    phases = (MAIN, PIXELS, FINETUNING)
 
     def pixel_objective(self, head):
         parameters = self.parameters

@@ -322,6 +322,12 @@ def _published(method):
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 
+def scaled(recipe, scale):
+    """A `Recipe` or `FinetuningRecipe` with its schedule shrunk in proportion."""
+    epochs, milestones = scaled_schedule(recipe.epochs, recipe.milestones, scale)
+    return dataclasses.replace(recipe, epochs=epochs, milestones=milestones)
+
+
 def scaled_schedule(epochs, milestones, scale):
     """Shrinks a schedule in proportion.
 

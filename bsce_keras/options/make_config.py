@@ -125,6 +125,13 @@ class Request:
             parts.append(self.replay_sampling)
         if self.balanced_finetuning == "true":
             parts.append("finetuned")
+        if self.alpha not in (None, configs.MethodConfig.alpha):
+            parts.append(f"alpha{self.alpha}")
+        if self.exemplars_per_class not in (
+            None,
+            configs.MemoryConfig.exemplars_per_class,
+        ):
+            parts.append(f"{self.exemplars_per_class}exemplars")
         name = "_".join(map(str, [*parts, f"seed{seed}"]))
         default = os.path.join("runs", name.replace(":", "-").replace("/", "-"))
         return self.run_dir or default
@@ -400,8 +407,5 @@ def _finetuning(asked, kind, scale):
         wanted = wanted == "true"
     if not wanted or scale is None:
         return None
-    recipe = recipes.finetuning(asked.method_name, kind)
-    epochs, milestones = recipes.scaled_schedule(
-        recipe.epochs, recipe.milestones, scale
-    )
-    return configs.FinetuningConfig(epochs, recipe.learning_rate, milestones)
+    recipe = recipes.scaled(recipes.finetuning(asked.method_name, kind), scale)
+    return configs.FinetuningConfig(**dataclasses.asdict(recipe))

@@ -19,7 +19,7 @@ from bsce_keras.options.command_line import (
 from bsce_keras.options.conflicts import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.records.base_step import base_step_key
-from bsce_keras.records.run_folder import check_same_run
+from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError

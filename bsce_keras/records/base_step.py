@@ -11,6 +11,7 @@ from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import (
     INDIFFERENT_TRAINING,
+    completed,
     flag_of,
     names_by_arrival,
 )
@@ -57,7 +58,7 @@ def load_base_step(config, step):
         RequestError: no finished step 0 there, or it was trained otherwise, with a line
             per difference.
     """
-    theirs = read_run(config.base_run_dir).config
+    theirs = completed(read_run(config.base_run_dir).config)
     num_base = config.stream.num_base_classes
     ours = json.loads(json.dumps(config.to_json()))
     loaded = Checkpoints(config.base_run_dir).load_step(0)

@@ -1,12 +1,16 @@
 """What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
 
+import dataclasses
 import importlib.metadata
 import json
 import platform
 
 from bsce_keras import __version__
+from bsce_keras.config import ImageSpec, ModelConfig, StreamConfig, TrainingConfig
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.methods import recipes
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 
@@ -32,6 +36,21 @@ _DERIVED = {
     "alpha_visits",
 }
 
+_LATER_FIELDS = {
+    "model": {
+        "backbone_path": ModelConfig.backbone_path,
+        "backbone_sha256": ModelConfig.backbone_sha256,
+    },
+    "stream": {
+        "validation_share": StreamConfig.validation_share,
+        "cache_dir": StreamConfig.cache_dir,
+        "image": {"training_crop": ImageSpec.training_crop},
+    },
+    "training": {
+        "replay_sampling": TrainingConfig.replay_sampling,
+        "rate_falls_with_steps": TrainingConfig.rate_falls_with_steps,
+    },
+}
 _OUTCOME_SECTIONS = ("stream", "memory", "model", "method", "training", "base_run_dir")
 
 
@@ -101,6 +120,32 @@ _INDIFFERENT = (
     "stream.on_bad_image",
     *(f"training.{name}" for name in INDIFFERENT_TRAINING),
 )
+_LEARNED_ALPHA = ("method.alpha_", "method.meta_gradient")
+
+
+def completed(config):
+    """A config.json with the fields that the version which wrote it did not have.
+
+    They get their defaults, which is what that version did.
+    """
+    config = _completed(config, _LATER_FIELDS)
+    memory = config["memory"]
+    if "use" not in memory:
+        # Its parts were fields of the memory itself; the method decides them.
+        use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
+        memory = {name: memory[name] for name in memory if name not in use}
+        config = {**config, "memory": {**memory, "use": use}}
+    return config
+
+
+def _completed(fields, defaults):
+    added = {}
+    for name, default in defaults.items():
+        if isinstance(default, dict):
+            added[name] = _completed(fields.get(name, {}), default)
+        elif fields.get(name) is None:
+            added[name] = default
+    return fields | added
 
 
 def outcome_fields(config):
@@ -112,13 +157,16 @@ def outcome_fields(config):
     Returns:
         Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
     """
+    config = completed(config)
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
     fields = _flatten(json.loads(json.dumps(decisive)))
-    for name in _INDIFFERENT:
-        fields.pop(name, None)
-    return fields
+    indifferent = set(_INDIFFERENT)
+    if not loss_facts(config["method"].get("classification_loss")).learns_alpha:
+        # The defaults of a learned alpha decide nothing where alpha is fixed.
+        indifferent |= {name for name in fields if name.startswith(_LEARNED_ALPHA)}
+    return {name: fields[name] for name in fields if name not in indifferent}
 
 
 def outcome_differences(theirs, ours):
@@ -314,7 +362,9 @@ def _memory(config):
 
 def _optimizer(training):
     if training.schedule == "cosine":
-        decay = "cosine decay to 0 over the epochs of a step"
+        decay = (
+            "cosine decay over the epochs of a step, one epoch late as in PODNet's code"
+        )
     elif training.milestones:
         epochs = ", ".join(str(epoch) for epoch in training.milestones)
         decay = f"divided by 10 after {epochs} epochs"

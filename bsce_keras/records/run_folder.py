@@ -1,78 +1,218 @@
-"""A run folder belongs to one configuration, and to one process at a time."""
+"""RunFolder: everything a run leaves behind, written by one process at a time."""
 
 import contextlib
+import logging
 import os
 import pathlib
 import shutil
 
-from bsce_keras.records import schema
+from bsce_keras.config.step_requirements import refuse_impossible_steps
+from bsce_keras.records.base_step import load_base_step
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.records.data_record import (
+    image_differences,
+    keep_data_record,
+    stream_facts,
+)
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
     outcome_differences,
-    protocol,
-    shortened,
     versions,
 )
-from bsce_keras.records.run_records import read_record
+from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
+from bsce_keras.records.run_records import RunRecords, StepRecord
+from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.file_lock import try_lock
-from bsce_keras.runtime.files import make_folder, write_atomically, write_json
+from bsce_keras.runtime.files import make_folder
+from bsce_keras.runtime.text import listed
+
+_log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
 
 
-def begin_run(run_dir, config, num_replicas, flagfile=""):
-    """Writes what was asked and with what it runs, before anything that depends on it.
+class RunFolder:
+    """The folder of one run: lock, identity, data record, checkpoints and records.
+
+    Used as a context, which holds the lock. Where several workers train, the chief
+    alone reads and writes; the others get from it what they need. All workers must
+    call the same methods in the same order.
 
     Args:
-        run_dir: the folder, made if it does not exist.
-        config: the `ExperimentConfig`, checked by `check_same_run`.
-        num_replicas: that share a global batch.
-        flagfile: text of flagfile.flags, the command to ask again; nothing keeps what
-            is there.
-    """
-    folder = pathlib.Path(run_dir)
-    make_folder(folder)
-    answers = protocol(config, num_replicas)
-    write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
-    write_json(folder / "versions.json", versions())
-    if flagfile or not (folder / "flagfile.flags").exists():
-        write_atomically(folder / "flagfile.flags", flagfile)
+        config: `ExperimentConfig`, resolved.
+        runtime: `Runtime`.
 
-
-def check_same_run(run_dir, config):
-    """Refuses to go on in a run folder that belongs to another configuration.
-
-    A folder without config.json is free to use, and one with fewer increments may grow.
+    Attributes:
+        checkpoints: for the `Learner`'s progress within a step.
 
     Raises:
-        RequestError: naming every field that decides the outcome and differs, and
-            every decisive package whose major version differs.
+        RequestError: on entering, if the folder is in use, belongs to another
+            configuration, or workers were started with different flags.
     """
-    folder = pathlib.Path(run_dir)
-    found = read_record(folder / "config.json", schema.CONFIG)
-    if found is None:
-        if (folder / "checkpoints").is_dir():
-            raise RequestError(
-                f"{run_dir} holds checkpoints but no config.json, so nobody knows what "
-                "they are of. Restore config.json from a copy, or give another "
-                "--run_dir."
+
+    def __init__(self, config, runtime):
+        self._config = config
+        self._dir = pathlib.Path(config.run_dir)
+        self._workers = runtime.workers
+        self._num_replicas = runtime.strategy.num_replicas_in_sync
+        self._own_checkpoints = Checkpoints(config.run_dir)
+        self.checkpoints = SharedCheckpoints(self._own_checkpoints, self._workers)
+        self._num_finished = 0
+        self._records = None
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self._workers.from_chief(
+                lambda: stack.enter_context(run_lock(self._config.run_dir))
             )
-        return
-    num_increments = len(found["stream"]["increments"])
-    differences = outcome_differences(
-        found, shortened(config.to_json(), num_increments)
-    )
-    problems = _version_problems(run_dir)
-    if differences:
-        problems += [
-            f"{run_dir} holds a run of another configuration. Give its flags to go on "
-            "with it (its flagfile.flags has those that were given, its config.json "
-            "every value), or another --run_dir. What differs:",
-            *differences,
-        ]
-    if problems:
-        raise RequestError(problems)
+            ours = [versions(), self._config.to_json()]
+            self._workers.refuse_unlike(ours, _request_differences, "flags")
+            self._workers.from_chief(self._refuse_other_run)
+            self._lock = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        return self._lock.__exit__(*exception)
+
+    def begin(self, stream, flagfile=""):
+        """Writes what a run begins with, once all of its steps can be trained.
+
+        Args:
+            stream: the `ClassIncrementalStream`.
+            flagfile: text that repeats the run.
+
+        Raises:
+            RequestError: too few images for a step, other images than the run began
+                with, or a base step that does not fit; nothing was written.
+        """
+        if self._workers.number > 1:
+            facts = [one for step in stream_facts(stream) for one in step]
+            self._workers.refuse_unlike(facts, image_differences, "images")
+        self._workers.from_chief(lambda: self._begin(stream, flagfile))
+        states = self.checkpoints.finished_states()
+        self._num_finished = len(states)
+        if self._workers.is_chief:
+            self._open_records(stream, states)
+
+    def unfinished(self, steps):
+        """Returns those of a stream's steps that are still to be trained."""
+        return steps[self._num_finished :]
+
+    def last_finished(self, steps):
+        """Returns the last finished step and its arrays, or `(None, None)`.
+
+        Args:
+            steps: all steps of the stream.
+        """
+        if not self._num_finished:
+            return None, None
+        step = steps[self._num_finished - 1]
+        arrays, _ = self.checkpoints.load_step(step.index)
+        self.checkpoints.drop_leftovers()
+        return step, arrays
+
+    def finish_step(self, record, arrays):
+        """Saves a step; from here on it is finished.
+
+        Args:
+            record: its `StepRecord`.
+            arrays: named arrays from which later steps and exports are restored.
+        """
+        self._own_checkpoints.save_step(record.step, arrays, record.to_state())
+        self._records.append(record)
+
+    def finish(self, write_report):
+        """Completes the run and returns its summary, as in summary.json.
+
+        Args:
+            write_report: called with the summary, before summary.json is written.
+        """
+        return self._workers.from_chief(lambda: self._finish(write_report))
+
+    def on_chief(self, action, *args):
+        """Calls `action(*args)` on the chief only."""
+        if self._workers.is_chief:
+            action(*args)
+
+    def export_path(self, step):
+        """Returns the path of the SavedModel of a `Step`."""
+        return str(self._dir / "exports" / f"step_{step.index:02d}")
+
+    def _refuse_other_run(self):
+        check_same_run(self._config.run_dir, self._config)
+        if not self._config.resume and self._own_checkpoints.exist():
+            raise RequestError(
+                f"--noresume was given, but {self._dir} holds checkpoints. Delete it "
+                "to start afresh, or give another --run_dir."
+            )
+
+    def _begin(self, stream, flagfile):
+        config, checkpoints = self._config, self._own_checkpoints
+        states = checkpoints.finished_states()
+        refuse_impossible_steps(config, stream, states, self._num_replicas)
+        _warn_of_unscored_classes(stream)
+        base_step = None
+        # `finished_states` skips damaged checkpoints, so a damaged base step is
+        # replaced too.
+        if config.base_run_dir and not states:
+            base_step = load_base_step(config, stream.steps[0])
+        num_begun = checkpoints.num_begun_steps()
+        keep_data_record(config.run_dir, stream, num_begun, len(states))
+        begin_run(config.run_dir, config, self._num_replicas, flagfile)
+        if base_step:
+            checkpoints.save_step(0, *base_step)
+
+    def _open_records(self, stream, states):
+        finished = [StepRecord.from_state(state) for state in states]
+        skipped = stream.dataset.skipped_images
+        self._records = RunRecords(self._dir, self._config, finished, skipped)
+        if len(states) == len(stream.steps):
+            print(f"{self._dir} is complete; to train anew, give another --run_dir")
+        elif states:
+            print(f"{self._dir} goes on with step {len(states)}")
+        stream_config = self._config.stream
+        arriving = stream_config.arriving_class_names
+        waiting = sorted({*stream_config.class_names} - {*arriving})
+        if waiting and stream_config.dataset == "folder":
+            print(
+                f"Not among its steps: {listed(waiting)}. To learn them on top, raise "
+                f"--num_increments (now {len(stream_config.increments)})"
+            )
+
+    def _finish(self, write_report):
+        summary = self._records.summary()
+        write_report(self._dir, summary)
+        end_run(self._dir)
+        self._records.finish(summary)
+        return summary
+
+
+def _warn_of_unscored_classes(stream):
+    unscored = [
+        name
+        for step in stream.steps
+        for label, name in enumerate(step.class_names, step.num_old_classes)
+        if label not in stream.seen_test(step).labels
+    ]
+    if unscored:
+        _log.warning(
+            "Without images to be scored on, so left out of every accuracy: %s.",
+            listed(unscored),
+        )
+
+
+def _request_differences(theirs, ours):
+    """Differences between two workers' versions and configurations."""
+    return [
+        *(
+            f"{name} {theirs[0][name]} there, {ours[0][name]} here"
+            for name in DECISIVE_PACKAGES
+            if theirs[0][name] != ours[0][name]
+        ),
+        *outcome_differences(theirs[1], ours[1]),
+    ]
 
 
 @contextlib.contextmanager
@@ -118,23 +258,3 @@ def _locked_file(run_dir, flag):
                     return file
             except FileNotFoundError:
                 continue
-
-
-def _version_problems(run_dir):
-    theirs = read_record(pathlib.Path(run_dir) / "versions.json") or {}
-    ours = versions()
-    changed = [
-        f"{name} {theirs[name]} (here {ours[name]})"
-        for name in DECISIVE_PACKAGES
-        if theirs.get(name) and _major(theirs[name]) != _major(ours[name])
-    ]
-    if not changed:
-        return []
-    return [
-        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
-        "on, or give another --run_dir."
-    ]
-
-
-def _major(version):
-    return str(version).partition(".")[0]

@@ -22,6 +22,7 @@ from bsce_keras.runtime.files import (
     write_atomically,
     write_json,
 )
+from bsce_keras.runtime.machine import peak_memory_mb
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +158,28 @@ class StepRecord:
     def _accuracy(self, start, stop):
         confusion = np.asarray(self.confusion)
         return _defined(metrics.group_accuracy(confusion, start, stop))
+
+
+def step_record(step, stats, scores, exemplars_per_class, stream):
+    """Returns the `StepRecord` of a trained step.
+
+    Args:
+        step: the `Step`.
+        stats: its `TrainingStats`.
+        scores: fields of the record that come from the evaluation.
+        exemplars_per_class: exemplars of each seen class after the step.
+        stream: `StreamConfig`.
+    """
+    return StepRecord(
+        step=step.index,
+        num_classes=step.num_classes,
+        num_old_classes=step.num_old_classes,
+        num_base_classes=stream.num_base_classes,
+        peak_memory_mb=peak_memory_mb(),
+        exemplars_per_class=exemplars_per_class,
+        **scores,
+        **vars(stats),
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ CONFIG = {
         "num_base_classes": int,
         "increments": [int],
         "image": {},
-        "validation_share": numbers.Real,
+        "validation_share": _NUMBER,
     },
     "memory": {},
     "model": {},
@@ -30,7 +30,7 @@ CONFIG = {
         "seed": int,
         "precision": str,
         "schedule_scale": numbers.Real,
-        "replay_sampling": str,
+        "replay_sampling": (str, type(None)),
     },
     "base_run_dir": (str, type(None)),
 }

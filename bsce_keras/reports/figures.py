@@ -78,9 +78,36 @@ def confusion_figure(confusion, num_base_classes, path, title=None):
         path: PNG file to write.
         title: above the image, if given.
     """
-    most_images = int(confusion.sum(axis=1).max())
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.add_subplot()
+    confusion_panels({title or "": confusion}, [num_base_classes], path)
+
+
+def confusion_panels(confusions, block_ends, path):
+    """Draws log(1 + count) of several confusion matrices on one colour scale.
+
+    The scale goes from 0 to log(1 + test images of the largest class). Thin lines part
+    the blocks of classes that arrived together.
+
+    Args:
+        confusions: int, shape `(N, N)`, by the title above each; rows are true classes
+            in arrival order.
+        block_ends: classes seen after each step that a line follows.
+        path: PNG file to write.
+    """
+    most_images = max(int(matrix.sum(axis=1).max()) for matrix in confusions.values())
+    figure = Figure(figsize=(1.2 + 4.8 * len(confusions), 5), layout="compressed")
+    panels = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
+    for axes, (title, confusion) in zip(panels, confusions.items(), strict=True):
+        image = _draw_confusion(axes, confusion, block_ends, most_images)
+        axes.set_title(title, fontsize="medium")
+    panels[0].set_ylabel("true class, in order of arrival")
+    counts = _round_counts(most_images)
+    bar = figure.colorbar(image, ax=panels, ticks=np.log1p(counts), shrink=0.9)
+    bar.ax.set_yticklabels([str(count) for count in counts])
+    bar.set_label("images, coloured by log(1 + count)")
+    _save(figure, path)
+
+
+def _draw_confusion(axes, confusion, block_ends, most_images):
     image = axes.imshow(
         np.log1p(confusion),
         cmap=colormaps["magma"],
@@ -88,19 +115,14 @@ def confusion_figure(confusion, num_base_classes, path, title=None):
         vmax=np.log1p(most_images),
         interpolation="nearest",
     )
-    if num_base_classes < len(confusion):
-        for line in (axes.axhline, axes.axvline):
-            line(num_base_classes - 0.5, color="white", linewidth=0.8)
+    for end in block_ends:
+        if end < len(confusion):
+            for line in (axes.axhline, axes.axvline):
+                line(end - 0.5, color="white", linewidth=0.8)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("predicted class, in order of arrival")
-    axes.set_ylabel("true class, in order of arrival")
-    axes.set_title(title or "", fontsize="medium")
-    counts = _round_counts(most_images)
-    bar = figure.colorbar(image, ax=axes, ticks=np.log1p(counts), shrink=0.9)
-    bar.ax.set_yticklabels([str(count) for count in counts])
-    bar.set_label("images, coloured by log(1 + count)")
-    _save(figure, path)
+    return image
 
 
 def _draw_runs(axes, results, field, scale):

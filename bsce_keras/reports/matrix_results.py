@@ -2,7 +2,8 @@
 
 import os
 
-from bsce_keras.reports.paper_results import published_average
+from bsce_keras.records.protocol import completed
+from bsce_keras.reports.paper_results import published_average, published_scores
 from bsce_keras.reports.tables import (
     SCORES,
     group_runs,
@@ -40,7 +41,7 @@ def _markdown(results, failures):
     paragraphs = [
         "# Results",
         f"{finished} of {len(results)} runs are finished.",
-        markdown_table(results, published_average),
+        markdown_table(results, published_scores),
     ]
     if failed:
         paragraphs.append("Failed:\n\n" + "\n".join(failed))
@@ -49,7 +50,7 @@ def _markdown(results, failures):
 
 def _row(group):
     """A row of the table, unrounded."""
-    config = group.runs[0].config
+    config = completed(group.runs[0].config)
     percent = published_average(config)
     scores = {
         name: _named(mean_and_deviation([run.summary[name] for run in group.finished]))

@@ -9,8 +9,9 @@ import textwrap
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import outcome_fields
+from bsce_keras.records.protocol import completed, outcome_fields
 from bsce_keras.records.run_records import RunResult
+from bsce_keras.reports.paper_results import published_remarks
 from bsce_keras.runtime.text import UNDEFINED, percent
 
 # What a row is; `other` tells apart groups that agree in all the rest.
@@ -31,11 +32,12 @@ _NOTE = (
     "(or those held out) of all, base, earlier and last classes, predicting among all "
     "classes."
 )
-_PAPER = "paper, scale 1"
+_PAPER = "{} (paper, scale 1)"
 _PAPER_NOTE = (
-    f"{_PAPER}: average incremental accuracy of Jodelet et al., Tables 1 and 4, who "
-    "train the whole schedule. A row of another scale is another experiment. Those of "
-    "icarl, bic, mnemonics and tpcil are quoted there from other papers."
+    "(paper, scale 1): numbers of Jodelet et al., Tables 1 to 4 and Figure 2, who "
+    "train the whole schedule. They are shown where all that decides the outcome is as "
+    "published, seed and schedule scale aside. A row of another scale is another "
+    "experiment. Those of icarl are quoted there from LUCIR's paper."
 )
 
 # Rows of one setting are compared, so whatever else they differ in has to be told.
@@ -99,8 +101,9 @@ def text_table(results, published=None):
     Args:
         results: `RunResult`s.
         published: for the runs of a matrix, a function from config.json to the paper's
-            average in percent, or None where there is none. It gets a column beside
-            the measured average, and what is not complete keeps its row, with a gap.
+            scores in percent, by the names of `SCORES`. Each score that any row has
+            gets a column beside the measured one. A row that is not complete stays,
+            with a gap.
     """
     common, head, rows = comparison(results, published)
     filled = [textwrap.fill(note, 88) for note in notes(published)]
@@ -111,10 +114,14 @@ def text_table(results, published=None):
 def markdown_table(results, published=None):
     """The same as `text_table`, in Markdown."""
     common, head, rows = comparison(results, published)
-    lines = [head, ["---"] * len(head), *rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    paragraphs = [common, table, *notes(published)]
+    paragraphs = [common, markdown(head, rows), *notes(published)]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
+
+
+def markdown(head, rows):
+    """A Markdown table of column heads and rows of text cells."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def csv_table(results):
@@ -196,24 +203,29 @@ def comparison(results, published=None):
         for head in _HEADS
         if groups and head not in heads and groups[0].columns[head]
     )
-    scores = list(SCORES)
-    if published:
+    papers = [published(group.runs[0].config) if published else {} for group in groups]
+    told = [score for score in SCORES if any(score in paper for paper in papers)]
+    scores = []
+    for score in SCORES:
         # Beside the column that it is to be compared with.
-        scores.insert(1, _PAPER)
+        scores += [score, _PAPER.format(score)] if score in told else [score]
     rows = [
         [group.columns[head] for head in heads]
-        + [_score(group, score, published) for score in scores]
+        + _scores(group, paper, told)
         + [_number_of_runs(group)]
-        for group in groups
+        for group, paper in zip(groups, papers, strict=True)
     ]
     return common, [*heads, *scores, "runs"], rows
 
 
-def _score(group, head, published):
-    if head != _PAPER:
-        return _mean_and_spread(group.finished, SCORES[head])
-    number = published(group.runs[0].config)
-    return UNDEFINED if number is None else f"{number:.2f}"
+def _scores(group, paper, told):
+    """Cells of the measured scores, the paper's beside those that are `told`."""
+    cells = []
+    for score, field in SCORES.items():
+        cells.append(_mean_and_spread(group.finished, field))
+        if score in told:
+            cells.append(f"{paper[score]:.2f}" if score in paper else UNDEFINED)
+    return cells
 
 
 def _number_of_runs(group):
@@ -246,7 +258,7 @@ def _key(result):
 
 
 def _columns(result):
-    config = result.config
+    config = completed(result.config)
     stream, method, training = config["stream"], config["method"], config["training"]
     share = stream["validation_share"]
     return {
@@ -315,7 +327,10 @@ def remarks(results, published=None):
     """What a reader of `comparison` has to know of single runs, a sentence each."""
     # A matrix tells by itself what it could not finish.
     unfinished = [] if published else _unfinished(results)
-    return _repeated(results) + _skipped(results) + unfinished
+    found = _repeated(results) + _skipped(results) + unfinished
+    if published:
+        found += published_remarks([result.config for result in results])
+    return found
 
 
 def _repeated(results):

@@ -13,25 +13,49 @@ import tensorflow as tf
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
+from bsce_keras.runtime.signals import StopRequests
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 from bsce_keras.runtime.text import listed
+from bsce_keras.runtime.workers import Workers, lost_workers_told
 
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """Devices, workers and signals of the process that trains.
+
+    Args:
+        strategy: `tf.distribute` strategy to build models in; by default that of the
+            current scope. On one device it is TensorFlow's default strategy, which
+            costs nothing.
+        stop_requests: `StopRequests`.
+        workers: `Workers` of the strategy; made of it by default.
+    """
+
+    strategy: tf.distribute.Strategy | None = None
+    stop_requests: StopRequests = dataclasses.field(default_factory=StopRequests)
+    workers: Workers | None = None
+
+    def __post_init__(self):
+        if self.strategy is None:
+            object.__setattr__(self, "strategy", tf.distribute.get_strategy())
+        if self.workers is None:
+            object.__setattr__(self, "workers", Workers(self.strategy))
+
+
 @contextlib.contextmanager
 def prepared_runtime(config):
-    """Devices, determinism and precision while an experiment runs.
+    """Sets up devices, determinism, precision and signals while an experiment runs.
 
-    The dtype policy is put back afterwards. Virtual devices and deterministic
-    operations are there to stay: TensorFlow has no way back.
+    Dtype policy and signal handlers are put back afterwards. Virtual devices and
+    deterministic operations stay, because TensorFlow cannot undo them.
 
     Args:
         config: `TrainingConfig`, resolved.
 
     Yields:
-        The `tf.distribute` strategy to build models in. On one device it is
-        TensorFlow's default strategy, which costs nothing.
+        The `Runtime`.
 
     Raises:
         RequestError: a global batch that leaves a replica without images.
@@ -64,7 +88,10 @@ def prepared_runtime(config):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:
-        yield strategy
+        with StopRequests() as stop_requests:
+            runtime = Runtime(strategy, stop_requests)
+            with lost_workers_told(runtime.workers):
+                yield runtime
     finally:
         keras.config.set_dtype_policy(policy)
 

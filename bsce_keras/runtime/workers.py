@@ -94,6 +94,39 @@ class Workers:
         """Waits until every worker is here."""
         self.told(0)
 
+    def refuse_unlike(self, ours, differences, what):
+        """Refuses to train where a worker has something other than the chief has.
+
+        Args:
+            ours: JSON value of this worker.
+            differences: `(theirs, ours) -> lines` that say what differs.
+            what: name of the value, for messages: "flags".
+
+        Raises:
+            RequestError: on every worker, where one differs from the chief.
+        """
+        if self.number == 1:
+            return
+        theirs = self.from_chief(lambda: ours)
+        lines = differences(
+            json.loads(json.dumps(theirs)), json.loads(json.dumps(ours))
+        )
+        unlike = [i for i, differs in enumerate(self.told(bool(lines))) if differs]
+        if lines:
+            raise RequestError(
+                [
+                    f"Worker {self.index} has other {what} than the chief, worker 0. "
+                    f"Give all workers the same {what}. What differs (what was, is "
+                    "the chief's):",
+                    *lines,
+                ]
+            )
+        if unlike:
+            raise RequestError(
+                f"Workers with other {what} than the chief's: "
+                f"{', '.join(map(str, unlike))}. What differs, they say themselves."
+            )
+
     def _sent(self, data):
         """The chief's bytes, on every worker."""
         size = sum(self.told(len(data) if self.is_chief else 0))
@@ -132,39 +165,6 @@ class Workers:
             return strategy.experimental_local_results(sums)[0]
 
         return total
-
-
-def refuse_unlike_workers(workers, ours, differences, what):
-    """Refuses to train where a worker has something else than the chief.
-
-    Args:
-        workers: `Workers`.
-        ours: JSON value of this worker.
-        differences: `(theirs, ours) -> lines` that say what differs.
-        what: it is, for messages: "flags".
-
-    Raises:
-        RequestError: on every worker, where one differs from the chief.
-    """
-    if workers.number == 1:
-        return
-    theirs = workers.from_chief(lambda: ours)
-    lines = differences(json.loads(json.dumps(theirs)), json.loads(json.dumps(ours)))
-    unlike = [i for i, differs in enumerate(workers.told(bool(lines))) if differs]
-    if lines:
-        raise RequestError(
-            [
-                f"Worker {workers.index} has other {what} than the chief, worker 0. "
-                f"Give all workers the same {what}. What differs (what was, is the "
-                "chief's):",
-                *lines,
-            ]
-        )
-    if unlike:
-        raise RequestError(
-            f"Workers with other {what} than the chief's: "
-            f"{', '.join(map(str, unlike))}. What differs, they say themselves."
-        )
 
 
 @contextlib.contextmanager

@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from bsce_keras import make_config
 from bsce_keras.learner import exemplar_pixels as exemplars_module
-from bsce_keras.learner import learner as learner_module
+from bsce_keras.learner import pixel_phase
 from bsce_keras.learner.exemplar_pixels import _groups, _halves
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.pixel_phase import PixelPhase
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
 
 
@@ -27,7 +29,7 @@ class Increment:
         steps: both `Step`s.
         base: weights and memory after the base step.
         trained: weights after the main phase.
-        facts: of it.
+        stats: of it.
         chosen: the memory's exemplars, as herding and the base step left them.
         optimized: images of these.
     """
@@ -36,21 +38,20 @@ class Increment:
     steps: list
     base: tuple
     trained: dict
-    facts: object
+    stats: object
     chosen: object
     optimized: object
 
     def learner(self, strategy=None, stop_requests=None):
         strategy = strategy or tf.distribute.get_strategy()
         checkpoints = Checkpoints(self.config.run_dir)
-        return Learner(self.config, strategy, checkpoints, stop_requests)
+        return Learner(self.config, Runtime(strategy, stop_requests), checkpoints)
 
     def optimize(self, strategy=None):
         """Optimises the exemplars once more."""
         learner = self.learner(strategy)
         learner.restore(self.steps[1], self.trained)
-        images, _ = learner.optimize_exemplars(self.steps[1], self.chosen, self.facts)
-        return images
+        return PixelPhase(learner)._optimized(self.steps[1], self.chosen)
 
     def resume(self, stop_requests=None):
         """Goes on with the step as a new process would; returns the images."""
@@ -63,13 +64,18 @@ class Increment:
 
 
 def whole_step(learner, memory, step):
-    """Facts of the main phase, exemplars before and images after."""
-    facts = learner.learn(step, memory.examples())
-    memory.update(step, learner.features)
-    chosen = memory.examples()
-    images, _ = learner.optimize_exemplars(step, chosen, facts)
-    memory.replace_images(images)
-    return facts, chosen, images
+    """Stats of the step, exemplars before and images after the pixel phase."""
+    chosen = []
+
+    class Watched(PixelPhase):
+        def run(self, step, memory, stats, is_followed):
+            chosen.append(memory.examples())
+            return super().run(step, memory, stats, is_followed=False)
+
+    # Without the balanced fine-tuning that follows.
+    learner._phases[1:] = [Watched(learner)]
+    stats = learner.learn(step, memory)
+    return stats, *chosen, memory.examples().images
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def increment(two_steps, tmp_path_factory):
     method = dataclasses.replace(config.method, parameters=parameters)
     config = dataclasses.replace(config, method=method)
     checkpoints = Checkpoints(config.run_dir)
-    learner = Learner(config, tf.distribute.get_strategy(), checkpoints)
+    learner = Learner(config, Runtime(), checkpoints)
     memory = ReplayMemory(config.memory, config.training.seed)
     whole_step(learner, memory, two_steps[0])
     base = learner.to_arrays(), memory.to_arrays()
@@ -168,7 +174,7 @@ def test_it_is_done_in_float32_whatever_is_trained_in(increment, monkeypatch):
         types.append(features_of(exemplars.images[:2]).dtype)
         return exemplars.images
 
-    monkeypatch.setattr(learner_module, "optimized_exemplars", recorded)
+    monkeypatch.setattr(pixel_phase, "optimized_exemplars", recorded)
     keras.config.set_dtype_policy("mixed_bfloat16")
     increment.optimize()
     assert types == [tf.float32]

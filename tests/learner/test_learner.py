@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner import phases
+from bsce_keras.learner.finetuning_phase import FinetuningPhase
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
@@ -18,19 +19,27 @@ from bsce_keras.methods.recipes import IcarlParameters
 from bsce_keras.models.classifier import head_of
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
 
 
 def learn(config, steps, strategy=None):
     """Trains the steps; returns the learner and what each step reported."""
     strategy = strategy or tf.distribute.get_strategy()
-    learner = Learner(config, strategy, Checkpoints(config.run_dir))
+    learner = Learner(config, Runtime(strategy), Checkpoints(config.run_dir))
     memory = ReplayMemory(config.memory, config.training.seed)
-    facts = []
-    for step in steps:
-        facts.append(learner.learn(step, memory.examples(), edges=memory.edges))
-        memory.update(step, learner.features)
-    return learner, facts
+    return learner, [learner.learn(step, memory) for step in steps]
+
+
+class FixedMemory(ReplayMemory):
+    """Holds the first of these examples from the first step on, whatever is learned."""
+
+    def __init__(self, config, examples, number=None):
+        super().__init__(config.memory, config.training.seed)
+        self._held = examples.select(slice(number))
+
+    def update(self, step, features_of):
+        self._trained_on = [self._held]
 
 
 def weights_of(learner):
@@ -117,20 +126,19 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
     config = tiny_config(**request, run_dir="runs/stopped")
     strategy, checkpoints = tf.distribute.get_strategy(), Checkpoints(config.run_dir)
     memory = ReplayMemory(config.memory, config.training.seed)
-    learner = Learner(config, strategy, checkpoints)
-    learner.learn(two_steps[0], None)
-    memory.update(two_steps[0], learner.features)
+    learner = Learner(config, Runtime(strategy), checkpoints)
+    learner.learn(two_steps[0], memory)
     base = learner.to_arrays()
-    stopping = Learner(config, strategy, checkpoints, stop_after(updates))
+    stopping = Learner(config, Runtime(strategy, stop_after(updates)), checkpoints)
     stopping.restore(two_steps[0], base)
     with pytest.raises(Stopped, match="give the same command") as stopped:
-        stopping.learn(two_steps[1], memory.examples(), edges=memory.edges)
+        stopping.learn(two_steps[1], memory)
     assert stopped.value.exit_code == 143
 
     logged.clear()
-    again = Learner(config, strategy, checkpoints)
+    again = Learner(config, Runtime(strategy), checkpoints)
     again.restore(two_steps[0], base)
-    facts = again.learn(two_steps[1], memory.examples(), edges=memory.edges)
+    facts = again.learn(two_steps[1], memory)
     assert facts.alphas == whole_facts[1].alphas
     assert facts.alpha_by_epoch == whole_facts[1].alpha_by_epoch
     assert logged == expected
@@ -173,11 +181,11 @@ def test_the_teacher_answers_as_the_classifier_of_the_step_before(
     learner, _ = learn(config, two_steps[:1])
     images = two_steps[0].examples.images
     before = learner.logits(images)
-    learner.learn(two_steps[1], two_steps[0].examples.select(slice(20)))
-    taught = Inference(learner._teacher, config.stream.image).logits(images)
+    learner.learn(two_steps[1], FixedMemory(config, two_steps[0].examples, 20))
+    taught = Inference(learner.teacher, config.stream.image).logits(images)
     np.testing.assert_allclose(taught, before, atol=1e-4)
     assert not np.allclose(learner.logits(images)[:, :5], before, atol=1e-2)
-    layers = learner._teacher._flatten_layers()
+    layers = learner.teacher._flatten_layers()
     assert not any(isinstance(layer, FusedBatchNormalization) for layer in layers)
 
 
@@ -226,12 +234,12 @@ def test_an_increment_alone_draws_exemplars_more_often(
     config = tiny_config(
         replay_sampling="memory_oversampling", balanced_finetuning="true"
     )
-    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     base, increment = two_steps
-    exemplars = base.examples.select(slice(25))
-    learner.learn(base, None)
-    facts = learner.learn(increment, exemplars)
-    learner.finetune(increment, exemplars, facts)
+    memory = FixedMemory(config, base.examples, 25)
+    exemplars = memory.examples()
+    learner.learn(base, memory)
+    learner.learn(increment, memory)
     np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(base.examples.labels))
     # 185 draws: five standard deviations are 0.18.
     assert np.mean(epochs[1] < 5) == pytest.approx(0.5, abs=0.18)
@@ -241,10 +249,11 @@ def test_an_increment_alone_draws_exemplars_more_often(
 
 def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplog):
     config = tiny_config(replay_sampling="memory_oversampling")
-    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
+    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     base, increment = two_steps
-    learner.learn(base, None)
-    learner.learn(increment, base.examples)
+    memory = FixedMemory(config, base.examples)
+    learner.learn(base, memory)
+    learner.learn(increment, memory)
     (told,) = [line for line in caplog.messages if "oversampling" in line]
     assert told.startswith("Step 1: --replay_sampling=memory_oversampling changes")
 
@@ -253,10 +262,10 @@ def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplo
 def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps):
     """In the step, IL-Baseline's weighs 1 / 6 and its distillation 5 / 6."""
     config = tiny_config(method=method, balanced_finetuning="true")
-    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
-    context = learner._context(two_steps[1], two_steps[1].examples)
-    step_terms = learner._method.loss_terms(context)
-    tuning_terms = learner._method.finetuning_terms(context)
+    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
+    context = FinetuningPhase(learner).context(two_steps[1], two_steps[1].examples)
+    step_terms = learner.method.loss_terms(context)
+    tuning_terms = learner.method.finetuning_terms(context)
     assert tuning_terms[0].name == "classification"
     assert tuning_terms[0].weight == 1.0
     others = [(term.name, term.weight) for term in step_terms[1:]]
@@ -275,8 +284,8 @@ def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps)
 )
 def test_finetuning_weighs_old_and_new_against_each_other(tiny_config, loss, expected):
     config = tiny_config(classification_loss=loss, increments=[5])
-    learner = Learner(config, tf.distribute.get_strategy(), Checkpoints(config.run_dir))
-    assert learner._finetuning_loss() == expected
+    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
+    assert FinetuningPhase(learner).loss == expected
 
 
 def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(

@@ -12,6 +12,7 @@ import tensorflow as tf
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -34,12 +35,11 @@ def test_no_graph_outlives_its_step(tiny_config, two_steps, replicas, request):
     config = tiny_config(
         classification_loss="meta_balanced_softmax", exemplars_per_class=4
     )
-    learner = Learner(config, strategy, Checkpoints(config.run_dir))
+    learner = Learner(config, Runtime(strategy), Checkpoints(config.run_dir))
     memory = ReplayMemory(config.memory, config.training.seed)
     before = graphs_alive()
     for step in two_steps:
-        learner.learn(step, memory.examples())
-        memory.update(step, learner.features)
+        learner.learn(step, memory)
     left = [graph.name for key, graph in graphs_alive().items() if key not in before]
     assert left == ["forward"]
 

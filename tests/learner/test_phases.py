@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bsce_keras.learner import learner as learner_module
+from bsce_keras.learner import finetuning_phase, main_phase
+from bsce_keras.learner.finetuning_phase import FinetuningPhase
 from bsce_keras.learner.learner import Learner
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
 
 FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])
@@ -24,10 +26,9 @@ FREEZING_SLOWLY = pytest.mark.parametrize(
 
 def base_learner(config, steps, strategy=None):
     strategy = strategy or tf.distribute.get_strategy()
-    learner = Learner(config, strategy, Checkpoints(config.run_dir))
+    learner = Learner(config, Runtime(strategy), Checkpoints(config.run_dir))
     memory = ReplayMemory(config.memory, config.training.seed)
-    learner.learn(steps[0], None)
-    memory.update(steps[0], learner.features)
+    learner.learn(steps[0], memory)
     return learner, memory
 
 
@@ -46,7 +47,7 @@ def test_old_class_vectors_stay_bit_identical_while_a_step_trains(
 ):
     learner, memory = base_learner(tiny_config(method=method), two_steps)
     before = head_of(learner.classifier).new_vectors.numpy()
-    learner.learn(two_steps[1], memory.examples())
+    learner.learn(two_steps[1], memory)
     head = head_of(learner.classifier)
     np.testing.assert_array_equal(head.old_vectors.numpy(), before)
     assert head.scale.numpy() != 1.0
@@ -58,9 +59,9 @@ def test_new_classes_start_where_their_images_are(method, tiny_config, two_steps
     config = tiny_config(method=method, learning_rate=0.05)
     learner, memory = base_learner(config, two_steps)
     slow = tiny_config(method=method, learning_rate=1e-8)
-    frozen = Learner(slow, tf.distribute.get_strategy(), Checkpoints("runs/slow"))
+    frozen = Learner(slow, Runtime(), Checkpoints("runs/slow"))
     frozen.restore(two_steps[0], learner.to_arrays())
-    frozen.learn(two_steps[1], memory.examples())
+    frozen.learn(two_steps[1], memory)
     old, new = np.split(
         head_of(frozen.classifier).cosines(
             frozen.features(two_steps[1].examples.images)
@@ -75,13 +76,23 @@ def test_new_classes_start_where_their_images_are(method, tiny_config, two_steps
 def test_finetuning_moves_class_vectors_alone(method, tiny_config, two_steps):
     config = tiny_config(method=method, balanced_finetuning="true", learning_rate=0.05)
     learner, memory = base_learner(config, two_steps)
-    facts = learner.learn(two_steps[1], memory.examples())
-    memory.update(two_steps[1], learner.features)
-    classifier = learner.classifier
-    backbone = numbers(backbone_of(classifier).trainable_weights)
-    averages = moving_averages(classifier)
-    head = numbers(head_of(classifier).weights)
-    tuned_facts = learner.finetune(two_steps[1], memory.examples(), facts)
+    trained = {}
+
+    class Watched(FinetuningPhase):
+        """Notes what the main phase left behind."""
+
+        def run(self, step, memory, stats, is_followed):
+            classifier = self.learner.classifier
+            weights = numbers(backbone_of(classifier).trainable_weights)
+            trained.update(stats=stats, weights=weights)
+            trained.update(averages=moving_averages(classifier))
+            trained.update(head=numbers(head_of(classifier).weights))
+            return super().run(step, memory, stats, is_followed)
+
+    learner._phases[-1] = Watched(learner)
+    tuned_stats = learner.learn(two_steps[1], memory)
+    backbone, head = trained["weights"], trained["head"]
+    averages = trained["averages"]
 
     tuned = numbers(head_of(learner.classifier).weights)
     assert tuned.pop("scale") == head.pop("scale")
@@ -98,7 +109,7 @@ def test_finetuning_moves_class_vectors_alone(method, tiny_config, two_steps):
     )
     # LUCIR's reference tunes in inference mode, PODNet's goes on in training mode.
     assert drifted == (method == "podnet")
-    assert tuned_facts.train_seconds > facts.train_seconds
+    assert tuned_stats.train_seconds > trained["stats"].train_seconds
 
 
 @pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
@@ -112,7 +123,8 @@ def test_finetuning_knows_of_classes_smaller_than_their_quota(
         trainers.append(trainer)
         return types.SimpleNamespace(seconds=1.0, alphas=[])
 
-    monkeypatch.setattr(learner_module, "train_phase", train_phase)
+    for module in (main_phase, finetuning_phase):
+        monkeypatch.setattr(module, "train_phase", train_phase)
     few = [dataclasses.replace(step, examples=fewer(step)) for step in two_steps]
     config = tiny_config(
         method="finetune",
@@ -122,9 +134,7 @@ def test_finetuning_knows_of_classes_smaller_than_their_quota(
         exemplars_per_class=8,
     )
     learner, memory = base_learner(config, few)
-    facts = learner.learn(few[1], memory.examples())
-    memory.update(few[1], learner.features)
-    learner.finetune(few[1], memory.examples(), facts)
+    learner.learn(few[1], memory)
 
     counts = trainers[-1].context.class_counts
     assert counts == (3, 8, 8, 8, 8, 8)
@@ -167,12 +177,10 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
         if not checkpoints.exist():
             checkpoints.save_step(0, base, {})
         strategy = tf.distribute.get_strategy()
-        learner = Learner(config, strategy, checkpoints, stop_requests)
+        learner = Learner(config, Runtime(strategy, stop_requests), checkpoints)
         learner.restore(two_steps[0], base)
         memory.restore(held)
-        facts = learner.learn(two_steps[1], memory.examples())
-        memory.update(two_steps[1], learner.features)
-        learner.finetune(two_steps[1], memory.examples(), facts)
+        learner.learn(two_steps[1], memory)
         return learner.to_arrays()
 
     expected = whole_step("runs/whole")
@@ -203,9 +211,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
     def run(run_dir, strategy=None):
         config = tiny_config(**request, run_dir=run_dir)
         learner, memory = base_learner(config, two_steps, strategy)
-        facts = learner.learn(two_steps[1], memory.examples())
-        memory.update(two_steps[1], learner.features)
-        learner.finetune(two_steps[1], memory.examples(), facts)
+        learner.learn(two_steps[1], memory)
         return [np.asarray(weight) for weight in learner.classifier.get_weights()]
 
     for ours, theirs in zip(run("runs/one"), run("runs/two", two_devices), strict=True):
@@ -227,7 +233,7 @@ def test_meta_learning_works_with_every_term(method, tiny_config, two_steps):
             run_dir=f"runs/{form}",
         )
         learner, memory = base_learner(config, two_steps)
-        facts = learner.learn(two_steps[1], memory.examples())
+        facts = learner.learn(two_steps[1], memory)
         alphas[form] = np.array(facts.alphas)
     moved = np.abs(alphas["nested_tapes"] - 1.0).max()
     assert moved > 1e-5

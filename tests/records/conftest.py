@@ -13,7 +13,7 @@ from bsce_keras.config import (
     TrainingConfig,
 )
 from bsce_keras.methods.recipes import NoParameters
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord, read_run
 from bsce_keras.reports.run_report import write_run_report
 

@@ -8,6 +8,7 @@ import pytest
 from bsce_keras.config import ImageSpec, MemoryConfig, MethodConfig, ModelConfig
 from bsce_keras.methods.recipes import IcarlParameters
 from bsce_keras.records.protocol import (
+    outcome_differences,
     outcome_fields,
     protocol,
     versions,
@@ -57,6 +58,36 @@ def test_where_a_run_is_written_does_not_decide_its_outcome(make_config):
     assert outcome_fields(other.to_json()) == outcome_fields(config.to_json())
 
 
+def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_config):
+    def differ(loss):
+        config = make_config(loss)
+        method = dataclasses.replace(config.method, alpha_every=1)
+        other = dataclasses.replace(config, method=method)
+        return outcome_differences(config.to_json(), other.to_json())
+
+    assert differ("balanced_softmax") == []
+    assert len(differ("meta_balanced_softmax")) == 1
+
+
+def test_the_memory_of_an_older_record_is_read_in_its_present_form(make_config):
+    config = json.loads(json.dumps(make_config().to_json()))
+    older = json.loads(json.dumps(config))
+    use = older["memory"].pop("use")
+    del use["has_exemplars"], use["needs_exemplars"]
+    older["memory"] |= use
+    assert outcome_fields(older) == outcome_fields(config)
+
+
+def test_a_run_of_a_version_without_a_choice_made_the_default_one(make_config):
+    config = make_config().to_json()
+    older = json.loads(json.dumps(config))
+    del older["training"]["replay_sampling"], older["stream"]["cache_dir"]
+    assert outcome_differences(older, config) == []
+    config["training"]["replay_sampling"] = "class_oversampling"
+    (difference,) = outcome_differences(older, config)
+    assert difference.startswith("--replay_sampling (training.replay_sampling) was")
+
+
 def test_how_exemplars_are_drawn_is_said(make_config):
     config = make_config()
     assert "once an epoch" in protocol(config)["memory"]["replay"]
@@ -82,6 +113,17 @@ def test_training_crops_are_described(make_config):
     assert told.startswith("random boxes of 8 % to 100 % of the stored 256x256 centre")
     assert "width over height 0.75 to 1.33 (log-uniform), resized to 224x224" in told
     assert "not mirrored" in told
+
+
+def test_a_run_of_a_version_without_training_crops_padded(make_config):
+    config = make_config().to_json()
+    older = json.loads(json.dumps(config))
+    del older["stream"]["image"]["training_crop"]
+    assert outcome_differences(older, config) == []
+    config["stream"]["image"]["training_crop"] = "resized"
+    assert outcome_differences(older, config) == [
+        'stream.image.training_crop was "pad", now "resized"'
+    ]
 
 
 def test_batch_sizes_of_four_to_one_sampling_are_told(make_config):

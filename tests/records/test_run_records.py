@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from bsce_keras.records import run_folder
-from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records import run_identity
+from bsce_keras.records.run_folder import run_lock
+from bsce_keras.records.run_identity import begin_run, check_same_run
 from bsce_keras.records.run_records import (
     RunRecords,
     StepRecord,
@@ -260,8 +261,8 @@ def test_a_run_may_grow_but_what_it_has_stays(make_config, make_run):
 
 def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
     run_dir = make_run().run_dir
-    newer = {**run_folder.versions(), "keras": "4.0.1"}
-    monkeypatch.setattr(run_folder, "versions", lambda: newer)
+    newer = {**run_identity.versions(), "keras": "4.0.1"}
+    monkeypatch.setattr(run_identity, "versions", lambda: newer)
     with pytest.raises(RequestError, match=r"made with keras 3\..* \(here 4\.0\.1\)"):
         check_same_run(run_dir, make_config())
 
@@ -272,8 +273,8 @@ def test_a_run_goes_on_with_another_setting_of_onednn(
     """The setting changes rounding, as another CPU does, and nothing else."""
     run_dir = make_run().run_dir
     for setting in (True, False, None):
-        ours = {**run_folder.versions(), "onednn": setting}
-        monkeypatch.setattr(run_folder, "versions", lambda ours=ours: ours)
+        ours = {**run_identity.versions(), "onednn": setting}
+        monkeypatch.setattr(run_identity, "versions", lambda ours=ours: ours)
         check_same_run(run_dir, make_config())
 
 

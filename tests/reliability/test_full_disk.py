@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from bsce_keras import train
-from bsce_keras.records import run_folder
+from bsce_keras.records import run_identity
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.run_folder import begin_run, check_same_run, run_lock
+from bsce_keras.records.run_folder import run_lock
+from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, read_run
 from tests.records import conftest as records_fixtures
 from tests.reliability.outcomes import outcome
@@ -140,6 +141,7 @@ def record_run(config, make_record, num_finished=0):
         records = RunRecords(config.run_dir, config, finished)
         for step in range(num_finished, 3):
             records.append(make_record(step))
+        end_run(config.run_dir)
         records_fixtures.finish_run(records, config.run_dir)
 
 
@@ -162,14 +164,21 @@ def check_records(disk, tmp_path, make_config, make_record, code, once):
         shutil.rmtree(config.run_dir)
 
 
+@pytest.fixture(autouse=True)
+def one_moment(monkeypatch):
+    """Runs that are compared begin and end at the same time, on the same commit."""
+    monkeypatch.setattr(run_identity, "now", lambda: "2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr(run_identity, "provenance", lambda: {"commit": None})
+
+
 @every_disk
 def test_records_outlast_a_disk_that_fails_at_any_moment(
     disk, tmp_path, make_config, make_record, code, monkeypatch
 ):
     # Pictures and versions take most of the time; the longer check has them as well.
     monkeypatch.setattr(records_fixtures, "write_run_report", lambda *_: None)
-    versions = run_folder.versions()
-    monkeypatch.setattr(run_folder, "versions", lambda: versions)
+    versions = run_identity.versions()
+    monkeypatch.setattr(run_identity, "versions", lambda: versions)
     check_records(disk, tmp_path, make_config, make_record, code, once=False)
 
 

@@ -22,7 +22,7 @@ from bsce_keras.evaluation.served_model import CHECKSUMS
 from bsce_keras.export import export_step
 from bsce_keras.records.base_step import load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.run_folder import begin_run
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.errors import RequestError

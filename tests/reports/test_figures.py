@@ -51,6 +51,17 @@ def test_confusion_colours_go_from_zero_to_the_largest_class(drawn):
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "1", "9"]
 
 
+def test_several_matrices_share_one_colour_scale_and_mark_every_block(drawn):
+    confusions = {"few": np.eye(4, dtype=int), "many": 9 * np.eye(4, dtype=int)}
+    figures.confusion_panels(confusions, [2, 3, 4], "confusions.png")
+    few, many, _ = drawn[-1].axes
+    assert [few.get_title(), many.get_title()] == ["few", "many"]
+    for axes in (few, many):
+        assert axes.images[0].get_clim() == pytest.approx((0, np.log(1 + 9)))
+        across = [line for line in axes.lines if len(set(line.get_ydata())) == 1]
+        assert [set(line.get_ydata()) for line in across] == [{1.5}, {2.5}]
+
+
 def test_lines_part_base_classes_from_later_ones(drawn):
     figures.confusion_figure(np.eye(5, dtype=int), 3, "confusion.png")
     horizontal, vertical = drawn[-1].axes[0].lines

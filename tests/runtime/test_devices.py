@@ -68,8 +68,8 @@ def training(strategy):
 def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
     """A matrix trains cell after cell; the all-reduces of two would be mixed up."""
     for _ in range(2):
-        with prepared_runtime(training("mirrored")) as strategy:
-            assert strategy is two_devices
+        with prepared_runtime(training("mirrored")) as runtime:
+            assert runtime.strategy is two_devices
 
 
 TF_CONFIG = (

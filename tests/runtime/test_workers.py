@@ -23,8 +23,8 @@ def refuse():
     raise RequestError(["first", "second"])
 
 
-with prepared_runtime(training) as strategy:
-    workers = module.Workers(strategy)
+with prepared_runtime(training) as runtime:
+    workers = runtime.workers
     index = workers.index
     assert (workers.number, workers.is_chief) == (2, index == 0)
     assert workers.local_replicas == range(index, index + 1)
@@ -48,9 +48,9 @@ with prepared_runtime(training) as strategy:
     except RequestError as error:
         assert error.problems == ["first", "second"]
 
-    module.refuse_unlike_workers(workers, "same", lambda a, b: [a] * (a != b), "flags")
+    workers.refuse_unlike("same", lambda a, b: [a] * (a != b), "flags")
     try:
-        module.refuse_unlike_workers(workers, index, lambda a, b: ["x"] * (a != b), "y")
+        workers.refuse_unlike(index, lambda a, b: ["x"] * (a != b), "y")
         raise AssertionError("not refused")
     except RequestError as error:
         print(error)

@@ -1,0 +1,60 @@
+"""FinetuningPhase: class weights are tuned on the exemplars of all seen classes."""
+
+import dataclasses
+
+from bsce_keras.config.classification_losses import while_finetuning
+from bsce_keras.learner.phases import PhasePlan, compile_trainer, train_phase
+from bsce_keras.learner.step_phase import StepPhase
+from bsce_keras.models.classifier import head_of, train_only
+
+
+class FinetuningPhase(StepPhase):
+    """Balanced fine-tuning: trains only the class weights, on exemplars.
+
+    The loss is that of the step, against the same teacher, with the classification term
+    at weight 1. Losses that use class counts take those of the exemplars, which differ
+    where a class has fewer images than its quota; alpha is 1. A separated softmax is
+    replaced by the plain one, because old and new classes are to be balanced.
+    """
+
+    name = "finetuning"
+
+    def applies(self, step):
+        training = self.learner.config.training
+        return training.finetuning is not None and step.num_old_classes > 0
+
+    def run(self, step, memory, stats, is_followed):
+        learner, method = self.learner, self.learner.method
+        training = learner.config.training
+        exemplars = memory.examples()
+        context = dataclasses.replace(
+            self.context(step, exemplars),
+            classification_loss=while_finetuning(
+                learner.config.method.classification_loss
+            ),
+            alpha=1.0,
+        )
+        student = learner.classifier
+        with learner.runtime.strategy.scope():
+            train_only(student, head_of(student).class_weights)
+            trainer = self.trainer(
+                student,
+                context,
+                method.finetuning_terms(context),
+                batch_statistics=method.finetunes_with_batch_statistics,
+            )
+            compile_trainer(trainer, training, training.finetuning)
+        plan = PhasePlan(
+            self.name,
+            step.index,
+            training.finetuning,
+            learner.num_steps,
+            first_draw=training.epochs,
+            is_followed=is_followed,
+        )
+        progress = train_phase(learner.run, plan, trainer, exemplars)
+        learner.adopt(student)
+        if method.selects_again_after_finetuning:
+            memory.update(step, learner.features)
+        seconds = stats.train_seconds + progress.seconds
+        return dataclasses.replace(stats, train_seconds=seconds)

@@ -1,0 +1,49 @@
+"""Growth: a student of all seen classes that starts from what was learned before."""
+
+from bsce_keras.models.classifier import (
+    build_classifier,
+    grow_classifier,
+    head_of,
+    make_backbone,
+)
+from bsce_keras.runtime.randomness import Purpose, integer
+
+
+def new_classifier(config, method, step):
+    """Builds a classifier of all classes up to a step, with random weights.
+
+    Call it inside the strategy's scope.
+
+    Args:
+        config: `ExperimentConfig`.
+        method: the `Method`, which chooses head and variant of the backbone.
+        step: the `Step`.
+    """
+    image = config.stream.image
+    return build_classifier(
+        make_backbone(config.model, image, method.variant),
+        method.make_head(step.num_old_classes, step.num_new_classes),
+        image,
+    )
+
+
+def grown_student(learner, step, pool):
+    """Builds the student of a step: old weights are copied, new classes imprinted.
+
+    Args:
+        learner: the `Learner` after the previous step.
+        step: the `Step`.
+        pool: `Examples` it trains on, from which new classes are imprinted.
+    """
+    config, method = learner.config, learner.method
+    student = new_classifier(config, method, step)
+    if learner.classifier is None or method.starts_afresh:
+        return student
+    grow_classifier(student, learner.classifier)
+    features_of_classes = (
+        learner.features(pool.images[pool.labels == label])
+        for label in range(step.num_old_classes, step.num_classes)
+    )
+    seed = integer(config.training.seed, Purpose.IMPRINTING, step.index)
+    method.imprint(head_of(student), features_of_classes, seed)
+    return student

@@ -1,0 +1,95 @@
+"""MainPhase: training on new images and the memory; every step begins with it."""
+
+import dataclasses
+
+from bsce_keras.config import num_set_aside
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.pipeline import split_validation
+from bsce_keras.data.replay_sampling import draw_probabilities
+from bsce_keras.learner.anchors import Anchors
+from bsce_keras.learner.growth import grown_student
+from bsce_keras.learner.phases import PhasePlan, compile_trainer, train_phase
+from bsce_keras.learner.step_phase import StepPhase
+from bsce_keras.learner.step_warnings import (
+    warn_of_few_updates,
+    warn_of_no_oversampling,
+    warn_of_one_class,
+)
+from bsce_keras.learner.training_stats import training_stats
+from bsce_keras.models.classifier import head_of
+from bsce_keras.optimizers import training_of_step
+from bsce_keras.runtime.randomness import Purpose, generator, integer
+
+
+class MainPhase(StepPhase):
+    """Trains a grown student on new images and the memory, then chooses exemplars.
+
+    The pool is one shuffled set of the new images and the memory. Where alpha is
+    learned, a balanced split of the pool is kept for it (Jodelet et al., section 3.3).
+    """
+
+    name = "main"
+
+    def run(self, step, memory, stats, is_followed):
+        learner = self.learner
+        training = training_of_step(learner.config.training, step.index)
+        training_step, set_aside = memory.split(step)
+        replay = memory.replay(step.earlier)
+        pool, alpha_split = self._pools(training_step, replay)
+        anchors = self._anchors(step, replay, memory.edges)
+        alpha = self.learned_alpha(step)
+        context = dataclasses.replace(
+            self.context(step, pool), has_anchors=anchors is not None
+        )
+        if alpha is not None:
+            context = dataclasses.replace(context, alpha=alpha.value)
+        with learner.runtime.strategy.scope():
+            student = grown_student(learner, step, pool)
+            terms = learner.method.loss_terms(context)
+            trainer = self.trainer(student, context, terms, alpha, anchors=anchors)
+            compile_trainer(trainer, training, training)
+        probabilities = draw_probabilities(
+            training.replay_sampling, pool.labels, step.num_old_classes
+        )
+        warn_of_few_updates(step, len(pool), training)
+        warn_of_one_class(step, context)
+        warn_of_no_oversampling(step, training.replay_sampling, probabilities)
+        plan = PhasePlan(
+            self.name, step.index, training, learner.num_steps, is_followed=is_followed
+        )
+        progress = train_phase(
+            learner.run, plan, trainer, pool, alpha_split, probabilities
+        )
+        learner.adopt(student)
+        learner.method.after_training(
+            head_of(student), context, learner.logits_and_labels(set_aside)
+        )
+        memory.update(step, learner.features)
+        return training_stats(training, context, alpha, len(pool), progress)
+
+    def _pools(self, step, replay):
+        """Training pool and, where alpha is learned, the balanced alpha split."""
+        config = self.learner.config
+        pool = step.examples
+        if replay is not None:
+            pool = Examples.concatenate([pool, replay])
+        if not (config.method.learns_alpha and step.num_old_classes):
+            return pool, None
+        quota = config.memory.quota(step.num_old_classes)
+        rng = generator(config.training.seed, Purpose.VALIDATION_SPLIT, step.index)
+        return split_validation(pool, num_set_aside(quota), rng)
+
+    def _anchors(self, step, replay, edges):
+        """Exemplars that every update sees besides its batch, or None."""
+        number = self.learner.method.num_anchor_edges
+        if not number or edges is None or not len(edges):
+            return None
+        config = self.learner.config
+        return Anchors(
+            replay.images,
+            self.learner.features(replay.images),
+            edges,
+            number,
+            config.stream.image,
+            integer(config.training.seed, Purpose.ANCHORS, step.index),
+        )

@@ -1,0 +1,110 @@
+"""Identity of a run folder: what was asked of it, and whether a request may go on.
+
+A run folder belongs to one configuration.
+"""
+
+import pathlib
+
+from bsce_keras.records import schema
+from bsce_keras.records.protocol import (
+    DECISIVE_PACKAGES,
+    outcome_differences,
+    protocol,
+    shortened,
+    versions,
+)
+from bsce_keras.records.provenance import now, provenance
+from bsce_keras.records.run_records import read_record
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import make_folder, write_atomically, write_json
+
+
+def begin_run(run_dir, config, num_replicas, flagfile=""):
+    """Writes config.json, versions.json and flagfile.flags, before all other files.
+
+    versions.json keeps the time of the first start.
+
+    Args:
+        run_dir: the folder, made if it does not exist.
+        config: the `ExperimentConfig`, checked by `check_same_run`.
+        num_replicas: that share a global batch.
+        flagfile: text of flagfile.flags, the command to ask again; nothing keeps what
+            is there.
+    """
+    folder = pathlib.Path(run_dir)
+    make_folder(folder)
+    answers = protocol(config, num_replicas)
+    write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
+    before = read_record(folder / "versions.json") or {}
+    times = {"started": before.get("started") or now(), "ended": before.get("ended")}
+    facts = {**versions(), **provenance(), **times}
+    write_json(folder / "versions.json", facts)
+    if flagfile or not (folder / "flagfile.flags").exists():
+        write_atomically(folder / "flagfile.flags", flagfile)
+
+
+def end_run(run_dir):
+    """Writes the time of the end, once every step is finished.
+
+    Call it before summary.json is written, which says that the run is complete. A run
+    that was complete before keeps its time.
+    """
+    folder = pathlib.Path(run_dir)
+    if not (folder / "summary.json").exists():
+        facts = read_record(folder / "versions.json") or {}
+        write_json(folder / "versions.json", {**facts, "ended": now()})
+
+
+def check_same_run(run_dir, config):
+    """Refuses to go on in a run folder that belongs to another configuration.
+
+    A folder without config.json is free to use, and one with fewer increments may grow.
+
+    Raises:
+        RequestError: naming every field that decides the outcome and differs, and
+            every decisive package whose major version differs.
+    """
+    folder = pathlib.Path(run_dir)
+    found = read_record(folder / "config.json", schema.CONFIG)
+    if found is None:
+        if (folder / "checkpoints").is_dir():
+            raise RequestError(
+                f"{run_dir} holds checkpoints but no config.json, so nobody knows what "
+                "they are of. Restore config.json from a copy, or give another "
+                "--run_dir."
+            )
+        return
+    num_increments = len(found["stream"]["increments"])
+    differences = outcome_differences(
+        found, shortened(config.to_json(), num_increments)
+    )
+    problems = _version_problems(run_dir)
+    if differences:
+        problems += [
+            f"{run_dir} holds a run of another configuration. Give its flags to go on "
+            "with it (its flagfile.flags has those that were given, its config.json "
+            "every value), or another --run_dir. What differs:",
+            *differences,
+        ]
+    if problems:
+        raise RequestError(problems)
+
+
+def _version_problems(run_dir):
+    theirs = read_record(pathlib.Path(run_dir) / "versions.json") or {}
+    ours = versions()
+    changed = [
+        f"{name} {theirs[name]} (here {ours[name]})"
+        for name in DECISIVE_PACKAGES
+        if theirs.get(name) and _major(theirs[name]) != _major(ours[name])
+    ]
+    if not changed:
+        return []
+    return [
+        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
+        "on, or give another --run_dir."
+    ]
+
+
+def _major(version):
+    return str(version).partition(".")[0]

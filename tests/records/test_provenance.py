@@ -1,0 +1,71 @@
+"""versions.json names the commit, the machine and the times of a run."""
+
+import subprocess
+
+import pytest
+
+from bsce_keras.records import run_identity
+from bsce_keras.records.provenance import commit, iso_time, provenance
+from bsce_keras.records.run_identity import begin_run, end_run
+from bsce_keras.records.run_records import read_record
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository of one commit, and a function that runs git in it."""
+
+    def git(*arguments):
+        user = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        command = ["git", "-C", str(tmp_path), *user, *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/code.py").write_text("1\n")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    commit.cache_clear()
+    yield tmp_path, git
+    commit.cache_clear()
+
+
+def test_the_commit_is_that_of_the_checkout_and_tells_of_changes(checkout):
+    root, git = checkout
+    assert commit(root) == git("rev-parse", "HEAD")
+    (root / "package/code.py").write_text("2\n")
+    commit.cache_clear()
+    assert commit(root) == git("rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_package_installed_inside_another_checkout_has_no_commit(checkout, tmp_path):
+    root, _ = checkout
+    assert commit(root / "package") is None
+
+
+def test_the_machine_is_told_in_numbers():
+    told = provenance()
+    assert told["cores"] >= 1 and told["memory_gb"] > 0
+
+
+def test_a_resumed_run_keeps_its_start_and_a_complete_one_its_end(
+    make_config, tmp_path, monkeypatch
+):
+    config = make_config(run_dir=tmp_path / "run")
+
+    def times():
+        facts = read_record(tmp_path / "run/versions.json")
+        return facts["started"], facts["ended"]
+
+    at = [iso_time(seconds) for seconds in (0, 60, 120, 180)]
+    monkeypatch.setattr(run_identity, "now", lambda: at.pop(0))
+    begin_run(config.run_dir, config, 1)
+    begin_run(config.run_dir, config, 1)
+    assert times() == ("1970-01-01T00:00:00+00:00", None)
+    end_run(config.run_dir)
+    assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")
+    (tmp_path / "run/summary.json").write_text("{}")
+    # The same command again trains nothing.
+    begin_run(config.run_dir, config, 1)
+    end_run(config.run_dir)
+    assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")

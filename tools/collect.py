@@ -1,0 +1,286 @@
+"""Records of runs for `results/`: what a page needs, without weights and paths.
+
+`python -m tools.collect RUN...` writes `results/NAME` for each run folder, finished or
+not. A record is a run folder itself, of at most 100 kB: config.json, versions.json,
+flagfile.flags, steps.jsonl, summary.json, per_class_accuracy.npy and confusion.npy, so
+that `bsce_keras.report results/NAME` reads it. record.json says how the run was made.
+Paths of the machine are left out. The same command writes a record anew once its run
+has gone on.
+"""
+
+import argparse
+import io
+import json
+import os
+import pathlib
+import shlex
+import sys
+
+import numpy as np
+
+from bsce_keras.config import MemoryConfig
+from bsce_keras.records.protocol import completed, outcome_differences
+from bsce_keras.records.provenance import iso_time
+from bsce_keras.records.run_records import read_record, read_run
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import make_folder, write_atomically
+
+LARGEST = 100_000  # bytes a record
+RESULTS = "results"
+
+# Flags that name places of a machine; a reader of the command has others.
+_PATH_FLAGS = {
+    "--data_dir": "DIR",
+    "--cache_dir": "CACHE_DIR",
+    "--run_dir": "RUN_DIR",
+    "--base_run_dir": "BASE_RUN_DIR",
+}
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 if a run cannot be collected; the others are.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.collect", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("--results", default=RESULTS, help="folder of all records")
+    parser.add_argument(
+        "--name", help="name of the record, for one run; by default its settings"
+    )
+    parser.add_argument(
+        "--commit", help="commit of runs whose versions.json does not name it"
+    )
+    asked = parser.parse_args(argv)
+    if asked.name and len(asked.runs) > 1:
+        parser.error("--name is for one run. Give one RUN, or leave it out.")
+    code = 0
+    for run_dir in asked.runs:
+        try:
+            folder = collect(run_dir, asked.results, asked.name, asked.commit)
+        except RequestError as error:
+            print(error, file=sys.stderr)
+            code = 2
+            continue
+        record = read_record(folder / "record.json")
+        print(f"wrote {folder}: {record['steps']}")
+    return code
+
+
+def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
+    """Writes the record of a run.
+
+    Args:
+        run_dir: a run folder, finished or not.
+        results_dir: folder of all records, made if it does not exist.
+        name: of the record; by default `record_name`.
+        commit: taken where the run does not say its own.
+
+    Returns:
+        `pathlib.Path` of the record's folder.
+
+    Raises:
+        RequestError: not a run folder, a damaged one, one whose record is too large, or
+            a name that another experiment has.
+    """
+    run = read_run(run_dir)
+    config = _without_paths(run.config)
+    folder = pathlib.Path(results_dir, name or record_name(run.config))
+    config["run_dir"] = folder.name
+    _refuse_other_experiment(folder, config)
+    files = _fitting_files(run, config, commit)
+    make_folder(folder)
+    for old in folder.iterdir():
+        if old.name not in files:
+            old.unlink()
+    for file_name, data in files.items():
+        write_atomically(folder / file_name, data)
+    return folder
+
+
+def record_name(config):
+    """A name that tells a run from the others of the paper's tables.
+
+    Args:
+        config: config.json.
+    """
+    config = completed(config)
+    stream, method, training = config["stream"], config["method"], config["training"]
+    dataset = stream["dataset"].replace(":", "-").replace("/", "-")
+    parts = [
+        f"{dataset}_{len(stream['increments'])}steps",
+        method["name"],
+        method["classification_loss"],
+    ]
+    if method["classification_loss"] == "balanced_softmax" and method["alpha"] != 1:
+        parts.append(f"alpha{method['alpha']:g}")
+    if training["replay_sampling"] != "uniform":
+        parts.append(training["replay_sampling"])
+    if training.get("finetuning"):
+        parts.append("finetuned")
+    exemplars = config["memory"].get("exemplars_per_class")
+    if exemplars not in (None, MemoryConfig.exemplars_per_class):
+        parts.append(f"{exemplars}exemplars")
+    if training["schedule_scale"] != 1:
+        parts.append(f"scale{training['schedule_scale']:g}")
+    return "_".join([*parts, f"seed{training['seed']}"])
+
+
+def _without_paths(config):
+    """A config.json that names no place of the machine it was written on."""
+    base = config.get("base_run_dir")
+    return _placeless(config) | {
+        "stream": _placeless(config["stream"]) | {"data_dir": None, "cache_dir": None},
+        "base_run_dir": base and os.path.basename(os.path.normpath(base)),
+    }
+
+
+def _placeless(value):
+    """A JSON value with the last part of every absolute path in place of it."""
+    if isinstance(value, dict):
+        return {name: _placeless(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_placeless(part) for part in value]
+    if isinstance(value, str) and os.path.isabs(value):
+        return os.path.basename(value)
+    return value
+
+
+def _refuse_other_experiment(folder, config):
+    there = read_record(folder / "config.json")
+    if there is None:
+        return
+    differences = [
+        line
+        for line in outcome_differences(there, config)
+        # A run may grow, and its base step may lie elsewhere.
+        if "num_increments" not in line and "base_run_dir" not in line
+    ]
+    if differences:
+        raise RequestError(
+            [
+                f"{folder} is the record of another experiment. Give this run another "
+                "--name. What differs:",
+                *differences,
+            ]
+        )
+
+
+def _fitting_files(run, config, commit):
+    """The files of a record by name, as bytes, thinned out until they fit."""
+    longest = max((_num_alpha_epochs(step) for step in run.steps), default=0)
+    for every in range(1, max(longest, 1) + 1):
+        files = _files(run, config, commit, every)
+        size = sum(map(len, files.values()))
+        if size <= LARGEST:
+            return files
+    sizes = ", ".join(f"{name} {len(data)}" for name, data in files.items())
+    raise RequestError(
+        f"The record of {run.run_dir} would have {size} bytes, more than {LARGEST}: "
+        f"{sizes}."
+    )
+
+
+def _files(run, config, commit, every):
+    steps = [_thinned(step, every) for step in run.steps]
+    folder = pathlib.Path(run.run_dir)
+    versions = read_record(folder / "versions.json") or {}
+    record = {**_record(run, folder, versions, commit), "alpha_epochs_kept": every}
+    texts = {
+        "config.json": _json(config),
+        "versions.json": _json(versions),
+        "record.json": _json(record),
+        "flagfile.flags": "".join(f"{flag}\n" for flag in _flags(folder)),
+        "steps.jsonl": "".join(
+            json.dumps(step, separators=(",", ":")) + "\n" for step in steps
+        ),
+    }
+    if run.summary:
+        texts["summary.json"] = _json(_placeless(run.summary))
+    files = {name: text.encode() for name, text in texts.items()}
+    if run.per_class_accuracy is not None:
+        files["per_class_accuracy.npy"] = _npy(run.per_class_accuracy)
+    if run.confusion is not None:
+        smallest = np.min_scalar_type(int(run.confusion.max(initial=0)))
+        files["confusion.npy"] = _npy(run.confusion.astype(smallest))
+    return files
+
+
+def _record(run, folder, versions, commit):
+    """How the run was made; what it does not say itself is marked as such."""
+    own_times = "started" in versions
+    started, ended = versions.get("started"), versions.get("ended")
+    if not own_times:
+        started = iso_time(min(path.stat().st_mtime for path in _own_files(folder)))
+        summary = folder / "summary.json"
+        ended = iso_time(summary.stat().st_mtime) if run.summary else None
+    num_steps = 1 + len(run.config["stream"]["increments"])
+    flags = _flags(folder)
+    return {
+        "steps": f"{len(run.steps)} of {num_steps} steps",
+        "complete": run.summary is not None,
+        "command": shlex.join(["python", "-m", "bsce_keras.train", *flags])
+        if flags
+        else None,
+        "commit": versions.get("commit") or commit,
+        "commit_from": "the run" if versions.get("commit") else "tools.collect",
+        "hardware": {
+            name: versions.get(name) for name in ("cpu", "cores", "memory_gb", "gpus")
+        },
+        "started": started,
+        "ended": ended,
+        "times_from": "the run" if own_times else "times of its files",
+    }
+
+
+def _own_files(folder):
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+def _flags(folder):
+    """The flags of a run, without paths of the machine."""
+    path = folder / "flagfile.flags"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    flags = [line.strip() for line in lines if line.startswith("--")]
+    return [_anonymous(flag) for flag in flags]
+
+
+def _anonymous(flag):
+    name, _, value = flag.partition("=")
+    if name in _PATH_FLAGS:
+        return f"{name}={_PATH_FLAGS[name]}"
+    return f"{name}={_placeless(value)}" if value else flag
+
+
+def _num_alpha_epochs(step):
+    epochs = step.get("alpha_by_epoch") or {}
+    return max(map(len, epochs.values()), default=0)
+
+
+def _thinned(step, every):
+    """A step with every so manieth epoch of `alpha_by_epoch`, the last one included."""
+    epochs = step.get("alpha_by_epoch")
+    if every == 1 or not epochs:
+        return step
+    kept = {name: values[::-1][::every][::-1] for name, values in epochs.items()}
+    return {**step, "alpha_by_epoch": kept}
+
+
+def _json(value):
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def _npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
