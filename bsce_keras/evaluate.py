@@ -18,12 +18,11 @@ from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.records.protocol import completed
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
-from bsce_keras.runtime.text import listed
+from bsce_keras.runtime.text import listed, percent
 
 _SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
 
@@ -204,8 +203,8 @@ def _evaluate_run(values):
         differ = differ or bool(mark)
         rows.append(
             [str(step.index), str(step.num_classes)]
-            + [_percent(scores[name]) for name in _SCORES]
-            + [_percent(record.get("accuracy")), mark]
+            + [percent(scores[name]) for name in _SCORES]
+            + [percent(record.get("accuracy")), mark]
         )
     head = ["step", "classes", "accuracy", "base", "old", "new", "recorded", ""]
     print(aligned(head, rows))
@@ -229,7 +228,7 @@ def _evaluate_model(values):
             "Add some, or choose another --dataset."
         )
     num_classes = np.count_nonzero(confusion.sum(axis=1))
-    accuracy = _percent(group_accuracy(confusion, 0, len(confusion)))
+    accuracy = percent(group_accuracy(confusion, 0, len(confusion)))
     head = ["images", "classes", "accuracy"]
     print(aligned(head, [[str(num_images), str(num_classes), accuracy]]))
 
@@ -250,7 +249,7 @@ def _run_stream(values, fetch=False):
 
 
 def _recorded_stream(run_dir):
-    fields = completed(read_run(run_dir).config)["stream"]
+    fields = read_run(run_dir).config["stream"]
     try:
         image = ImageSpec(**_with_tuples(fields["image"]))
         return StreamConfig(**{**_with_tuples(fields), "image": image})
@@ -370,10 +369,6 @@ def _agree(scores, record):
         a == b if None in (a, b) else math.isclose(a, b, abs_tol=5e-7)
         for a, b in zip(then, now, strict=True)
     )
-
-
-def _percent(fraction):
-    return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f}"
 
 
 if __name__ == "__main__":

@@ -120,6 +120,35 @@ class CoupledSGD(keras.optimizers.Optimizer):
         }
 
 
+ADAM_MEAN_STAYS, ADAM_SQUARE_STAYS = 0.9, 0.999
+
+
+def adam_update(gradient, mean, square, number, epsilon):
+    """Direction of one update of Adam, and both moments after it.
+
+        m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
+        direction = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)
+
+    Tensors instead of a Keras optimizer, which keeps variables and sums gradients over
+    replicas.
+
+    Args:
+        gradient, mean, square: g, m and v, tensors of one shape; m and v start at 0.
+        number: t, float; 1 for the first update.
+        epsilon: keeps the direction finite where gradients are 0.
+
+    Returns:
+        `(direction, mean, square)`; the weights move by -rate times the direction.
+
+    Source: Kingma and Ba, ICLR 2015, Algorithm 1, with its defaults b1 = 0.9 and
+    b2 = 0.999.
+    """
+    mean = ADAM_MEAN_STAYS * mean + (1 - ADAM_MEAN_STAYS) * gradient
+    square = ADAM_SQUARE_STAYS * square + (1 - ADAM_SQUARE_STAYS) * gradient**2
+    size = tf.sqrt(square / (1 - ADAM_SQUARE_STAYS**number)) + epsilon
+    return mean / (1 - ADAM_MEAN_STAYS**number) / size, mean, square
+
+
 def training_of_step(training, step):
     """A `TrainingConfig` with the learning rate and the batch size of a step."""
     divisor = step + 1 if training.rate_falls_with_steps else 1

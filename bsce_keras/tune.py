@@ -6,6 +6,7 @@ import pathlib
 import shlex
 import sys
 
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
@@ -16,11 +17,12 @@ from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_records import read_record
-from bsce_keras.reports.tables import aligned, percent
+from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import percent
 
 _RESULTS = "search.json"
 _TRAIN = "python -m bsce_keras.train"
@@ -141,7 +143,8 @@ def _max_trials(values):
 def _searched(values):
     """By flag, the text that says what is to be tried."""
     asked = {flag: values[flag].value for flag in SEARCHED}
-    if asked["alphas"] is None and values.classification_loss == "balanced_softmax":
+    takes_alpha = loss_facts(values.classification_loss).takes_alpha
+    if asked["alphas"] is None and takes_alpha:
         asked["alphas"] = PAPER_ALPHAS
     return {flag: text for flag, text in asked.items() if text is not None}
 

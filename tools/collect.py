@@ -19,7 +19,7 @@ import sys
 import numpy as np
 
 from bsce_keras.config import MemoryConfig
-from bsce_keras.records.protocol import completed, outcome_differences
+from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.provenance import iso_time
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.runtime.errors import RequestError
@@ -110,7 +110,6 @@ def record_name(config):
     Args:
         config: config.json.
     """
-    config = completed(config)
     stream, method, training = config["stream"], config["method"], config["training"]
     dataset = stream["dataset"].replace(":", "-").replace("/", "-")
     parts = [

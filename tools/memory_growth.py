@@ -16,6 +16,7 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
+from bsce_keras.runtime.machine import resident_memory_mb
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
 import_tensorflow()
@@ -95,7 +96,7 @@ def _measure(stream, asked):
             memory = ReplayMemory(config.memory, config.training.seed)
             for step in _steps(stream):
                 learner.learn(step, memory)
-                yield step.index, _resident_mb()
+                yield step.index, resident_memory_mb()
 
 
 def _config(stream, asked, run_dir):
@@ -130,12 +131,6 @@ def _steps(stream):
         names = tuple(f"class {label}" for label in range(num_old, num_old + num_new))
         yield Step(index, num_old, num_new, names, examples)
         num_old += num_new
-
-
-def _resident_mb():
-    with open("/proc/self/status", encoding="utf-8") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from bsce_keras.reports.tables import (
     comparison,
     markdown,
     notes,
-    percent,
     remarks,
 )
+from bsce_keras.runtime.text import percent
 
 # Beside results.md.
 IMAGES = "images/results"

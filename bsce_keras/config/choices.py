@@ -4,19 +4,6 @@
 SMALL, CIFAR, SUBIMAGENET, IMAGENET = "small", "cifar", "subimagenet", "imagenet"
 KINDS = (SMALL, CIFAR, SUBIMAGENET, IMAGENET)
 
-CLASSIFICATION_LOSSES = (
-    "default",
-    "softmax",
-    "balanced_softmax",
-    "meta_balanced_softmax",
-    "separated_softmax",
-    "rescaled_softmax",
-)
-BALANCED_SOFTMAXES = frozenset(("balanced_softmax", "meta_balanced_softmax"))
-# Those that mind how often each class is seen.
-COUNTING_LOSSES = BALANCED_SOFTMAXES | {"rescaled_softmax"}
-# In a base step of equal class counts: one loss under several names.
-SOFTMAX_LIKE = COUNTING_LOSSES | {"softmax", "separated_softmax"}
 REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
 # SS-IL's own, four new images for each exemplar.
 FOUR_TO_ONE = "four_to_one"

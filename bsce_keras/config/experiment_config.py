@@ -3,7 +3,7 @@
 import dataclasses
 
 from bsce_keras.config.checks import Checked
-from bsce_keras.config.choices import COUNTING_LOSSES
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.config.fields import setting, settings_by_name
 from bsce_keras.config.sections import (
     MemoryConfig,
@@ -44,16 +44,18 @@ class ExperimentConfig(Checked):
         num_old_classes = self.stream.num_classes - self.stream.increments[-1]
         quota = self.memory.quota(num_old_classes)
         sampling, loss = self.training.replay_sampling, self.method.classification_loss
-        if sampling != "uniform" and loss in COUNTING_LOSSES:
+        facts = loss_facts(loss)
+        if sampling != "uniform" and facts.counts_classes:
             found.append(
                 f"--replay_sampling={sampling} draws classes in other proportions than "
                 f"they have, which --classification_loss={loss} corrects for. Use "
                 "--replay_sampling=uniform, or another loss."
             )
-        if loss == "separated_softmax" and min(self.stream.increments) < 2:
+        if min(self.stream.increments) < facts.least_new_classes:
             found.append(
-                "separated_softmax compares new classes with each other alone, and "
-                "needs at least 2 of them in every increment. Received: increments of "
+                f"{loss} compares new classes only with each other, and needs at least "
+                f"{facts.least_new_classes} of them in every increment. Received: "
+                "increments of "
                 f"{list(self.stream.increments)}. Use fewer --num_increments, or "
                 "another --classification_loss."
             )

@@ -15,7 +15,6 @@ from bsce_keras.config.choices import (
     ALPHA_RATES,
     ALPHA_STATISTICS,
     BAD_IMAGE_POLICIES,
-    CLASSIFICATION_LOSSES,
     FOUR_TO_ONE,
     META_GRADIENTS,
     PRECISIONS,
@@ -25,6 +24,7 @@ from bsce_keras.config.choices import (
     STRATEGIES,
     TRAINING_CROPS,
 )
+from bsce_keras.config.classification_losses import CLASSIFICATION_LOSSES, loss_facts
 from bsce_keras.config.fields import setting
 
 
@@ -246,7 +246,7 @@ class MethodConfig(Checked):
 
     Args:
         name: a key of `bsce_keras.methods.METHODS`.
-        classification_loss: already resolved, never `default`; `nca` is PODNet's own.
+        classification_loss: already resolved, never `default`.
         parameters: the method's own hyper-parameters, a frozen dataclass of
             `bsce_keras.methods.recipes`.
         alpha: weight of the old classes in the balanced softmax. A learned alpha
@@ -274,7 +274,7 @@ class MethodConfig(Checked):
 
     @property
     def learns_alpha(self):
-        return self.classification_loss == "meta_balanced_softmax"
+        return loss_facts(self.classification_loss).learns_alpha
 
     def held_alpha(self, epoch):
         """Value that alpha is held at in a 0-based epoch; None where it is learned."""
@@ -296,7 +296,7 @@ class MethodConfig(Checked):
         found += one_of(
             "--classification_loss",
             self.classification_loss,
-            (*CLASSIFICATION_LOSSES[1:], "nca"),
+            CLASSIFICATION_LOSSES,
         )
         return found
 

@@ -6,13 +6,13 @@ it is seeded in an object of its own, so the global random state stays untouched
 """
 
 import collections
-import difflib
 import os
 import pathlib
 
 import numpy as np
 
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import did_you_mean
 
 NAMES = ("lucir", "icarl", "seed:N", "sorted", "arrival")
 
@@ -136,9 +136,8 @@ def _check_complete(path, entries, ids, num_classes, class_names):
 
 
 def _unknown(name):
-    close = difflib.get_close_matches(name, NAMES, n=2)
-    hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return (
         f"--class_order must be one of {', '.join(NAMES)}, or the path of a file with "
-        f"one class name or id per line. {hint}Received: {name!r}, which is no file."
+        f"one class name or id per line. Received: {name!r}, which is not a file."
+        f"{did_you_mean(name, NAMES)}"
     )

@@ -6,14 +6,8 @@ thousand images of 256x256 197 MB. A data set too large for the machine's memory
 is refused before an image is decoded.
 """
 
-import numpy as np
-
-from bsce_keras.data.examples import numbered
-from bsce_keras.data.folder_images import load_folder
-from bsce_keras.data.splits import ImageDataset
-from bsce_keras.data.tfds_images import load_tfds
-
-_DIGITS_PER_CLASS = 130
+from bsce_keras.data.catalog import find_dataset
+from bsce_keras.runtime.named_objects import named_object
 
 
 def load_dataset(stream_config, training_images=True, test_images=True):
@@ -33,31 +27,5 @@ def load_dataset(stream_config, training_images=True, test_images=True):
             without a label; more images than memory, or than room in the cache.
         RunError: a prepared TFDS copy is damaged.
     """
-    if stream_config.dataset == "digits":
-        return _load_digits(training_images, test_images)
-    if stream_config.dataset == "folder":
-        return load_folder(stream_config, training_images, test_images)
-    return load_tfds(stream_config, training_images, test_images)
-
-
-def _load_digits(training_images, test_images):
-    """scikit-learn's digits: 130 images of each class train, the rest test.
-
-    Equal counts make the base step the same under softmax and balanced softmax. The
-    legacy generator with seed 0 draws them, so that the split never changes.
-    """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    labels = digits.target.astype(np.int64)
-    generator = np.random.RandomState(0)
-    is_train = np.zeros(len(labels), bool)
-    for label in range(10):
-        shuffled = generator.permutation(np.flatnonzero(labels == label))
-        is_train[shuffled[:_DIGITS_PER_CLASS]] = True
-    train, test = is_train & training_images, ~is_train & test_images
-    return ImageDataset(
-        train=numbered(images[train], labels[train]),
-        test=numbered(images[test], labels[test]),
-    )
+    load = named_object(find_dataset(stream_config.dataset).load)
+    return load(stream_config, training_images, test_images)

@@ -9,7 +9,6 @@ other files there are other names.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,11 +18,13 @@ import shutil
 
 import numpy as np
 
+from bsce_keras.data.pixel_digests import ClassDigests, PixelDigests
 from bsce_keras.data.splits import Decoded, joined
 from bsce_keras.data.stored_images import ImageFile, StoredImages, blocks
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import DamagedError
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.file_lock import try_lock, wait_for_lock
 from bsce_keras.runtime.files import make_folder, sync_folder
 
 _log = logging.getLogger(__name__)
@@ -59,61 +60,6 @@ def load_or_decode(cache_dir, splits):
     return [
         decoded or entry.decode() for entry, decoded in zip(entries, found, strict=True)
     ]
-
-
-class PixelDigests:
-    """SHA-256 of the pixels of some of a file's images, kept beside it.
-
-    A line each: the SHA-256 of the images' positions, and that of their pixels. Lines
-    that a crash or a full disk cut off are not taken for any.
-    """
-
-    _LINE = re.compile("([0-9a-f]{64}) ([0-9a-f]{64})")
-
-    def __init__(self, path):
-        self._path = path
-        self._known = {}
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-            lines = file.read().decode("ascii", "replace").splitlines()
-            matches = filter(None, map(self._LINE.fullmatch, lines))
-            self._known = dict(match.groups() for match in matches)
-
-    def get(self, rows):
-        """The digest of the images at `rows`, or None."""
-        return self._known.get(self._key(rows))
-
-    def add(self, rows, digest):
-        """Keeps a digest; one that the disk refuses is computed again next time."""
-        key = self._key(rows)
-        self._known[key] = digest
-        with (
-            contextlib.suppress(OSError),
-            open(self._path, "a", encoding="ascii") as file,
-        ):
-            file.write(f"{key} {digest}\n")
-
-    @staticmethod
-    def _key(rows):
-        return hashlib.sha256(np.ascontiguousarray(rows, "<i8")).hexdigest()
-
-
-class _ClassDigests:
-    """SHA-256 of the pixels of every class, image after image."""
-
-    def __init__(self):
-        self._by_label = {}
-
-    def update(self, labels, images):
-        for label in np.unique(labels).tolist():
-            digest = self._by_label.setdefault(label, hashlib.sha256())
-            digest.update(np.ascontiguousarray(images[labels == label]))
-
-    def by_label(self):
-        """Hexadecimal digests by label, which is text, as in JSON."""
-        return {
-            str(label): digest.hexdigest()
-            for label, digest in sorted(self._by_label.items())
-        }
 
 
 class _Entry:
@@ -255,17 +201,17 @@ class _Entry:
         array_files.write(path, {"keys": keys, "labels": labels}, state)
 
     def _begun(self):
-        """Keys, labels and `_ClassDigests` of what a killed process has left whole."""
+        """Keys, labels and `ClassDigests` of what a killed process has left whole."""
         arrays, state = self._read(self._partial)
         if state is not None:
             digests = self._class_digests(f"{self._partial}.uint8", arrays["labels"])
             if digests and digests.by_label() == state["class_sha256"]:
                 return arrays["keys"], arrays["labels"], digests
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), _ClassDigests()
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), ClassDigests()
 
     def _class_digests(self, pixels, labels):
-        """`_ClassDigests` of the first images of a file; None if it has fewer."""
-        digests = _ClassDigests()
+        """`ClassDigests` of the first images of a file; None if it has fewer."""
+        digests = ClassDigests()
         try:
             file = ImageFile(pixels, (len(labels), *self._split.image_shape))
             start = 0
@@ -295,20 +241,14 @@ class _Entry:
 
     @contextlib.contextmanager
     def _lock(self):
-        """Keeps the entry to one process; the kernel releases a dead one's lock."""
+        """Keeps the entry to one process."""
         with open(f"{self._path}.lock", "a", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(file):
                 print(
                     f"Another process is decoding {self._split.title}; waiting for it",
                     flush=True,
                 )
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                # Some network file systems have no locks.
-                error.filename = file.name
-                raise
+                wait_for_lock(file)
             yield
 
     def _say_what_is_done(self, num_done):

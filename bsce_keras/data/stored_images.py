@@ -5,7 +5,6 @@ select, sort and concatenate costs eight bytes an image; `np.asarray` reads the 
 """
 
 import errno
-import hashlib
 import os
 import weakref
 
@@ -158,27 +157,3 @@ def blocks(images):
     """The images as arrays of a few at a time."""
     for start in range(0, len(images), _BLOCK):
         yield np.asarray(images[start : start + _BLOCK])
-
-
-def same_images(one, other):
-    """Whether two arrays or `StoredImages` hold equal pixels in equal order."""
-    return len(one) == len(other) and all(
-        np.array_equal(mine, theirs)
-        for mine, theirs in zip(blocks(one), blocks(other), strict=True)
-    )
-
-
-def pixel_sha256(images):
-    """Hexadecimal SHA-256 of all pixels; read once where the file keeps digests."""
-    digests = None
-    if isinstance(images, StoredImages) and len(images.sources) == 1:
-        digests = getattr(images.sources[0], "digests", None)
-    found = digests and digests.get(images.rows)
-    if found:
-        return found
-    digest = hashlib.sha256()
-    for block in blocks(images):
-        digest.update(np.ascontiguousarray(block))
-    if digests:
-        digests.add(images.rows, digest.hexdigest())
-    return digest.hexdigest()

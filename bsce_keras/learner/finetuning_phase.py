@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from bsce_keras.config.classification_losses import while_finetuning
 from bsce_keras.learner.phases import PhasePlan, compile_trainer, train_phase
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.models.classifier import head_of, train_only
@@ -28,7 +29,9 @@ class FinetuningPhase(StepPhase):
         exemplars = memory.examples()
         context = dataclasses.replace(
             self.context(step, exemplars),
-            classification_loss=self.loss,
+            classification_loss=while_finetuning(
+                learner.config.method.classification_loss
+            ),
             alpha=1.0,
         )
         student = learner.classifier
@@ -55,12 +58,3 @@ class FinetuningPhase(StepPhase):
             memory.update(step, learner.features)
         seconds = stats.train_seconds + progress.seconds
         return dataclasses.replace(stats, train_seconds=seconds)
-
-    @property
-    def loss(self):
-        """Classification loss of the phase."""
-        loss = self.learner.config.method.classification_loss
-        return {
-            "meta_balanced_softmax": "balanced_softmax",
-            "separated_softmax": "softmax",
-        }.get(loss, loss)

@@ -3,11 +3,13 @@
 import keras
 import tensorflow as tf
 
+from bsce_keras.optimizers import adam_update
+
 # The paper says "usually between 0 and 1". A bound at the starting value 1 would push
 # alpha down by noise alone.
 LOWEST, HIGHEST = 0.01, 1.5
 
-_ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+_ADAM_EPSILON = 1e-8
 
 
 class LearnedAlpha:
@@ -72,14 +74,16 @@ class LearnedAlpha:
         return alpha
 
     def _adam_direction(self, gradient):
-        first = _ADAM_BETA_1 * self.first_moment + (1 - _ADAM_BETA_1) * gradient
-        second = _ADAM_BETA_2 * self.second_moment + (1 - _ADAM_BETA_2) * gradient**2
+        direction, first, second = adam_update(
+            gradient,
+            self.first_moment,
+            self.second_moment,
+            self.num_updates.value,
+            _ADAM_EPSILON,
+        )
         self.first_moment.assign(first)
         self.second_moment.assign(second)
-        count = self.num_updates.value
-        unbiased_first = first / (1 - _ADAM_BETA_1**count)
-        unbiased_second = second / (1 - _ADAM_BETA_2**count)
-        return unbiased_first / (tf.sqrt(unbiased_second) + _ADAM_EPSILON)
+        return direction
 
 
 def _scalar(value, name):

@@ -36,14 +36,14 @@ class MainPhase(StepPhase):
         replay = memory.replay(step.earlier)
         pool, alpha_split = self._pools(training_step, replay)
         anchors = self._anchors(step, replay, memory.edges)
-        alpha = self.learned_alpha(step)
         context = dataclasses.replace(
             self.context(step, pool), has_anchors=anchors is not None
         )
-        if alpha is not None:
-            context = dataclasses.replace(context, alpha=alpha.value)
         with learner.runtime.strategy.scope():
             student = grown_student(learner, step, pool)
+            alpha = self.learned_alpha(step)
+            if alpha is not None:
+                context = dataclasses.replace(context, alpha=alpha.value)
             terms = learner.method.loss_terms(context)
             trainer = self.trainer(student, context, terms, alpha, anchors=anchors)
             compile_trainer(trainer, training, training)

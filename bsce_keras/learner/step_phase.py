@@ -85,7 +85,10 @@ class StepPhase(abc.ABC):
         )
 
     def learned_alpha(self, step):
-        """Returns a new `LearnedAlpha`, or None where the loss learns none."""
+        """Returns a new `LearnedAlpha`, or None where the loss learns none.
+
+        Call it inside the strategy's scope, so that all replicas share its variables.
+        """
         method = self.learner.config.method
         if not (method.learns_alpha and step.num_old_classes):
             return None

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from bsce_keras.config.choices import BALANCED_SOFTMAXES
+from bsce_keras.config.classification_losses import loss_facts
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +56,7 @@ def warn_of_one_class(step, context):
         context: its `StepContext`.
     """
     num_choices = step.num_classes
-    if context.classification_loss in BALANCED_SOFTMAXES:
-        # Classes without an image have left the softmax.
+    if loss_facts(context.classification_loss).drops_absent_classes:
         num_choices = np.count_nonzero(context.class_counts)
     if num_choices == 1:
         _log.warning(

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from bsce_keras.config.classification_losses import loss_facts
+
 # As `EpochSums.alpha_means` names them.
 ALPHA_COLUMNS = (
     "alpha_updates",
@@ -43,7 +45,7 @@ def training_stats(training, context, learned_alpha, num_images, progress):
         num_images: of the pool.
         progress: `StepProgress` at its end.
     """
-    fixed = context.classification_loss == "balanced_softmax"
+    fixed = loss_facts(context.classification_loss).takes_alpha
     alpha, clips = context.alpha if fixed else None, 0
     if learned_alpha is not None:
         alpha = float(learned_alpha.value.numpy())

@@ -9,6 +9,7 @@ from bsce_keras.losses.features import less_forget, pod_flat, pod_spatial
 from bsce_keras.losses.margin import margin_ranking, nca
 from bsce_keras.losses.rescaled_softmax import rescaled_softmax_crossentropy
 from bsce_keras.losses.separated_softmax import separated_softmax_crossentropy
+from bsce_keras.losses.softmax import softmax_crossentropy
 from bsce_keras.losses.topology import topology_preserving
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "pod_spatial",
     "rescaled_softmax_crossentropy",
     "separated_softmax_crossentropy",
+    "softmax_crossentropy",
     "topology_preserving",
 ]

@@ -1,6 +1,6 @@
 """Methods by name. Free of TensorFlow: `load_method` imports only the one asked for."""
 
-import importlib
+from bsce_keras.runtime.named_objects import named_object
 
 METHODS = {
     "finetune": "bsce_keras.methods.finetune:Finetune",
@@ -20,6 +20,4 @@ METHODS = {
 
 def load_method(config):
     """The method of a `MethodConfig`, ready to train."""
-    module, name = METHODS[config.name].split(":")
-    method_class = getattr(importlib.import_module(module), name)
-    return method_class(config.parameters)
+    return named_object(METHODS[config.name])(config.parameters)

@@ -23,8 +23,7 @@ class StepContext:
         num_old_classes, num_new_classes: before and in this step; 0 old ones mean the
             base step.
         class_counts: training images per seen class, memory included.
-        classification_loss: one of `methods.classification`, or the name of a loss that
-            only this method has.
+        classification_loss: one of `config.classification_losses`.
         alpha: weight of the old classes; a number, or the variable that is learned.
         step_sizes: classes that each step so far brought, this one included; they add
             up to `num_classes`.

@@ -2,13 +2,11 @@
 
 import keras
 
+from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.config.choices import SAVED
 from bsce_keras.models.layers import NormalizeImages
-from bsce_keras.models.resnet import resnet18
-from bsce_keras.models.resnet_cifar import resnet8, resnet32
 from bsce_keras.models.saved_backbone import load_backbone
-
-BACKBONES = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
+from bsce_keras.runtime.named_objects import named_object
 
 
 def make_backbone(config, image, variant):
@@ -19,7 +17,7 @@ def make_backbone(config, image, variant):
     """
     if config.backbone == SAVED:
         return load_backbone(config.backbone_path, image)
-    return BACKBONES[config.backbone](
+    return named_object(BACKBONES[config.backbone].build)(
         variant=variant,
         image_size=image.size,
         channels=image.channels,

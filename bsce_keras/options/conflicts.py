@@ -4,6 +4,8 @@ import math
 
 from bsce_keras.config import SETTINGS
 from bsce_keras.config.choices import FOUR_TO_ONE
+from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
 from bsce_keras.options.train_options import OPTIONS
 
@@ -32,22 +34,15 @@ def contradictions(asked):
 
 
 def _stream_contradictions(asked):
-    if asked.dataset in ("digits", "folder"):
+    dataset = find_dataset(asked.dataset or "")
+    for name, reason in dataset.without.items() if dataset else ():
+        value = getattr(asked, name)
+        flag = f"--{name}" if value is True else f"--{name}={value}"
         yield (
-            asked.download,
-            f"--download has no meaning for --dataset={asked.dataset}, for which there "
-            "is nothing to fetch. Leave it out.",
+            value is not None and value is not False,
+            f"{flag} has no meaning for --dataset={asked.dataset}, {reason}. Leave it "
+            "out, or name another --dataset.",
         )
-    yield (
-        asked.dataset == "digits" and asked.data_dir is not None,
-        f"--data_dir={asked.data_dir} has no meaning for --dataset=digits, which come "
-        "with scikit-learn. Leave it out, or name another --dataset.",
-    )
-    yield (
-        asked.dataset == "digits" and asked.cache_dir is not None,
-        f"--cache_dir={asked.cache_dir} has no meaning for --dataset=digits, which are "
-        "always held in memory. Leave it out, or name another --dataset.",
-    )
     yield (
         asked.increments is not None and asked.num_increments is not None,
         "Give either num_increments or increments, the list of their sizes. "
@@ -70,15 +65,16 @@ def _schedule_contradictions(asked):
 
 
 def _loss_contradictions(asked):
-    loss = asked.loss
+    loss, facts = asked.loss, loss_facts(asked.loss)
     yield (
-        loss == "nca" and recipes.own_loss(asked.method_name) != "nca",
-        f"--classification_loss=nca is PODNet's own and not --method="
-        f"{asked.method_name}'s. Use --method=podnet, or another loss.",
+        facts.only_with not in (None, asked.method_name),
+        f"--classification_loss={loss} is --method={facts.only_with}'s own and not "
+        f"--method={asked.method_name}'s. Use --method={facts.only_with}, or another "
+        "loss.",
     )
     use = recipes.memory_use(asked.method_name)
     yield (
-        use.sets_aside and loss != "softmax",
+        use.sets_aside and loss != recipes.own_loss(asked.method_name),
         f"--method={asked.method_name} corrects what the plain softmax does to old "
         f"classes; --classification_loss={loss} would leave it nothing to correct. Use "
         "--method=il_baseline, which is the same without the correction, or leave the "
@@ -111,11 +107,11 @@ def _loss_contradictions(asked):
 
 
 def _alpha_contradictions(asked):
-    loss = asked.loss
-    meta = loss == "meta_balanced_softmax"
+    loss, facts = asked.loss, loss_facts(asked.loss)
+    meta = facts.learns_alpha
     held = meta and asked.alpha_optimizer == "held"
     yield (
-        asked.alpha is not None and loss != "balanced_softmax" and not held,
+        asked.alpha is not None and not (facts.takes_alpha or held),
         f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
         f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
         "or use --classification_loss=balanced_softmax"
@@ -149,7 +145,7 @@ def _joint_contradictions(asked):
     )
     if asked.balanced_finetuning == "true":
         values["balanced_finetuning"] = "true"
-    if asked.loss in ("separated_softmax", "meta_balanced_softmax"):
+    if loss_facts(asked.loss).at_base_step is not None:
         values["classification_loss"] = asked.loss
     for name, value in values.items():
         yield (

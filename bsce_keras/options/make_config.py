@@ -9,15 +9,14 @@ import math
 import os
 
 from bsce_keras import config as configs
+from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
 from bsce_keras.config.choices import (
     ALPHA_RATES,
     CIFAR,
-    IMAGENET,
     SAVED,
-    SMALL,
-    SUBIMAGENET,
 )
-from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
+from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
+from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
@@ -28,18 +27,7 @@ from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
 
-# Of the names that say no tfds:, those that TFDS can fetch.
-TFDS_NAMES = ("cifar10", "cifar100")
-BACKBONES = ("resnet8", "resnet32", "resnet18")
 SAVED_SUFFIX = ".keras"
-
-# Jodelet et al. keep 20 images a class; a class of digits has but 130 to choose from.
-DEFAULT_EXEMPLARS_PER_CLASS = {
-    SMALL: 5,
-    CIFAR: 20,
-    SUBIMAGENET: 20,
-    IMAGENET: 20,
-}
 
 
 def make_config(dataset, **request):
@@ -98,8 +86,8 @@ def _examine(dataset, request, fetch=False):
     # Without a known data set the rest is still checked, as if it were CIFAR.
     kind = info.kind if info else CIFAR
     stream = stream_config(asked, info, begun, problems) if info else None
-    memory = problems.attempt(_memory, asked, kind)
-    model = problems.attempt(_model, asked, info)
+    memory = problems.attempt(_memory, asked, info)
+    model = problems.attempt(_model, asked, kind)
     method = problems.attempt(_method, asked, kind)
     training = problems.attempt(_training, asked, kind)
     config = None
@@ -142,33 +130,35 @@ def _describe(asked, fetch, begun):
 
 def _is_missing(asked):
     """Whether TFDS would have to fetch the data set."""
-    of_tfds = asked.dataset.startswith("tfds:") or asked.dataset in TFDS_NAMES
-    name = tfds_name(asked.dataset)
-    return of_tfds and find_prepared(name, asked.data_dir) is None
+    dataset = find_dataset(asked.dataset)
+    if dataset is None or not dataset.can_be_fetched:
+        return False
+    return find_prepared(tfds_name(asked.dataset), asked.data_dir) is None
 
 
-def _memory(asked, kind):
+def _memory(asked, info):
     use = recipes.memory_use(asked.method_name)
-    per_class = DEFAULT_EXEMPLARS_PER_CLASS[kind] if use.has_exemplars else 0
-    default = per_class if asked.memory_budget is None else None
+    default = (info or NamedDataset).exemplars_per_class if use.has_exemplars else 0
     settings = {"exemplars_per_class": default} | asked.fields("memory")
+    if asked.memory_budget is not None and asked.exemplars_per_class is None:
+        settings["exemplars_per_class"] = None
     return configs.MemoryConfig(**settings, use=use)
 
 
-def _model(asked, info):
-    backbone = asked.backbone or (info.default_backbone if info else "resnet32")
+def _model(asked, kind):
+    backbone = asked.backbone or default_backbone(kind)
     if backbone.startswith("keras_hub:"):
         raise RequestError(
             f"--backbone={backbone}: presets of keras_hub are not in this version. "
             "Load it there, let it end in global average pooling, save it by "
             "`model.save('NAME.keras')` and use --backbone=NAME.keras, or use one of "
-            f"{', '.join(BACKBONES)}."
+            f"{BACKBONES_TEXT}."
         )
     if backbone.endswith(SAVED_SUFFIX):
         return _saved_model(asked, os.path.expanduser(backbone))
     if backbone not in BACKBONES:
         raise RequestError(
-            f"--backbone must be one of {', '.join(BACKBONES)}, or the path of a saved "
+            f"--backbone must be one of {BACKBONES_TEXT}, or the path of a saved "
             f"one, NAME{SAVED_SUFFIX}. "
             f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
         )
@@ -184,7 +174,7 @@ def _saved_model(asked, path):
         if given:
             problems.append(
                 f"--{name} needs a backbone of this package. Received: "
-                f"--backbone={path}. Use one of {', '.join(BACKBONES)}."
+                f"--backbone={path}. Use one of {BACKBONES_TEXT}."
             )
     try:
         with open(path, "rb") as file:
@@ -192,7 +182,7 @@ def _saved_model(asked, path):
     except OSError as error:
         problems.append(
             f"--backbone={path} cannot be read: {error.strerror}. Give the path of a "
-            f"backbone that Keras saved, or use one of {', '.join(BACKBONES)}."
+            f"backbone that Keras saved, or use one of {BACKBONES_TEXT}."
         )
     if problems:
         raise RequestError(problems)

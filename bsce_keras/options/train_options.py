@@ -8,7 +8,9 @@ effects on the outcome stand beside the fields, see `bsce_keras.config.fields`.
 import pathlib
 
 from bsce_keras.config import choices
-from bsce_keras.data.catalog import NAMES_TEXT
+from bsce_keras.config.backbones import BACKBONES_TEXT
+from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
+from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Option
 
@@ -102,9 +104,9 @@ _METHOD = (
         "classification_loss",
         str,
         "its classification loss, where default is the method's own",
-        choices=choices.CLASSIFICATION_LOSSES,
+        choices=LOSS_CHOICES,
         field="method.classification_loss",
-        default="default",
+        default=DEFAULT,
     ),
     Option(
         "alpha",
@@ -173,7 +175,7 @@ _MEMORY = (
         int,
         "exemplars kept of each class, in a memory that grows",
         field="memory.exemplars_per_class",
-        default_text="20; 5 for digits",
+        default_text=EXEMPLARS_TEXT,
     ),
     Option(
         "memory_budget",
@@ -238,8 +240,8 @@ _TRAINING = (
     Option(
         "backbone",
         str,
-        "resnet8, resnet32, resnet18, or NAME.keras, a saved Keras model from "
-        "normalised images to features",
+        f"{BACKBONES_TEXT}, or NAME.keras, a saved Keras model from normalised images "
+        "to features",
         field="model.backbone",
         default_text="by data set and image size",
     ),

@@ -2,16 +2,15 @@
 
 import json
 
-import numpy as np
-
-from bsce_keras.config import SETTINGS, MemoryConfig, MemoryUse
-from bsce_keras.config.choices import SOFTMAX_LIKE
-from bsce_keras.data.catalog import has_equal_classes
-from bsce_keras.data.stored_images import same_images
+from bsce_keras.config import SETTINGS
+from bsce_keras.config.classification_losses import (
+    SOFTMAX_AT_EQUAL_COUNTS,
+    at_base_step,
+)
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import class_facts, data_differences
 from bsce_keras.records.protocol import (
-    completed,
     flag_of,
     names_by_arrival,
 )
@@ -22,11 +21,6 @@ from bsce_keras.runtime.text import listed
 _DECISIVE = tuple(
     name for name, setting in SETTINGS.items() if setting.decides_base_step
 )
-# Without old classes these are the loss they stand beside, whatever the class counts.
-_AT_BASE_STEP = {
-    "separated_softmax": "softmax",
-    "meta_balanced_softmax": "balanced_softmax",
-}
 
 
 def load_base_step(config, step):
@@ -44,7 +38,7 @@ def load_base_step(config, step):
         RequestError: no finished step 0 there, or it was trained otherwise, with a line
             per difference.
     """
-    theirs = completed(read_run(config.base_run_dir).config)
+    theirs = read_run(config.base_run_dir).config
     num_base = config.stream.num_base_classes
     ours = json.loads(json.dumps(config.to_json()))
     loaded = Checkpoints(config.base_run_dir).load_step(0)
@@ -61,8 +55,7 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        memory = _memory_config(theirs["memory"])
-        differences += _image_differences(config.base_run_dir, loaded, step, memory)
+        differences += data_differences(config.base_run_dir, class_facts(step))
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
@@ -92,66 +85,24 @@ def base_step_key(config):
     fields = config.to_json()
     key = {name: _value(fields, name) for name in _DECISIVE}
     stream, loss = config.stream, config.method.classification_loss
-    equal = loss in SOFTMAX_LIKE and has_equal_classes(stream.dataset)
-    key["loss"] = sorted(SOFTMAX_LIKE) if equal else _AT_BASE_STEP.get(loss, loss)
+    has_equal_classes = find_dataset(stream.dataset).has_equal_classes
+    equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes
+    key["loss"] = sorted(SOFTMAX_AT_EQUAL_COUNTS) if equal else at_base_step(loss)
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
     # Two folders of images may well have classes of the same names.
     key["data_dir"] = stream.data_dir
     return json.dumps(key, sort_keys=True)
 
 
-def _memory_config(memory):
-    """The `MemoryConfig` of that section of config.json."""
-    return MemoryConfig(**{**memory, "use": MemoryUse(**memory["use"])})
-
-
 def _loss_differences(theirs, ours, counts):
-    if _AT_BASE_STEP.get(theirs, theirs) == _AT_BASE_STEP.get(ours, ours):
+    if at_base_step(theirs) == at_base_step(ours):
         return []
     line = f"--classification_loss: {theirs} there, {ours} here"
-    if not {theirs, ours} <= SOFTMAX_LIKE:
+    if not {theirs, ours} <= SOFTMAX_AT_EQUAL_COUNTS:
         return [line]
     if len(set(counts)) > 1:
         return [f"{line}, and base classes of unequal size make these different losses"]
     return []
-
-
-def _image_differences(base_run_dir, loaded, step, memory):
-    lines = data_differences(base_run_dir, class_facts(step))
-    # A run without data.json still has its exemplars.
-    if not (lines or _same_images(*loaded, step.examples, memory)):
-        lines = ["the training images of the base classes are not the same"]
-    return lines
-
-
-def _same_images(arrays, state, examples, memory):
-    """Whether counts, and every exemplar that the other run's memory kept, agree.
-
-    Counts are of images that were trained on. Of exemplars whose pixels were optimised
-    only labels and ids tell anything.
-    """
-    num_classes = len(state["class_counts"])
-    counts = np.bincount(examples.labels, minlength=num_classes)
-    if (counts - memory.num_aside(num_classes)).tolist() != state["class_counts"]:
-        return False
-    if "images" not in arrays:
-        return True
-    chosen = _positions(examples, arrays["labels"], arrays["ids"])
-    if chosen is None or memory.use.optimizes_pixels:
-        return chosen is not None
-    return same_images(examples.images[chosen], arrays["images"])
-
-
-def _positions(examples, labels, ids):
-    """Where the images with these labels and ids are; None if one of them is not."""
-    every_label = np.concatenate([examples.labels, labels])
-    every_id = np.concatenate([examples.ids, ids])
-    # One number for each pair, equal where both are.
-    places = every_label * (every_id.max(initial=0) + 1) + every_id
-    there, wanted = np.split(places, [len(examples)])
-    order = np.argsort(there)
-    found = order[np.searchsorted(there[order], wanted).clip(max=len(there) - 1)]
-    return found if np.array_equal(there[found], wanted) else None
 
 
 def _differences(theirs, ours):

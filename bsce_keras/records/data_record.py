@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.data.stored_images import pixel_sha256
+from bsce_keras.data.pixel_digests import pixel_sha256
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_json
@@ -46,14 +46,20 @@ def data_differences(run_dir, classes):
     """Lines that say which classes have other images than a run had.
 
     Args:
-        run_dir: the run; one without data.json is taken at its word.
+        run_dir: the run.
         classes: `class_facts` of now, from the base step on; only the kinds of images
             in there are compared.
 
     Raises:
-        RequestError: data.json is damaged.
+        RequestError: data.json is damaged or missing.
     """
-    return image_differences(_recorded_classes(run_dir), classes)
+    recorded = _recorded_classes(run_dir)
+    if not recorded:
+        raise RequestError(
+            f"{run_dir} has no data.json, the record of the images that it learned "
+            "from. Repeat the training command of that run, which writes it anew."
+        )
+    return image_differences(recorded, classes)
 
 
 def stream_facts(stream):

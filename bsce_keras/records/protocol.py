@@ -1,6 +1,5 @@
 """What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
 
-import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -8,37 +7,17 @@ import platform
 from bsce_keras import __version__
 from bsce_keras.config import (
     SETTINGS,
-    ImageSpec,
-    ModelConfig,
-    StreamConfig,
-    TrainingConfig,
 )
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.config.step_plan import step_plans
 from bsce_keras.evaluation.metrics import DEFINITIONS
-from bsce_keras.methods import recipes
+from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 
 # Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
 # among them: another setting changes rounding, as another CPU does, and nothing else.
 DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 
-_LATER_FIELDS = {
-    "model": {
-        "backbone_path": ModelConfig.backbone_path,
-        "backbone_sha256": ModelConfig.backbone_sha256,
-    },
-    "stream": {
-        "validation_share": StreamConfig.validation_share,
-        "cache_dir": StreamConfig.cache_dir,
-        "image": {"training_crop": ImageSpec.training_crop},
-    },
-    "training": {
-        "replay_sampling": TrainingConfig.replay_sampling,
-        "rate_falls_with_steps": TrainingConfig.rate_falls_with_steps,
-    },
-}
-# In the order of the configuration.
 _OUTCOME_SECTIONS = tuple(
     dict.fromkeys(
         name.partition(".")[0]
@@ -62,7 +41,9 @@ def versions():
         "numpy": installed("numpy"),
         "tensorflow_datasets": installed("tensorflow-datasets"),
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_facts().get("model name")
+        or platform.processor()
+        or platform.machine(),
         "onednn": uses_onednn(),
     }
 
@@ -99,31 +80,6 @@ def protocol(config, num_replicas=1):
     }
 
 
-def completed(config):
-    """A config.json with the fields that the version which wrote it did not have.
-
-    They get their defaults, which is what that version did.
-    """
-    config = _completed(config, _LATER_FIELDS)
-    memory = config["memory"]
-    if "use" not in memory:
-        # Its parts were fields of the memory itself; the method decides them.
-        use = dataclasses.asdict(recipes.memory_use(config["method"].get("name")))
-        memory = {name: memory[name] for name in memory if name not in use}
-        config = {**config, "memory": {**memory, "use": use}}
-    return config
-
-
-def _completed(fields, defaults):
-    added = {}
-    for name, default in defaults.items():
-        if isinstance(default, dict):
-            added[name] = _completed(fields.get(name, {}), default)
-        elif fields.get(name) is None:
-            added[name] = default
-    return fields | added
-
-
 def outcome_fields(config):
     """Everything in a config that decides the outcome, by dotted name.
 
@@ -133,7 +89,6 @@ def outcome_fields(config):
     Returns:
         Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
     """
-    config = completed(config)
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
     # The round trip turns tuples into lists, as they are in config.json.
@@ -375,12 +330,3 @@ def installed(*distributions):
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
-
-
-def _cpu_model():
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2] for line in file if "model name" in line]
-    except OSError:
-        names = []
-    return names[0].strip() if names else platform.processor() or platform.machine()

@@ -1,7 +1,6 @@
 """RunFolder: everything a run leaves behind, written by one process at a time."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import pathlib
@@ -24,6 +23,7 @@ from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.file_lock import try_lock
 from bsce_keras.runtime.files import make_folder
 from bsce_keras.runtime.text import listed
 
@@ -241,25 +241,15 @@ def _locked_file(run_dir, flag):
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(open(path, "a+", encoding="utf-8"))
-                _lock(file, run_dir, flag)
+                if not try_lock(file):
+                    file.seek(0)
+                    raise RequestError(
+                        f"{run_dir} is in use by process {file.read().strip()}. Wait "
+                        f"for it, stop it, or give another {flag}."
+                    )
                 # A lock on a file that its last holder removed would keep nobody out.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     stack.pop_all()
                     return file
             except FileNotFoundError:
                 continue
-
-
-def _lock(file, run_dir, flag):
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        raise RequestError(
-            f"{run_dir} is in use by process {file.read().strip()}. Wait for it, stop "
-            f"it, or give another {flag}."
-        ) from error
-    except OSError as error:
-        # Some network file systems have no locks; the kernel does not say where.
-        error.filename = file.name
-        raise

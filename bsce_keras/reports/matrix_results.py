@@ -2,7 +2,6 @@
 
 import os
 
-from bsce_keras.records.protocol import completed
 from bsce_keras.reports.paper_results import published_average, published_scores
 from bsce_keras.reports.tables import (
     SCORES,
@@ -50,7 +49,7 @@ def _markdown(results, failures):
 
 def _row(group):
     """A row of the table, unrounded."""
-    config = completed(group.runs[0].config)
+    config = group.runs[0].config
     percent = published_average(config)
     scores = {
         name: _named(mean_and_deviation([run.summary[name] for run in group.finished]))

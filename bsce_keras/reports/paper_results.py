@@ -19,10 +19,11 @@ from bsce_keras.config import (
     ModelConfig,
     TrainingConfig,
 )
-from bsce_keras.data.catalog import known_dataset
+from bsce_keras.config.backbones import default_backbone
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.class_orders import class_order
 from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import completed, outcome_fields
+from bsce_keras.records.protocol import outcome_fields
 
 # Fields that the paper does not state, and those that its runs differ in.
 _NOT_COMPARED = (
@@ -120,7 +121,7 @@ def _of_table_1(systems):
             *setting,
             *system,
             finetunes=recipes.finetunes(
-                system[0], known_dataset(setting[0]).kind, system[1]
+                system[0], find_dataset(setting[0]).kind, system[1]
             ),
         ): {"average": number}
         for system, numbers in systems.items()
@@ -201,7 +202,6 @@ def published_scores(config):
 
 def published_cell(config):
     """The `Cell` whose numbers belong beside a run, or None; see `published_scores`."""
-    config = completed(config)
     cell = cell_of(config)
     if cell not in _PUBLISHED:
         return None
@@ -243,7 +243,7 @@ def _compared(config):
 
 def _recipe(cell, config):
     """The sections of the published config, at the scale of `config`."""
-    data = known_dataset(cell.dataset)
+    data = find_dataset(cell.dataset)
     scale = config["training"]["schedule_scale"]
     stream = config["stream"]
     num_classes = len(stream["class_names"])
@@ -261,7 +261,7 @@ def _recipe(cell, config):
             exemplars_per_class=cell.exemplars,
             use=recipes.memory_use(cell.method),
         ),
-        "model": ModelConfig(data.default_backbone),
+        "model": ModelConfig(default_backbone(data.kind)),
         "method": MethodConfig(cell.method, cell.loss, parameters, cell.alpha),
         "training": _training(cell, data.kind, scale),
     }

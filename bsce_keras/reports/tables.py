@@ -7,10 +7,12 @@ import json
 import statistics
 import textwrap
 
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import completed, outcome_fields
+from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_records import RunResult
 from bsce_keras.reports.paper_results import published_remarks
+from bsce_keras.runtime.text import UNDEFINED, percent
 
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
@@ -30,7 +32,6 @@ _NOTE = (
     "(or those held out) of all, base, earlier and last classes, predicting among all "
     "classes."
 )
-_UNDEFINED = "-"
 _PAPER = "{} (paper, scale 1)"
 _PAPER_NOTE = (
     "(paper, scale 1): numbers of Jodelet et al., Tables 1 to 4 and Figure 2, who "
@@ -175,7 +176,7 @@ def step_rows(result):
             percent(step["base_accuracy"]),
             percent(step["old_accuracy"]),
             percent(step["new_accuracy"]),
-            _UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+            UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
             *([percent(step["head_accuracy"])] if has_two_heads else []),
         ]
         for step in result.steps
@@ -223,7 +224,7 @@ def _scores(group, paper, told):
     for score, field in SCORES.items():
         cells.append(_mean_and_spread(group.finished, field))
         if score in told:
-            cells.append(f"{paper[score]:.2f}" if score in paper else _UNDEFINED)
+            cells.append(f"{paper[score]:.2f}" if score in paper else UNDEFINED)
     return cells
 
 
@@ -249,11 +250,6 @@ def _mean_and_spread(runs, score):
     return f"{percent(mean)}{spread}"
 
 
-def percent(fraction):
-    """A fraction as it is shown; None is undefined."""
-    return _UNDEFINED if fraction is None else f"{100 * fraction:.2f}"
-
-
 def _key(result):
     fields = outcome_fields(result.config)
     # Seeds are what is averaged over, and each seed has its own shared base run.
@@ -262,7 +258,7 @@ def _key(result):
 
 
 def _columns(result):
-    config = completed(result.config)
+    config = result.config
     stream, method, training = config["stream"], config["method"], config["training"]
     share = stream["validation_share"]
     return {
@@ -279,10 +275,11 @@ def _columns(result):
 def _loss(config):
     """The classification loss and what else corrects for old and new."""
     method, training = config["method"], config["training"]
-    parts = [method["classification_loss"]]
-    if parts == ["balanced_softmax"] and method["alpha"] != 1:
+    loss = method["classification_loss"]
+    parts, facts = [loss], loss_facts(loss)
+    if facts.takes_alpha and method["alpha"] != 1:
         parts.append(f"alpha {method['alpha']:g}")
-    if parts == ["meta_balanced_softmax"] and method.get("alpha_optimizer") == "held":
+    if facts.learns_alpha and method.get("alpha_optimizer") == "held":
         values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
         parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
     if training["replay_sampling"] != "uniform":

@@ -12,14 +12,13 @@ import tensorflow as tf
 
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.signals import StopRequests
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import Workers, lost_workers_told
 
 _log = logging.getLogger(__name__)
-
-_CPU_INFO = "/proc/cpuinfo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +29,19 @@ class Runtime:
         strategy: `tf.distribute` strategy to build models in; by default that of the
             current scope. On one device it is TensorFlow's default strategy, which
             costs nothing.
-        stop_requests: `StopRequests`.
+        stop_requests: `StopRequests`; by default, nobody asks training to stop.
         workers: `Workers` of the strategy; made of it by default.
     """
 
     strategy: tf.distribute.Strategy | None = None
-    stop_requests: StopRequests = dataclasses.field(default_factory=StopRequests)
+    stop_requests: StopRequests | None = None
     workers: Workers | None = None
 
     def __post_init__(self):
         if self.strategy is None:
             object.__setattr__(self, "strategy", tf.distribute.get_strategy())
+        if self.stop_requests is None:
+            object.__setattr__(self, "stop_requests", StopRequests())
         if self.workers is None:
             object.__setattr__(self, "workers", Workers(self.strategy))
 
@@ -215,9 +216,11 @@ def resolve_precision(name):
         ]
         native = min(capabilities) >= (8, 0)
     else:
-        vendor, flags = _cpu()
+        cpu = cpu_facts()
+        flags = cpu.get("flags", "").split()
         native = uses_onednn() is not False and (
-            "amx_bf16" in flags or ("avx512_bf16" in flags and vendor == "AuthenticAMD")
+            "amx_bf16" in flags
+            or ("avx512_bf16" in flags and cpu.get("vendor_id") == "AuthenticAMD")
         )
     return "mixed_bfloat16" if native else "float32"
 
@@ -240,13 +243,3 @@ def _split_cpu(num_devices):
             f"--virtual_devices={num_devices} needs a process in which TensorFlow has "
             "not computed anything yet. Start a new one."
         ) from error
-
-
-def _cpu():
-    """Vendor and set of features of the first CPU, as Linux names them."""
-    facts = {}
-    with contextlib.suppress(OSError), open(_CPU_INFO, encoding="utf-8") as file:
-        for line in file:
-            name, _, value = line.partition(":")
-            facts.setdefault(name.strip(), value.strip())
-    return facts.get("vendor_id"), set(facts.get("flags", "").split())

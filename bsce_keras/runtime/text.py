@@ -1,11 +1,16 @@
 """Text for messages and tables: durations, lists of names, similar names."""
 
 import difflib
+import math
 import re
 
 # Control characters and surrogates of bytes that are not UTF-8: they cannot stand in a
 # line of a flagfile or a table.
 NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
+
+
+# Stands for a number that is undefined.
+UNDEFINED = "-"
 
 
 def duration(seconds):
@@ -19,6 +24,17 @@ def duration(seconds):
     return (
         f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
     )
+
+
+def percent(fraction):
+    """A fraction in percent with two digits; "-" for None and NaN.
+
+    >>> percent(0.12345), percent(None)
+    ('12.35', '-')
+    """
+    if fraction is None or math.isnan(fraction):
+        return UNDEFINED
+    return f"{100 * fraction:.2f}"
 
 
 def did_you_mean(received, known, prefix=""):

@@ -14,8 +14,8 @@ import pytest
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import image_cache
 from bsce_keras.data.image_cache import load_or_decode
+from bsce_keras.data.pixel_digests import pixel_sha256
 from bsce_keras.data.splits import Split
-from bsce_keras.data.stored_images import pixel_sha256
 from bsce_keras.runtime.errors import RequestError
 from tests.reliability.conftest import FailingDisk
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras.config.classification_losses import while_finetuning
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner import phases
 from bsce_keras.learner.finetuning_phase import FinetuningPhase
@@ -237,7 +238,7 @@ def test_an_increment_alone_draws_exemplars_more_often(
     learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     base, increment = two_steps
     memory = FixedMemory(config, base.examples, 25)
-    exemplars = memory.examples()
+    exemplars = base.examples.select(slice(25))
     learner.learn(base, memory)
     learner.learn(increment, memory)
     np.testing.assert_array_equal(np.sort(epochs[0]), np.sort(base.examples.labels))
@@ -282,10 +283,8 @@ def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps)
         ("rescaled_softmax", "rescaled_softmax"),
     ],
 )
-def test_finetuning_weighs_old_and_new_against_each_other(tiny_config, loss, expected):
-    config = tiny_config(classification_loss=loss, increments=[5])
-    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
-    assert FinetuningPhase(learner).loss == expected
+def test_finetuning_weighs_old_and_new_against_each_other(loss, expected):
+    assert while_finetuning(loss) == expected
 
 
 def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(
@@ -313,15 +312,12 @@ def test_class_means_of_icarl_are_of_the_views_that_were_asked_for(
     config = tiny_config(method="icarl")
     parameters = IcarlParameters(mirrors_exemplars=mirrors)
     method = dataclasses.replace(config.method, parameters=parameters)
-    learner = Learner(
-        dataclasses.replace(config, method=method),
-        tf.distribute.get_strategy(),
-        Checkpoints(config.run_dir),
-    )
-    base = two_steps[0]
-    learner.learn(base, None)
-    exemplars = base.examples
-    means = head_of(learner.predictor(exemplars)).means.numpy()
+    config = dataclasses.replace(config, method=method)
+    learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
+    exemplars = two_steps[0].examples
+    memory = FixedMemory(config, exemplars)
+    learner.learn(two_steps[0], memory)
+    means = head_of(learner.predictor(memory)).means.numpy()
     for label, mean in enumerate(means):
         images = exemplars.images[exemplars.labels == label]
         views = [images, images[:, :, ::-1]] if mirrors else [images]

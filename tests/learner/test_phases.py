@@ -45,7 +45,8 @@ def moving_averages(classifier):
 def test_old_class_vectors_stay_bit_identical_while_a_step_trains(
     method, tiny_config, two_steps
 ):
-    learner, memory = base_learner(tiny_config(method=method), two_steps)
+    config = tiny_config(method=method, balanced_finetuning="false")
+    learner, memory = base_learner(config, two_steps)
     before = head_of(learner.classifier).new_vectors.numpy()
     learner.learn(two_steps[1], memory)
     head = head_of(learner.classifier)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.learner.pixels import PixelOptimizer
+from bsce_keras.learner.exemplar_pixels import PixelOptimizer
 from bsce_keras.methods.base import PixelObjective
 from bsce_keras.runtime.errors import DivergedError
 

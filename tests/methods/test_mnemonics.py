@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import make_config
-from bsce_keras.learner.pixels import pixel_gradient
+from bsce_keras.learner.exemplar_pixels import pixel_gradient
 from bsce_keras.meta import plain_crossentropy
 from bsce_keras.methods import load_method
 from bsce_keras.methods.mnemonics import trained_vectors

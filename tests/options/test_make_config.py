@@ -60,7 +60,10 @@ def test_configuration_is_json():
 @pytest.mark.parametrize(
     ("request_", "fragment"),
     [
-        ({"classification_loss": "nca"}, "PODNet's own and not --method=il_baseline's"),
+        (
+            {"classification_loss": "nca"},
+            "--method=podnet's own and not --method=il_baseline",
+        ),
         ({"method": "podnet", "nca_variant": "book"}, "one of code, paper. Received"),
         ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
     ],

@@ -88,12 +88,15 @@ OF_DIGITS = [
     ("--num_increments=3", "--num_increments=3 does not divide the 5 classes left"),
     ("--num_increments=-1", "Numbers of increments that do: 1, 5."),
     ("--num_base_classes=10 --num_increments=1", "the 0 classes left"),
-    ("--class_order=lucr", "Did you mean lucir? Received: 'lucr', which is no file"),
+    (
+        "--class_order=lucr",
+        "Received: 'lucr', which is not a file. Did you mean lucir?",
+    ),
     ("--class_order=icarl", "is defined for 100 classes only. Received: 10"),
     ("--class_order=seed:x", "needs an integer N in [0, 2**32), such as seed:7"),
     ("--class_order=seed:" + "9" * 5000, "needs an integer N in [0, 2**32)"),
-    ("--class_order=given", "Received: 'given', which is no file"),
-    ("--class_order=" + "x" * 5000, "which is no file"),
+    ("--class_order=given", "Received: 'given', which is not a file"),
+    ("--class_order=" + "x" * 5000, "which is not a file"),
     ("--class_order=", "--class_order must be one line of UTF-8 text, and not empty"),
     ("--class_order=given/bytes", "must be UTF-8 text with one class name or id"),
     ("--class_order=given/short", "missing: 3, 4, 5, 6, 7, 8, 9."),
@@ -118,7 +121,7 @@ OF_DIGITS = [
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (
         "--classification_loss=separated_softmax",
-        "separated_softmax compares new classes with each other alone, and needs at "
+        "separated_softmax compares new classes only with each other, and needs at "
         "least 2 of them in every increment. Received: increments of [1, 1, 1, 1, 1]",
     ),
     (
@@ -208,7 +211,7 @@ OTHERS = [
     # Data sets.
     ("train", "", "--dataset is required: digits, cifar10"),
     ("train", "--dataset=", "--dataset must be one line of UTF-8 text"),
-    ("train", "--dataset=digit", "Did you mean digits? Received: 'digit'"),
+    ("train", "--dataset=digit", "Received: 'digit'. Did you mean digits?"),
     ("train", "--dataset=CIFAR100", "Received: 'CIFAR100'"),
     ("train", "--dataset=mnist", "Data sets that only TFDS knows are written tfds:"),
     ("train", "--dataset=imagenet2012 --data_dir=given", "ILSVRC2012_img_train.tar"),

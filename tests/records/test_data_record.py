@@ -171,3 +171,11 @@ def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tm
         tmp_path, class_facts(dataclasses.replace(step, examples=other))
     )
     assert [line.split(":")[0] for line in lines] == ["class ant", "class bee"]
+
+
+def test_a_base_run_without_the_record_of_its_images_is_refused(
+    photos, stream_of, tmp_path
+):
+    facts = class_facts(stream_of(photos).steps[0])
+    with pytest.raises(RequestError, match=r"has no data\.json"):
+        data_differences(tmp_path, facts)

@@ -76,7 +76,7 @@ PLACES = {
     "update": Place(_LOOP, "EpochLoop._update", "during"),
     "meta update": Place(_LOOP, "EpochLoop._update", "during", "True"),
     "optimisation of pixels": Place(
-        f"{_PACKAGE}.learner.pixels", "PixelOptimizer.optimized", "during"
+        f"{_PACKAGE}.learner.exemplar_pixels", "PixelOptimizer.optimized", "during"
     ),
     "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
     "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),

@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from bsce_keras import train
-from bsce_keras.records import run_folder
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime.errors import RequestError
 
@@ -85,7 +84,7 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
         return flock(file, operation)
 
     flock = fcntl.flock
-    monkeypatch.setattr(run_folder.fcntl, "flock", lock_late)
+    monkeypatch.setattr(fcntl, "flock", lock_late)
     with run_lock(tmp_path / "run"):
         monkeypatch.undo()
         refused = pytest.raises(RequestError, match=f"by process {os.getpid()}")
@@ -98,6 +97,6 @@ def test_a_file_system_without_locks_is_told_by_name(tmp_path, monkeypatch):
     def refuse(file, operation):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(run_folder.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(OSError, match=r"not supported: .*\.lock"), run_lock(tmp_path):
         pass

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import TrainingConfig
-from bsce_keras.runtime import devices
+from bsce_keras.runtime import devices, machine
 from bsce_keras.runtime.devices import (
     limit_threads,
     prepared_runtime,
@@ -110,7 +110,7 @@ def cpu(tmp_path, monkeypatch):
         facts = tmp_path / "cpuinfo"
         one = f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n"
         facts.write_text(f"processor\t: 0\n{one}\nprocessor\t: 1\n{one}")
-        monkeypatch.setattr(devices, "_CPU_INFO", str(facts))
+        monkeypatch.setattr(machine, "CPU_INFO", str(facts))
         monkeypatch.setattr(devices, "uses_onednn", lambda: onednn)
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
@@ -146,6 +146,6 @@ def test_auto_precision_assumes_onednn_where_tensorflow_does_not_tell(kind, cpu)
 
 
 def test_where_nothing_is_known_of_the_cpu_auto_is_float32(monkeypatch):
-    monkeypatch.setattr(devices, "_CPU_INFO", "/nowhere")
+    monkeypatch.setattr(machine, "CPU_INFO", "/nowhere")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == "float32"

@@ -1,0 +1,37 @@
+"""The backbones of this package: one entry each. Imports no TensorFlow.
+
+A new backbone needs its function in `bsce_keras.models` and its entry here.
+"""
+
+import dataclasses
+
+from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """Facts about a backbone.
+
+    Args:
+        build: "module:function" of `(variant, image_size, channels, synchronized)` to a
+            `keras.Model` from normalised images to features, whose layers `stage1`,
+            `stage2`, ... give attention maps.
+        default_for: kinds of data sets that take this backbone by default.
+    """
+
+    build: str
+    default_for: tuple[str, ...] = ()
+
+
+BACKBONES = {
+    "resnet8": Backbone("bsce_keras.models.resnet_cifar:resnet8", (SMALL,)),
+    "resnet32": Backbone("bsce_keras.models.resnet_cifar:resnet32", (CIFAR,)),
+    "resnet18": Backbone("bsce_keras.models.resnet:resnet18", (SUBIMAGENET, IMAGENET)),
+}
+# For messages and help.
+BACKBONES_TEXT = ", ".join(BACKBONES)
+
+
+def default_backbone(kind):
+    """Name of the backbone that a kind of data set takes by default."""
+    return next(name for name, entry in BACKBONES.items() if kind in entry.default_for)

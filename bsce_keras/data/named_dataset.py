@@ -1,0 +1,115 @@
+"""Classes that describe data sets before any image is read. Imports no TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.config.backbones import default_backbone
+from bsce_keras.config.choices import CIFAR, SUBIMAGENET
+from bsce_keras.runtime.errors import RequestError
+
+_SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
+_DEFAULT_SIZE = 64
+# Up to this size images suit the CIFAR network, above it the ImageNet one.
+_LARGEST_CIFAR_LIKE = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedDataset:
+    """Facts about a data set that `--dataset` may name.
+
+    Args:
+        describe: "module:function" of a `DatasetRequest` to a `DatasetInfo`; imports no
+            TensorFlow.
+        load: "module:function" of `(stream_config, training_images, test_images)` to an
+            `ImageDataset`; see `load_dataset`.
+        image: `ImageSpec` of all images; None where `--image_size` decides.
+        kind: `SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`, which picks the published
+            schedule; None where the image size decides.
+        exemplars_per_class: default size of the memory.
+        has_equal_classes: every class has the same number of training images.
+        can_be_fetched: `--download` fetches a missing copy.
+        without: options without a meaning for this data set, and the reason of each.
+    """
+
+    describe: str
+    load: str
+    image: ImageSpec | None = None
+    kind: str | None = None
+    exemplars_per_class: int = 20
+    has_equal_classes: bool = False
+    can_be_fetched: bool = False
+    without: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetRequest:
+    """A data set as it was asked for; see `describe_dataset`."""
+
+    name: str
+    entry: NamedDataset
+    data_dir: str | None = None
+    image_size: int | None = None
+    download: bool = False
+    learned: tuple[str, ...] = ()
+
+    def size_problems(self):
+        """Problems of the image size, as sentences."""
+        size, image = self.image_size, self.entry.image
+        if size is None:
+            return []
+        if image is not None:
+            return [
+                f"--image_size is for `folder` and `tfds:NAME`; {self.name} is always "
+                f"{image.size}x{image.size}. Received: {size}. Leave it out."
+            ]
+        if _SMALLEST_IMAGE <= size <= _LARGEST_IMAGE:
+            return []
+        return [
+            f"--image_size must be from {_SMALLEST_IMAGE} to {_LARGEST_IMAGE}. "
+            f"Received: {size}"
+        ]
+
+    def info(self, class_names):
+        """The `DatasetInfo` of this data set with these classes."""
+        size = self.image_size or _DEFAULT_SIZE
+        return DatasetInfo(
+            name=self.name,
+            class_names=tuple(class_names),
+            kind=self.entry.kind
+            or (CIFAR if size <= _LARGEST_CIFAR_LIKE else SUBIMAGENET),
+            # 8/7 is the customary 256 / 224: room for the random crop of training.
+            image=self.entry.image
+            or ImageSpec(size=size, stored_size=round(size * 8 / 7)),
+            exemplars_per_class=self.entry.exemplars_per_class,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """A data set as the rest of the package needs to know it.
+
+    Args:
+        name: as it was asked for.
+        class_names: indexed by class id.
+        kind: see `NamedDataset`.
+        image: `ImageSpec` of its images.
+        exemplars_per_class: default size of the memory.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    kind: str
+    image: ImageSpec
+    exemplars_per_class: int = NamedDataset.exemplars_per_class
+
+    @property
+    def default_backbone(self):
+        """Name of the backbone that is taken unless the user names another."""
+        return default_backbone(self.kind)
+
+
+def refuse(problems):
+    """Raises a `RequestError` if there are problems."""
+    if problems:
+        raise RequestError(problems)

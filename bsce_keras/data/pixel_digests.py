@@ -1,0 +1,80 @@
+"""SHA-256 of the pixels of images, remembered for images in files."""
+
+import contextlib
+import hashlib
+import re
+
+import numpy as np
+
+from bsce_keras.data.stored_images import StoredImages, blocks
+
+
+class PixelDigests:
+    """SHA-256 of the pixels of some of a file's images, kept beside it.
+
+    A line each: the SHA-256 of the images' positions, and that of their pixels. Lines
+    that a crash or a full disk cut off are not taken for any.
+    """
+
+    _LINE = re.compile("([0-9a-f]{64}) ([0-9a-f]{64})")
+
+    def __init__(self, path):
+        self._path = path
+        self._known = {}
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            lines = file.read().decode("ascii", "replace").splitlines()
+            matches = filter(None, map(self._LINE.fullmatch, lines))
+            self._known = dict(match.groups() for match in matches)
+
+    def get(self, rows):
+        """The digest of the images at `rows`, or None."""
+        return self._known.get(self._key(rows))
+
+    def add(self, rows, digest):
+        """Keeps a digest; one that the disk refuses is computed again next time."""
+        key = self._key(rows)
+        self._known[key] = digest
+        with (
+            contextlib.suppress(OSError),
+            open(self._path, "a", encoding="ascii") as file,
+        ):
+            file.write(f"{key} {digest}\n")
+
+    @staticmethod
+    def _key(rows):
+        return hashlib.sha256(np.ascontiguousarray(rows, "<i8")).hexdigest()
+
+
+class ClassDigests:
+    """SHA-256 of the pixels of every class, image after image."""
+
+    def __init__(self):
+        self._by_label = {}
+
+    def update(self, labels, images):
+        for label in np.unique(labels).tolist():
+            digest = self._by_label.setdefault(label, hashlib.sha256())
+            digest.update(np.ascontiguousarray(images[labels == label]))
+
+    def by_label(self):
+        """Hexadecimal digests by label, which is text, as in JSON."""
+        return {
+            str(label): digest.hexdigest()
+            for label, digest in sorted(self._by_label.items())
+        }
+
+
+def pixel_sha256(images):
+    """Hexadecimal SHA-256 of all pixels; read once where the file keeps digests."""
+    digests = None
+    if isinstance(images, StoredImages) and len(images.sources) == 1:
+        digests = getattr(images.sources[0], "digests", None)
+    found = digests and digests.get(images.rows)
+    if found:
+        return found
+    digest = hashlib.sha256()
+    for block in blocks(images):
+        digest.update(np.ascontiguousarray(block))
+    if digests:
+        digests.add(images.rows, digest.hexdigest())
+    return digest.hexdigest()

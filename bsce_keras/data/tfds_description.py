@@ -1,0 +1,106 @@
+"""Description of data sets that TFDS prepared. Imports TensorFlow only to download."""
+
+import re
+
+from bsce_keras.data import imagenet, tfds_copy
+from bsce_keras.data.named_dataset import refuse
+from bsce_keras.data.tfds_copy import (
+    evaluation_names,
+    evaluation_splits,
+    find_prepared,
+    tfds_dir,
+    tfds_name,
+)
+from bsce_keras.runtime.errors import RequestError
+
+
+def describe_cifar(asked):
+    """The `DatasetInfo` of a data set whose images all have one size."""
+
+    def names(may_fetch):
+        return tfds_copy.class_names(_prepared_copy(asked, may_fetch))
+
+    return _described(asked, names)
+
+
+def describe_imagenet(asked):
+    """The `DatasetInfo` of ImageNet or of its first hundred classes."""
+
+    def names(may_fetch):
+        prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
+        if prepared is None:
+            root = tfds_dir(asked.data_dir)
+            raise RequestError(imagenet.missing_copy(asked.name, root))
+        tfds_copy.refuse_foreign_classes(prepared)
+        refuse(_tfds_problems(asked.name, prepared))
+        all_names = tfds_copy.class_names(prepared)
+        return imagenet.class_names(asked.name, all_names, prepared)
+
+    return _described(asked, names)
+
+
+def describe_tfds(asked):
+    """The `DatasetInfo` of any TFDS data set of labelled images."""
+
+    def names(may_fetch):
+        if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
+            raise RequestError(
+                "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
+                f"tfds:mnist or tfds:NAME/CONFIG. Received: {asked.name!r}"
+            )
+        prepared = _prepared_copy(asked, may_fetch)
+        refuse(_tfds_problems(asked.name, prepared))
+        return tfds_copy.class_names(prepared)
+
+    return _described(asked, names)
+
+
+def _described(asked, find_names):
+    """The `DatasetInfo` with the class names of a copy, or all problems found."""
+    problems, names = asked.size_problems(), ()
+    try:
+        names = find_names(may_fetch=not problems)
+    except RequestError as error:
+        problems += error.problems
+    refuse(problems)
+    return asked.info(names)
+
+
+def _tfds_problems(dataset, prepared):
+    problems = []
+    found = tfds_copy.features(prepared)
+    if not {"image", "label"} <= set(found):
+        problems.append(
+            "Only TFDS data sets with the features `image` and `label` can be learned. "
+            f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
+            "folders and use --dataset=folder."
+        )
+    splits = tfds_copy.split_names(prepared)
+    if "train" not in splits or not evaluation_splits(dataset, prepared):
+        needed = " or ".join(f"`{name}`" for name in evaluation_names(dataset))
+        problems.append(
+            f"A TFDS data set needs the split `train`, and {needed} to be evaluated "
+            f"on. {prepared} has: {', '.join(splits)}. Write its images into folders "
+            "and use --dataset=folder."
+        )
+    return problems
+
+
+def _prepared_copy(asked, may_fetch):
+    name, data_dir = tfds_name(asked.name), asked.data_dir
+    prepared = find_prepared(name, data_dir)
+    if prepared is None and asked.download and may_fetch:
+        # The one place that may load TensorFlow: the user asked for a download.
+        from bsce_keras.data.tfds_download import prepare_dataset
+
+        prepare_dataset(name, data_dir)
+        prepared = find_prepared(name, data_dir)
+    if prepared is None:
+        root = tfds_dir(data_dir)
+        raise RequestError(
+            f"No prepared copy of {name} in {root} (looked for "
+            f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
+            "directory that holds one, or --download to fetch it."
+        )
+    tfds_copy.refuse_foreign_classes(prepared)
+    return prepared

@@ -1,0 +1,25 @@
+"""A backbone is its entry in the table and the function that the entry names."""
+
+import sys
+import types
+
+import keras
+
+from bsce_keras import make_config
+from bsce_keras.config.backbones import BACKBONES, Backbone
+from bsce_keras.models.classifier import make_backbone
+
+
+def mean_colour(variant, image_size, channels, synchronized):
+    images = keras.Input((image_size, image_size, channels))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(images))
+
+
+def test_a_backbone_needs_only_its_entry_and_its_function(monkeypatch):
+    module = types.ModuleType("colours")
+    module.mean_colour = mean_colour
+    monkeypatch.setitem(sys.modules, "colours", module)
+    monkeypatch.setitem(BACKBONES, "mean_colour", Backbone("colours:mean_colour"))
+    config = make_config("digits", backbone="mean_colour")
+    backbone = make_backbone(config.model, config.stream.image, "lucir")
+    assert backbone.output.shape == (None, 1)
