@@ -69,15 +69,6 @@ def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_confi
     assert len(differ("meta_balanced_softmax")) == 1
 
 
-def test_the_memory_of_an_older_record_is_read_in_its_present_form(make_config):
-    config = json.loads(json.dumps(make_config().to_json()))
-    older = json.loads(json.dumps(config))
-    use = older["memory"].pop("use")
-    del use["has_exemplars"], use["needs_exemplars"]
-    older["memory"] |= use
-    assert outcome_fields(older) == outcome_fields(config)
-
-
 def test_a_run_of_a_version_without_a_choice_made_the_default_one(make_config):
     config = make_config().to_json()
     older = json.loads(json.dumps(config))

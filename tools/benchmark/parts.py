@@ -17,7 +17,7 @@ from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
-from bsce_keras.learner.phases import Phase
+from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
 from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
@@ -236,7 +236,7 @@ def _epochs(case, trainer, effort, folder):
     """A function that trains the next epoch, callbacks and checkpoint included."""
     batches = _training_input(case, effort.epoch_updates)
     schedule = FinetuningConfig(effort.warm_up + effort.rounds, LEARNING_RATE)
-    phase = Phase("main", 0, schedule)
+    phase = PhasePlan("main", 0, schedule)
     num_images = effort.epoch_updates * case.batch_size
     # Tables go to stdout, progress does not.
     with contextlib.redirect_stdout(sys.stderr):
@@ -315,7 +315,7 @@ def saving(plan):
         keras.backend.clear_session()
         trainer = make_trainer(case, plan.auto_precision)
         with tempfile.TemporaryDirectory() as folder:
-            phase = Phase("main", 0, FinetuningConfig(1, LEARNING_RATE))
+            phase = PhasePlan("main", 0, FinetuningConfig(1, LEARNING_RATE))
             progress = StepProgress(Checkpoints(folder), phase, trainer, 0)
             seconds = alternate({"ours": functools.partial(_save, progress)}, effort)
         measured.append(
