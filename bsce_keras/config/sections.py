@@ -164,8 +164,8 @@ class MemoryUse:
             the method corrects its head by them.
         replays_everything: every step trains on all images of all seen classes, as the
             upper bound of joint training does.
-        keeps_graph: exemplars are the images of the vertices of a graph over the
-            features, which is kept with them, instead of being selected.
+        policy: "module:SelectionPolicy" that chooses the exemplars; empty for the one
+            that `--exemplar_selection` names.
         optimizes_pixels: the method changes the pixels of exemplars after every step,
             so they are no longer images of the data set.
     """
@@ -174,7 +174,7 @@ class MemoryUse:
     needs_exemplars: bool = False
     sets_aside: bool = False
     replays_everything: bool = False
-    keeps_graph: bool = False
+    policy: str = ""
     optimizes_pixels: bool = False
 
 

@@ -6,11 +6,12 @@ article's abstract names an elastic graph built by competitive Hebbian learning,
 code was released. The neural-gas update and its rates are those of a re-implementation
 of the authors' later TOPIC, the lifetime of edges is recalled, the rest is ours.
 
-Features in, indices out; nothing here knows images.
+It is the selection policy of TPCIL's memory.
 """
 
 import numpy as np
 
+from bsce_keras.memory.policies import SelectionPolicy
 from bsce_keras.memory.selection import herding
 from bsce_keras.memory.unit_rows import unit_rows
 
@@ -25,7 +26,7 @@ _LIFETIME = 200
 _BLOCK = 256
 
 
-class ExemplarGraph:
+class ExemplarGraph(SelectionPolicy):
     """Vertices of all seen classes, in the order of the exemplars they stand for.
 
     A vertex has a centroid, which never moves once its step is over, and edges to other
@@ -36,6 +37,8 @@ class ExemplarGraph:
         edges: int64, shape `(num_edges, 2)`, pairs `i < j` in rising order. Once
             connected, every vertex has one, unless it is the only vertex.
     """
+
+    description = "images of the vertices of a neural-gas graph over the features"
 
     def __init__(self):
         self.centroids = np.zeros((0, 0))
@@ -55,6 +58,9 @@ class ExemplarGraph:
         self.edges = edges[(edges >= 0).all(axis=1)]
         self.centroids = self.centroids[vertices]
         self._num_old = len(vertices)
+
+    def rank(self, images, quota, features_of, rng):
+        return self.add_class(features_of(images), quota, rng)
 
     def add_class(self, features, num_vertices, rng):
         """Places the vertices of a new class and chooses an image for each.

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.data.examples import Examples
-from bsce_keras.memory.graph import ExemplarGraph
-from bsce_keras.memory.selection import herding, random_exemplars
+from bsce_keras.memory.policies import selection_policy
+from bsce_keras.memory.selection import random_exemplars
 from bsce_keras.runtime.randomness import Purpose, generator
 
 
@@ -15,8 +15,7 @@ class ReplayMemory:
 
     A class is ranked once, when it arrives. A fixed budget later keeps a prefix of
     each list; ranks never change. Where the configuration sets images aside, a tenth of
-    every class's quota is drawn at random out of images that no step trains on. Where
-    it keeps a graph, exemplars are chosen as the images of its vertices.
+    every class's quota is drawn at random out of images that no step trains on.
 
     Args:
         config: `MemoryConfig`.
@@ -28,7 +27,7 @@ class ReplayMemory:
         self.seed = seed
         self._trained_on = []
         self._set_aside = []
-        self._graph = ExemplarGraph() if config.use.keeps_graph else None
+        self._policy = selection_policy(config)
 
     def __len__(self):
         return sum(self.counts)
@@ -58,11 +57,11 @@ class ReplayMemory:
 
     @property
     def edges(self):
-        """Edges of the graph over `examples()`: pairs of places, shape `(n, 2)`.
+        """Edges of the policy's graph over `examples()`, or None.
 
-        None where no graph is kept.
+        Pairs of places, shape `(num_edges, 2)`.
         """
-        return None if self._graph is None else self._graph.edges
+        return self._policy.edges
 
     def split(self, step):
         """Keeps images of a step's classes from training, where that is configured.
@@ -90,8 +89,7 @@ class ReplayMemory:
         """
         quota = self._training_quota(step.num_classes)
         training, set_aside = self._divide(step)
-        if self._graph is not None:
-            self._graph.keep(_places(self._trained_on, step.num_old_classes, quota))
+        self._policy.keep(_places(self._trained_on, step.num_old_classes, quota))
         self._trained_on = self._shortened(self._trained_on, step, self._training_quota)
         self._set_aside = self._shortened(self._set_aside, step, self.config.num_aside)
         self._set_aside += set_aside
@@ -99,8 +97,7 @@ class ReplayMemory:
             candidates = _of_class(training.examples, label)
             picked = self._rank(candidates, quota, label, features_of)
             self._trained_on.append(candidates.select(picked).in_memory())
-        if self._graph is not None:
-            self._graph.connect(generator(self.seed, Purpose.GRAPH, step.index))
+        self._policy.connect(generator(self.seed, Purpose.GRAPH, step.index))
 
     def _training_quota(self, num_classes):
         return self.config.quota(num_classes) - self.config.num_aside(num_classes)
@@ -155,20 +152,14 @@ class ReplayMemory:
         if quota == 0:
             return np.zeros(0, np.int64)
         rng = generator(self.seed, Purpose.EXEMPLARS, label)
-        if self._graph is not None:
-            return self._graph.add_class(features_of(candidates.images), quota, rng)
-        if self.config.selection == "random":
-            return random_exemplars(len(candidates), quota, rng)
-        return herding(features_of(candidates.images), quota)
+        return self._policy.rank(candidates.images, quota, features_of, rng)
 
     def to_arrays(self):
         """The memory as named arrays, for checkpoints."""
         arrays = _to_arrays(self._trained_on, "")
         if self.config.use.sets_aside:
             arrays |= _to_arrays(self._set_aside, _ASIDE_PREFIX)
-        if self._graph is not None:
-            arrays |= self._graph.to_arrays()
-        return arrays
+        return arrays | self._policy.to_arrays()
 
     def restore(self, arrays):
         """Takes over what `to_arrays` returned."""
@@ -176,8 +167,7 @@ class ReplayMemory:
         self._set_aside = [held.select(slice(0)) for held in self._trained_on]
         if self.config.use.sets_aside:
             self._set_aside = _from_arrays(arrays, _ASIDE_PREFIX)
-        if self._graph is not None:
-            self._graph.restore(arrays)
+        self._policy.restore(arrays)
 
 
 _ASIDE_PREFIX = "set_aside_"

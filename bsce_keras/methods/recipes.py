@@ -243,7 +243,7 @@ _PUBLISHED = {
         recipes=_LUCIR_RECIPES,
         parameters=_on_every_kind(TpcilParameters()),
         finetuning=_IL_BASELINE.finetuning,
-        memory=MemoryUse(keeps_graph=True),
+        memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
     ),
     # The yaml's batch and rate on ImageNet; its author ran 256 and 0.2, the same ratio.
     "podnet": _Published(

@@ -93,9 +93,9 @@ def _loss_contradictions(asked):
     )
     yield from _joint_contradictions(asked) if use.replays_everything else ()
     yield (
-        use.keeps_graph and asked.exemplar_selection is not None,
+        use.policy and asked.exemplar_selection is not None,
         f"--exemplar_selection={asked.exemplar_selection} has no meaning for --method="
-        f"{asked.method_name}, whose exemplars are the images of its graph's vertices. "
+        f"{asked.method_name}, which chooses exemplars in its own way. "
         "Leave it out.",
     )
     yield (

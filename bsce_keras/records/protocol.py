@@ -11,6 +11,7 @@ from bsce_keras.config import (
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.config.step_plan import step_plans
 from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.memory.policies import selection_policy
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.tensorflow_import import uses_onednn
 
@@ -276,13 +277,10 @@ def _memory(config):
         policy += "; every step trains on all images of all seen classes"
     if memory.use.optimizes_pixels:
         policy += "; their pixels are optimised after every step"
-    selection = memory.selection
-    if memory.use.keeps_graph:
-        selection = "images of the vertices of a neural-gas graph over the features"
     plans = step_plans(config)
     return {
         "policy": policy,
-        "selection": selection,
+        "selection": selection_policy(memory).description,
         "replay": _REPLAY[config.training.replay_sampling],
         "quota_per_class_after_step": [plan.quota for plan in plans],
         "limit_in_total_after_step": [plan.quota * plan.num_classes for plan in plans],

@@ -75,7 +75,8 @@ def with_held_out(exemplars_per_class=None, memory_budget=None):
 
 def with_graph(**budget):
     return MemoryConfig(
-        **{"exemplars_per_class": None, **budget}, use=MemoryUse(keeps_graph=True)
+        **{"exemplars_per_class": None, **budget},
+        use=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
     )
 
 
@@ -264,7 +265,7 @@ def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
 @GRAPHS
 def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
     """Each class has exactly its quota, and a shrinking one keeps its first."""
-    chosen = dataclasses.replace(config, use=MemoryUse(keeps_graph=False))
+    chosen = dataclasses.replace(config, use=MemoryUse())
     taken = snapshots(config)
     assert counts(taken) == counts(snapshots(chosen)) and taken != snapshots(chosen)
     for before, after in itertools.pairwise(taken):

@@ -116,7 +116,7 @@ OF_DIGITS = [
     ),
     (f"{META} --alpha_statistics=none", "--alpha_statistics must be one of batch, "),
     (f"{BALANCED} --alpha_statistics=batch", "use --classification_loss=meta_balanced"),
-    ("--method=tpcil --exemplar_selection=random", "images of its graph's vertices"),
+    ("--method=tpcil --exemplar_selection=random", "chooses exemplars in its own way"),
     ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (

@@ -69,16 +69,6 @@ def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_confi
     assert len(differ("meta_balanced_softmax")) == 1
 
 
-def test_a_run_of_a_version_without_a_choice_made_the_default_one(make_config):
-    config = make_config().to_json()
-    older = json.loads(json.dumps(config))
-    del older["training"]["replay_sampling"], older["stream"]["cache_dir"]
-    assert outcome_differences(older, config) == []
-    config["training"]["replay_sampling"] = "class_oversampling"
-    (difference,) = outcome_differences(older, config)
-    assert difference.startswith("--replay_sampling (training.replay_sampling) was")
-
-
 def test_how_exemplars_are_drawn_is_said(make_config):
     config = make_config()
     assert "once an epoch" in protocol(config)["memory"]["replay"]
@@ -104,17 +94,6 @@ def test_training_crops_are_described(make_config):
     assert told.startswith("random boxes of 8 % to 100 % of the stored 256x256 centre")
     assert "width over height 0.75 to 1.33 (log-uniform), resized to 224x224" in told
     assert "not mirrored" in told
-
-
-def test_a_run_of_a_version_without_training_crops_padded(make_config):
-    config = make_config().to_json()
-    older = json.loads(json.dumps(config))
-    del older["stream"]["image"]["training_crop"]
-    assert outcome_differences(older, config) == []
-    config["stream"]["image"]["training_crop"] = "resized"
-    assert outcome_differences(older, config) == [
-        'stream.image.training_crop was "pad", now "resized"'
-    ]
 
 
 def test_batch_sizes_of_four_to_one_sampling_are_told(make_config):
