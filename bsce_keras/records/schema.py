@@ -30,7 +30,7 @@ CONFIG = {
         "seed": int,
         "precision": str,
         "schedule_scale": numbers.Real,
-        "replay_sampling": (str, type(None)),
+        "replay_sampling": str,
     },
     "base_run_dir": (str, type(None)),
 }

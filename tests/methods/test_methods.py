@@ -11,7 +11,7 @@ import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from bsce_keras import losses, make_config
-from bsce_keras.config.choices import CLASSIFICATION_LOSSES
+from bsce_keras.config.classification_losses import LOSS_CHOICES
 from bsce_keras.methods import METHODS, load_method
 from bsce_keras.methods.base import CLASSIFICATION, StepContext
 from bsce_keras.methods.tpcil import TPCIL
@@ -81,7 +81,7 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", CLASSIFICATION_LOSSES[1:])
+@pytest.mark.parametrize("loss", LOSS_CHOICES[1:])
 def test_every_loss_that_can_be_asked_for_is_there(loss):
     term = method("finetune").loss_terms(context(loss))[0]
     assert term.values(LABELS, outputs(4, seed=1), None).shape == (3,)

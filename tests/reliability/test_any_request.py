@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bsce_keras import report
-from bsce_keras.config.choices import CLASSIFICATION_LOSSES, REPLAY_SAMPLINGS
+from bsce_keras.config.choices import REPLAY_SAMPLINGS
+from bsce_keras.config.classification_losses import LOSS_CHOICES
 from bsce_keras.options import command_line
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.train_options import OPTIONS
@@ -131,7 +132,7 @@ RATES = {
         "schedule_scale",
     )
 }
-LOSSES = st.sampled_from([None, *CLASSIFICATION_LOSSES])
+LOSSES = st.sampled_from([None, *LOSS_CHOICES])
 SAMPLINGS = st.sampled_from([None, *REPLAY_SAMPLINGS])
 
 

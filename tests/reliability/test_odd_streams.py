@@ -20,11 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bsce_keras import evaluate, make_config, report
-from bsce_keras.config.choices import (
-    CLASSIFICATION_LOSSES,
-    COUNTING_LOSSES,
-    REPLAY_SAMPLINGS,
-)
+from bsce_keras.config.choices import REPLAY_SAMPLINGS
+from bsce_keras.config.classification_losses import LOSS_CHOICES, loss_facts
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods import METHODS
 from bsce_keras.records.checkpoints import Checkpoints
@@ -33,7 +30,7 @@ from bsce_keras.runtime.errors import RequestError
 
 META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)
-LOSSES = CLASSIFICATION_LOSSES[1:]  # without `default`
+LOSSES = LOSS_CHOICES[1:]  # without `default`
 SYSTEMS = [
     *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m != "bic"),
     ("bic", "softmax"),
@@ -419,7 +416,7 @@ def odd_runs(draw, method, loss):
     fewest = draw(st.integers(1, 3))
     memory = draw(st.sampled_from(["exemplars_per_class", "memory_budget"]))
     batch_size = draw(st.sampled_from([1, 2, 3, 64]))
-    counts_classes = loss in COUNTING_LOSSES
+    counts_classes = loss_facts(loss).counts_classes
     return OddRun(
         train=draw(st.tuples(*[st.integers(fewest, 4)] * num_classes)),
         test=draw(st.tuples(*[st.integers(0, 2)] * num_classes)),
