@@ -10,7 +10,7 @@ from bsce_keras.losses.dtypes import at_least_float32
 # TensorFlow operations that keep the meaning of their input.
 _TRANSPARENT = ("Cast", "Identity")
 # TensorFlow operations whose outputs are not probabilities that sum to 1.
-_NOT_PROBABILITIES = ("BiasAdd", "MatMul", "Sigmoid")
+_NOT_PROBABILITIES = ("BiasAdd", "Conv2D", "MatMul", "Sigmoid")
 # Smallest normal float32: keeps the log of a probability of 0 finite.
 _LEAST_PROBABILITY = 1.2e-38
 # Allowed distance of a sum of float16 or bfloat16 probabilities from 1.
