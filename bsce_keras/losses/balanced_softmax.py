@@ -15,7 +15,7 @@ from bsce_keras.losses.counts import (
     require_count_per_column,
 )
 from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
-from bsce_keras.losses.labels import integer_or_soft_labels
+from bsce_keras.losses.labels import integer_or_soft_labels, smoothed
 from bsce_keras.losses.logits import logits_of, values_if_known
 
 # Log weight of a class without images. Nothing is left of it after exp, and it is
@@ -41,7 +41,7 @@ def log_prior(class_counts, alpha=1.0, num_old_classes=0):
     """
     alpha = at_least_float32(alpha)
     log_counts = ops.log(ops.cast(class_counts, alpha.dtype))
-    is_old = ops.arange(log_counts.shape[0]) < num_old_classes
+    is_old = ops.arange(log_counts.shape[0], dtype="int32") < num_old_classes
     return log_counts + ops.cast(is_old, alpha.dtype) * ops.log(alpha)
 
 
@@ -96,11 +96,8 @@ def balanced_softmax_crossentropy(
     weighted = logits + ops.maximum(prior, _LEAST_LOG_PRIOR)
     labels, are_soft = integer_or_soft_labels(y_true, logits)
     if label_smoothing:
-        if not are_soft:
-            labels = ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-            are_soft = True
-        share = (1 - is_absent) / ops.sum(1 - is_absent)
-        labels = (1 - label_smoothing) * labels + label_smoothing * share
+        labels = smoothed(labels, are_soft, 1 - is_absent, label_smoothing)
+        are_soft = True
     if are_soft:
         values = ops.categorical_crossentropy(labels, weighted, from_logits=True)
         absent_share = ops.sum(labels * is_absent, axis=-1)
@@ -241,7 +238,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         return {
             **super().get_config(),
             "class_counts": self.class_counts,
-            "alpha": _alpha_value(self.alpha),
+            "alpha": float(ops.convert_to_numpy(self.alpha)),
             "num_old_classes": self.num_old_classes,
             "from_logits": self.from_logits,
             "label_smoothing": self.label_smoothing,

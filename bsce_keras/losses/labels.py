@@ -47,3 +47,22 @@ def integer_or_soft_labels(y_true, logits):
             f"{tuple(labels.shape)} for logits of shape {tuple(logits.shape)}."
         )
     return ops.cast(labels, "int32"), False
+
+
+def smoothed(labels, are_soft, is_present, label_smoothing):
+    """Soft labels, a share of which is spread evenly over the classes with images.
+
+        (1 - label_smoothing) labels + label_smoothing is_present / sum_c is_present[c]
+
+    Args:
+        labels, are_soft: as `integer_or_soft_labels` returns them.
+        is_present: float, shape `(num_classes,)`: 1 for a class with images, else 0.
+        label_smoothing: share of each label, from 0 to below 1.
+
+    Returns:
+        Float, shape `(..., num_classes)`, in the type of `is_present`.
+    """
+    if not are_soft:
+        labels = ops.one_hot(labels, is_present.shape[0], dtype=is_present.dtype)
+    spread = is_present / ops.sum(is_present)
+    return (1 - label_smoothing) * labels + label_smoothing * spread

@@ -79,6 +79,19 @@ def test_labels_beyond_the_precision_of_dtype_keep_their_class(dtype):
     assert float(loss([4097], logits)) < 0.01
 
 
+def test_a_model_under_floatx_float16_is_trained_on_all_labels():
+    keras.config.set_floatx("float16")
+    try:
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3000)])
+        # float16 rounds 2049 to 2048.
+        biases = 9 * np.eye(3000)[2049]
+        model.layers[0].set_weights([np.zeros((1, 3000)), biases])
+        model.compile(loss=BalancedSoftmaxLoss([1] * 3000))
+        assert model.evaluate(np.zeros((2, 1)), np.array([2049] * 2), verbose=0) < 1
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_an_eager_label_of_a_class_without_images_is_refused_by_name():
     with pytest.warns(UserWarning, match=r"is 0 for classes \[1\]"):
         loss = BalancedSoftmaxLoss([3, 0, 1])
