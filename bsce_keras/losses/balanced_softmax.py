@@ -1,15 +1,28 @@
 """Balanced Softmax cross-entropy: a softmax that knows how often each class occurs."""
 
-import math
 import numbers
+import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
-from bsce_keras.losses.counts import require_count_per_column
-from bsce_keras.losses.dtypes import at_least_float32
-from bsce_keras.losses.labels import flat_labels
+from bsce_keras.losses.counts import (
+    checked_counts,
+    count_dataset,
+    count_labels,
+    is_count,
+    require_count_per_column,
+)
+from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
+from bsce_keras.losses.labels import integer_or_soft_labels, smoothed
+from bsce_keras.losses.logits import logits_of, values_if_known
+
+# Log weight of a class without images. Nothing is left of it after exp, and it is
+# finite: 0 times -inf is not a number.
+_LEAST_LOG_PRIOR = -1e9
+# Smallest normal and largest float32.
+_FLOAT32_LIMITS = (2.0**-126, 2.0**128 - 2.0**104)
 
 
 def log_prior(class_counts, alpha=1.0, num_old_classes=0):
@@ -28,12 +41,12 @@ def log_prior(class_counts, alpha=1.0, num_old_classes=0):
     """
     alpha = at_least_float32(alpha)
     log_counts = ops.log(ops.cast(class_counts, alpha.dtype))
-    is_old = ops.arange(log_counts.shape[0]) < num_old_classes
+    is_old = ops.arange(log_counts.shape[0], dtype="int32") < num_old_classes
     return log_counts + ops.cast(is_old, alpha.dtype) * ops.log(alpha)
 
 
 def balanced_softmax_crossentropy(
-    y_true, logits, class_counts, alpha=1.0, num_old_classes=0
+    y_true, logits, class_counts, alpha=1.0, num_old_classes=0, label_smoothing=0.0
 ):
     """Cross-entropy whose softmax weighs each class by its training count.
 
@@ -43,25 +56,32 @@ def balanced_softmax_crossentropy(
         loss_i = -log( lambda[y_i] exp(z[i, y_i]) / sum_c lambda[c] exp(z[i, c]) )
         lambda[c] = alpha n[c] for old classes c < num_old_classes, else n[c]
 
+    Soft labels t give the mean over classes: loss_i = sum_k t[i, k] loss_i(y_i = k).
+
     Source: Jodelet, Liu, Murata, "Balanced Softmax Cross-Entropy for Incremental
     Learning", Eqs. 3 to 5; without alpha Ren et al., 2020,
     https://arxiv.org/abs/2007.10740, whose released code agrees.
 
     Args:
-        y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`.
-        logits: float, shape `(batch, num_classes)`, before any softmax.
+        y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`; or
+            one-hot or soft labels, shape `(batch, num_classes)`. Dense prediction has
+            more axes, as in `(batch, height, width)`.
+        logits: float, shape `(batch, num_classes)`, before any softmax; for dense
+            prediction `(batch, height, width, num_classes)`.
         class_counts: training images per seen class. A class with 0 leaves the
             softmax; a label of such a class gives inf.
         alpha: weight of the old classes, above 0; a number or a scalar tensor.
         num_old_classes: classes `[0, num_old_classes)` are old.
+        label_smoothing: share of each label, from 0 to below 1, that is spread evenly
+            over the classes with images.
 
     Returns:
         Float, shape `(batch,)`: one loss per image, in nats, not reduced, computed in
-        float32 at least.
+        float32 at least. For dense prediction `(batch, height, width)`.
 
     Raises:
         ValueError: `class_counts` has another length than the logits have columns, or
-            the labels are one-hot.
+            the labels fit the logits in none of the shapes above.
 
     Example:
 
@@ -72,32 +92,56 @@ def balanced_softmax_crossentropy(
     logits = at_least_float32(logits)
     prior = ops.cast(log_prior(class_counts, alpha, num_old_classes), logits.dtype)
     require_count_per_column(prior, logits)
-    return ops.sparse_categorical_crossentropy(
-        flat_labels(y_true), logits + prior, from_logits=True
-    )
+    is_absent = ops.cast(ops.equal(prior, -float("inf")), logits.dtype)
+    weighted = logits + ops.maximum(prior, _LEAST_LOG_PRIOR)
+    labels, are_soft = integer_or_soft_labels(y_true, logits)
+    if label_smoothing:
+        labels = smoothed(labels, are_soft, 1 - is_absent, label_smoothing)
+        are_soft = True
+    if are_soft:
+        values = ops.categorical_crossentropy(labels, weighted, from_logits=True)
+        absent_share = ops.sum(labels * is_absent, axis=-1)
+    else:
+        values = ops.sparse_categorical_crossentropy(labels, weighted, from_logits=True)
+        absent_share = ops.take(is_absent, labels)
+    return ops.where(absent_share > 0, float("inf"), values)
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class BalancedSoftmaxLoss(keras.losses.Loss):
     """`balanced_softmax_crossentropy` for `model.compile(loss=...)`.
 
-    Stands alone: no other part of the package is needed.
+    Stands alone: no other part of the package is needed. docs/loss.md is its guide.
 
         model.compile(optimizer="sgd", loss=BalancedSoftmaxLoss([500, 500, 20]))
 
+    On a balanced validation set `val_loss` can rise while the accuracy improves,
+    because the loss expects classes in the shares of `class_counts`. Monitor accuracy,
+    or the plain cross-entropy, `keras.metrics.SparseCategoricalCrossentropy(
+    from_logits=True)`. Class weights, sample weights by class and oversampling correct
+    the same imbalance a second time: leave them out.
+
     Args:
-        class_counts: training images per class, in the order of the model's outputs.
+        class_counts: training images per class, in the order of the model's outputs: a
+            list, an array or a tensor. `from_labels` and `from_dataset` count them.
         alpha: weight of the old classes, above 0; a number, or a `keras.Variable`
             that is read at every call and saved as its value.
         num_old_classes: the first outputs that belong to old classes; alpha weighs
             only these.
-        from_logits: False if the model ends in a softmax: the log of its
-            probabilities is taken first, which gives the same loss.
-        reduction, name, dtype: as for every Keras loss.
+        from_logits: False if the model ends in a softmax. The loss warns if the
+            outputs contradict it. If it finds the softmax, it takes the softmax's
+            input, as Keras's losses do.
+        label_smoothing: share of each label, from 0 to below 1, that is spread evenly
+            over the classes with images.
+        reduction, name: as for every Keras loss.
+        dtype: "float64", or float32 for every other choice.
 
     Raises:
-        ValueError: counts that are no list of whole numbers, negative or all 0; alpha
-            not above 0, or given without old classes; more old classes than classes.
+        ValueError: counts that are no list of whole numbers, negative, above 2**53 or
+            all 0; alpha that is not a normal float32 number above 0, or given without
+            old classes; more old classes than classes; label smoothing out of range. A
+            call raises it in eager mode for labels of a class whose count is 0; in
+            graphs their loss is inf.
     """
 
     def __init__(
@@ -106,67 +150,127 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         alpha=1.0,
         num_old_classes=0,
         from_logits=True,
+        label_smoothing=0.0,
         reduction="sum_over_batch_size",
         name="balanced_softmax",
         dtype=None,
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if not isinstance(class_counts, (list, tuple, np.ndarray)):
-            raise ValueError(
-                "`class_counts` must be a list of image counts, one per class in the "
-                f"order of the model's outputs. Received: {class_counts!r}"
-            )
-        counts = list(class_counts)
-        if not (all(map(_is_count, counts)) and any(counts)):
-            raise ValueError(
-                "`class_counts` must be whole numbers of images, 0 or more, one per "
-                "class and not all of them 0. Shares are no counts. "
-                f"Received: class_counts={counts}"
-            )
-        if not (_is_count(num_old_classes) and num_old_classes <= len(counts)):
+        super().__init__(name=name, reduction=reduction, dtype=loss_dtype(dtype))
+        self.class_counts = checked_counts(class_counts)
+        num_classes = len(self.class_counts)
+        if not (is_count(num_old_classes) and num_old_classes <= num_classes):
             raise ValueError(
                 "`num_old_classes` must be a whole number from 0 to the number of "
-                f"classes, {len(counts)}. Received: {num_old_classes}"
+                f"classes, {num_classes}. Received: {num_old_classes}"
             )
-        self.class_counts = [int(count) for count in counts]
-        self.alpha = alpha
         self.num_old_classes = int(num_old_classes)
-        self.from_logits = from_logits
         value = _alpha_value(alpha)
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(
-                f"`alpha` must be a finite number above 0. Received: alpha={value}"
-            )
-        if not self.num_old_classes and (value != 1 or hasattr(alpha, "assign")):
+        is_variable = hasattr(alpha, "assign")
+        self.alpha = alpha if is_variable else value
+        if not self.num_old_classes and (value != 1 or is_variable):
             raise ValueError(
                 "`alpha` weighs the old classes, and there are none. Give "
                 "`num_old_classes`, or leave `alpha` out. "
                 f"Received: alpha={value}, num_old_classes=0"
             )
+        if not (isinstance(label_smoothing, numbers.Real) and 0 <= label_smoothing < 1):
+            raise ValueError(
+                "`label_smoothing` must be a number from 0 to below 1. "
+                f"Received: {label_smoothing!r}"
+            )
+        self.label_smoothing = float(label_smoothing)
+        self.from_logits = from_logits
+        self._absent = [c for c, count in enumerate(self.class_counts) if not count]
+        if self._absent:
+            warnings.warn(
+                f"`class_counts` is 0 for classes {self._absent}. They leave the "
+                "softmax, and a label of them gives a loss of inf.",
+                stacklevel=2,
+            )
+
+    @classmethod
+    def from_labels(cls, labels, num_classes, **options):
+        """Loss with the counts of the training labels, in the order of the outputs.
+
+        Args:
+            labels: all training labels: whole numbers in `[0, num_classes)` of any
+                shape, or one-hot, shape `(..., num_classes)`.
+            num_classes: number of outputs of the model.
+            **options: further arguments of the loss.
+
+        Raises:
+            ValueError: labels that are soft, not whole numbers, or out of range.
+        """
+        return cls(count_labels(labels, num_classes), **options)
+
+    @classmethod
+    def from_dataset(cls, dataset, num_classes=None, **options):
+        """Loss with the counts of a training data set, which is read once.
+
+        Args:
+            dataset: `tf.data.Dataset` of `(images, labels)`, batched as for
+                `model.fit`, before `repeat` and MixUp.
+            num_classes: number of outputs of the model. If None:
+                `len(dataset.class_names)`, the width of one-hot labels, or the largest
+                label plus 1.
+            **options: further arguments of the loss.
+
+        Raises:
+            ValueError: a data set without an end, without labels or not batched; labels
+                that are soft, not whole numbers, or out of range.
+        """
+        return cls(count_dataset(dataset, num_classes), **options)
 
     def call(self, y_true, y_pred):
-        logits = y_pred
-        if not self.from_logits:
-            probabilities = at_least_float32(y_pred)
-            # The smallest normal number keeps a probability of 0 finite.
-            logits = ops.log(ops.maximum(probabilities, 1.2e-38))
+        logits = logits_of(y_pred, self.from_logits)
+        if self._absent:
+            self._refuse_absent_labels(y_true, logits)
         return balanced_softmax_crossentropy(
-            y_true, logits, self.class_counts, self.alpha, self.num_old_classes
+            y_true,
+            logits,
+            np.array(self.class_counts, "float64"),
+            self.alpha,
+            self.num_old_classes,
+            self.label_smoothing,
         )
 
     def get_config(self):
         return {
             **super().get_config(),
             "class_counts": self.class_counts,
-            "alpha": _alpha_value(self.alpha),
+            "alpha": float(ops.convert_to_numpy(self.alpha)),
             "num_old_classes": self.num_old_classes,
             "from_logits": self.from_logits,
+            "label_smoothing": self.label_smoothing,
+            "dtype": self.dtype,
         }
 
-
-def _is_count(value):
-    return isinstance(value, numbers.Real) and value >= 0 and float(value).is_integer()
+    def _refuse_absent_labels(self, y_true, logits):
+        labels, are_soft = integer_or_soft_labels(y_true, logits)
+        values = values_if_known(labels)
+        if values is None:
+            return
+        if are_soft:
+            seen = [c for c in self._absent if np.any(values[..., c] > 0)]
+        else:
+            seen = [c for c in self._absent if np.any(values == c)]
+        if seen:
+            raise ValueError(
+                f"There are labels of classes {seen}, whose count in `class_counts` is "
+                "0: their loss is inf. Give the number of training images of every "
+                "class that has labels."
+            )
 
 
 def _alpha_value(alpha):
-    return float(ops.convert_to_numpy(alpha))
+    """Alpha as a float, from a number or a scalar tensor."""
+    value = alpha
+    if not isinstance(alpha, numbers.Real) and getattr(alpha, "shape", None) == ():
+        value = ops.convert_to_numpy(alpha).item()
+    least, largest = _FLOAT32_LIMITS
+    if not (isinstance(value, numbers.Real) and least <= value <= largest):
+        raise ValueError(
+            "`alpha` must be a finite number above 0 that float32 holds, from "
+            f"{least:.2g} to {largest:.2g}. Received: alpha={value!r}"
+        )
+    return float(value)

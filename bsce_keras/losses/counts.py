@@ -1,4 +1,13 @@
-"""Class counts as the losses take them: one per column of the logits."""
+"""Training images per class: checked, and counted from labels."""
+
+import numbers
+
+import keras
+import numpy as np
+from keras import ops
+
+# All whole numbers up to it are exact in float64.
+_LARGEST_COUNT = 2**53
 
 
 def require_count_per_column(of_classes, logits):
@@ -6,7 +15,7 @@ def require_count_per_column(of_classes, logits):
 
     Args:
         of_classes: tensor of one number per class, made of `class_counts`.
-        logits: shape `(batch, num_classes)`.
+        logits: shape `(..., num_classes)`.
 
     Raises:
         ValueError: the numbers are fewer or more than the columns.
@@ -17,3 +26,122 @@ def require_count_per_column(of_classes, logits):
             f"{of_classes.shape[0]} counts for logits of shape {tuple(logits.shape)}. "
             "Give the counts of all seen classes, old ones included."
         )
+
+
+def checked_counts(class_counts):
+    """List of ints from a list, tuple, array or tensor of counts.
+
+    Raises:
+        ValueError: not a list, or counts that are not whole numbers from 0 to 2**53,
+            or all 0.
+    """
+    if ops.is_tensor(class_counts) or isinstance(class_counts, keras.Variable):
+        class_counts = ops.convert_to_numpy(class_counts)
+    if not isinstance(class_counts, (list, tuple, np.ndarray)):
+        raise ValueError(
+            "`class_counts` must be a list of image counts, one per class in the "
+            f"order of the model's outputs. Received: {class_counts!r}"
+        )
+    counts = np.asarray(class_counts, dtype=object).tolist()
+    if not (isinstance(counts, list) and all(map(is_count, counts)) and any(counts)):
+        raise ValueError(
+            "`class_counts` must be whole numbers of images, 0 or more, one per "
+            "class, at most 2**53 and not all of them 0. Shares are no counts. "
+            f"Received: class_counts={counts}"
+        )
+    return [int(count) for count in counts]
+
+
+def is_count(value):
+    """True for a whole number from 0 to 2**53."""
+    return (
+        isinstance(value, numbers.Real)
+        and 0 <= value <= _LARGEST_COUNT
+        and float(value).is_integer()
+    )
+
+
+def count_labels(labels, num_classes=None):
+    """Number of labels of each class.
+
+    Args:
+        labels: whole numbers of any shape, or one-hot with the classes in the last
+            axis.
+        num_classes: length of the result; None means the width of one-hot labels, or
+            the largest label plus 1.
+
+    Returns:
+        Int array, shape `(num_classes,)`.
+
+    Raises:
+        ValueError: labels that are soft, not whole numbers, or out of range.
+    """
+    labels = np.asarray(labels)
+    if _is_one_hot(labels, num_classes):
+        return labels.reshape(-1, labels.shape[-1]).sum(axis=0).astype(int)
+    numeric = labels.dtype.kind in "biuf"
+    whole = numeric and bool(np.all((labels >= 0) & (labels == np.floor(labels))))
+    if not whole or (num_classes and np.any(labels >= num_classes)):
+        upper = f"{num_classes - 1}" if num_classes else "the number of classes - 1"
+        raise ValueError(
+            f"Labels must be whole numbers from 0 to {upper}, or one-hot. Soft labels "
+            "cannot be counted: count before MixUp and label smoothing. Received: "
+            f"labels of type {labels.dtype}, shape {labels.shape}"
+            + (f", from {labels.min()} to {labels.max()}" if numeric else "")
+        )
+    return np.bincount(labels.astype(int).ravel(), minlength=num_classes or 0)
+
+
+def count_dataset(dataset, num_classes=None):
+    """Number of labels of each class in a batched data set, read once from end to end.
+
+    Args:
+        dataset: `tf.data.Dataset` of `(images, labels, ...)`, batched as for
+            `model.fit`.
+        num_classes: as for `count_labels`; None means the length of
+            `dataset.class_names`, if it has them.
+
+    Returns:
+        Int array, shape `(num_classes,)`.
+
+    Raises:
+        ValueError: a data set without an end, without labels, or not batched; labels
+            as for `count_labels`.
+    """
+    if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
+        raise ValueError("The data set has no end: count it before `repeat()`.")
+    if num_classes is None and hasattr(dataset, "class_names"):
+        num_classes = len(dataset.class_names)
+    total = np.zeros(num_classes or 0, int)
+    for element in dataset:
+        counts = count_labels(_batch_labels(element), num_classes)
+        length = max(len(total), len(counts))
+        total = _lengthened(total, length) + _lengthened(counts, length)
+    return total
+
+
+def _is_one_hot(labels, num_classes):
+    if labels.ndim < 2 or labels.dtype.kind not in "biuf":
+        return False
+    width = labels.shape[-1]
+    return (
+        width == (num_classes or width) != 1
+        and bool(np.all((labels == 0) | (labels == 1)))
+        and bool(np.all(labels.sum(axis=-1) == 1))
+    )
+
+
+def _batch_labels(element):
+    if not (isinstance(element, (tuple, list)) and len(element) > 1):
+        raise ValueError("The data set must give (images, labels). Received: images.")
+    images, labels = keras.tree.flatten(element[0])[0], np.asarray(element[1])
+    if np.shape(images)[:1] != labels.shape[:1] or not labels.ndim:
+        raise ValueError(
+            "The data set must be batched, as for `model.fit`. Received: images of "
+            f"shape {np.shape(images)} with labels of shape {labels.shape}"
+        )
+    return labels
+
+
+def _lengthened(counts, length):
+    return np.pad(counts, (0, length - len(counts)))

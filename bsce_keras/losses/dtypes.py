@@ -10,3 +10,12 @@ def at_least_float32(values):
     if keras.backend.standardize_dtype(tensor.dtype) == "float64":
         return tensor
     return ops.cast(tensor, "float32")
+
+
+def loss_dtype(dtype):
+    """Type of a `keras.losses.Loss`: "float64" if asked for, else "float32".
+
+    Keras converts labels to this type: bfloat16 would round label 257 to 256.
+    """
+    policy = keras.dtype_policies.get(dtype or keras.backend.floatx())
+    return "float64" if policy.compute_dtype == "float64" else "float32"

@@ -47,7 +47,7 @@ def separated_softmax_crossentropy(y_true, logits, num_old_classes):
     """
     logits = at_least_float32(logits)
     labels = flat_labels(y_true)
-    is_old_class = ops.arange(logits.shape[-1]) < num_old_classes
+    is_old_class = ops.arange(logits.shape[-1], dtype="int32") < num_old_classes
     is_old_image = labels < num_old_classes
     competes = ops.equal(is_old_class[None, :], is_old_image[:, None])
     return ops.sparse_categorical_crossentropy(

@@ -1,0 +1,69 @@
+"""`from_logits` that contradicts the model: warned about, and the softmax undone."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from bsce_keras.losses import BalancedSoftmaxLoss
+
+COUNTS = [500, 20, 4]
+IMAGES = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+LABELS = np.arange(16) % 3
+
+
+def make_model(activation=None, dtype=None, bias=True):
+    keras.utils.set_random_seed(1)
+    output = keras.layers.Dense(3, activation, use_bias=bias, dtype=dtype)
+    model = keras.Sequential([keras.Input((4,)), output])
+    output.kernel.assign(10 * output.kernel)
+    return model
+
+
+def evaluated(model, from_logits, **options):
+    model.compile(loss=BalancedSoftmaxLoss(COUNTS, from_logits=from_logits), **options)
+    return model.evaluate(IMAGES, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_model_that_ends_in_an_activation_is_warned_about_and_undone(activation):
+    with pytest.warns(UserWarning, match=f"ends in a {activation}; its input is taken"):
+        loss = evaluated(make_model(activation), from_logits=True)
+    assert loss == pytest.approx(evaluated(make_model(), from_logits=True))
+
+
+def test_a_softmax_in_half_precision_is_seen_through_the_cast():
+    with pytest.warns(UserWarning, match="ends in a softmax"):
+        loss = evaluated(make_model("softmax", "mixed_bfloat16"), from_logits=True)
+    plain = evaluated(make_model(dtype="mixed_bfloat16"), from_logits=True)
+    assert loss == pytest.approx(plain)
+
+
+def test_an_eager_model_that_ends_in_a_softmax_is_warned_about_and_undone():
+    with pytest.warns(UserWarning, match="ends in a softmax"):
+        loss = evaluated(make_model("softmax"), from_logits=True, run_eagerly=True)
+    assert loss == pytest.approx(evaluated(make_model(), from_logits=True))
+
+
+def test_eager_rows_that_sum_to_1_are_not_taken_for_logits_in_silence():
+    loss = BalancedSoftmaxLoss(COUNTS)
+    with pytest.warns(UserWarning, match="Use `from_logits=False`"):
+        loss([0, 1], np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias"), [(None, True), (None, False), ("sigmoid", True)]
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_outputs_that_are_not_probabilities_are_warned_about(activation, bias, eager):
+    with pytest.warns(UserWarning, match="Use `from_logits=True`"):
+        evaluated(make_model(activation, bias=bias), False, run_eagerly=eager)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("activation", [None, "softmax"])
+def test_matching_models_are_not_warned_about(activation, eager):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluated(make_model(activation), activation is None, run_eagerly=eager)

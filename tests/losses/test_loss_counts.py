@@ -1,0 +1,81 @@
+"""Counts of the balanced softmax: from tensors, labels and data sets."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.losses import BalancedSoftmaxLoss
+
+LABELS = np.array([2, 0, 0, 3, 0, 2])
+COUNTS = [3, 0, 2, 1]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*is 0 for classes")
+
+
+def dataset_of(labels, batch_size=4):
+    images = np.zeros((len(labels), 2, 2, 1), np.float32)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    return dataset.batch(batch_size) if batch_size else dataset
+
+
+@pytest.mark.parametrize("tensor", [tf.constant, tf.Variable, keras.Variable])
+def test_counts_may_be_a_tensor(tensor):
+    assert BalancedSoftmaxLoss(tensor([5.0, 0, 2])).class_counts == [5, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [LABELS, LABELS.astype(float), LABELS[:, None], LABELS.reshape(1, 2, 3)],
+)
+def test_integer_labels_are_counted_in_the_order_of_the_outputs(labels):
+    loss = BalancedSoftmaxLoss.from_labels(labels, 5, alpha=0.5, num_old_classes=2)
+    assert loss.class_counts == [*COUNTS, 0]
+    assert loss.alpha == 0.5
+
+
+@pytest.mark.parametrize("dtype", [float, int, bool])
+def test_one_hot_labels_are_counted(dtype):
+    one_hot = np.eye(4, dtype=dtype)[LABELS]
+    assert BalancedSoftmaxLoss.from_labels(one_hot, 4).class_counts == COUNTS
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 4], "from 0 to 3, .* from 0 to 4"),
+        ([-1, 2], "from -1 to 2"),
+        (0.9 * np.eye(4) + 0.025, "count before MixUp"),
+        (["cat", "dog"], "labels of type <U3"),
+    ],
+)
+def test_labels_that_cannot_be_counted_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        BalancedSoftmaxLoss.from_labels(labels, 4)
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:, None], np.eye(4)[LABELS]])
+def test_a_dataset_is_counted_over_all_its_batches(labels):
+    loss = BalancedSoftmaxLoss.from_dataset(dataset_of(labels), from_logits=False)
+    assert loss.class_counts == COUNTS
+    assert not loss.from_logits
+
+
+def test_class_names_of_a_dataset_give_the_number_of_classes():
+    dataset = dataset_of(LABELS)
+    dataset.class_names = ["a", "b", "c", "d", "e"]
+    assert BalancedSoftmaxLoss.from_dataset(dataset).class_counts == [*COUNTS, 0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (lambda: dataset_of(LABELS).repeat(), "has no end"),
+        (lambda: dataset_of(LABELS, batch_size=0), "must be batched"),
+        (lambda: dataset_of(np.eye(4)[LABELS], batch_size=0), "must be batched"),
+        (lambda: dataset_of(LABELS).map(lambda images, _: images), "must give"),
+    ],
+)
+def test_datasets_that_cannot_be_counted_are_refused(dataset, message):
+    with pytest.raises(ValueError, match=message):
+        BalancedSoftmaxLoss.from_dataset(dataset())

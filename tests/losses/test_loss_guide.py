@@ -1,0 +1,31 @@
+"""docs/loss.md: its scripts print what stands below them."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "loss.md"
+SCRIPT = re.compile(r"```python\n(import .*?)```.*?```text\n(.*?)```", re.DOTALL)
+SCRIPTS = SCRIPT.findall(GUIDE.read_text())
+NUMBER = re.compile(r"\d+\.\d+")
+
+
+def printed_by(code):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(code, {})
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(("code", "output"), SCRIPTS, ids=["recall", "class_weight"])
+def test_scripts_of_the_guide_print_what_it_shows(code, output):
+    printed = printed_by(code)
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", output)
+    # Rounding differs between processors.
+    shown = [float(number) for number in NUMBER.findall(output)]
+    measured = [float(number) for number in NUMBER.findall(printed)]
+    np.testing.assert_allclose(measured, shown, atol=0.05)
