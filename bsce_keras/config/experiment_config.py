@@ -1,6 +1,7 @@
 """ExperimentConfig: everything that decides the outcome of a run."""
 
 import dataclasses
+import functools
 
 from bsce_keras.config.checks import Checked
 from bsce_keras.config.classification_losses import loss_facts
@@ -12,6 +13,7 @@ from bsce_keras.config.sections import (
     StreamConfig,
     TrainingConfig,
 )
+from bsce_keras.config.step_plan import step_plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,11 @@ class ExperimentConfig(Checked):
     resume: bool = setting(True, decides_outcome=False)
     export: bool = setting(True, decides_outcome=False)
     export_only_last: bool = setting(False, flag=None, decides_outcome=False)
+
+    @functools.cached_property
+    def plans(self):
+        """`StepPlan` of every step, base step first."""
+        return step_plans(self)
 
     def problems(self):
         found = self._exemplar_problems()

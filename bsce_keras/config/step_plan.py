@@ -75,12 +75,12 @@ class StepPlan:
 def step_plans(config):
     """Returns the `StepPlan` of every step of an `ExperimentConfig`."""
     sizes = (config.stream.num_base_classes, *config.stream.increments)
-    memory = config.memory
+    memory, learns_alpha = config.memory, config.method.learns_alpha
     plans = []
     for index, num_classes in enumerate(itertools.accumulate(sizes)):
         num_old = num_classes - sizes[index]
         old_quota = memory.quota(num_old) if num_old else 0
-        learns_alpha = num_old > 0 and config.method.learns_alpha
+        split = num_set_aside(old_quota) if num_old and learns_alpha else 0
         plans.append(
             StepPlan(
                 index=index,
@@ -89,7 +89,9 @@ def step_plans(config):
                 quota=memory.quota(num_classes),
                 old_set_aside=memory.num_aside(num_old) if num_old else 0,
                 num_set_aside=memory.num_aside(num_classes),
-                num_alpha_split=num_set_aside(old_quota) if learns_alpha else 0,
+                num_alpha_split=num_set_aside(old_quota)
+                if num_old and learns_alpha
+                else 0,
                 replays_everything=memory.use.replays_everything,
                 finetunes=num_old > 0 and config.training.finetuning is not None,
             )

@@ -6,7 +6,6 @@ The images that a step trains on follow from the images of every class and the
 
 import numpy as np
 
-from bsce_keras.config.step_plan import step_plans
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
@@ -44,7 +43,7 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
         num_replicas: devices that share every batch.
         num_finished: steps that are finished and lack nothing.
     """
-    plans = step_plans(config)[num_finished:]
+    plans = config.plans[num_finished:]
     names = config.stream.arriving_class_names
     first = plans[0].num_old_classes if plans else len(images_per_class)
     if plans and plans[0].replays_everything:

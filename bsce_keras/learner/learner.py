@@ -5,7 +5,6 @@ import importlib
 import keras
 import numpy as np
 
-from bsce_keras.config.step_plan import step_plans
 from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Run
@@ -38,7 +37,7 @@ class Learner:
         self.runtime = runtime
         self.run = Run(config, runtime, checkpoints)
         self.method = load_method(config.method)
-        self.plans = step_plans(config)
+        self.plans = config.plans
         self.classifier = None
         self.teacher = None
         self._inference = None

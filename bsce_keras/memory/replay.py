@@ -136,6 +136,9 @@ class ReplayMemory:
     def _divide(self, step):
         """A step without the images set aside, and a list of these for each class."""
         num_aside = self.config.num_aside(step.num_classes)
+        if not num_aside:
+            nothing = step.examples.select(slice(0))
+            return step, [nothing] * step.num_new_classes
         examples, is_aside = step.examples, np.zeros(len(step.examples), bool)
         set_aside = []
         for label in range(step.num_old_classes, step.num_classes):
@@ -144,8 +147,7 @@ class ReplayMemory:
             drawn = places[random_exemplars(len(places), num_aside, rng)]
             is_aside[drawn] = True
             set_aside.append(examples.select(drawn).in_memory())
-        if num_aside:
-            step = dataclasses.replace(step, examples=examples.select(~is_aside))
+        step = dataclasses.replace(step, examples=examples.select(~is_aside))
         return step, set_aside
 
     def _rank(self, candidates, quota, label, features_of):

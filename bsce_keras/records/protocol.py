@@ -9,7 +9,6 @@ from bsce_keras.config import (
     SETTINGS,
 )
 from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
-from bsce_keras.config.step_plan import step_plans
 from bsce_keras.evaluation.metrics import DEFINITIONS
 from bsce_keras.memory.policies import selection_policy
 from bsce_keras.runtime.machine import cpu_facts
@@ -277,7 +276,7 @@ def _memory(config):
         policy += "; every step trains on all images of all seen classes"
     if memory.use.optimizes_pixels:
         policy += "; their pixels are optimised after every step"
-    plans = step_plans(config)
+    plans = config.plans
     return {
         "policy": policy,
         "selection": selection_policy(memory).description,

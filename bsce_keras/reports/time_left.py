@@ -3,7 +3,6 @@
 import collections
 import os
 
-from bsce_keras.config.step_plan import step_plans
 from bsce_keras.records.run_records import read_run
 
 
@@ -35,7 +34,7 @@ def seconds_left(configs):
     for config in configs:
         dataset = config.stream.dataset
         num_done = len(finished[config.run_dir]) or bool(config.base_run_dir)
-        plans = step_plans(config)[num_done:]
+        plans = config.plans[num_done:]
         if not plans:
             continue
         if not seconds[dataset]:
