@@ -89,9 +89,7 @@ def step_plans(config):
                 quota=memory.quota(num_classes),
                 old_set_aside=memory.num_aside(num_old) if num_old else 0,
                 num_set_aside=memory.num_aside(num_classes),
-                num_alpha_split=num_set_aside(old_quota)
-                if num_old and learns_alpha
-                else 0,
+                num_alpha_split=split,
                 replays_everything=memory.use.replays_everything,
                 finetunes=num_old > 0 and config.training.finetuning is not None,
             )
