@@ -10,6 +10,10 @@ _PNG_SIGNATURE = b"\x89PNG"
 _BMP_SIGNATURE = b"BM"
 # The field `compression` of a BMP; with masks, a pixel's bytes may be in any order.
 _UNCOMPRESSED, _MASKED = b"\0\0\0\0", b"\3\0\0\0"
+_ANIMATED_WEBP = "an animated WebP is not supported"
+_UNUSUAL_BMP = "a BMP with compression or a colour palette is not supported"
+# Messages about images that are whole and cannot be decoded.
+UNSUPPORTED = (_ANIMATED_WEBP, _UNUSUAL_BMP)
 _BGR_MASKS = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
 _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
 # Longer strips are cut before they are resized: a row of 60,000 pixels, its short side
@@ -18,7 +22,7 @@ _LONGEST_SIDE = 8
 
 
 def decode_image(encoded, channels):
-    """Decodes one JPEG, PNG, BMP or GIF (its first frame).
+    """Decodes one JPEG, PNG, BMP, WebP or GIF (its first frame).
 
     Grey, palette, CMYK and 16-bit images are converted; alpha is dropped, EXIF
     rotation is not applied.
@@ -31,14 +35,17 @@ def decode_image(encoded, channels):
         uint8, shape `(height, width, channels)`.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no complete image, or a BMP
-            that is compressed or has a colour palette, which TensorFlow cannot read.
+        tf.errors.InvalidArgumentError: the bytes are not a complete image, or are one
+            of `UNSUPPORTED`.
     """
     # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
-    rgb = tf.cond(
-        tf.strings.substr(encoded, 0, 4) == _PNG_SIGNATURE,
-        lambda: _decode_png(encoded),
-        lambda: _decode_other(encoded),
+    rgb = tf.case(
+        [
+            (_part(encoded, 0, 4) == _PNG_SIGNATURE, lambda: _decode_png(encoded)),
+            (_is_webp(encoded), lambda: _decode_webp(encoded)),
+            (_part(encoded, 0, 2) == _BMP_SIGNATURE, lambda: _decode_bmp(encoded)),
+        ],
+        default=lambda: _decode_any(encoded),
     )
     image = rgb if channels == 3 else tf.image.rgb_to_grayscale(rgb)
     return tf.ensure_shape(image, (None, None, channels))
@@ -90,25 +97,41 @@ def _decode_png(encoded):
     return tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
 
 
-def _decode_other(encoded):
-    checks = tf.cond(
-        tf.strings.substr(encoded, 0, 2) == _BMP_SIGNATURE,
-        lambda: _bmp_is_readable(encoded),
-        lambda: True,
-    )
-    # TensorFlow hands back palette indices, or compressed bytes, as if they were grey
-    # values.
-    message = "BMP with compression or a colour palette is not supported"
-    check = tf.debugging.Assert(checks, [message])
+def _is_webp(encoded):
+    return (_part(encoded, 0, 4) == b"RIFF") & (_part(encoded, 8, 4) == b"WEBP")
+
+
+def _decode_webp(encoded):
+    flags = tf.io.decode_raw(_part(encoded, 20, 1), tf.uint8)
+    is_animated = (_part(encoded, 12, 4) == b"VP8X") & tf.reduce_any(flags & 2 != 0)
+    # TensorFlow 2.21 writes beyond the memory of an animated WebP.
+    check = tf.debugging.Assert(~is_animated, [_ANIMATED_WEBP])
     with tf.control_dependencies([check]):
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        # TensorFlow refuses a number of channels other than that of the file.
+        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    return image[..., :3]
 
 
-def _bmp_is_readable(encoded):
-    bits_per_pixel = tf.strings.substr(encoded, 28, 1)
-    compression = tf.strings.substr(encoded, 30, 4)
-    palette = tf.strings.substr(encoded, 54, len(_GREY_PALETTE))
-    masks = tf.strings.substr(encoded, 54, len(_BGR_MASKS))
+def _decode_bmp(encoded):
+    bits_per_pixel = _part(encoded, 28, 1)
+    compression = _part(encoded, 30, 4)
+    palette = _part(encoded, 54, len(_GREY_PALETTE))
+    masks = _part(encoded, 54, len(_BGR_MASKS))
     in_order = (compression == _MASKED) & (masks == _BGR_MASKS)
     no_palette = (bits_per_pixel != b"\x08") | (palette == _GREY_PALETTE)
-    return ((compression == _UNCOMPRESSED) | in_order) & no_palette
+    is_readable = ((compression == _UNCOMPRESSED) | in_order) & no_palette
+    # TensorFlow returns palette indices, or compressed bytes, as if they were grey
+    # values.
+    check = tf.debugging.Assert(is_readable, [_UNUSUAL_BMP])
+    with tf.control_dependencies([check]):
+        return _decode_any(encoded)
+
+
+def _decode_any(encoded):
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def _part(encoded, start, length):
+    """Bytes of a file from a position on; fewer, or none, beyond its end."""
+    start = tf.minimum(start, tf.strings.length(encoded))
+    return tf.strings.substr(encoded, start, length)

@@ -3,7 +3,6 @@
 import pathlib
 
 from bsce_keras.data.folder_listing import (
-    IMAGE_EXTENSIONS,
     class_folders,
     evaluation_folder,
     has_images,
@@ -63,8 +62,8 @@ def _empty_class_problems(train, names):
     if not empty:
         return []
     return [
-        f"Every class needs training images ({', '.join(IMAGE_EXTENSIONS)}). Without "
-        f"any in {train}: {', '.join(empty)}. Add images or remove these folders."
+        f"Every class needs training images. Without any in {train}: "
+        f"{', '.join(empty)}. Add images or remove these folders."
     ]
 
 

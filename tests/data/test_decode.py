@@ -60,6 +60,21 @@ def test_first_frame_of_a_gif():
     np.testing.assert_array_equal(decode(gif), np.full((4, 6, 3), (255, 0, 0)))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_is_exact_and_its_alpha_is_dropped(mode):
+    image = Image.fromarray(RGB).convert(mode)
+    encoded = encode(image, "WEBP", lossless=True)
+    np.testing.assert_array_equal(decode(encoded), RGB)
+
+
+def test_animated_webp_is_refused_before_it_is_decoded():
+    """TensorFlow 2.21 writes beyond its memory, which ends the process."""
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
+    encoded = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="an animated WebP"):
+        decode(encoded)
+
+
 def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
     grey = RGB[..., 1]
     np.testing.assert_array_equal(decode(encode(grey, "BMP"))[..., 0], grey)
