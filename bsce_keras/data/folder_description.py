@@ -6,13 +6,14 @@ from bsce_keras.data.folder_listing import (
     class_folders,
     evaluation_folder,
     has_images,
+    training_folder,
 )
 from bsce_keras.data.named_dataset import refuse
 from bsce_keras.runtime.text import NO_LINE
 
 
 def describe_folder(asked):
-    """The `DatasetInfo` of a folder that holds train/CLASS/* and test/CLASS/*."""
+    """The `DatasetInfo` of a folder with train/CLASS/* and test/CLASS/*, or CLASS/*."""
     problems, learned = asked.size_problems(), asked.learned
     if asked.data_dir is None:
         refuse(
@@ -23,7 +24,7 @@ def describe_folder(asked):
             ]
         )
     root = pathlib.Path(asked.data_dir).expanduser()
-    train, test = root / "train", evaluation_folder(root)
+    train = training_folder(root)
     found = class_folders(train) if train.is_dir() else []
     names = sorted({*found, *learned})
     if not train.is_dir():
@@ -35,13 +36,8 @@ def describe_folder(asked):
         problems.append(f"{train} must hold one folder a class. It holds no folder.")
     problems += _name_problems(train, found)
     problems += _empty_class_problems(train, sorted({*found} - {*learned}))
-    if not test.is_dir():
-        problems.append(
-            f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
-            "val/ in it."
-        )
-    else:
-        problems += _test_problems(test, names)
+    if not asked.validation_share:
+        problems += _test_problems(root, names)
     refuse(problems)
     return asked.info(names)
 
@@ -67,7 +63,14 @@ def _empty_class_problems(train, names):
     ]
 
 
-def _test_problems(test, names):
+def _test_problems(root, names):
+    test = evaluation_folder(root)
+    if not test.is_dir():
+        return [
+            f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
+            "val/ in it. Add test images, or hold a part of the images of every class "
+            "out: --validation_share=0.2."
+        ]
     problems = []
     found = class_folders(test)
     unknown = [name for name in found if name not in set(names)]

@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from bsce_keras.data.decoding import decoded_splits
 from bsce_keras.data.examples import Examples
-from bsce_keras.data.folder_listing import evaluation_folder, list_class, loose_files
+from bsce_keras.data.folder_listing import (
+    evaluation_folder,
+    list_class,
+    loose_files,
+    training_folder,
+)
 from bsce_keras.data.image_kinds import file_kind
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
 from bsce_keras.runtime.errors import RequestError
@@ -29,7 +34,7 @@ def load_folder(stream_config, training_images, test_images):
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     listed_files = {
-        "train": _list_files(root / "train", names if training_images else ()),
+        "train": _list_files(training_folder(root), names if training_images else ()),
         "test": _list_files(evaluation_folder(root), names if test_images else ()),
     }
     splits = [

@@ -1,6 +1,7 @@
 """Image files in folders, one folder a class. Decodes nothing."""
 
 import collections
+import contextlib
 import os
 import pathlib
 
@@ -45,6 +46,22 @@ def loose_files(folder):
             for e in entries
             if not (e.is_dir() or _hidden(e.name) or e.name.lower() in _LITTER)
         )
+
+
+def training_folder(data_dir):
+    """`train/` of a folder data set, or the folder itself if it is DIR/CLASS/*."""
+    root = pathlib.Path(data_dir).expanduser()
+    is_split = any((root / name).is_dir() for name in ("train", "test", "val"))
+    is_pile = not is_split and root.is_dir() and bool(class_folders(root))
+    return root if is_pile else root / "train"
+
+
+def lies_among_classes(path, data_dir):
+    """Returns True for a path inside the training folder of a folder data set."""
+    with contextlib.suppress(OSError):
+        images = os.path.realpath(training_folder(data_dir))
+        return pathlib.Path(os.path.realpath(path)).is_relative_to(images)
+    return False  # A folder that cannot be listed is refused elsewhere.
 
 
 def evaluation_folder(data_dir):

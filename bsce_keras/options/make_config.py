@@ -123,7 +123,7 @@ def _describe(asked, fetch, begun):
         return None
     return describe_dataset(
         asked.dataset,
-        **asked.given("data_dir", "image_size", "download"),
+        **asked.given("data_dir", "image_size", "download", "validation_share"),
         learned=begun.arriving if begun else (),
     )
 

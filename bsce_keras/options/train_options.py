@@ -20,7 +20,8 @@ DATA_SOURCE = (
         "data_dir",
         pathlib.Path,
         "TFDS directory, or for folder the one that holds train/CLASS/* and "
-        "test/CLASS/* (val/ serves as test/)",
+        "test/CLASS/* (val/ serves as test/); CLASS/* is enough with "
+        "--validation_share",
         field="stream.data_dir",
         default_text="$TFDS_DATA_DIR or ~/tensorflow_datasets",
         every_cell=True,
