@@ -7,7 +7,6 @@ import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
 from bsce_keras.data.decoding import decoded_splits
 from bsce_keras.data.examples import Examples
@@ -17,16 +16,13 @@ from bsce_keras.data.folder_listing import (
     loose_files,
     training_folder,
 )
+from bsce_keras.data.image_files import decode_file, decoded_files
 from bsce_keras.data.image_kinds import file_kind
-from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
+from bsce_keras.data.splits import ImageDataset, Split, form
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
-
-_UNDECODABLE = (
-    "cut off or altered, an animated WebP, or a BMP with a palette or compression"
-)
 
 
 def load_folder(stream_config, training_images, test_images):
@@ -124,26 +120,18 @@ def _relative(paths, folder):
 
 def _folder_split(title, paths, labels, image):
     """The images of some files; their keys are positions in the list of paths."""
-    # Not looked at where all of it was decoded before.
+    # A split that was decoded before needs no look at its files.
     reasons = functools.cache(lambda: [file_kind(path)[1] for path in paths])
 
-    def read(index, path):
-        return index, square(tf.io.read_file(path), image)
-
     def batches(keys):
-        readable = np.flatnonzero([reason is None for reason in reasons()])
-        rest = readable[readable > keys.max(initial=-1)]
-        # File names are bytes: not all of them are text.
-        names = tf.constant([os.fsencode(paths[index]) for index in rest], tf.string)
-        indexed = tf.data.Dataset.from_tensor_slices((rest, names))
-        # What cannot be decoded drops out of the stream: its index is then missing.
-        decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
-        for indices, squares in decoded.batch(BATCH).as_numpy_iterator():
-            yield indices, labels[indices], squares
+        rest = range(keys.max(initial=-1) + 1, len(paths))
+        whole = np.array([i for i in rest if reasons()[i] is None], np.int64)
+        for places, squares in decoded_files([paths[i] for i in whole], image):
+            yield whole[places], labels[whole[places]], squares
 
     def bad(keys):
         missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
-        return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
+        return [[i, reasons()[i] or decode_file(paths[i], image)[1]] for i in missing]
 
     def of():
         return {"files": _listing_sha256(paths), **form(image)}

@@ -32,7 +32,7 @@ _SIGNATURES = (
 _HEAD_BYTES = 16
 
 # Refusals of the file system that lie in the file itself: they stay until it changes.
-_OF_THE_FILE = (
+FAULTS_OF_A_FILE = (
     errno.ENOENT,
     errno.ENOTDIR,
     errno.ELOOP,
@@ -70,7 +70,7 @@ def file_kind(path):
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        if error.errno not in _OF_THE_FILE:
+        if error.errno not in FAULTS_OF_A_FILE:
             raise
         return None, error.strerror
     kind = image_kind(head)

@@ -102,7 +102,7 @@ def write_bad(folder):
     undecodable = ["cut.jpg", "cut.png", "cut.bmp", "cut.gif", "altered.png"]
     return {
         **dict.fromkeys(undecodable, "cut off or altered"),
-        "palette.bmp": "a BMP with a palette",
+        "palette.bmp": "a BMP with compression or a colour palette",
         "moving.webp": "an animated WebP",
         "letter.jpg": "not an image",
         "tiff.png": "TIFF is not supported",

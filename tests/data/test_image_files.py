@@ -1,0 +1,84 @@
+"""A good image is never taken for a bad one because the machine failed once."""
+
+import errno
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from bsce_keras import make_config
+from bsce_keras.data import image_files, image_kinds
+from bsce_keras.data.datasets import load_dataset
+from bsce_keras.runtime.errors import RunError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for level in range(4):
+                image = Image.new("RGB", (16, 16), (level, 0, 0))
+                image.save(tmp_path / split / name / f"{level}.png")
+    (tmp_path / "train/ant/bad.png").write_bytes(b"\x89PNG cut off")
+    return tmp_path
+
+
+def load(folder, **request):
+    config = make_config(
+        "folder", data_dir=folder, image_size=8, on_bad_image="skip", **request
+    )
+    return load_dataset(config.stream)
+
+
+def fail_in_parallel(monkeypatch, fail_alone=False):
+    """Decoding of files of level 2 fails for want of memory."""
+    square = image_files.square
+
+    def failing(encoded, image):
+        decoded = square(encoded, image)
+        is_two = tf.reduce_all(decoded[..., 0] == 2)
+        if not tf.executing_eagerly():
+            with tf.control_dependencies([tf.debugging.Assert(~is_two, ["OOM"])]):
+                return tf.identity(decoded)
+        if is_two and fail_alone:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM of 1 GB\nat ...")
+        return decoded
+
+    monkeypatch.setattr(image_files, "square", failing)
+
+
+def test_images_that_fail_beside_others_are_decoded_alone(folder, monkeypatch):
+    expected = load(folder)
+    fail_in_parallel(monkeypatch)
+    data = load(folder)
+    np.testing.assert_array_equal(data.train.images, expected.train.images)
+    np.testing.assert_array_equal(data.train.ids, expected.train.ids)
+    assert data.skipped_images == expected.skipped_images
+    assert len(data.skipped_images) == 1
+
+
+def test_a_lack_of_memory_stops_and_the_cache_remembers_no_bad_image(
+    folder, tmp_path, monkeypatch
+):
+    cache = {"cache_dir": tmp_path / "cache"}
+    with monkeypatch.context() as patch:
+        fail_in_parallel(patch, fail_alone=True)
+        with pytest.raises(
+            RunError, match=r"ant/2.png cannot be decoded: OOM of 1 GB\."
+        ):
+            load(folder, **cache)
+    data = load(folder, **cache)
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert [path[-11:] for path in data.skipped_images] == ["ant/bad.png"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EMFILE])
+def test_a_failing_disk_is_not_a_bad_image(folder, monkeypatch, number):
+    def fail(path):
+        raise OSError(number, "failing", path)
+
+    monkeypatch.setattr(image_kinds.os, "stat", fail)
+    with pytest.raises(OSError, match="failing"):
+        image_kinds.file_kind(str(folder / "train/ant/1.png"))
