@@ -9,7 +9,7 @@ from bsce_keras.data.folder_listing import (
     training_folder,
 )
 from bsce_keras.data.named_dataset import refuse
-from bsce_keras.runtime.text import NO_LINE
+from bsce_keras.runtime.text import is_line
 
 
 def describe_folder(asked):
@@ -44,12 +44,13 @@ def describe_folder(asked):
 
 def _name_problems(train, names):
     """Class names end up in configurations, tables and exports, all of them text."""
-    odd = [name for name in names if NO_LINE.search(name)]
+    odd = [name for name in names if not is_line(name)]
     if not odd:
         return []
     return [
-        "Every class folder needs a name of UTF-8 text without line breaks or tabs. "
-        f"Received in {train}: {', '.join(map(ascii, odd))}. Rename these folders."
+        "Every class folder needs a name of UTF-8 text without line breaks, tabs and "
+        f"outer spaces. Received in {train}: {', '.join(map(ascii, odd))}. Rename "
+        "these folders."
     ]
 
 

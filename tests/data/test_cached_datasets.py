@@ -13,7 +13,13 @@ from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.runtime.errors import RequestError
-from tests.data.test_datasets import add_bad_files, configure, save_image, write_tfds
+from tests.data.test_datasets import (
+    add_bad_files,
+    configure,
+    name_thousand_classes,
+    save_image,
+    write_tfds,
+)
 
 
 def save_noise(path, seed):
@@ -112,8 +118,7 @@ def test_subimagenet_keeps_no_other_classes(tmp_path, decoded):
         "validation": [[("v1", 500), ("v2", 1)]],
     }
     copy = write_tfds(tmp_path, "imagenet2012", splits)
-    names = [f"n{index:08}" for index in range(1000)]
-    (copy / "label.labels.txt").write_text("\n".join(names) + "\n")
+    name_thousand_classes(copy)
     check_cache(configure("subimagenet", tmp_path), tmp_path / "cache", decoded)
     kept = [path.stat().st_size for path in (tmp_path / "cache").glob("*.uint8")]
     assert sorted(kept) == [256 * 256 * 3, 2 * 256 * 256 * 3]

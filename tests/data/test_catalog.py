@@ -212,7 +212,7 @@ def test_classes_that_tfds_only_numbers_have_their_numbers_for_names(tmp_path):
     assert info.class_names == tuple("0123456789")
 
 
-@pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(999) + wnids(1)])
+@pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(1001)])
 def test_class_ids_of_imagenet_are_ranks_in_the_alphabet(tmp_path, names):
     write_copy(tmp_path / "imagenet2012/5.1.0", names, ["train", "validation"])
     (problem,) = refusal("subimagenet", str(tmp_path))
@@ -288,6 +288,50 @@ def test_class_folders_need_names_that_are_text(tmp_path):
     odd, empty = refusal("folder", str(tmp_path))
     assert "'caf\\udce9', 'two\\nlines'." in odd and "日本" not in odd
     assert "日本 語" in empty
+
+
+@pytest.mark.parametrize(
+    "name", ["two\u2028lines", "next\x85line", " ant", "ant\u3000", "\x7f"]
+)
+def test_class_folders_need_names_that_fill_one_line(tmp_path, name):
+    write_files(tmp_path, f"train/{name}/1.png", f"test/{name}/1.png")
+    (problem,) = refusal("folder", str(tmp_path))
+    assert ascii(name) in problem and "Rename these folders" in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("ant\n\ncat\n", "outer spaces: ''"),
+        ("ant\nbee\x07\ncat\n", r"'bee\x07'"),
+        ("ant\nbee\x85\ncat\n", r"'bee\x85'"),
+        ("ant\n bee\ncat\n", "' bee'"),
+        ("ant\nbee\nant\n", "repeated names: 'ant'"),
+        ("ant\nbee\ncat\ndog\n", "4 names for 3 classes"),
+        ("ant\nbee\n", "2 names for 3 classes"),
+        ("ant\nbee\ncat\x85dog\n", r"'cat\x85dog'"),
+    ],
+)
+@pytest.mark.parametrize("dataset", ["cifar10", "tfds:insects"])
+def test_label_files_need_a_name_a_class(tmp_path, dataset, lines, fault):
+    label = {"classLabel": {"numClasses": "3"}}
+    features = {"featuresDict": {"features": {"image": {}, "label": label}}}
+    copy = tmp_path / dataset.removeprefix("tfds:") / "1.0.0"
+    write_copy(copy, features=features)
+    (copy / "label.labels.txt").write_text(lines, "utf-8")
+    (problem,) = refusal(dataset, str(tmp_path))
+    assert "label.labels.txt must hold a name for every class" in problem
+    assert fault in problem
+
+
+@pytest.mark.parametrize("lengths", [["-5"], ["3", "-1"], ["many"], "x", [None]])
+def test_shard_lengths_of_a_copy_are_numbers_of_images(tmp_path, lengths):
+    copy = tmp_path / "insects/1.0.0"
+    write_copy(copy)
+    splits = [{"name": n, "shardLengths": lengths} for n in ("train", "test")]
+    (copy / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+    (problem,) = refusal("tfds:insects", str(tmp_path))
+    assert "dataset_info.json must be readable JSON, as TFDS writes it" in problem
 
 
 @pytest.mark.parametrize("dataset", ["folder", "cifar10", "tfds:insects"])
