@@ -6,8 +6,16 @@ deployed model sees what the network was trained on.
 
 import tensorflow as tf
 
-_PNG_SIGNATURE = b"\x89PNG"
-_BMP_SIGNATURE = b"BM"
+from bsce_keras.config.sections import MAX_IMAGE_PIXELS
+from bsce_keras.data.image_headers import (
+    header_part,
+    is_bmp,
+    is_png,
+    is_webp,
+    num_pixels,
+)
+from bsce_keras.data.image_kinds import too_many_pixels
+
 # The field `compression` of a BMP; with masks, a pixel's bytes may be in any order.
 _UNCOMPRESSED, _MASKED = b"\0\0\0\0", b"\3\0\0\0"
 _ANIMATED_WEBP = "an animated WebP is not supported"
@@ -21,7 +29,7 @@ _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
 _LONGEST_SIDE = 8
 
 
-def decode_image(encoded, channels):
+def decode_image(encoded, channels, max_pixels=MAX_IMAGE_PIXELS):
     """Decodes one JPEG, PNG, BMP, WebP or GIF (its first frame).
 
     Grey, palette, CMYK and 16-bit images are converted; alpha is dropped, EXIF
@@ -30,20 +38,27 @@ def decode_image(encoded, channels):
     Args:
         encoded: string scalar, the bytes of a file.
         channels: 3 for RGB, 1 for grey.
+        max_pixels: images whose header names more pixels are refused before they are
+            decoded. Of a GIF with several frames, which TensorFlow decodes all, the
+            header names only those of one.
 
     Returns:
         uint8, shape `(height, width, channels)`.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are not a complete image, or are one
-            of `UNSUPPORTED`.
+        tf.errors.InvalidArgumentError: the bytes are not a complete image, have too
+            many pixels, or are one of `UNSUPPORTED`.
     """
+    is_small = num_pixels(encoded) <= max_pixels
+    check = tf.debugging.Assert(is_small, [too_many_pixels(max_pixels)])
+    with tf.control_dependencies([check]):
+        encoded = tf.identity(encoded)
     # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
     rgb = tf.case(
         [
-            (_part(encoded, 0, 4) == _PNG_SIGNATURE, lambda: _decode_png(encoded)),
-            (_is_webp(encoded), lambda: _decode_webp(encoded)),
-            (_part(encoded, 0, 2) == _BMP_SIGNATURE, lambda: _decode_bmp(encoded)),
+            (is_png(encoded), lambda: _decode_png(encoded)),
+            (is_webp(encoded), lambda: _decode_webp(encoded)),
+            (is_bmp(encoded), lambda: _decode_bmp(encoded)),
         ],
         default=lambda: _decode_any(encoded),
     )
@@ -91,19 +106,23 @@ def _without_ends(image):
 
 
 def _decode_png(encoded):
-    # Read as 8 bits, a 16-bit PNG would lose its low byte: 0x01ff would become 1
-    # and not 2. 8-bit PNGs come as 257 * value and pass through exactly.
+    return tf.cond(
+        header_part(encoded, 24, 1) == b"\x10",  # bits of a channel
+        lambda: _decode_png_of_16_bits(encoded),
+        lambda: tf.io.decode_png(encoded, channels=3),
+    )
+
+
+def _decode_png_of_16_bits(encoded):
+    # Read as 8 bits, it would lose its low byte: 0x01ff would become 1 and not 2.
     image = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
     return tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
 
 
-def _is_webp(encoded):
-    return (_part(encoded, 0, 4) == b"RIFF") & (_part(encoded, 8, 4) == b"WEBP")
-
-
 def _decode_webp(encoded):
-    flags = tf.io.decode_raw(_part(encoded, 20, 1), tf.uint8)
-    is_animated = (_part(encoded, 12, 4) == b"VP8X") & tf.reduce_any(flags & 2 != 0)
+    flags = tf.io.decode_raw(header_part(encoded, 20, 1), tf.uint8)
+    is_extended = header_part(encoded, 12, 4) == b"VP8X"
+    is_animated = is_extended & tf.reduce_any(flags & 2 != 0)
     # TensorFlow 2.21 writes beyond the memory of an animated WebP.
     check = tf.debugging.Assert(~is_animated, [_ANIMATED_WEBP])
     with tf.control_dependencies([check]):
@@ -113,10 +132,10 @@ def _decode_webp(encoded):
 
 
 def _decode_bmp(encoded):
-    bits_per_pixel = _part(encoded, 28, 1)
-    compression = _part(encoded, 30, 4)
-    palette = _part(encoded, 54, len(_GREY_PALETTE))
-    masks = _part(encoded, 54, len(_BGR_MASKS))
+    bits_per_pixel = header_part(encoded, 28, 1)
+    compression = header_part(encoded, 30, 4)
+    palette = header_part(encoded, 54, len(_GREY_PALETTE))
+    masks = header_part(encoded, 54, len(_BGR_MASKS))
     in_order = (compression == _MASKED) & (masks == _BGR_MASKS)
     no_palette = (bits_per_pixel != b"\x08") | (palette == _GREY_PALETTE)
     is_readable = ((compression == _UNCOMPRESSED) | in_order) & no_palette
@@ -129,9 +148,3 @@ def _decode_bmp(encoded):
 
 def _decode_any(encoded):
     return tf.io.decode_image(encoded, channels=3, expand_animations=False)
-
-
-def _part(encoded, start, length):
-    """Bytes of a file from a position on; fewer, or none, beyond its end."""
-    start = tf.minimum(start, tf.strings.length(encoded))
-    return tf.strings.substr(encoded, start, length)

@@ -16,8 +16,7 @@ from bsce_keras.data.folder_listing import (
     loose_files,
     training_folder,
 )
-from bsce_keras.data.image_files import decode_file, decoded_files
-from bsce_keras.data.image_kinds import file_kind
+from bsce_keras.data.image_files import decode_file, decoded_files, file_fault
 from bsce_keras.data.splits import ImageDataset, Split, form
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
@@ -121,7 +120,7 @@ def _relative(paths, folder):
 def _folder_split(title, paths, labels, image):
     """The images of some files; their keys are positions in the list of paths."""
     # A split that was decoded before needs no look at its files.
-    reasons = functools.cache(lambda: [file_kind(path)[1] for path in paths])
+    reasons = functools.cache(lambda: [file_fault(path, image) for path in paths])
 
     def batches(keys):
         rest = range(keys.max(initial=-1) + 1, len(paths))

@@ -1,14 +1,24 @@
 """Image files to squares, faults of a file told apart from those of the machine."""
 
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.decode import UNSUPPORTED
-from bsce_keras.data.image_kinds import FAULTS_OF_A_FILE
+from bsce_keras.data.image_headers import num_pixels
+from bsce_keras.data.image_kinds import (
+    FAULTS_OF_A_FILE,
+    file_kind,
+    gif_pixels,
+    too_many_pixels,
+)
 from bsce_keras.data.splits import BATCH, square
 from bsce_keras.runtime.errors import RunError
+
+# Taken while a PNG of 16 bits is decoded, at most.
+_BYTES_OF_A_PIXEL = 32
 
 
 def decoded_files(paths, image):
@@ -43,6 +53,22 @@ def decoded_files(paths, image):
         yield _stacked(rest)
 
 
+def file_fault(path, image):
+    """Reason to refuse a file before it is decoded, or None.
+
+    Args:
+        path: the file.
+        image: `ImageSpec`.
+
+    Raises:
+        OSError: the file system fails for a reason that does not lie in the file.
+    """
+    kind, reason = file_kind(path)
+    if kind == "GIF" and gif_pixels(pathlib.Path(path).read_bytes()) > image.max_pixels:
+        return too_many_pixels(image.max_pixels)
+    return reason
+
+
 def decode_file(path, image):
     """Decodes one file.
 
@@ -58,12 +84,7 @@ def decode_file(path, image):
         RunError: any other failure, such as a lack of memory.
     """
     try:
-        with open(path, "rb") as file:
-            encoded = file.read()
-        with tf.device("CPU"):
-            return square(tf.constant(encoded), image).numpy(), None
-    except tf.errors.InvalidArgumentError as error:
-        return None, _reason(error)
+        return _square_or_fault(path, image)
     except OSError as error:
         if error.errno not in FAULTS_OF_A_FILE:
             raise
@@ -74,6 +95,15 @@ def decode_file(path, image):
             f"{path} cannot be decoded: {reason.strip().splitlines()[0]}. The file may "
             "be good. Make room and give the same command again."
         ) from error
+
+
+def _square_or_fault(path, image):
+    encoded = pathlib.Path(path).read_bytes()
+    try:
+        with tf.device("CPU"):
+            return square(tf.constant(encoded), image).numpy(), None
+    except tf.errors.InvalidArgumentError as error:
+        return None, _fault(error, encoded, image)
 
 
 def _decoded_alone(paths, start, end, found, image):
@@ -88,6 +118,22 @@ def _stacked(squares):
     return np.array(places), np.stack([squares[place] for place in places])
 
 
-def _reason(error):
-    known = [reason for reason in UNSUPPORTED if reason in error.message]
-    return known[0] if known else "cut off or altered"
+def _fault(error, encoded, image):
+    """Reason that an image cannot be decoded, by what TensorFlow raised."""
+    for reason in (*UNSUPPORTED, too_many_pixels(image.max_pixels)):
+        if reason in error.message:
+            return reason
+    _check_memory(encoded)
+    return "cut off or altered"
+
+
+def _check_memory(encoded):
+    """Raises MemoryError where an image could not be decoded for want of memory.
+
+    The libraries for PNG and JPEG take that for damage of the file.
+    """
+    try:
+        pixels = int(num_pixels(tf.constant(encoded)))
+    except tf.errors.InvalidArgumentError:
+        return  # Its header is damaged.
+    np.empty(pixels * _BYTES_OF_A_PIXEL, np.uint8)

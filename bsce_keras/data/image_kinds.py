@@ -79,3 +79,35 @@ def file_kind(path):
     if kind:
         return kind, f"{kind} is not supported; convert it to PNG or JPEG"
     return None, "not an image" if status.st_size else "empty"
+
+
+def gif_pixels(data):
+    """Pixels of all frames of a GIF, which TensorFlow decodes together.
+
+    Args:
+        data: bytes of the file. Of one that is cut off, the frames before are counted.
+    """
+    pixels, at = 0, 13 + _palette_bytes(data[10:11])
+    while data[at : at + 1] in (b"!", b","):
+        if data[at : at + 1] == b"!":
+            at += 2
+        else:
+            width, height = data[at + 5 : at + 7], data[at + 7 : at + 9]
+            pixels += int.from_bytes(width, "little") * int.from_bytes(height, "little")
+            at += 11 + _palette_bytes(data[at + 9 : at + 10])
+        # Blocks of up to 255 bytes, each after its length, up to an empty one.
+        while data[at : at + 1] not in (b"", b"\0"):
+            at += data[at] + 1
+        at += 1
+    return pixels
+
+
+def too_many_pixels(max_pixels):
+    """Returns the message about an image with more than `max_pixels` pixels."""
+    return f"more than {max_pixels:,} pixels"
+
+
+def _palette_bytes(flags):
+    """Size of a colour table, by the byte that announces it."""
+    bits = int.from_bytes(flags)
+    return 3 * 2 ** ((bits & 7) + 1) if bits & 0x80 else 0

@@ -1,6 +1,7 @@
 """A good image is never taken for a bad one because the machine failed once."""
 
 import errno
+import io
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from bsce_keras import make_config
+from bsce_keras.config import ImageSpec
 from bsce_keras.data import image_files, image_kinds
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.runtime.errors import RunError
@@ -82,3 +84,31 @@ def test_a_failing_disk_is_not_a_bad_image(folder, monkeypatch, number):
     monkeypatch.setattr(image_kinds.os, "stat", fail)
     with pytest.raises(OSError, match="failing"):
         image_kinds.file_kind(str(folder / "train/ant/1.png"))
+
+
+def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (5, 16, 16), np.uint8)
+    # Grey frames share one colour table, the others bring their own.
+    for mode in ("L", "RGB"):
+        frames = [Image.fromarray(one).convert(mode) for one in noise]
+        gif = io.BytesIO()
+        frames[0].save(gif, "GIF", save_all=True, append_images=frames[1:], duration=9)
+        assert image_kinds.gif_pixels(gif.getvalue()) == 5 * 16 * 16
+        assert image_kinds.gif_pixels(gif.getvalue()[:-9]) == 5 * 16 * 16
+    (folder / "train/bee/moving.gif").write_bytes(gif.getvalue())
+    image = ImageSpec(8, 8, max_pixels=5 * 16 * 16)
+    path = str(folder / "train/bee/moving.gif")
+    assert image_files.file_fault(path, image) is None
+    image = ImageSpec(8, 8, max_pixels=5 * 16 * 16 - 1)
+    assert image_files.file_fault(path, image) == "more than 1,279 pixels"
+
+
+def test_a_lack_of_memory_that_looks_like_damage_stops_too(folder, monkeypatch):
+    """The libraries for PNG and JPEG report it as a damaged file."""
+    path = folder / "train/bee/1.png"
+    image = ImageSpec(8, 8)
+    path.write_bytes(path.read_bytes()[:40])
+    assert image_files.decode_file(path, image) == (None, "cut off or altered")
+    monkeypatch.setattr(image_files, "_BYTES_OF_A_PIXEL", 2**45)
+    with pytest.raises(RunError, match="not enough memory"):
+        image_files.decode_file(path, image)
