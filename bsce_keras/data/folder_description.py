@@ -74,7 +74,7 @@ def _test_problems(root, names):
         ]
     problems = []
     found = class_folders(test)
-    unknown = [name for name in found if name not in set(names)]
+    unknown = sorted({*found} - {*names})
     if unknown and names:
         problems.append(
             f"Classes of {test} must also be in train/. Unknown to train/: "

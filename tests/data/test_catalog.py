@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
-from bsce_keras.data import datasets, tfds_download
+from bsce_keras.data import datasets, folder_description, tfds_download
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.tfds_copy import find_prepared
 from bsce_keras.options.make_config import make_config
@@ -279,6 +279,23 @@ def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
         f"{name}.json must be readable JSON"
         in refusal("tfds:insects", str(tmp_path))[0]
     )
+
+
+def test_work_on_a_folder_grows_in_proportion_to_its_classes(tmp_path, monkeypatch):
+    """Names are hashed a few times each, not once for every other name."""
+
+    class Name(str):
+        hashed = 0
+
+        def __hash__(self):
+            Name.hashed += 1
+            return super().__hash__()
+
+    names = [Name(f"class{index:03}") for index in range(300)]
+    write_files(tmp_path, *(f"{s}/{n}/1.png" for s in ("train", "test") for n in names))
+    monkeypatch.setattr(folder_description, "class_folders", lambda folder: names)
+    assert describe_dataset("folder", str(tmp_path)).class_names == tuple(names)
+    assert Name.hashed < 20 * len(names)
 
 
 def test_class_folders_need_names_that_are_text(tmp_path):
