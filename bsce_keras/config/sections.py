@@ -96,7 +96,10 @@ class StreamConfig(Checked):
     increments: tuple[int, ...] = setting(
         flag="num_increments", decides_base_step=False
     )
-    image: ImageSpec = setting(flag=None, part_flags={"size": "image_size"})
+    image: ImageSpec = setting(
+        flag=None,
+        part_flags={"size": "image_size", "max_pixels": "max_image_pixels"},
+    )
     # The effect of bad images is in the images themselves, which data.json compares.
     on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)
     download: bool = setting(False, decides_outcome=False)

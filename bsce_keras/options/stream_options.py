@@ -114,8 +114,15 @@ def stream_config(asked, info, begun, problems):
         # Stand-ins where something was refused, so that the rest is still checked.
         order=tuple(range(num_classes) if order is None else order.tolist()),
         increments=increments or (),
-        image=info.image,
+        image=problems.attempt(_image, asked, info) or info.image,
     )
+
+
+def _image(asked, info):
+    """The `ImageSpec` of a data set, with the limit of pixels that was asked for."""
+    if asked.max_image_pixels is None:
+        return info.image
+    return dataclasses.replace(info.image, max_pixels=asked.max_image_pixels)
 
 
 def _order(name, info, begun):

@@ -12,7 +12,7 @@ from bsce_keras import make_config
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import image_files, image_kinds
 from bsce_keras.data.datasets import load_dataset
-from bsce_keras.runtime.errors import RunError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 @pytest.fixture
@@ -112,3 +112,18 @@ def test_a_lack_of_memory_that_looks_like_damage_stops_too(folder, monkeypatch):
     monkeypatch.setattr(image_files, "_BYTES_OF_A_PIXEL", 2**45)
     with pytest.raises(RunError, match="not enough memory"):
         image_files.decode_file(path, image)
+
+
+def test_the_limit_of_pixels_can_be_chosen(folder, tmp_path):
+    large = folder / "train/ant/large.png"
+    Image.new("RGB", (20, 20)).save(large)
+    request = {"cache_dir": tmp_path / "cache", "max_image_pixels": 399}
+    assert load(folder, **request).skipped_images[-1] == str(large)
+    # Another limit is not answered with what was kept under this one.
+    request["max_image_pixels"] = 400
+    assert len(load(folder, **request).skipped_images) == 1
+
+
+def test_a_limit_of_no_pixels_is_refused(folder):
+    with pytest.raises(RequestError, match="--max_image_pixels must be"):
+        load(folder, max_image_pixels=0)
