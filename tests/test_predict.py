@@ -169,6 +169,21 @@ def test_an_altered_model_is_refused_with_the_file_named(copy, tmp_path, capsys)
     assert output.out == ""
 
 
+@pytest.mark.parametrize("name", [CHECKSUMS, "saved_model.pb", "variables/more"])
+@pytest.mark.parametrize("keeps_checksums", [True, False])
+def test_a_pipe_or_device_in_an_export_is_refused(
+    copy, tmp_path, capsys, name, keeps_checksums
+):
+    image = save_grey(tmp_path / "a.png", 0)
+    if not keeps_checksums:
+        (copy / CHECKSUMS).unlink()
+    for replace in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (copy / name).unlink(missing_ok=True)
+        replace(copy / name)
+        assert run(copy, image) == 2
+        assert f"not a regular file: {name}." in capsys.readouterr().err
+
+
 def test_a_model_without_checksums_is_used_with_a_warning(copy, tmp_path, caplog):
     (copy / CHECKSUMS).unlink()
     assert run(copy, save_grey(tmp_path / "a.png", 0)) == 0

@@ -30,6 +30,16 @@ def file_checksums(path):
     return sums
 
 
+def irregular_files(path):
+    """Names below a folder that are pipes, devices, or links to them, sorted."""
+    return sorted(
+        os.path.relpath(full, path)
+        for folder, _, files in os.walk(path)
+        for full in (os.path.join(folder, file) for file in files)
+        if os.path.exists(full) and not os.path.isfile(full)
+    )
+
+
 def altered_files(path):
     """Files of an export that are missing, added or not what was written.
 
@@ -66,6 +76,12 @@ def model_problems(path, of_run=False):
         return [
             f"--model must be the folder of an exported step. There is no folder {path}"
             f".{_exports_near(os.path.dirname(path))}"
+        ]
+    irregular = irregular_files(path)
+    if irregular:
+        return [
+            f"{path} is not what was exported; not a regular file: "
+            f"{', '.join(irregular)}. Restore it from a copy."
         ]
     altered = altered_files(path)
     if altered is None and of_run:
