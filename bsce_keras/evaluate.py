@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import math
 import os
-import pathlib
 import re
 import sys
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from bsce_keras.config import ImageSpec, StreamConfig
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
-from bsce_keras.data.folder_listing import evaluation_folder
+from bsce_keras.data.folder_listing import evaluation_folder, training_folder
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems
@@ -286,13 +285,13 @@ def _check_images(stream, download):
 def _check_folder(stream):
     folder = evaluation_folder(stream.data_dir)
     if stream.validation_share:
-        folder = pathlib.Path(stream.data_dir).expanduser() / "train"
+        folder = training_folder(stream.data_dir)
         gone = [n for n in stream.arriving_class_names if not (folder / n).is_dir()]
         if gone:
             raise RequestError(
                 f"The run is scored on training images that were held out, and {folder}"
                 f" lacks those of {listed(gone)}. Pass --data_dir=DIR, the folder that "
-                "holds train/CLASS/* now."
+                "holds them now."
             )
     elif not folder.is_dir():
         raise RequestError(

@@ -5,7 +5,8 @@ import shutil
 
 import tensorflow as tf
 
-from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.data.decode import fit_to_square
+from bsce_keras.data.splits import square
 from bsce_keras.evaluation.served_model import CHECKSUMS, file_checksums
 from bsce_keras.runtime.files import sync_folder, write_json
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
@@ -46,9 +47,13 @@ class ExportedClassifier(tf.Module):
         return {"probabilities": self._probabilities(self._fit(images))}
 
     def serve_encoded(self, encoded):
-        """Bytes of JPEG, PNG, BMP or GIF files, of any sizes, to probabilities."""
+        """Bytes of JPEG, PNG, BMP, WebP or GIF files to probabilities.
+
+        Files may differ in size. One that cannot be decoded, or that has more than
+        `ImageSpec.max_pixels` pixels, fails the whole batch.
+        """
         squares = tf.map_fn(
-            lambda data: self._fit(decode_image(data, self._image.channels)),
+            lambda data: square(data, self._image),
             encoded,
             fn_output_signature=_square_spec(self._image),
         )
@@ -67,10 +72,11 @@ def export_step(classifier, image, class_names, path):
     """Writes a step's SavedModel, whole or not at all, with checksums of its files.
 
     It maps uint8 images `(batch, height, width, channels)` by `serving_default` and
-    JPEG or PNG bytes `(batch,)` by `serve_encoded` to `probabilities (batch,
-    num_classes)`, holds the string variable `class_names` and the integer
-    `stored_size`, the side of the squares that it makes of every image, and loads with
-    `tf.saved_model.load` where this package is not installed.
+    bytes of image files `(batch,)` by `serve_encoded` to `probabilities (batch,
+    num_classes)`. One file that cannot be decoded fails its whole batch. It holds the
+    string variable `class_names` and the integer `stored_size`, the side of the squares
+    that it makes of every image, and loads with `tf.saved_model.load` where this
+    package is not installed.
 
     Args:
         classifier: `keras.Model` from images to named outputs.

@@ -5,12 +5,18 @@ import json
 import os
 import sys
 
+from bsce_keras.config.sections import MAX_IMAGE_PIXELS
+from bsce_keras.data.image_kinds import file_kind, gif_pixels, too_many_pixels
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.machine import available_memory
 
-# Files read and decoded at a time, which bounds the memory.
+# Files and bytes read and decoded at a time, which bounds the memory.
 _BATCH_SIZE = 32
+_BATCH_BYTES = 2**28
+# Copies of a file's bytes that are held while it is classified, at most.
+_COPIES = 3
 
 
 def main(argv=None):
@@ -36,13 +42,47 @@ def classify_files(model, paths):
         paths: list of file names.
 
     Yields:
-        `(path, probabilities)`, with None for a file that cannot be read or decoded.
+        `(path, probabilities, reason)`: float32 `(num_classes,)` and None, or None and
+        the reason that a file cannot be classified.
     """
-    for start in range(0, len(paths), _BATCH_SIZE):
-        batch = paths[start : start + _BATCH_SIZE]
-        # No bytes are no image, so what cannot be read takes the same way out.
-        encoded = [_read(path) for path in batch]
-        yield from zip(batch, model.probabilities_of_files(encoded), strict=True)
+    for batch in _batches(paths):
+        whole = [(path, data) for path, data, reason in batch if reason is None]
+        answers = model.probabilities_of_files([data for _, data in whole])
+        for path, _, reason in batch:
+            yield path, *((None, reason) if reason else answers.pop(0))
+
+
+def _batches(paths):
+    """Yields lists of `(path, bytes, reason)`, where one of the last two is None."""
+    batch, size = [], 0
+    for path in paths:
+        data, reason = _read(path)
+        batch.append((path, data, reason))
+        size += len(data or b"")
+        if len(batch) >= _BATCH_SIZE or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _read(path):
+    """Bytes of an image file and None, or None and the reason to leave it out."""
+    try:
+        kind, reason = file_kind(path)
+        if reason:
+            return None, reason
+        if _COPIES * os.path.getsize(path) > available_memory():
+            return None, "too large for the memory"
+        with open(path, "rb") as file:
+            data = file.read()
+    except MemoryError:
+        return None, "too large for the memory"
+    except OSError as error:
+        return None, error.strerror
+    if kind == "GIF" and gif_pixels(data) > MAX_IMAGE_PIXELS:
+        return None, too_many_pixels(MAX_IMAGE_PIXELS)
+    return data, None
 
 
 def _predict(values, paths):
@@ -56,18 +96,16 @@ def _predict(values, paths):
         sys.stdout.reconfigure(errors="surrogateescape")
     show = _show_json if values.format == "json" else _show_text
     bad = []
-    for path, probabilities in classify_files(model, paths):
-        if probabilities is None:
-            bad.append(path)
+    for path, probabilities, reason in classify_files(model, paths):
+        if reason:
+            bad.append(f"{path}: {reason}")
         else:
             show(path, _best(model.class_names, probabilities, values.top_k))
     if bad:
         others = " The others were classified." if len(bad) < len(paths) else ""
         raise RunError(
-            f"{len(bad)} of {len(paths)} files cannot be read and decoded (no "
-            "permission, empty, cut off, no JPEG, PNG, BMP or GIF, or a BMP with a "
-            f"palette or compression): {', '.join(bad)}.{others} Replace these or "
-            "leave them out."
+            f"{len(bad)} of {len(paths)} files cannot be classified.{others} Replace "
+            f"these or leave them out: {'; '.join(bad)}"
         )
 
 
@@ -91,14 +129,6 @@ def _file_problem(path):
     if not os.path.exists(path):
         return f"There is no file {path}. Check its name; no file was classified."
     return None
-
-
-def _read(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
 
 
 def _best(class_names, probabilities, top_k):

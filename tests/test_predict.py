@@ -13,7 +13,7 @@ from PIL import Image
 
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
-from bsce_keras.evaluation.served_model import CHECKSUMS
+from bsce_keras.evaluation.served_model import CHECKSUMS, load_model
 from bsce_keras.export import export_step
 
 
@@ -102,8 +102,60 @@ def test_a_file_that_cannot_be_decoded_is_named_and_the_others_classified(
     output = capsys.readouterr()
     assert output.out.count(f"{good}\tlight\t") == len(output.out.splitlines()) == 2
     assert "3 of 5 files" in output.err
-    for bad in (cut, empty, text):
-        assert str(bad) in output.err
+    for bad, reason in (
+        (cut, "cut off, altered or not supported"),
+        (empty, "empty"),
+        (text, "not an image"),
+    ):
+        assert f"{bad}: {reason}" in output.err
+
+
+def test_a_file_too_large_for_memory_is_named_and_the_others_classified(
+    exported, tmp_path, capsys, monkeypatch
+):
+    good, huge = save_grey(tmp_path / "good.jpg", 255), tmp_path / "huge.jpg"
+    shutil.copy(good, huge)
+    os.truncate(huge, 2**20)
+    monkeypatch.setattr(predict, "available_memory", lambda: 2**21)
+    zero = tmp_path / "zero.png"
+    zero.symlink_to("/dev/zero")
+    assert run(exported, huge, good, zero, good) == 1
+    output = capsys.readouterr()
+    assert output.out.count(f"{good}\tlight\t") == len(output.out.splitlines()) == 2
+    assert "2 of 4 files cannot be classified" in output.err
+    assert f"{huge}: too large for the memory" in output.err
+    assert f"{zero}: not a regular file" in output.err
+
+
+def test_a_lack_of_memory_in_tensorflow_is_told_of_the_file_only(exported):
+    model = load_model(str(exported))
+    ask = model._ask
+
+    def failing(signature, encoded):
+        if b"huge" in encoded:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+        return ask(signature, encoded=encoded)
+
+    model._ask = failing
+    good = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
+    first, huge, last = model.probabilities_of_files([good, b"huge", good])
+    assert huge == (None, "too large for the memory")
+    assert first[1] is last[1] is None and first[0].shape == last[0].shape == (2,)
+
+
+def test_images_of_more_pixels_than_the_limit_are_refused_by_an_export(
+    exported, tmp_path, capsys
+):
+    bomb = tmp_path / "bomb.png"
+    header = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
+    bomb.write_bytes(header[:16] + 2 * (13300).to_bytes(4) + header[24:])
+    gif = tmp_path / "bomb.gif"
+    frame = b"," + bytes(4) + 2 * (9000).to_bytes(2, "little") + bytes(2) + b"\0"
+    gif.write_bytes(b"GIF89a" + 2 * b"\x09\0" + bytes(3) + 2 * frame)
+    assert run(exported, bomb, gif) == 1
+    error = capsys.readouterr().err
+    assert f"{bomb}: more than 89,478,485 pixels" in error
+    assert f"{gif}: more than 89,478,485 pixels" in error
 
 
 def test_an_altered_model_is_refused_with_the_file_named(copy, tmp_path, capsys):
@@ -115,6 +167,21 @@ def test_an_altered_model_is_refused_with_the_file_named(copy, tmp_path, capsys)
     output = capsys.readouterr()
     assert "variables/variables.data-00000-of-00001" in output.err
     assert output.out == ""
+
+
+@pytest.mark.parametrize("name", [CHECKSUMS, "saved_model.pb", "variables/more"])
+@pytest.mark.parametrize("keeps_checksums", [True, False])
+def test_a_pipe_or_device_in_an_export_is_refused(
+    copy, tmp_path, capsys, name, keeps_checksums
+):
+    image = save_grey(tmp_path / "a.png", 0)
+    if not keeps_checksums:
+        (copy / CHECKSUMS).unlink()
+    for replace in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        (copy / name).unlink(missing_ok=True)
+        replace(copy / name)
+        assert run(copy, image) == 2
+        assert f"not a regular file: {name}." in capsys.readouterr().err
 
 
 def test_a_model_without_checksums_is_used_with_a_warning(copy, tmp_path, caplog):

@@ -27,6 +27,9 @@ from bsce_keras.config.choices import (
 from bsce_keras.config.classification_losses import CLASSIFICATION_LOSSES, loss_facts
 from bsce_keras.config.fields import setting
 
+# Pixels that Pillow decodes without a warning: 256 MiB as RGB.
+MAX_IMAGE_PIXELS = 89_478_485
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec(Checked):
@@ -41,6 +44,8 @@ class ImageSpec(Checked):
         training_crop: `pad`, a random square of side `size` out of the padded image; or
             `resized`, a random box of `CROP_AREA` and `CROP_ASPECT` out of the stored
             square, resized to side `size`.
+        max_pixels: images with more pixels in the file are refused before they are
+            decoded, in training and in exports.
     """
 
     size: int
@@ -51,9 +56,11 @@ class ImageSpec(Checked):
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     training_crop: str = "pad"
+    max_pixels: int = MAX_IMAGE_PIXELS
 
     def problems(self):
         found = one_of("training_crop", self.training_crop, TRAINING_CROPS)
+        found += positive("--max_image_pixels", self.max_pixels)
         if self.training_crop == "resized" and self.pad:
             found.append(
                 "Resized crops are taken from images without padding. "
@@ -89,7 +96,10 @@ class StreamConfig(Checked):
     increments: tuple[int, ...] = setting(
         flag="num_increments", decides_base_step=False
     )
-    image: ImageSpec = setting(flag=None, part_flags={"size": "image_size"})
+    image: ImageSpec = setting(
+        flag=None,
+        part_flags={"size": "image_size", "max_pixels": "max_image_pixels"},
+    )
     # The effect of bad images is in the images themselves, which data.json compares.
     on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)
     download: bool = setting(False, decides_outcome=False)

@@ -9,6 +9,9 @@ import numpy as np
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
+# A class with fewer images is a guess at best.
+FEWEST_IMAGES_TO_LEARN = 5
+
 
 def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     """Refuses a stream if one of its steps cannot be trained.
@@ -23,14 +26,48 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     Raises:
         RequestError: with every problem found.
     """
-    labels = np.concatenate([step.examples.labels for step in stream.steps])
-    images = np.bincount(labels, minlength=config.stream.num_classes).tolist()
+    images = count_images(stream)
     if finished and not config.memory.use.replays_everything:
         held = finished[-1]["exemplars_per_class"]
         images[: len(held)] = held
     problems = image_problems(config, images, num_replicas, len(finished))
     if problems:
         raise RequestError(problems)
+
+
+def small_class_warnings(config, images_per_class, num_finished=0):
+    """Yields sentences about classes that can be trained on but have few images.
+
+    Args:
+        config: `ExperimentConfig`.
+        images_per_class: training images of every class, in arrival order.
+        num_finished: finished steps, whose classes are not named again.
+    """
+    names = config.stream.arriving_class_names
+    images = dict(zip(names, images_per_class, strict=True))
+    few, below_quota = [], []
+    for plan in step_plans(config)[num_finished:]:
+        for name in names[plan.num_old_classes : plan.num_classes]:
+            if images[name] < FEWEST_IMAGES_TO_LEARN:
+                few.append(name)
+            if images[name] < plan.quota:
+                below_quota.append(name)
+    if few:
+        yield (
+            f"Fewer than {FEWEST_IMAGES_TO_LEARN} training images are too few to learn "
+            f"a class from: {_numbers(images, few)}. Add images."
+        )
+    if below_quota:
+        yield (
+            "Classes with fewer training images than their quota of exemplars keep all "
+            f"of them: {_numbers(images, below_quota)}."
+        )
+
+
+def count_images(stream):
+    """Training images of every class of a stream, in arrival order."""
+    labels = np.concatenate([step.examples.labels for step in stream.steps])
+    return np.bincount(labels, minlength=stream.config.num_classes).tolist()
 
 
 def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
@@ -112,4 +149,4 @@ def _replica_problems(plans, images, num_replicas):
 
 
 def _numbers(images, names):
-    return ", ".join(f"{name} with {images[name]}" for name in names)
+    return listed(f"{name} with {images[name]}" for name in names)

@@ -103,16 +103,23 @@ def find_dataset(name):
 
 
 def describe_dataset(
-    dataset, data_dir=None, image_size=None, download=False, learned=()
+    dataset,
+    data_dir=None,
+    image_size=None,
+    download=False,
+    validation_share=0.0,
+    learned=(),
 ):
     """Finds a data set and says what it holds.
 
     Args:
         dataset: one of `NAMES`; `tfds:NAME` may go on with `/CONFIG`.
         data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
-            `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`.
+            `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`,
+            or of the class folders.
         image_size: side the network sees, for `folder` and `tfds:NAME` (default 64).
         download: fetch and prepare a TFDS data set that is not there yet.
+        validation_share: above 0, a `folder` needs no test images.
         learned: names of classes that a run of a `folder` has; their images may be
             gone.
 
@@ -131,5 +138,13 @@ def describe_dataset(
         )
     with refused_reading():
         return named_object(entry.describe)(
-            DatasetRequest(dataset, entry, data_dir, image_size, download, learned)
+            DatasetRequest(
+                dataset,
+                entry,
+                data_dir,
+                image_size,
+                download,
+                validation_share,
+                learned,
+            )
         )

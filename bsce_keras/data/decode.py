@@ -6,10 +6,22 @@ deployed model sees what the network was trained on.
 
 import tensorflow as tf
 
-_PNG_SIGNATURE = b"\x89PNG"
-_BMP_SIGNATURE = b"BM"
+from bsce_keras.config.sections import MAX_IMAGE_PIXELS
+from bsce_keras.data.image_headers import (
+    header_part,
+    is_bmp,
+    is_png,
+    is_webp,
+    num_pixels,
+)
+from bsce_keras.data.image_kinds import too_many_pixels
+
 # The field `compression` of a BMP; with masks, a pixel's bytes may be in any order.
 _UNCOMPRESSED, _MASKED = b"\0\0\0\0", b"\3\0\0\0"
+_ANIMATED_WEBP = "an animated WebP is not supported"
+_UNUSUAL_BMP = "a BMP with compression or a colour palette is not supported"
+# Messages about images that are whole and cannot be decoded.
+UNSUPPORTED = (_ANIMATED_WEBP, _UNUSUAL_BMP)
 _BGR_MASKS = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
 _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
 # Longer strips are cut before they are resized: a row of 60,000 pixels, its short side
@@ -17,8 +29,8 @@ _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
 _LONGEST_SIDE = 8
 
 
-def decode_image(encoded, channels):
-    """Decodes one JPEG, PNG, BMP or GIF (its first frame).
+def decode_image(encoded, channels, max_pixels=MAX_IMAGE_PIXELS):
+    """Decodes one JPEG, PNG, BMP, WebP or GIF (its first frame).
 
     Grey, palette, CMYK and 16-bit images are converted; alpha is dropped, EXIF
     rotation is not applied.
@@ -26,19 +38,29 @@ def decode_image(encoded, channels):
     Args:
         encoded: string scalar, the bytes of a file.
         channels: 3 for RGB, 1 for grey.
+        max_pixels: images whose header names more pixels are refused before they are
+            decoded. Of a GIF with several frames, which TensorFlow decodes all, the
+            header names only those of one.
 
     Returns:
         uint8, shape `(height, width, channels)`.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are no complete image, or a BMP
-            that is compressed or has a colour palette, which TensorFlow cannot read.
+        tf.errors.InvalidArgumentError: the bytes are not a complete image, have too
+            many pixels, or are one of `UNSUPPORTED`.
     """
+    is_small = num_pixels(encoded) <= max_pixels
+    check = tf.debugging.Assert(is_small, [too_many_pixels(max_pixels)])
+    with tf.control_dependencies([check]):
+        encoded = tf.identity(encoded)
     # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
-    rgb = tf.cond(
-        tf.strings.substr(encoded, 0, 4) == _PNG_SIGNATURE,
-        lambda: _decode_png(encoded),
-        lambda: _decode_other(encoded),
+    rgb = tf.case(
+        [
+            (is_png(encoded), lambda: _decode_png(encoded)),
+            (is_webp(encoded), lambda: _decode_webp(encoded)),
+            (is_bmp(encoded), lambda: _decode_bmp(encoded)),
+        ],
+        default=lambda: _decode_any(encoded),
     )
     image = rgb if channels == 3 else tf.image.rgb_to_grayscale(rgb)
     return tf.ensure_shape(image, (None, None, channels))
@@ -84,31 +106,45 @@ def _without_ends(image):
 
 
 def _decode_png(encoded):
-    # Read as 8 bits, a 16-bit PNG would lose its low byte: 0x01ff would become 1
-    # and not 2. 8-bit PNGs come as 257 * value and pass through exactly.
+    return tf.cond(
+        header_part(encoded, 24, 1) == b"\x10",  # bits of a channel
+        lambda: _decode_png_of_16_bits(encoded),
+        lambda: tf.io.decode_png(encoded, channels=3),
+    )
+
+
+def _decode_png_of_16_bits(encoded):
+    # Read as 8 bits, it would lose its low byte: 0x01ff would become 1 and not 2.
     image = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
     return tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
 
 
-def _decode_other(encoded):
-    checks = tf.cond(
-        tf.strings.substr(encoded, 0, 2) == _BMP_SIGNATURE,
-        lambda: _bmp_is_readable(encoded),
-        lambda: True,
-    )
-    # TensorFlow hands back palette indices, or compressed bytes, as if they were grey
-    # values.
-    message = "BMP with compression or a colour palette is not supported"
-    check = tf.debugging.Assert(checks, [message])
+def _decode_webp(encoded):
+    flags = tf.io.decode_raw(header_part(encoded, 20, 1), tf.uint8)
+    is_extended = header_part(encoded, 12, 4) == b"VP8X"
+    is_animated = is_extended & tf.reduce_any(flags & 2 != 0)
+    # TensorFlow 2.21 writes beyond the memory of an animated WebP.
+    check = tf.debugging.Assert(~is_animated, [_ANIMATED_WEBP])
     with tf.control_dependencies([check]):
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        # TensorFlow refuses a number of channels other than that of the file.
+        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    return image[..., :3]
 
 
-def _bmp_is_readable(encoded):
-    bits_per_pixel = tf.strings.substr(encoded, 28, 1)
-    compression = tf.strings.substr(encoded, 30, 4)
-    palette = tf.strings.substr(encoded, 54, len(_GREY_PALETTE))
-    masks = tf.strings.substr(encoded, 54, len(_BGR_MASKS))
+def _decode_bmp(encoded):
+    bits_per_pixel = header_part(encoded, 28, 1)
+    compression = header_part(encoded, 30, 4)
+    palette = header_part(encoded, 54, len(_GREY_PALETTE))
+    masks = header_part(encoded, 54, len(_BGR_MASKS))
     in_order = (compression == _MASKED) & (masks == _BGR_MASKS)
     no_palette = (bits_per_pixel != b"\x08") | (palette == _GREY_PALETTE)
-    return ((compression == _UNCOMPRESSED) | in_order) & no_palette
+    is_readable = ((compression == _UNCOMPRESSED) | in_order) & no_palette
+    # TensorFlow returns palette indices, or compressed bytes, as if they were grey
+    # values.
+    check = tf.debugging.Assert(is_readable, [_UNUSUAL_BMP])
+    with tf.control_dependencies([check]):
+        return _decode_any(encoded)
+
+
+def _decode_any(encoded):
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)

@@ -3,17 +3,17 @@
 import pathlib
 
 from bsce_keras.data.folder_listing import (
-    IMAGE_EXTENSIONS,
     class_folders,
     evaluation_folder,
     has_images,
+    training_folder,
 )
 from bsce_keras.data.named_dataset import refuse
-from bsce_keras.runtime.text import NO_LINE
+from bsce_keras.runtime.text import is_line
 
 
 def describe_folder(asked):
-    """The `DatasetInfo` of a folder that holds train/CLASS/* and test/CLASS/*."""
+    """The `DatasetInfo` of a folder with train/CLASS/* and test/CLASS/*, or CLASS/*."""
     problems, learned = asked.size_problems(), asked.learned
     if asked.data_dir is None:
         refuse(
@@ -24,7 +24,7 @@ def describe_folder(asked):
             ]
         )
     root = pathlib.Path(asked.data_dir).expanduser()
-    train, test = root / "train", evaluation_folder(root)
+    train = training_folder(root)
     found = class_folders(train) if train.is_dir() else []
     names = sorted({*found, *learned})
     if not train.is_dir():
@@ -36,25 +36,21 @@ def describe_folder(asked):
         problems.append(f"{train} must hold one folder a class. It holds no folder.")
     problems += _name_problems(train, found)
     problems += _empty_class_problems(train, sorted({*found} - {*learned}))
-    if not test.is_dir():
-        problems.append(
-            f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
-            "val/ in it."
-        )
-    else:
-        problems += _test_problems(test, names)
+    if not asked.validation_share:
+        problems += _test_problems(root, names)
     refuse(problems)
     return asked.info(names)
 
 
 def _name_problems(train, names):
     """Class names end up in configurations, tables and exports, all of them text."""
-    odd = [name for name in names if NO_LINE.search(name)]
+    odd = [name for name in names if not is_line(name)]
     if not odd:
         return []
     return [
-        "Every class folder needs a name of UTF-8 text without line breaks or tabs. "
-        f"Received in {train}: {', '.join(map(ascii, odd))}. Rename these folders."
+        "Every class folder needs a name of UTF-8 text without line breaks, tabs and "
+        f"outer spaces. Received in {train}: {', '.join(map(ascii, odd))}. Rename "
+        "these folders."
     ]
 
 
@@ -63,15 +59,22 @@ def _empty_class_problems(train, names):
     if not empty:
         return []
     return [
-        f"Every class needs training images ({', '.join(IMAGE_EXTENSIONS)}). Without "
-        f"any in {train}: {', '.join(empty)}. Add images or remove these folders."
+        f"Every class needs training images. Without any in {train}: "
+        f"{', '.join(empty)}. Add images or remove these folders."
     ]
 
 
-def _test_problems(test, names):
+def _test_problems(root, names):
+    test = evaluation_folder(root)
+    if not test.is_dir():
+        return [
+            f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
+            "val/ in it. Add test images, or hold a part of the images of every class "
+            "out: --validation_share=0.2."
+        ]
     problems = []
     found = class_folders(test)
-    unknown = [name for name in found if name not in set(names)]
+    unknown = sorted({*found} - {*names})
     if unknown and names:
         problems.append(
             f"Classes of {test} must also be in train/. Unknown to train/: "

@@ -5,23 +5,23 @@ import hashlib
 import logging
 import os
 import pathlib
-import stat
 
 import numpy as np
-import tensorflow as tf
 
 from bsce_keras.data.decoding import decoded_splits
 from bsce_keras.data.examples import Examples
-from bsce_keras.data.folder_listing import evaluation_folder, image_files
-from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
+from bsce_keras.data.folder_listing import (
+    evaluation_folder,
+    list_class,
+    loose_files,
+    training_folder,
+)
+from bsce_keras.data.image_files import decode_file, decoded_files, file_fault
+from bsce_keras.data.splits import ImageDataset, Split, form
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
-
-_UNDECODABLE = (
-    "cut off, altered, no JPEG, PNG, BMP or GIF, or a BMP with a palette or compression"
-)
 
 
 def load_folder(stream_config, training_images, test_images):
@@ -29,7 +29,7 @@ def load_folder(stream_config, training_images, test_images):
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     listed_files = {
-        "train": _list_files(root / "train", names if training_images else ()),
+        "train": _list_files(training_folder(root), names if training_images else ()),
         "test": _list_files(evaluation_folder(root), names if test_images else ()),
     }
     splits = [
@@ -53,7 +53,7 @@ def load_folder(stream_config, training_images, test_images):
                 *(f"{path}: {reason}" for path, reason in bad.items()),
             ]
         )
-    _refuse_lost_classes(bad_train, train, names)
+    _refuse_lost_classes(listed_files["train"][1], train, names)
     if test_images and not len(test):
         raise RequestError(_no_test_images(root, bad_test, names))
     if bad:
@@ -76,47 +76,61 @@ def _no_test_images(root, bad_paths, class_names):
     )
 
 
-def _refuse_lost_classes(bad_paths, examples, class_names):
-    kept = {class_names[label] for label in np.unique(examples.labels)}
-    lost = {pathlib.Path(path).parent.name for path in bad_paths} - kept
-    if lost:
+def _refuse_lost_classes(labels_of_files, examples, class_names):
+    lost = np.setdiff1d(labels_of_files, examples.labels)
+    if len(lost):
         raise RequestError(
             "Every class needs a training image that can be decoded. Received none "
-            f"for: {', '.join(sorted(lost))}. Add images or remove these folders."
+            f"for: {', '.join(class_names[label] for label in lost)}. Add images or "
+            "remove these folders."
         )
 
 
 def _list_files(folder, class_names):
     """Paths of the images below a folder, class by class, and their labels."""
-    by_class = [image_files(folder / name) for name in class_names]
+    by_class = [_class_images(folder / name) for name in class_names]
+    loose = loose_files(folder) if class_names and folder.is_dir() else []
+    _warn_of_ignored(folder, {"outside a class folder": loose} if loose else {})
     labels = np.repeat(
         np.arange(len(by_class), dtype=np.int64), [len(part) for part in by_class]
     )
     return [path for class_paths in by_class for path in class_paths], labels
 
 
+def _class_images(folder):
+    """Paths of the images of a class; a line says which files are not read and why."""
+    images, ignored = list_class(folder)
+    _warn_of_ignored(folder, ignored)
+    return images
+
+
+def _warn_of_ignored(folder, ignored):
+    parts = [
+        f"{len(paths)} {reason} ({listed(_relative(paths, folder), 3)})"
+        for reason, paths in sorted(ignored.items())
+    ]
+    if parts:
+        _log.warning("Files in %s that are not read: %s.", folder, "; ".join(parts))
+
+
+def _relative(paths, folder):
+    return [os.path.relpath(path, folder) for path in sorted(paths)]
+
+
 def _folder_split(title, paths, labels, image):
     """The images of some files; their keys are positions in the list of paths."""
-    # Not looked at where all of it was decoded before.
-    reasons = functools.cache(lambda: [_what_is_wrong(path) for path in paths])
-
-    def read(index, path):
-        return index, square(tf.io.read_file(path), image)
+    # A split that was decoded before needs no look at its files.
+    reasons = functools.cache(lambda: [file_fault(path, image) for path in paths])
 
     def batches(keys):
-        readable = np.flatnonzero([reason is None for reason in reasons()])
-        rest = readable[readable > keys.max(initial=-1)]
-        # File names are bytes: not all of them are text.
-        names = tf.constant([os.fsencode(paths[index]) for index in rest], tf.string)
-        indexed = tf.data.Dataset.from_tensor_slices((rest, names))
-        # What cannot be decoded drops out of the stream: its index is then missing.
-        decoded = indexed.map(read, tf.data.AUTOTUNE).ignore_errors()
-        for indices, squares in decoded.batch(BATCH).as_numpy_iterator():
-            yield indices, labels[indices], squares
+        rest = range(keys.max(initial=-1) + 1, len(paths))
+        whole = np.array([i for i in rest if reasons()[i] is None], np.int64)
+        for places, squares in decoded_files([paths[i] for i in whole], image):
+            yield whole[places], labels[whole[places]], squares
 
     def bad(keys):
         missing = np.setdiff1d(np.arange(len(paths)), keys).tolist()
-        return [[index, reasons()[index] or _UNDECODABLE] for index in missing]
+        return [[i, reasons()[i] or decode_file(paths[i], image)[1]] for i in missing]
 
     def of():
         return {"files": _listing_sha256(paths), **form(image)}
@@ -144,16 +158,3 @@ def _of_files(decoded, paths, labels):
     keys = decoded.keys
     examples = Examples(decoded.images, labels[keys], positions[keys])
     return examples, {paths[index]: reason for index, reason in decoded.bad}
-
-
-def _what_is_wrong(path):
-    """Why there is nothing to decode in a file, or None."""
-    try:
-        # Not opened unless it is a file: a pipe would wait for ever.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            return "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        with open(path, "rb"):
-            return None if status.st_size else "empty"
-    except OSError as error:
-        return error.strerror

@@ -1,9 +1,14 @@
-"""Image files in folders, one a class: found by name, never opened."""
+"""Image files in folders, one folder a class. Decodes nothing."""
 
+import collections
+import contextlib
 import os
 import pathlib
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+from bsce_keras.data.image_kinds import IMAGE_ENDINGS, file_kind
+
+# Files that operating systems leave in folders of images.
+_LITTER = (".ds_store", "thumbs.db", "desktop.ini")
 
 
 def class_folders(folder):
@@ -12,12 +17,51 @@ def class_folders(folder):
         return sorted(e.name for e in entries if e.is_dir() and not _hidden(e.name))
 
 
-def image_files(folder):
-    """Paths of the images in a class folder, sorted; none if there is no folder."""
+def list_class(folder):
+    """Files of a class folder and of the folders inside it.
+
+    Visible files are images by their ending, or by their first bytes if the ending is
+    not that of an image.
+
+    Returns:
+        `(images, ignored)`: sorted paths of the images, and a dictionary from the
+        reason to the paths of all other files. Both are empty without a folder.
+    """
     if not os.path.isdir(folder):
-        return []
+        return [], {}
+    images, ignored = [], collections.defaultdict(list)
+    for path, reason in _walk(folder):
+        if reason is None:
+            images.append(path)
+        else:
+            ignored[reason].append(path)
+    return sorted(images), ignored
+
+
+def loose_files(folder):
+    """Sorted paths of the visible files that lie beside the class folders."""
     with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if _is_image(entry))
+        return sorted(
+            e.path
+            for e in entries
+            if not (e.is_dir() or _hidden(e.name) or e.name.lower() in _LITTER)
+        )
+
+
+def training_folder(data_dir):
+    """`train/` of a folder data set, or the folder itself if it is DIR/CLASS/*."""
+    root = pathlib.Path(data_dir).expanduser()
+    is_split = any((root / name).is_dir() for name in ("train", "test", "val"))
+    is_pile = not is_split and root.is_dir() and bool(class_folders(root))
+    return root if is_pile else root / "train"
+
+
+def lies_among_classes(path, data_dir):
+    """Returns True for a path inside the training folder of a folder data set."""
+    with contextlib.suppress(OSError):
+        images = os.path.realpath(training_folder(data_dir))
+        return pathlib.Path(os.path.realpath(path)).is_relative_to(images)
+    return False  # A folder that cannot be listed is refused elsewhere.
 
 
 def evaluation_folder(data_dir):
@@ -27,14 +71,36 @@ def evaluation_folder(data_dir):
 
 
 def has_images(folder):
-    """Whether there is an image in a class folder."""
-    with os.scandir(folder) as entries:
-        return any(_is_image(entry) for entry in entries)
+    """Returns True if `list_class` finds an image."""
+    return any(reason is None for _, reason in _walk(folder))
 
 
-def _is_image(entry):
-    name = entry.name
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not _hidden(name)
+def _walk(folder):
+    """Yields every file below a folder with the reason to ignore it, or None."""
+    seen, folders = set(), [os.fspath(folder)]
+    while folders:
+        status = os.stat(folder := folders.pop())
+        # Links may lead back to a folder above.
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.lower() in _LITTER:
+                    continue
+                if _hidden(entry.name):
+                    yield entry.path, "hidden"
+                elif entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    yield entry.path, _reason_to_ignore(entry)
+
+
+def _reason_to_ignore(entry):
+    if entry.name.lower().endswith(IMAGE_ENDINGS):
+        return None
+    kind, reason = file_kind(entry.path)
+    return None if kind else reason
 
 
 def _hidden(name):

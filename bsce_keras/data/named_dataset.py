@@ -51,6 +51,7 @@ class DatasetRequest:
     data_dir: str | None = None
     image_size: int | None = None
     download: bool = False
+    validation_share: float = 0.0
     learned: tuple[str, ...] = ()
 
     def size_problems(self):

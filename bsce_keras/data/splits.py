@@ -80,7 +80,8 @@ def joined(parts):
 
 def square(encoded, image):
     """A file or a record to one of the squares that images are held as."""
-    return fit_to_square(decode_image(encoded, image.channels), image.stored_size)
+    decoded = decode_image(encoded, image.channels, image.max_pixels)
+    return fit_to_square(decoded, image.stored_size)
 
 
 def form(image):
@@ -88,5 +89,6 @@ def form(image):
     return {
         "stored_size": image.stored_size,
         "channels": image.channels,
+        "max_pixels": image.max_pixels,
         "decoder": _DECODER,
     }

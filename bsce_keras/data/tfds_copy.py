@@ -3,6 +3,7 @@
 Reads only what TFDS wrote beside the images.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -12,6 +13,7 @@ import re
 from bsce_keras.data import imagenet
 from bsce_keras.runtime import files
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import is_line, listed
 
 # Where a feature names its class: as TFDS writes it, as protocol buffers may, and as
 # TFDS wrote it before version 4.5.
@@ -103,24 +105,52 @@ def version_number(prepared):
 
 
 def class_names(prepared):
-    """Names by class id; where TFDS gave classes but numbers, these.
+    """Names by class id; the numbers of the classes where TFDS has no names.
 
     Raises:
-        RequestError: label.labels.txt is missing or no text.
+        RequestError: label.labels.txt is missing, is not text, or holds names that
+            cannot be told apart or do not fit the classes.
     """
     path = prepared / "label.labels.txt"
-    number = None if path.exists() else _number_of_classes(prepared)
-    if number is not None:
+    number = _number_of_classes(prepared)
+    if number is not None and not path.exists():
         return tuple(str(class_id) for class_id in range(number))
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(
             f"The prepared copy {prepared} must hold label.labels.txt, one class name "
             f"per line. Received: {error}. Restore it from another copy, or write the "
             "images into folders and use --dataset=folder."
         ) from error
-    return tuple(text.splitlines())
+    # Other characters that end a line for Python may stand inside a name.
+    names = tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
+    wrong = _name_faults(names, number)
+    if wrong:
+        raise RequestError(
+            f"{path} must hold a name for every class, one a line. Received: "
+            f"{'; '.join(wrong)}. Restore it from another copy, or write the images "
+            "into folders and use --dataset=folder."
+        )
+    return names
+
+
+def _name_faults(names, num_classes):
+    """Faults that keep lines from being the names of classes."""
+    found = []
+    if num_classes not in (None, len(names)):
+        found.append(f"{len(names)} names for {num_classes} classes")
+    # Empty lines are shown as ''.
+    odd = [name for name in names if not is_line(name)]
+    if odd:
+        found.append(
+            "empty names, control characters or outer spaces: "
+            f"{listed(map(ascii, odd))}"
+        )
+    repeated = [name for name, times in collections.Counter(names).items() if times > 1]
+    if repeated:
+        found.append(f"repeated names: {listed(map(ascii, repeated))}")
+    return found
 
 
 def _number_of_classes(prepared):
@@ -139,10 +169,13 @@ def split_names(prepared):
         RequestError: dataset_info.json is not what TFDS writes.
     """
     try:
-        return [
-            str(split["name"]) for split in _read(prepared, "dataset_info")["splits"]
-        ]
-    except (KeyError, TypeError) as error:
+        splits = _read(prepared, "dataset_info")["splits"]
+        for split in splits:
+            lengths = [int(length) for length in split.get("shardLengths", [])]
+            if min(lengths, default=0) < 0:
+                raise ValueError(f"negative shardLengths of {split['name']}")
+        return [str(split["name"]) for split in splits]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RequestError(_not_of_tfds(prepared, "dataset_info", error)) from error
 
 

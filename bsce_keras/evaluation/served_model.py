@@ -5,6 +5,7 @@ Needs nothing of the package that trained it, and TensorFlow only once a model l
 
 import logging
 import os
+import re
 
 import numpy as np
 
@@ -27,6 +28,16 @@ def file_checksums(path):
             sums[os.path.relpath(full, path)] = sha256(full)
     sums.pop(CHECKSUMS, None)
     return sums
+
+
+def irregular_files(path):
+    """Names below a folder that are pipes, devices, or links to them, sorted."""
+    return sorted(
+        os.path.relpath(full, path)
+        for folder, _, files in os.walk(path)
+        for full in (os.path.join(folder, file) for file in files)
+        if os.path.exists(full) and not os.path.isfile(full)
+    )
 
 
 def altered_files(path):
@@ -65,6 +76,12 @@ def model_problems(path, of_run=False):
         return [
             f"--model must be the folder of an exported step. There is no folder {path}"
             f".{_exports_near(os.path.dirname(path))}"
+        ]
+    irregular = irregular_files(path)
+    if irregular:
+        return [
+            f"{path} is not what was exported; not a regular file: "
+            f"{', '.join(irregular)}. Restore it from a copy."
         ]
     altered = altered_files(path)
     if altered is None and of_run:
@@ -175,19 +192,26 @@ class ServedModel:
         )
 
     def probabilities_of_files(self, encoded):
-        """Probabilities of image files, given as their bytes, one result per file.
+        """Probabilities of image files, one file at a time where a batch fails.
+
+        One file that cannot be decoded fails the whole batch in the SavedModel.
+
+        Args:
+            encoded: list of the bytes of the files.
 
         Returns:
-            List of float32 arrays `(num_classes,)`, or None for what cannot be decoded.
+            List of `(probabilities, reason)`, in their order: float32 `(num_classes,)`
+            and None, or None and the reason that the file cannot be classified.
         """
-        import tensorflow as tf
-
+        if not encoded:
+            return []
         try:
-            return list(self._ask("serve_encoded", encoded=encoded))
-        except tf.errors.InvalidArgumentError:
+            batch = self._ask("serve_encoded", encoded=encoded)
+            return [(probabilities, None) for probabilities in batch]
+        except _failures() as error:
             if len(encoded) == 1:
-                return [None]
-        # One of them is bad, and TensorFlow does not say which.
+                return [(None, _reason(error))]
+        # TensorFlow does not say which file failed.
         return [self.probabilities_of_files([data])[0] for data in encoded]
 
     def _ask(self, signature, **inputs):
@@ -196,6 +220,27 @@ class ServedModel:
         # Constants first: a signature would take a list for several arguments.
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         return self._loaded.signatures[signature](**tensors)["probabilities"].numpy()
+
+
+def _failures():
+    """Exceptions about files that cannot be decoded."""
+    import tensorflow as tf
+
+    return tf.errors.InvalidArgumentError, *_lack_of_memory()
+
+
+def _lack_of_memory():
+    import tensorflow as tf
+
+    return MemoryError, tf.errors.ResourceExhaustedError
+
+
+def _reason(error):
+    """Short text about a file that cannot be decoded."""
+    if isinstance(error, _lack_of_memory()):
+        return "too large for the memory"
+    pixels = re.search(r"more than [\d,]+ pixels", error.message)
+    return pixels[0] if pixels else "cut off, altered or not supported"
 
 
 def _missing_parts(loaded):

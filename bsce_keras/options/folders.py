@@ -2,6 +2,8 @@
 
 import os
 
+from bsce_keras.data.folder_listing import lies_among_classes
+
 
 def folder_problems(asked):
     """What is wrong with the folders that a `Request` names for writing."""
@@ -9,6 +11,13 @@ def folder_problems(asked):
     found = writable_problems("--run_dir", run_dir)
     if asked.cache_dir:
         found += writable_problems("--cache_dir", asked.cache_dir)
+    if asked.dataset == "folder" and asked.data_dir:
+        found += [
+            f"--{name}={folder} lies among the class folders of --data_dir="
+            f"{asked.data_dir} and would be taken for images. Name a folder elsewhere."
+            for name, folder in (("run_dir", run_dir), ("cache_dir", asked.cache_dir))
+            if folder and lies_among_classes(folder, asked.data_dir)
+        ]
     if not base or has_base_step(run_dir):
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):

@@ -4,7 +4,6 @@ The only place that chooses a default by data set or method. Free of TensorFlow.
 """
 
 import dataclasses
-import hashlib
 import math
 import os
 
@@ -25,6 +24,7 @@ from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
 
 SAVED_SUFFIX = ".keras"
@@ -123,7 +123,7 @@ def _describe(asked, fetch, begun):
         return None
     return describe_dataset(
         asked.dataset,
-        **asked.given("data_dir", "image_size", "download"),
+        **asked.given("data_dir", "image_size", "download", "validation_share"),
         learned=begun.arriving if begun else (),
     )
 
@@ -177,8 +177,7 @@ def _saved_model(asked, path):
                 f"--backbone={path}. Use one of {BACKBONES_TEXT}."
             )
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(path)
     except OSError as error:
         problems.append(
             f"--backbone={path} cannot be read: {error.strerror}. Give the path of a "

@@ -12,6 +12,7 @@ import numpy as np
 
 from bsce_keras import config as configs
 from bsce_keras.data.class_orders import class_order
+from bsce_keras.data.folder_listing import training_folder
 from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
@@ -113,8 +114,15 @@ def stream_config(asked, info, begun, problems):
         # Stand-ins where something was refused, so that the rest is still checked.
         order=tuple(range(num_classes) if order is None else order.tolist()),
         increments=increments or (),
-        image=info.image,
+        image=problems.attempt(_image, asked, info) or info.image,
     )
+
+
+def _image(asked, info):
+    """The `ImageSpec` of a data set, with the limit of pixels that was asked for."""
+    if asked.max_image_pixels is None:
+        return info.image
+    return dataclasses.replace(info.image, max_pixels=asked.max_image_pixels)
 
 
 def _order(name, info, begun):
@@ -197,7 +205,7 @@ def _divisors(number):
 
 def _refuse_other_folder(asked, info, begun):
     """Classes of a run may be gone, but not all of them while there are only others."""
-    train = pathlib.Path(asked.data_dir).expanduser() / "train"
+    train = training_folder(asked.data_dir)
     others = set(info.class_names) - set(begun.class_names)
     if others and not any((train / name).is_dir() for name in begun.arriving):
         raise RequestError(

@@ -10,6 +10,7 @@ import pathlib
 from bsce_keras.config import choices
 from bsce_keras.config.backbones import BACKBONES_TEXT
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
+from bsce_keras.config.sections import MAX_IMAGE_PIXELS
 from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Option
@@ -20,7 +21,8 @@ DATA_SOURCE = (
         "data_dir",
         pathlib.Path,
         "TFDS directory, or for folder the one that holds train/CLASS/* and "
-        "test/CLASS/* (val/ serves as test/)",
+        "test/CLASS/* (val/ serves as test/); CLASS/* is enough with "
+        "--validation_share",
         field="stream.data_dir",
         default_text="$TFDS_DATA_DIR or ~/tensorflow_datasets",
         every_cell=True,
@@ -57,6 +59,13 @@ _DATA_SET = (
         choices=choices.BAD_IMAGE_POLICIES,
         field="stream.on_bad_image",
         every_cell=True,
+    ),
+    Option(
+        "max_image_pixels",
+        int,
+        "images with more pixels in the file are bad ones; they are refused before "
+        "they are decoded, in training and in exports",
+        default_text=str(MAX_IMAGE_PIXELS),
     ),
     Option(
         "validation_share",

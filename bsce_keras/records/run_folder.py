@@ -6,7 +6,11 @@ import os
 import pathlib
 import shutil
 
-from bsce_keras.config.step_requirements import refuse_impossible_steps
+from bsce_keras.config.step_requirements import (
+    count_images,
+    refuse_impossible_steps,
+    small_class_warnings,
+)
 from bsce_keras.records.base_step import load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
@@ -152,6 +156,9 @@ class RunFolder:
         config, checkpoints = self._config, self._own_checkpoints
         states = checkpoints.finished_states()
         refuse_impossible_steps(config, stream, states, self._num_replicas)
+        images = count_images(stream)
+        for warning in small_class_warnings(config, images, len(states)):
+            _log.warning(warning)
         _warn_of_unscored_classes(stream)
         base_step = None
         # `finished_states` skips damaged checkpoints, so a damaged base step is

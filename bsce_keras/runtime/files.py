@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 
 
 def write_atomically(path, data):
@@ -45,10 +46,22 @@ def write_json(path, value):
     write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def open_regular(path):
+    """Opens a file to read its bytes.
+
+    Raises:
+        OSError: also for pipes, devices and folders, and links to them. A read of these
+            may never end.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return open(path, "rb")
+
+
 def read_json(path):
     """The JSON value of a file."""
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    with open_regular(path) as file:
+        return json.loads(file.read().decode("utf-8"))
 
 
 def make_folder(path):
@@ -82,5 +95,5 @@ def sync_folder(path):
 
 def sha256(path):
     """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,9 +4,18 @@ import difflib
 import math
 import re
 
-# Control characters and surrogates of bytes that are not UTF-8: they cannot stand in a
-# line of a flagfile or a table.
-NO_LINE = re.compile("[\x00-\x1f\ud800-\udfff]")
+# Control characters, line separators, and surrogates of bytes that are not UTF-8: they
+# cannot stand in a line of a flagfile or a table.
+NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def is_line(name):
+    """Returns True for text that can stand in a line, without outer spaces.
+
+    >>> is_line("red fox"), is_line(" fox"), is_line("")
+    (True, False, False)
+    """
+    return bool(name) and name == name.strip() and not NO_LINE.search(name)
 
 
 # Stands for a number that is undefined.

@@ -4,7 +4,7 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config import num_set_aside
-from bsce_keras.config.step_requirements import image_problems
+from bsce_keras.config.step_requirements import image_problems, small_class_warnings
 
 
 def problems(images, num_replicas=1, **request):
@@ -107,3 +107,25 @@ def test_images_of_finished_steps_may_be_gone_but_not_their_exemplars():
     assert image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=3) == []
     (problem,) = image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=2)
     assert f"none of: {config.stream.arriving_class_names[5]}." in problem
+
+
+def test_classes_with_few_images_are_named_with_their_numbers():
+    config = make_config(
+        "digits",
+        class_order="sorted",
+        num_base_classes=3,
+        increments=[2, 1],
+        exemplars_per_class=20,
+    )
+    assert list(small_class_warnings(config, [20] * 6)) == []
+    few, below_quota = small_class_warnings(config, [130, 4, 19, 130, 5, 130])
+    assert few.startswith("Fewer than 5 training images") and "1 with 4. " in few
+    assert below_quota.endswith("1 with 4, 2 with 19, 4 with 5.")
+    # Finished steps were told of when they were trained.
+    (below_quota,) = small_class_warnings(config, [0, 4, 19, 130, 5, 130], 1)
+    assert below_quota.endswith(": 4 with 5.")
+
+
+def test_classes_are_compared_with_the_quota_of_their_own_step():
+    config = make_config("digits", increments=[5], memory_budget=100)
+    assert list(small_class_warnings(config, [20] * 5 + [10] * 5)) == []

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
-from bsce_keras.data import datasets, tfds_download
+from bsce_keras.data import datasets, folder_description, tfds_download
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.tfds_copy import find_prepared
 from bsce_keras.options.make_config import make_config
@@ -212,7 +212,7 @@ def test_classes_that_tfds_only_numbers_have_their_numbers_for_names(tmp_path):
     assert info.class_names == tuple("0123456789")
 
 
-@pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(999) + wnids(1)])
+@pytest.mark.parametrize("names", [wnids(999), wnids()[::-1], wnids(1001)])
 def test_class_ids_of_imagenet_are_ranks_in_the_alphabet(tmp_path, names):
     write_copy(tmp_path / "imagenet2012/5.1.0", names, ["train", "validation"])
     (problem,) = refusal("subimagenet", str(tmp_path))
@@ -281,6 +281,23 @@ def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
     )
 
 
+def test_work_on_a_folder_grows_in_proportion_to_its_classes(tmp_path, monkeypatch):
+    """Names are hashed a few times each, not once for every other name."""
+
+    class Name(str):
+        hashed = 0
+
+        def __hash__(self):
+            Name.hashed += 1
+            return super().__hash__()
+
+    names = [Name(f"class{index:03}") for index in range(300)]
+    write_files(tmp_path, *(f"{s}/{n}/1.png" for s in ("train", "test") for n in names))
+    monkeypatch.setattr(folder_description, "class_folders", lambda folder: names)
+    assert describe_dataset("folder", str(tmp_path)).class_names == tuple(names)
+    assert Name.hashed < 20 * len(names)
+
+
 def test_class_folders_need_names_that_are_text(tmp_path):
     for name in (b"caf\xe9", b"two\nlines", "日本 語".encode()):
         os.makedirs(os.path.join(os.fsencode(tmp_path), b"train", name))
@@ -288,6 +305,50 @@ def test_class_folders_need_names_that_are_text(tmp_path):
     odd, empty = refusal("folder", str(tmp_path))
     assert "'caf\\udce9', 'two\\nlines'." in odd and "日本" not in odd
     assert "日本 語" in empty
+
+
+@pytest.mark.parametrize(
+    "name", ["two\u2028lines", "next\x85line", " ant", "ant\u3000", "\x7f"]
+)
+def test_class_folders_need_names_that_fill_one_line(tmp_path, name):
+    write_files(tmp_path, f"train/{name}/1.png", f"test/{name}/1.png")
+    (problem,) = refusal("folder", str(tmp_path))
+    assert ascii(name) in problem and "Rename these folders" in problem
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("ant\n\ncat\n", "outer spaces: ''"),
+        ("ant\nbee\x07\ncat\n", r"'bee\x07'"),
+        ("ant\nbee\x85\ncat\n", r"'bee\x85'"),
+        ("ant\n bee\ncat\n", "' bee'"),
+        ("ant\nbee\nant\n", "repeated names: 'ant'"),
+        ("ant\nbee\ncat\ndog\n", "4 names for 3 classes"),
+        ("ant\nbee\n", "2 names for 3 classes"),
+        ("ant\nbee\ncat\x85dog\n", r"'cat\x85dog'"),
+    ],
+)
+@pytest.mark.parametrize("dataset", ["cifar10", "tfds:insects"])
+def test_label_files_need_a_name_a_class(tmp_path, dataset, lines, fault):
+    label = {"classLabel": {"numClasses": "3"}}
+    features = {"featuresDict": {"features": {"image": {}, "label": label}}}
+    copy = tmp_path / dataset.removeprefix("tfds:") / "1.0.0"
+    write_copy(copy, features=features)
+    (copy / "label.labels.txt").write_text(lines, "utf-8")
+    (problem,) = refusal(dataset, str(tmp_path))
+    assert "label.labels.txt must hold a name for every class" in problem
+    assert fault in problem
+
+
+@pytest.mark.parametrize("lengths", [["-5"], ["3", "-1"], ["many"], "x", [None]])
+def test_shard_lengths_of_a_copy_are_numbers_of_images(tmp_path, lengths):
+    copy = tmp_path / "insects/1.0.0"
+    write_copy(copy)
+    splits = [{"name": n, "shardLengths": lengths} for n in ("train", "test")]
+    (copy / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+    (problem,) = refusal("tfds:insects", str(tmp_path))
+    assert "dataset_info.json must be readable JSON, as TFDS writes it" in problem
 
 
 @pytest.mark.parametrize("dataset", ["folder", "cifar10", "tfds:insects"])

@@ -221,9 +221,16 @@ def imagenet(tmp_path):
         "validation": [[("v1", 500), ("v2", 1)]],
     }
     copy = write_tfds(tmp_path, "imagenet2012", splits)
+    name_thousand_classes(copy)
+    return tmp_path
+
+
+def name_thousand_classes(copy):
+    """Gives a copy by `write_tfds` the classes of ImageNet."""
     names = [f"n{index:08}" for index in range(1000)]
     (copy / "label.labels.txt").write_text("\n".join(names) + "\n")
-    return tmp_path
+    features = copy / "features.json"
+    features.write_text(features.read_text().replace('"2"', '"1000"'))
 
 
 def test_subimagenet_keeps_the_images_of_the_first_hundred_classes(imagenet):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from bsce_keras.data.decode import decode_image, fit_to_square
+from bsce_keras.data.image_headers import num_pixels
 
 rows, columns = np.mgrid[0:24, 0:36]
 RGB = np.stack([columns * 7, rows * 10, (rows + columns) * 4], -1).astype(np.uint8)
@@ -58,6 +59,63 @@ def test_first_frame_of_a_gif():
     frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
     gif = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(decode(gif), np.full((4, 6, 3), (255, 0, 0)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_webp_is_exact_and_its_alpha_is_dropped(mode):
+    image = Image.fromarray(RGB).convert(mode)
+    encoded = encode(image, "WEBP", lossless=True)
+    np.testing.assert_array_equal(decode(encoded), RGB)
+
+
+def test_animated_webp_is_refused_before_it_is_decoded():
+    """TensorFlow 2.21 writes beyond its memory, which ends the process."""
+    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
+    encoded = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="an animated WebP"):
+        decode(encoded)
+
+
+def pixel_limit_kinds():
+    """Files of 24 x 36 pixels, of every form that a header can have."""
+    image = Image.fromarray(RGB)
+    top_down = bytearray(encode(RGB, "BMP"))
+    top_down[22:26] = (-24).to_bytes(4, "little", signed=True)
+    return {
+        "jpeg": encode(RGB, "JPEG"),
+        "grey jpeg": encode(image.convert("L"), "JPEG", progressive=True),
+        "png": encode(RGB, "PNG"),
+        "16-bit png": encode(np.zeros((24, 36), np.uint16), "PNG"),
+        "gif": encode(RGB, "GIF"),
+        "bmp": encode(RGB, "BMP"),
+        "bmp from its top": bytes(top_down),
+        "lossy webp": encode(RGB, "WEBP"),
+        "lossless webp": encode(RGB, "WEBP", lossless=True),
+        "extended webp": encode(image.convert("RGBA"), "WEBP", exif=b"Exif\0\0II*\0"),
+    }
+
+
+@pytest.mark.parametrize(("kind", "encoded"), pixel_limit_kinds().items())
+def test_images_of_more_pixels_than_the_limit_are_refused(kind, encoded):
+    assert int(num_pixels(tf.constant(encoded))) == 24 * 36
+    assert decode_image(tf.constant(encoded), 3, 24 * 36).shape == (24, 36, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 863 pixels"):
+        decode_image(tf.constant(encoded), 3, 24 * 36 - 1)
+
+
+def test_a_small_file_of_many_pixels_is_refused_by_default():
+    """A PNG of 13300 x 13300 pixels, of which the header is there."""
+    header = encode(RGB, "PNG")[:16] + 2 * (13300).to_bytes(4)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 89,478,485"):
+        decode(header + bytes(100))
+
+
+@pytest.mark.parametrize("start", [b"\x89PNG", b"BM", b"GIF89a", b"RIFF1234WEBP"])
+@pytest.mark.parametrize("form", [b"", b"VP8X", b"VP8L", b"VP8 "])
+@pytest.mark.parametrize("length", [0, 5, 17])
+def test_a_header_that_is_cut_off_is_refused(start, form, length):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(start + form + b"\1" * length)
 
 
 def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():

@@ -83,6 +83,59 @@ def test_test_images_are_not_even_read(tmp_path):
     assert counts_of(stream.seen_test(stream.steps[-1])) == [1, 1]
 
 
+def write_pile(folder, numbers):
+    for name, number in numbers.items():
+        for index in range(number):
+            path = folder / name / f"{index:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(path)
+
+
+def pile_config(folder, **request):
+    return make_config("folder", data_dir=folder, image_size=8, **request)
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_one_pile_of_images_is_split_by_class(tmp_path, inside):
+    write_pile(tmp_path / inside, {"ant": 10, "bee": 5, "cat": 20})
+    config = pile_config(tmp_path, validation_share=0.2).stream
+    assert config.class_names == ("ant", "bee", "cat")
+    stream = ClassIncrementalStream(config)
+    assert counts_of(stream.seen_test(stream.steps[-1])) == [2, 1, 4]
+    assert sum(len(step.examples) for step in stream.steps) == 8 + 4 + 16
+    # The files stay where they are.
+    assert len(list((tmp_path / inside / "cat").iterdir())) == 20
+
+
+def test_new_classes_leave_the_split_of_a_pile_as_it_was(tmp_path):
+    write_pile(tmp_path, {"bee": 9, "cat": 9})
+    share = {"validation_share": 0.3}
+    before = ClassIncrementalStream(pile_config(tmp_path, **share).stream)
+    write_pile(tmp_path, {"ant": 9, "dog": 4})
+    after = ClassIncrementalStream(pile_config(tmp_path, **share).stream)
+    bees = [
+        stream.dataset.test.labels == label
+        for stream, label in ((before, 0), (after, 1))
+    ]
+    np.testing.assert_array_equal(
+        before.dataset.test.images[bees[0]], after.dataset.test.images[bees[1]]
+    )
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_a_pile_without_a_share_is_refused_with_the_way_out(tmp_path, inside):
+    write_pile(tmp_path / inside, {"ant": 2, "bee": 2})
+    with pytest.raises(RequestError, match="--validation_share=0.2"):
+        pile_config(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["run_dir", "cache_dir"])
+def test_a_folder_to_write_is_not_made_inside_a_pile(tmp_path, option):
+    write_pile(tmp_path, {"ant": 5, "bee": 5})
+    with pytest.raises(RequestError, match=f"--{option}=.* lies among the class"):
+        pile_config(tmp_path, validation_share=0.2, **{option: tmp_path / "runs/a"})
+
+
 def test_without_a_share_the_test_images_are_scored():
     config = make_config("digits").stream
     stream = ClassIncrementalStream(config)

@@ -55,6 +55,9 @@ def write_good(folder):
         "huge.jpg": (grey(size=(6000, 4000)), {}),
         "日本 ß 🦋.png": (grey("RGB"), {}),
         LATIN_1_NAME: (grey("RGB"), {}),
+        "lossless.webp": (grey("RGB"), {"lossless": True}),
+        "lossy.WEBP": (grey("RGB"), {"quality": 95}),
+        "alpha.webp": (grey("RGBA"), {"lossless": True}),
     }
     for name, (image, options) in images.items():
         image.save(folder / name, **options)
@@ -62,7 +65,17 @@ def write_good(folder):
     shutil.copy(folder / "grey.png", folder / "really a png.jpg")
     shutil.copy(folder / "moving.gif", folder / "really a gif.bmp")
     (folder / "link.png").symlink_to("grey.png")
-    return [*images, "really a png.jpg", "really a gif.bmp", "link.png"]
+    copies = ["photo.jfif", "camera.JPE", "no ending", "other.ending"]
+    for name in copies:
+        shutil.copy(folder / "grey.jpg", folder / name)
+    (folder / "2024/may").mkdir(parents=True)
+    nested = ["2024/grey.png", "2024/may/grey.png", "2024/may/no ending"]
+    for name in nested:
+        shutil.copy(folder / "grey.png", folder / name)
+    # A link that leads back adds no image twice.
+    (folder / "2024/up").symlink_to("..")
+    others = ["really a png.jpg", "really a gif.bmp", "link.png"]
+    return [*images, *others, *copies, *nested]
 
 
 def write_bad(folder):
@@ -80,19 +93,23 @@ def write_bad(folder):
     data = bytearray(altered.read_bytes())
     data[45] ^= 16
     altered.write_bytes(data)
-    (folder / "folder.jpg").mkdir()
+    grey("RGB").save(folder / "scan", "TIFF")
+    grey("RGB").save(folder / "moving.webp", **frames())
     (folder / "gone.jpg").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.png")
     shutil.copy(altered, folder / "secret.png")
     (folder / "secret.png").chmod(0)
-    undecodable = ["cut.jpg", "cut.png", "cut.bmp", "cut.gif", "letter.jpg"]
-    undecodable += ["tiff.png", "palette.bmp", "altered.png"]
+    undecodable = ["cut.jpg", "cut.png", "cut.bmp", "cut.gif", "altered.png"]
     return {
-        **dict.fromkeys(undecodable, "no JPEG, PNG, BMP or GIF"),
+        **dict.fromkeys(undecodable, "cut off or altered"),
+        "palette.bmp": "a BMP with compression or a colour palette",
+        "moving.webp": "an animated WebP",
+        "letter.jpg": "not an image",
+        "tiff.png": "TIFF is not supported",
+        "scan": "TIFF is not supported",
         "empty.png": "empty",
-        "folder.jpg": "a folder",
         "gone.jpg": "No such file",
-        "pipe.png": "no regular file",
+        "pipe.png": "not a regular file",
         "secret.png": "Permission denied",
     }
 
@@ -155,7 +172,7 @@ def test_skipping_keeps_every_good_file_and_lists_the_others(files):
     assert step.class_names == ("mixed",)
     # With `0.png`. No file stands for another: each is where its name sorts.
     assert len(step.examples) == len(good) + 1
-    names = sorted([*good, *bad, "0.png"])
+    names = sorted([*good, *bad, "0.png"])  # Positions in this list are the ids.
     assert [names[index] for index in step.examples.ids] == sorted([*good, "0.png"])
     levels = step.examples.images.astype(int)
     assert levels.shape[1:] == (16, 16, 3)

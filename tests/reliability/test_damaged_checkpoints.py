@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 import pathlib
 import shutil
 
@@ -180,8 +181,20 @@ def circle(path):
     path.symlink_to(path.name)
 
 
+def make_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_endless(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 @on_every_file
-@pytest.mark.parametrize("replace", [remove, make_folder, dangle, circle])
+@pytest.mark.parametrize(
+    "replace", [remove, make_folder, dangle, circle, make_pipe, make_endless]
+)
 def test_a_file_that_is_no_file_is_detected(saved, target, ending, replace, caplog):
     replace(saved / "checkpoints" / f"{target[0]}.{ending}")
     assert assert_detected(saved, target, caplog)

@@ -72,3 +72,12 @@ def test_checksum_is_that_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
+
+
+@pytest.mark.parametrize("read", [read_json, sha256])
+def test_what_may_never_end_is_not_read(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        with pytest.raises(OSError, match="not a regular file"):
+            read(tmp_path / name)

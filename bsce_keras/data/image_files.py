@@ -1,0 +1,139 @@
+"""Image files to squares, faults of a file told apart from those of the machine."""
+
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from bsce_keras.data.decode import UNSUPPORTED
+from bsce_keras.data.image_headers import num_pixels
+from bsce_keras.data.image_kinds import (
+    FAULTS_OF_A_FILE,
+    file_kind,
+    gif_pixels,
+    too_many_pixels,
+)
+from bsce_keras.data.splits import BATCH, square
+from bsce_keras.runtime.errors import RunError
+
+# Taken while a PNG of 16 bits is decoded, at most.
+_BYTES_OF_A_PIXEL = 32
+
+
+def decoded_files(paths, image):
+    """Yields `(places, squares)`: positions in `paths`, and their images.
+
+    Files are decoded in parallel and come in their order. Files that fail are decoded
+    once more, one at a time; those that fail again are left out.
+
+    Args:
+        paths: list of file names.
+        image: `ImageSpec`.
+
+    Raises:
+        OSError, RunError: as `decode_file`.
+    """
+    # File names are bytes: not all of them are text.
+    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
+    files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), names))
+    squares = files.map(
+        lambda place, name: (place, square(tf.io.read_file(name), image)),
+        tf.data.AUTOTUNE,
+    )
+    # A failure drops out of the stream: its place is then missing.
+    start = 0
+    for places, batch in squares.ignore_errors().batch(BATCH).as_numpy_iterator():
+        end = places[-1] + 1
+        found = dict(zip(places.tolist(), batch, strict=True))
+        yield _stacked(found | _decoded_alone(paths, start, end, found, image))
+        start = end
+    rest = _decoded_alone(paths, start, len(paths), {}, image)
+    if rest:
+        yield _stacked(rest)
+
+
+def file_fault(path, image):
+    """Reason to refuse a file before it is decoded, or None.
+
+    Args:
+        path: the file.
+        image: `ImageSpec`.
+
+    Raises:
+        OSError: the file system fails for a reason that does not lie in the file.
+    """
+    kind, reason = file_kind(path)
+    if kind == "GIF" and gif_pixels(pathlib.Path(path).read_bytes()) > image.max_pixels:
+        return too_many_pixels(image.max_pixels)
+    return reason
+
+
+def decode_file(path, image):
+    """Decodes one file.
+
+    Args:
+        path: the file.
+        image: `ImageSpec`.
+
+    Returns:
+        `(square, None)`, or `(None, reason)` if the fault lies in the file.
+
+    Raises:
+        OSError: the file system fails for a reason that does not lie in the file.
+        RunError: any other failure, such as a lack of memory.
+    """
+    try:
+        return _square_or_fault(path, image)
+    except OSError as error:
+        if error.errno not in FAULTS_OF_A_FILE:
+            raise
+        return None, error.strerror
+    except (MemoryError, tf.errors.OpError) as error:
+        reason = getattr(error, "message", "") or "not enough memory"
+        raise RunError(
+            f"{path} cannot be decoded: {reason.strip().splitlines()[0]}. The file may "
+            "be good. Make room and give the same command again."
+        ) from error
+
+
+def _square_or_fault(path, image):
+    encoded = pathlib.Path(path).read_bytes()
+    try:
+        with tf.device("CPU"):
+            return square(tf.constant(encoded), image).numpy(), None
+    except tf.errors.InvalidArgumentError as error:
+        return None, _fault(error, encoded, image)
+
+
+def _decoded_alone(paths, start, end, found, image):
+    """Squares by place of the files from `start` to `end` that are not in `found`."""
+    missing = [place for place in range(start, end) if place not in found]
+    squares = {place: decode_file(paths[place], image)[0] for place in missing}
+    return {place: one for place, one in squares.items() if one is not None}
+
+
+def _stacked(squares):
+    places = sorted(squares)
+    return np.array(places), np.stack([squares[place] for place in places])
+
+
+def _fault(error, encoded, image):
+    """Reason that an image cannot be decoded, by what TensorFlow raised."""
+    for reason in (*UNSUPPORTED, too_many_pixels(image.max_pixels)):
+        if reason in error.message:
+            return reason
+    _check_memory(encoded)
+    return "cut off or altered"
+
+
+def _check_memory(encoded):
+    """Raises MemoryError where an image could not be decoded for want of memory.
+
+    The libraries for PNG and JPEG take that for damage of the file.
+    """
+    try:
+        pixels = int(num_pixels(tf.constant(encoded)))
+    except tf.errors.InvalidArgumentError:
+        return  # Its header is damaged.
+    np.empty(pixels * _BYTES_OF_A_PIXEL, np.uint8)
