@@ -9,6 +9,7 @@ from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_atomically
+from bsce_keras.runtime.text import printable
 
 _TABLES = {
     "text": tables.text_table,
@@ -24,7 +25,8 @@ def main(argv=None):
         argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 for a wrong request.
+        The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
+        all the same if others are damaged.
     """
     return run_command("report", _report, argv)
 
@@ -82,25 +84,31 @@ def write_report(results, folder):
 def _report(values, run_dirs):
     # A folder given twice must not count as two seeds.
     unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
-    results = _read_all(unique.values())
+    results, problems = _read_all(unique.values())
+    if results:
+        _show(values, results)
+    if problems:
+        raise RequestError(problems)
+
+
+def _show(values, results):
     print(_TABLES[values.format](results))
     if len(results) == 1 and values.format != "csv":
         print(f"\n{tables.step_table(results[0])}")
     if values.output:
         for path in write_report(results, values.output):
-            print(f"wrote {path}")
+            print(f"wrote {printable(path)}")
 
 
 def _read_all(run_dirs):
+    """The runs that can be read, and what is wrong with the others."""
     results, problems = [], []
     for run_dir in run_dirs:
         try:
             results.append(read_run(run_dir))
         except RequestError as error:
             problems += error.problems
-    if problems:
-        raise RequestError(problems)
-    return results
+    return results, problems
 
 
 def _names(results):

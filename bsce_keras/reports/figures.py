@@ -6,10 +6,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from bsce_keras.reports.tables import group_labels, group_runs
 from bsce_keras.runtime.files import write_atomically
+from bsce_keras.runtime.text import printable
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -98,7 +100,7 @@ def confusion_panels(confusions, block_ends, path):
     panels = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
     for axes, (title, confusion) in zip(panels, confusions.items(), strict=True):
         image = _draw_confusion(axes, confusion, block_ends, most_images)
-        axes.set_title(title, fontsize="medium")
+        axes.set_title(printable(title), fontsize="medium")
     panels[0].set_ylabel("true class, in order of arrival")
     counts = _round_counts(most_images)
     bar = figure.colorbar(image, ax=panels, ticks=np.log1p(counts), shrink=0.9)
@@ -234,6 +236,9 @@ def _panel(figure, place, ylabel):
 
 
 def _save(figure, path):
+    for text in figure.findobj(Text):
+        # Names come from users: a dollar sign is a dollar sign.
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(buffer, dpi=130, format="png")
     write_atomically(path, buffer.getbuffer())

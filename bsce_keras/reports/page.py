@@ -10,6 +10,7 @@ from bsce_keras.reports.tables import (
     remarks,
     step_rows,
 )
+from bsce_keras.runtime.text import printable
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -114,4 +115,4 @@ def _note(text):
 
 
 def _text(value):
-    return html.escape(str(value))
+    return html.escape(printable(value))

@@ -12,7 +12,7 @@ from bsce_keras.methods import recipes
 from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_records import RunResult
 from bsce_keras.reports.paper_results import published_remarks
-from bsce_keras.runtime.text import UNDEFINED, percent
+from bsce_keras.runtime.text import UNDEFINED, percent, printable
 
 # What a row is; `other` tells apart groups that agree in all the rest.
 _HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
@@ -306,7 +306,7 @@ def _told_apart(group, groups):
     if not varying:
         return group
     other = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in varying)
-    return Group({**group.columns, "other": other}, group.runs)
+    return Group({**group.columns, "other": printable(other)}, group.runs)
 
 
 def _differs(name, group, other):
@@ -338,7 +338,7 @@ def _repeated(results):
     seeds = {}
     for result in results:
         seed = result.config["training"]["seed"]
-        seeds.setdefault((_key(result), seed), []).append(result.run_dir)
+        seeds.setdefault((_key(result), seed), []).append(printable(result.run_dir))
     return [
         f"{', '.join(run_dirs)}: the same configuration and seed {seed}, so their "
         "spread says nothing about seeds."
@@ -349,8 +349,8 @@ def _repeated(results):
 
 def _skipped(results):
     return [
-        f"{result.run_dir}: {len(skipped)} image files could not be decoded and were "
-        "left out (named in summary.json)."
+        f"{printable(result.run_dir)}: {len(skipped)} image files could not be "
+        "decoded and were left out (named in summary.json)."
         for result in results
         if result.summary and (skipped := result.summary.get("skipped_images"))
     ]
@@ -358,7 +358,7 @@ def _skipped(results):
 
 def _unfinished(results):
     return [
-        f"Left out, not complete: {result.run_dir} ({len(result.steps)} of "
+        f"Left out, not complete: {printable(result.run_dir)} ({len(result.steps)} of "
         f"{1 + len(result.config['stream']['increments'])} steps). The command in its "
         "flagfile.flags resumes it."
         for result in results
