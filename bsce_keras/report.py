@@ -45,7 +45,7 @@ def write_report(results, folder):
         RequestError: if `folder` is a file.
     """
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.reports import figures
+    from bsce_keras.reports import figures, run_figures
 
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -58,19 +58,18 @@ def write_report(results, folder):
     write_atomically(written[1], tables.csv_table(results))
     begun = [result for result in results if result.steps]
     shared, own = {}, {id(result): {} for result in results}
-    if begun:
+    if len(begun) > 1:
         shared[page.ACCURACY] = folder / "accuracy.png"
-        figures.accuracy_over_steps(begun, folder / "accuracy.png")
-    if any(figures.has_alpha(result) for result in begun):
-        shared[page.ALPHA] = folder / "alpha.png"
-        figures.alpha_figure(begun, folder / "alpha.png")
+        shared[page.GROUPS] = folder / "accuracy_groups.png"
+        figures.accuracy_over_steps(begun, shared[page.ACCURACY])
+        figures.accuracy_of_groups(begun, shared[page.GROUPS])
+        if any(map(figures.learns_alpha, begun)):
+            shared[page.ALPHA] = folder / "alpha.png"
+            figures.alpha_figure(begun, shared[page.ALPHA])
     for name, result in _names(begun).items():
-        if result.confusion is None:
-            continue  # Its file is gone; the next training command writes it anew.
-        path = folder / f"confusion_{name}.png"
-        num_base_classes = result.config["stream"]["num_base_classes"]
-        figures.confusion_figure(result.confusion, num_base_classes, path, title=name)
-        own[id(result)][page.CONFUSION] = path
+        own[id(result)] = run_figures.draw_run(
+            result, lambda figure, name=name: folder / f"{figure}_{name}.png", name
+        )
     pictures_of_runs = list(own.values())
     text = page.html_page(
         "Class-incremental learning", results, shared, pictures_of_runs

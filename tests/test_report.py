@@ -52,7 +52,7 @@ def make_run(tmp_path):
 def test_one_run_prints_its_scores_and_its_steps(make_run, capsys):
     assert main([make_run("one")]) == 0
     printed = capsys.readouterr().out
-    assert "il_baseline  softmax   100.00" in printed
+    assert "IL-Baseline  Softmax   100.00" in printed
     assert "step  classes  images" in printed
 
 
@@ -69,13 +69,18 @@ def test_output_holds_the_table_and_the_figures(make_run, tmp_path, capsys):
     names = sorted(path.name for path in output.iterdir())
     assert names == [
         "accuracy.png",
+        "accuracy_groups.png",
+        "accuracy_one.png",
+        "accuracy_two.png",
         "confusion_one.png",
+        "confusion_shares_one.png",
+        "confusion_shares_two.png",
         "confusion_two.png",
         "report.html",
         "table.csv",
         "table.md",
     ]
-    assert "| il_baseline | balanced_softmax |" in (output / "table.md").read_text()
+    assert "| IL-Baseline | Balanced Softmax |" in (output / "table.md").read_text()
     assert all(str(output / name) in capsys.readouterr().out for name in names[:1])
 
 
@@ -84,7 +89,7 @@ def test_what_is_gone_from_a_run_leaves_out_its_figure_alone(make_run, tmp_path)
     os.unlink(os.path.join(run_dir, "confusion.npy"))
     assert main([run_dir, f"--output={tmp_path / 'out'}"]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == [
-        "accuracy.png",
+        "accuracy_one.png",
         "report.html",
         "table.csv",
         "table.md",
@@ -153,7 +158,7 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(make_run, tmp_path, 
     output = tmp_path / "out"
     assert main([make_run("good"), bad, f"--output={output}"]) == 2
     printed = capsys.readouterr()
-    assert "il_baseline  softmax   100.00" in printed.out
+    assert "IL-Baseline  Softmax   100.00" in printed.out
     assert r"runs/bad\n/confusion.npy is damaged" in printed.err
     assert (output / "confusion_good.png").exists()
 

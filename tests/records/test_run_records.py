@@ -117,12 +117,24 @@ def test_a_run_folder_holds_the_promised_files(make_config, make_record, tmp_pat
         "summary.json",
         "versions.json",
     ]
-    assert sorted(os.listdir(f"{run_dir}/figures")) == ["accuracy.png", "confusion.png"]
+    assert sorted(os.listdir(f"{run_dir}/figures")) == [
+        "accuracy.png",
+        "confusion.png",
+        "confusion_shares.png",
+    ]
+
+
+ALPHA_COLUMNS = ("alpha", "alpha_gradient_mean", "alpha_gradient_std")
 
 
 def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
     config = make_config("meta_balanced_softmax")
-    steps = [make_record(0), make_record(1, alpha=0.5), make_record(2, alpha=0.25)]
+    epochs = {name: [0.5, 0.5] for name in ALPHA_COLUMNS} | {"alpha_updates": [1, 2]}
+    steps = [
+        make_record(0),
+        make_record(1, alpha=0.5, alpha_by_epoch=epochs),
+        make_record(2, alpha=0.25, alpha_by_epoch=epochs),
+    ]
     begin_run(tmp_path, config, num_replicas=1)
     summary = finish_run(RunRecords(tmp_path, config, steps), tmp_path)
     assert summary["alpha"] == [None, 0.5, 0.25]

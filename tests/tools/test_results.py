@@ -122,7 +122,7 @@ def test_the_same_records_give_the_same_bytes(records, output):
     assert contents(output) == first
     assert first["README.md"].startswith(b"Before\n" + BEGIN.encode())
     assert first["README.md"].endswith(END.encode() + b"\nAfter\n")
-    assert b"| il_baseline | softmax |" in first["README.md"]
+    assert b"| IL-Baseline | Softmax |" in first["README.md"]
 
 
 def test_a_number_edited_in_a_record_changes_page_and_readme(records):
