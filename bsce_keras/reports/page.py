@@ -34,6 +34,10 @@ img { max-width: 100%; height: auto; }
 h1, h2, dd, .note { overflow-wrap: anywhere; }
 dt { font-weight: 600; }
 dd { margin: 0 0 .5rem; }
+@media (max-width: 30rem) {
+  body { padding: 0 .5rem; }
+  th, td { padding: .2rem .3rem; font-size: .8rem; }
+}
 summary { cursor: pointer; font-weight: 600; margin: 1rem 0; }
 .note { color: #555; font-size: .9rem; }
 """
