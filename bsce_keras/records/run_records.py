@@ -287,11 +287,13 @@ class RunRecords:
                 len(self._records),
             )
 
+    @property
+    def lines(self):
+        """Finished steps as in steps.jsonl, a dictionary each."""
+        return [record.to_line() for record in self._records]
+
     def _write_steps(self):
-        lines = [
-            json.dumps(record.to_line(), allow_nan=False) + "\n"
-            for record in self._records
-        ]
+        lines = [json.dumps(line, allow_nan=False) + "\n" for line in self.lines]
         if self._records:
             _write_array(self._dir / "per_class_accuracy.npy", self._per_class())
             _write_array(self._dir / "confusion.npy", self._records[-1].confusion)

@@ -91,20 +91,26 @@ def seedless(result):
 
 def _columns(result):
     config = result.config
-    stream, method, training = config["stream"], config["method"], config["training"]
+    stream, training = config["stream"], config["training"]
     share = stream["validation_share"]
     return {
         "data set": stream["dataset"] + (f", {share:g} held out" if share else ""),
-        "classes": _arrivals(stream["num_base_classes"], stream["increments"]),
-        "method": TITLES.get(method["name"], method["name"]),
-        "loss": _loss(config),
+        "classes": arrivals(stream["num_base_classes"], stream["increments"]),
+        "method": method_title(config),
+        "loss": loss_title(config),
         "scale": f"{training['schedule_scale']:g}",
         "precision": training["precision"],
         "other": "",
     }
 
 
-def _loss(config):
+def method_title(config):
+    """Name of the method of a config.json, as its paper writes it."""
+    name = config["method"]["name"]
+    return TITLES.get(name, name)
+
+
+def loss_title(config):
     """The classification loss and what else corrects for old and new."""
     method, training = config["method"], config["training"]
     loss = method["classification_loss"]
@@ -122,7 +128,8 @@ def _loss(config):
     return ", ".join(parts)
 
 
-def _arrivals(num_base_classes, increments):
+def arrivals(num_base_classes, increments):
+    """Classes of each step in words, such as `50 + 5 x 10`."""
     if len(increments) > 1 and len(set(increments)) == 1:
         return f"{num_base_classes} + {len(increments)} x {increments[0]}"
     return " + ".join(str(size) for size in [num_base_classes, *increments])
