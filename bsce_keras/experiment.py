@@ -11,12 +11,14 @@ from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.run_records import step_record
+from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
-from bsce_keras.runtime.devices import prepared_runtime, resolved
+from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
 
 
 def run_experiment(config, flagfile=""):
@@ -51,7 +53,12 @@ def run_experiment(config, flagfile=""):
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, runtime, run.checkpoints)
         _restore(run, stream, memory, learner)
-        for step in run.unfinished(stream.steps):
+        unfinished = run.unfinished(stream.steps)
+        if unfinished:
+            run.on_chief(
+                print, run_header(config, stream, devices_in_words(runtime.strategy))
+            )
+        for step in unfinished:
             stats = learner.learn(step, memory)
             run.on_chief(_finish_step, run, stream, step, stats, memory, learner)
         return run.finish(write_run_report)
@@ -73,7 +80,9 @@ def _finish_step(run, stream, step, stats, memory, learner):
     scores = _scores(learner, predictor, stream.seen_test(step), step)
     _export(run, step, predictor, learner.config)
     record = step_record(step, stats, scores, memory.counts, learner.config.stream)
-    run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
+    lines = run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
+    write_step_scalars(run.tensorboard_path("steps"), lines)
+    print(step_line(lines, len(stream.steps)))
 
 
 def _scores(learner, predictor, test, step):

@@ -11,6 +11,7 @@ from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import available_memory
+from bsce_keras.runtime.text import one_line
 
 # Files and bytes read and decoded at a time, which bounds the memory.
 _BATCH_SIZE = 32
@@ -91,7 +92,8 @@ def _predict(values, paths):
     if problems:
         raise RequestError(problems)
     model = load_model(values.model)
-    # File names are bytes: those that are not text are printed as they are.
+    # File names are bytes: what is not text is printed as it is, control characters
+    # apart.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
     show = _show_json if values.format == "json" else _show_text
@@ -139,7 +141,7 @@ def _best(class_names, probabilities, top_k):
 
 def _show_text(path, predictions):
     for name, probability in predictions:
-        print(f"{path}\t{name}\t{probability:.4f}")
+        print(f"{one_line(path)}\t{one_line(name)}\t{probability:.4f}")
 
 
 def _show_json(path, predictions):

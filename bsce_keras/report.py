@@ -9,6 +9,7 @@ from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_atomically
+from bsce_keras.runtime.text import printable
 
 _TABLES = {
     "text": tables.text_table,
@@ -24,7 +25,8 @@ def main(argv=None):
         argv: arguments without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 for a wrong request.
+        The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
+        all the same if others are damaged.
     """
     return run_command("report", _report, argv)
 
@@ -43,7 +45,7 @@ def write_report(results, folder):
         RequestError: if `folder` is a file.
     """
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.reports import figures
+    from bsce_keras.reports import figures, run_figures
 
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -56,19 +58,18 @@ def write_report(results, folder):
     write_atomically(written[1], tables.csv_table(results))
     begun = [result for result in results if result.steps]
     shared, own = {}, {id(result): {} for result in results}
-    if begun:
+    if len(begun) > 1:
         shared[page.ACCURACY] = folder / "accuracy.png"
-        figures.accuracy_over_steps(begun, folder / "accuracy.png")
-    if any(figures.has_alpha(result) for result in begun):
-        shared[page.ALPHA] = folder / "alpha.png"
-        figures.alpha_figure(begun, folder / "alpha.png")
+        shared[page.GROUPS] = folder / "accuracy_groups.png"
+        figures.accuracy_over_steps(begun, shared[page.ACCURACY])
+        figures.accuracy_of_groups(begun, shared[page.GROUPS])
+        if any(map(figures.learns_alpha, begun)):
+            shared[page.ALPHA] = folder / "alpha.png"
+            figures.alpha_figure(begun, shared[page.ALPHA])
     for name, result in _names(begun).items():
-        if result.confusion is None:
-            continue  # Its file is gone; the next training command writes it anew.
-        path = folder / f"confusion_{name}.png"
-        num_base_classes = result.config["stream"]["num_base_classes"]
-        figures.confusion_figure(result.confusion, num_base_classes, path, title=name)
-        own[id(result)][page.CONFUSION] = path
+        own[id(result)] = run_figures.draw_run(
+            result, lambda figure, name=name: folder / f"{figure}_{name}.png", name
+        )
     pictures_of_runs = list(own.values())
     text = page.html_page(
         "Class-incremental learning", results, shared, pictures_of_runs
@@ -82,25 +83,31 @@ def write_report(results, folder):
 def _report(values, run_dirs):
     # A folder given twice must not count as two seeds.
     unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
-    results = _read_all(unique.values())
+    results, problems = _read_all(unique.values())
+    if results:
+        _show(values, results)
+    if problems:
+        raise RequestError(problems)
+
+
+def _show(values, results):
     print(_TABLES[values.format](results))
     if len(results) == 1 and values.format != "csv":
         print(f"\n{tables.step_table(results[0])}")
     if values.output:
         for path in write_report(results, values.output):
-            print(f"wrote {path}")
+            print(f"wrote {printable(path)}")
 
 
 def _read_all(run_dirs):
+    """The runs that can be read, and what is wrong with the others."""
     results, problems = [], []
     for run_dir in run_dirs:
         try:
             results.append(read_run(run_dir))
         except RequestError as error:
             problems += error.problems
-    if problems:
-        raise RequestError(problems)
-    return results
+    return results, problems
 
 
 def _names(results):

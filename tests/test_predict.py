@@ -80,6 +80,19 @@ def test_a_file_name_that_is_not_utf_8_is_printed_as_it_is(
     assert capsysbinary.readouterr().out.startswith(os.fsencode(file) + b"\tlight\t")
 
 
+def test_control_characters_of_a_file_name_are_escaped(exported, tmp_path, capsys):
+    good = save_grey(tmp_path / "a\n\x1b[31m\u2028.png", 255)
+    bad = tmp_path / "b\r\n.png"
+    bad.touch()
+    assert run(exported, good, bad) == 1
+    output = capsys.readouterr()
+    assert output.out.splitlines()[0].split("\t")[0] == (
+        rf"{tmp_path}/a\n\x1b[31m\u2028.png"
+    )
+    assert len(output.out.splitlines()) == 1
+    assert rf"{tmp_path}/b\r\n.png" in output.err
+
+
 def test_json_is_one_object_a_line(exported, tmp_path, capsys):
     files = [save_grey(tmp_path / "ä\t1.png", 0), save_grey(tmp_path / "b.png", 255)]
     assert run(exported, "--format=json", "--top_k=2", *files) == 0

@@ -15,7 +15,7 @@ from bsce_keras.report import main
 def make_run(tmp_path):
     """A function that writes a run with 2 + 1 digits and returns its folder."""
 
-    def make(name, num_steps=2, **request):
+    def make(name, num_steps=2, renamed=None, **request):
         run_dir = str(tmp_path / "runs" / name)
         config = make_config(
             "digits", num_base_classes=2, increments=[1], run_dir=run_dir, **request
@@ -41,6 +41,9 @@ def make_run(tmp_path):
             )
         if num_steps == 2:
             records.finish(records.summary())
+        if renamed:
+            os.renames(run_dir, tmp_path / "runs" / renamed)
+            run_dir = str(tmp_path / "runs" / renamed)
         return run_dir
 
     return make
@@ -49,7 +52,7 @@ def make_run(tmp_path):
 def test_one_run_prints_its_scores_and_its_steps(make_run, capsys):
     assert main([make_run("one")]) == 0
     printed = capsys.readouterr().out
-    assert "il_baseline  softmax   100.00" in printed
+    assert "IL-Baseline  Softmax   100.00" in printed
     assert "step  classes  images" in printed
 
 
@@ -66,13 +69,18 @@ def test_output_holds_the_table_and_the_figures(make_run, tmp_path, capsys):
     names = sorted(path.name for path in output.iterdir())
     assert names == [
         "accuracy.png",
+        "accuracy_groups.png",
+        "accuracy_one.png",
+        "accuracy_two.png",
         "confusion_one.png",
+        "confusion_shares_one.png",
+        "confusion_shares_two.png",
         "confusion_two.png",
         "report.html",
         "table.csv",
         "table.md",
     ]
-    assert "| il_baseline | balanced_softmax |" in (output / "table.md").read_text()
+    assert "| IL-Baseline | Balanced Softmax |" in (output / "table.md").read_text()
     assert all(str(output / name) in capsys.readouterr().out for name in names[:1])
 
 
@@ -81,7 +89,7 @@ def test_what_is_gone_from_a_run_leaves_out_its_figure_alone(make_run, tmp_path)
     os.unlink(os.path.join(run_dir, "confusion.npy"))
     assert main([run_dir, f"--output={tmp_path / 'out'}"]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == [
-        "accuracy.png",
+        "accuracy_one.png",
         "report.html",
         "table.csv",
         "table.md",
@@ -114,6 +122,45 @@ def test_output_must_not_be_a_file(make_run, tmp_path, capsys):
     assert main([make_run("one"), f"--output={tmp_path / 'file'}"]) == 2
     assert "must name a folder" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "price_$5_and_$6",
+        r"cost$\frac$x",
+        os.fsdecode(b"caf\xe9"),
+        "a\nb\x1b[2Jc",
+        "\u2028",
+    ],
+)
+def test_a_report_is_written_whatever_the_folder_is_called(
+    make_run, tmp_path, name, capsys
+):
+    # Without a summary the folder is named below the table too.
+    runs = [
+        make_run("1", renamed=f"{name}/1"),
+        make_run("2", num_steps=1, renamed=f"{name}/2", seed=2),
+    ]
+    output = tmp_path / "out" / name
+    assert main([*runs, f"--output={output}"]) == 0
+    assert (output / "report.html").read_text("utf-8")
+    printed = capsys.readouterr().out
+    wrote = [line for line in printed.splitlines() if line.startswith("wrote ")]
+    assert len(wrote) == len(os.listdir(output))
+    assert "\x1b" not in printed
+    printed.encode("utf-8")
+
+
+def test_a_damaged_run_is_named_and_the_others_are_reported(make_run, tmp_path, capsys):
+    bad = make_run("bad", renamed="bad\n", seed=2)
+    os.truncate(os.path.join(bad, "confusion.npy"), 100)
+    output = tmp_path / "out"
+    assert main([make_run("good"), bad, f"--output={output}"]) == 2
+    printed = capsys.readouterr()
+    assert "IL-Baseline  Softmax   100.00" in printed.out
+    assert r"runs/bad\n/confusion.npy is damaged" in printed.err
+    assert (output / "confusion_good.png").exists()
 
 
 def test_no_run_folder_is_a_wrong_request(capsys):

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import pathlib
-import shlex
 import sys
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from bsce_keras.config import MemoryConfig
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.provenance import iso_time
+from bsce_keras.records.run_facts import recorded_flags, train_command
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically
@@ -224,9 +224,7 @@ def _record(run, folder, versions, commit):
     return {
         "steps": f"{len(run.steps)} of {num_steps} steps",
         "complete": run.summary is not None,
-        "command": shlex.join(["python", "-m", "bsce_keras.train", *flags])
-        if flags
-        else None,
+        "command": train_command(flags),
         "commit": versions.get("commit") or commit,
         "commit_from": "the run" if versions.get("commit") else "tools.collect",
         "hardware": {
@@ -244,10 +242,7 @@ def _own_files(folder):
 
 def _flags(folder):
     """The flags of a run, without paths of the machine."""
-    path = folder / "flagfile.flags"
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    flags = [line.strip() for line in lines if line.startswith("--")]
-    return [_anonymous(flag) for flag in flags]
+    return [_anonymous(flag) for flag in recorded_flags(folder)]
 
 
 def _anonymous(flag):

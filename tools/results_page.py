@@ -111,9 +111,9 @@ def _confusions(section):
     """Figures 2 and 3: IL-Baseline's three losses on one colour scale."""
     chosen = {}
     for record in section.complete:
-        columns = record.columns
-        loss = columns["loss"]
-        is_shown = columns["method"] == "il_baseline" and loss in _FIGURE_LOSSES
+        method = record.result.config["method"]
+        loss = method["classification_loss"]
+        is_shown = method["name"] == "il_baseline" and loss in _FIGURE_LOSSES
         if is_shown and record.result.confusion is not None:
             # The first seed of each.
             chosen.setdefault(loss, record)
@@ -147,7 +147,7 @@ def _final_scores(record):
 
 def _draw_confusions(records, path):
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.reports import figures
+    from bsce_keras.reports import confusion_figures
 
     block_ends = [step["num_classes"] for step in records[0].result.steps]
     confusions = {
@@ -156,7 +156,7 @@ def _draw_confusions(records, path):
         for record in records
         for summary in [record.result.summary]
     }
-    figures.confusion_panels(confusions, block_ends, path)
+    confusion_figures.confusion_panels(confusions, block_ends, path)
 
 
 def _alpha(section):

@@ -7,7 +7,7 @@ import numpy as np
 
 from bsce_keras.records.run_records import RunResult, read_record, read_run
 from bsce_keras.reports import paper_results as published
-from bsce_keras.reports.tables import group_runs
+from bsce_keras.reports.groups import group_runs
 from bsce_keras.runtime.errors import RequestError
 
 # In the order of the page: heading, and the paper's experiments by rows.

@@ -27,6 +27,7 @@ class ClassificationLoss:
         is_softmax_at_equal_counts: equals the plain softmax at a base step whose
             classes have equally many images.
         while_finetuning: loss of the balanced fine-tuning, None for itself.
+        title: name as the papers write it.
         only_with: the only method that has this loss, None for all of them.
     """
 
@@ -40,6 +41,7 @@ class ClassificationLoss:
     at_base_step: str | None = None
     is_softmax_at_equal_counts: bool = False
     while_finetuning: str | None = None
+    title: str | None = None
     only_with: str | None = None
 
 
@@ -55,13 +57,17 @@ _LOSSES = {
     "softmax": ClassificationLoss(
         "bsce_keras.losses.softmax:softmax_crossentropy",
         is_softmax_at_equal_counts=True,
+        title="Softmax",
     ),
-    "balanced_softmax": dataclasses.replace(_BALANCED_SOFTMAX, takes_alpha=True),
+    "balanced_softmax": dataclasses.replace(
+        _BALANCED_SOFTMAX, takes_alpha=True, title="Balanced Softmax"
+    ),
     "meta_balanced_softmax": dataclasses.replace(
         _BALANCED_SOFTMAX,
         learns_alpha=True,
         at_base_step="balanced_softmax",
         while_finetuning="balanced_softmax",
+        title="Meta-Balanced Softmax",
     ),
     "separated_softmax": ClassificationLoss(
         "bsce_keras.losses.separated_softmax:separated_softmax_crossentropy",
@@ -70,14 +76,16 @@ _LOSSES = {
         at_base_step="softmax",
         is_softmax_at_equal_counts=True,
         while_finetuning="softmax",
+        title="Separated Softmax",
     ),
     "rescaled_softmax": ClassificationLoss(
         "bsce_keras.losses.rescaled_softmax:rescaled_softmax_crossentropy",
         ("class_counts",),
         counts_classes=True,
         is_softmax_at_equal_counts=True,
+        title="Rescaled Softmax",
     ),
-    "nca": ClassificationLoss(None, only_with="podnet"),
+    "nca": ClassificationLoss(None, title="NCA", only_with="podnet"),
 }
 CLASSIFICATION_LOSSES = tuple(_LOSSES)
 # `--classification_loss`; a loss of only one method is its default.

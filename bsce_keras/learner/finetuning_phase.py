@@ -51,6 +51,7 @@ class FinetuningPhase(StepPhase):
             len(learner.plans),
             first_draw=training.epochs,
             is_followed=is_followed,
+            images_after=learner.images_after(step),
         )
         progress = train_phase(learner.run, plan, trainer, exemplars)
         learner.adopt(student)

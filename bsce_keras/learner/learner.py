@@ -89,6 +89,17 @@ class Learner:
         self.classifier = classifier
         self._inference = Inference(classifier, self.config.stream.image)
 
+    def images_after(self, step):
+        """Returns the number of images that later steps train on, over all epochs.
+
+        An estimate: their classes are taken to be as large as those of this step.
+        """
+        images = [len(step.examples) // step.num_new_classes]
+        images *= self.config.stream.num_classes
+        later = self.plans[step.index + 1 :]
+        pools = sum(plan.pool_sizes(images)["main"] for plan in later)
+        return pools * self.config.training.epochs
+
     def predictor(self, memory):
         """Returns the model to evaluate and export. Call it on the chief only.
 

@@ -54,7 +54,12 @@ class MainPhase(StepPhase):
         warn_of_one_class(step, context)
         warn_of_no_oversampling(step, training.replay_sampling, probabilities)
         plan = PhasePlan(
-            self.name, step.index, training, len(learner.plans), is_followed=is_followed
+            self.name,
+            step.index,
+            training,
+            len(learner.plans),
+            is_followed=is_followed,
+            images_after=learner.images_after(step),
         )
         progress = train_phase(
             learner.run, plan, trainer, pool, alpha_split, probabilities

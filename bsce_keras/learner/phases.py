@@ -1,6 +1,7 @@
 """Training of one phase: from its last save, epoch by epoch, with saves."""
 
 import dataclasses
+import math
 import os
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
@@ -26,6 +27,7 @@ class PhasePlan:
         first_draw: number of the first epoch among the step's random draws, so that
             no phase repeats the order and the crops of another.
         is_followed: whether another phase begins where this one ends.
+        images_after: images that later steps train on, once for every epoch.
     """
 
     name: str
@@ -34,6 +36,7 @@ class PhasePlan:
     num_steps: int = 1
     first_draw: int = 0
     is_followed: bool = False
+    images_after: int = 0
 
     @property
     def title(self):
@@ -118,9 +121,12 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     if run.runtime.workers.is_chief:
         if is_resumed and not was_finished:
             print(f"{phase.title} goes on in epoch {progress.epoch + 1}")
+        else:
+            print(_pool_line(phase, trainer.student, len(pool)))
         folder = os.path.join(config.run_dir, "tensorboard", phase.folder)
-        scalar_logs = [ScalarLog(folder, progress.history, progress.alphas)]
-        shown = [ProgressLine(phase.title, len(pool)), *scalar_logs]
+        scalar_logs = [ScalarLog(folder, progress.history, progress.alphas, len(pool))]
+        line = ProgressLine(phase.title, len(pool), phase.images_after)
+        shown = [line, *scalar_logs]
     loop = EpochLoop(
         trainer,
         _batches(run, phase, pool, probabilities),
@@ -171,6 +177,12 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
     if phase.is_followed and not was_finished:
         progress.save()
     return progress
+
+
+def _pool_line(phase, student, num_images):
+    """Images and parameters that a phase trains."""
+    number = sum(math.prod(value.shape) for value in student.trainable_variables)
+    return f"{phase.title}: {num_images} images, {number:,} trainable parameters"
 
 
 def _batches(run, phase, examples, probabilities=None):

@@ -14,52 +14,65 @@ from rich.text import Text
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
 from bsce_keras.runtime.text import duration
 
+_WIDTH = 80
+# Fields of steps.jsonl that TensorBoard shows.
+STEP_SCALARS = (
+    *("accuracy", "base_accuracy", "old_accuracy", "new_accuracy"),
+    *("alpha", "images_per_second"),
+)
+
 
 class ProgressLine(keras.callbacks.Callback):
-    """One line per epoch: step, epoch, loss terms, images per second, time left.
+    """One line per epoch of at most 80 characters.
 
-    On a terminal the line is live; elsewhere it is printed once an epoch.
+    It has step, epoch, loss, training accuracy, images per second, and the time left in
+    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate of the
+    run assumes that later steps are as fast. Loss terms follow as far as they fit.
+    TensorBoard has all of them.
+
+    On a terminal the line is live. Elsewhere it is printed at the end of every epoch,
+    and once a minute in between.
 
     Args:
-        title: which phase of which step.
+        title: phase and step.
         images_per_epoch: size of the training pool.
+        images_after: images that later steps train on, once for every epoch.
     """
 
     REFRESH_SECONDS = 0.5
+    PRINT_SECONDS = 60
 
-    def __init__(self, title, images_per_epoch):
+    def __init__(self, title, images_per_epoch, images_after=0):
         super().__init__()
         self._title = title
         self._images_per_epoch = images_per_epoch
+        self._images_after = images_after
         self._console = Console(file=sys.stdout, highlight=False)
         self._live = None
-        self._first_epoch = None
+        self._begin = None
 
     def on_epoch_begin(self, epoch, logs=None):
         now = time.perf_counter()
-        if self._first_epoch is None:
-            self._first_epoch, self._training_begin = epoch, now
-        self._epoch, self._epoch_begin, self._shown = epoch, now, now
+        if self._begin is None:
+            # A resumed epoch begins with the updates that it lacks.
+            self._begin, self._updates, self._shown = now, 0, now
+        self._epoch, self._epoch_begin, self._epoch_updates = epoch, now, 0
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
 
     def on_train_batch_end(self, batch, logs=None):
+        self._updates += 1
+        self._epoch_updates += 1
         now = time.perf_counter()
-        if self._live is None or now - self._shown < self.REFRESH_SECONDS:
-            return
-        self._shown = now
-        done = (batch + 1) / self.params["steps"]
-        self._live.update(Text(self._line(done, logs)), refresh=True)
+        pause = self.PRINT_SECONDS if self._live is None else self.REFRESH_SECONDS
+        is_last = batch + 1 == self.params["steps"]
+        if not is_last and now - self._shown >= pause:
+            self._show(self._line((batch + 1) / self.params["steps"], logs))
 
     def on_epoch_end(self, epoch, logs=None):
-        line = Text(self._line(1.0, logs))
-        if self._live is None:
-            self._console.print(line, soft_wrap=True)
-        else:
-            self._live.update(line, refresh=True)
-            self._live.stop()
-            self._live = None
+        self._show(self._line(1.0, logs))
+        self.on_train_end()
 
     def on_train_end(self, logs=None):
         # Left running by an epoch that failed, it would keep the cursor hidden.
@@ -67,25 +80,51 @@ class ProgressLine(keras.callbacks.Callback):
             self._live.stop()
             self._live = None
 
+    def _show(self, line):
+        self._shown = time.perf_counter()
+        if self._live is None:
+            self._console.print(Text(line), soft_wrap=True)
+        else:
+            self._live.update(Text(line), refresh=True)
+
     def _line(self, done, logs):
         now = time.perf_counter()
-        speed = done * self._images_per_epoch / max(now - self._epoch_begin, 1e-9)
-        passed = self._epoch - self._first_epoch + done
-        left = self.params["epochs"] - self._epoch - done
-        seconds_left = (now - self._training_begin) / passed * left
-        terms = "  ".join(
-            f"{name} {float(value):.3g}"
-            for name, value in logs.items()
-            if not name.startswith("alpha_")
+        share = self._images_per_epoch / self.params["steps"]
+        speed = share * self._epoch_updates / max(now - self._epoch_begin, 1e-9)
+        images_left = self._images_per_epoch * (
+            self.params["epochs"] - self._epoch - done
         )
-        return (
-            f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}  {terms}  "
-            f"{speed:.0f} images/s  {duration(seconds_left)} left in this step"
-        )
+        pace = (now - self._begin) / max(share * self._updates, 1)
+        left = duration(pace * images_left)
+        if self._images_after:
+            left += f"/{duration(pace * (images_left + self._images_after))}"
+        terms = {name: float(value) for name, value in logs.items()}
+        accuracy = terms.pop("accuracy", None)
+        optional = [
+            f"loss {terms.pop('loss'):.3g}",
+            accuracy is not None and f"acc {100 * accuracy:.1f}%",
+            f"{speed:.0f} img/s",
+            *(
+                f"{name} {value:.3g}"
+                for name, value in terms.items()
+                if not name.startswith("alpha_")
+            ),
+        ]
+        head = f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}"
+        return _fitted(head, filter(None, optional), f"{left} left")
+
+
+def _fitted(head, optional, tail):
+    """Parts of a line with those that fit into its width in between."""
+    parts = [head]
+    for part in optional:
+        if len("  ".join([*parts, part, tail])) <= _WIDTH:
+            parts.append(part)
+    return "  ".join([*parts, tail])
 
 
 class ScalarLog(keras.callbacks.Callback):
-    """Means of every epoch as TensorBoard scalars.
+    """Means and images per second of every epoch as TensorBoard scalars.
 
     What an earlier process wrote of the phase is written anew, from what its checkpoint
     knows, so that nothing is there twice.
@@ -94,22 +133,33 @@ class ScalarLog(keras.callbacks.Callback):
         folder: of one phase, inside the run's `tensorboard/` folder.
         history: means of the epochs before, a dictionary each.
         alphas: alpha after every update of these that moved it.
+        images_per_epoch: size of the training pool; without it there is no speed.
     """
 
-    def __init__(self, folder, history=(), alphas=()):
+    def __init__(self, folder, history=(), alphas=(), images_per_epoch=0):
         super().__init__()
         self._folder = folder
-        for path in pathlib.Path(folder).glob("events.out.tfevents.*"):
-            path.unlink()
-        with as_os_errors(folder):
-            self._writer = tf.summary.create_file_writer(folder)
+        self._images_per_epoch = images_per_epoch
+        self._begin = None
+        self._writer = _fresh_writer(folder)
         for epoch, means in enumerate(history):
             self.on_epoch_end(epoch, means)
         self.log_alphas(alphas, 0)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin, self._updates = time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._updates += 1
+
     def on_epoch_end(self, epoch, logs=None):
+        speed = {}
+        if self._begin is not None and self._images_per_epoch:
+            images = self._images_per_epoch * self._updates / self.params["steps"]
+            seconds = max(time.perf_counter() - self._begin, 1e-9)
+            speed = {"images_per_second": images / seconds}
         with self._written():
-            for name, value in logs.items():
+            for name, value in {**logs, **speed}.items():
                 tf.summary.scalar(name, value, step=epoch)
 
     def log_alphas(self, alphas, first):
@@ -124,3 +174,32 @@ class ScalarLog(keras.callbacks.Callback):
             with self._writer.as_default():
                 yield
             self._writer.flush()
+
+
+def write_step_scalars(folder, lines):
+    """Writes scores of all finished steps as TensorBoard scalars, by step.
+
+    Events that were there are replaced.
+
+    Args:
+        folder: of the events.
+        lines: list of dictionaries as in steps.jsonl.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    writer = _fresh_writer(folder)
+    with as_os_errors(folder):
+        with writer.as_default():
+            for line in lines:
+                for name in STEP_SCALARS:
+                    if line[name] is not None:
+                        tf.summary.scalar(name, line[name], step=line["step"])
+        writer.close()
+
+
+def _fresh_writer(folder):
+    for path in pathlib.Path(folder).glob("events.out.tfevents.*"):
+        path.unlink()
+    with as_os_errors(folder):
+        return tf.summary.create_file_writer(str(folder))

@@ -29,6 +29,7 @@ class IncrementalTrainer(keras.Model):
 
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
+    `accuracy` is that of the batch in training, by plain logits.
 
     Before anything is assigned the loss terms and gradients are checked, summed over
     replicas, so that all find the same: one that is not finite raises
@@ -99,7 +100,9 @@ class IncrementalTrainer(keras.Model):
             outputs, state = self._train_forward(values, images, labels, taught)
             means = self._term_means(labels, outputs, taught, size)
             loss = self.optimizer.scale_loss(self._total(means))
-        return self._assign(tape.gradient(loss, values), state, means)
+        hits = tf.equal(tf.argmax(outputs["logits"], 1), tf.cast(labels, tf.int64))
+        accuracy = _share_of_mean(tf.cast(hits, tf.float32), size)
+        return self._assign(tape.gradient(loss, values), state, means, accuracy)
 
     def _move_alpha(self, images, labels, taught, validation_images, validation_labels):
         """Moves alpha against its gradient; returns both."""
@@ -207,13 +210,16 @@ class IncrementalTrainer(keras.Model):
             size,
         )
 
-    def _assign(self, gradients, state, means):
-        """One guarded step: weights and batch statistics together, or neither."""
+    def _assign(self, gradients, state, means, accuracy):
+        """One guarded step: weights and batch statistics together, or neither.
+
+        Returns the logs: the loss, its terms, and the training accuracy.
+        """
         norm = {}
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer meets infinities by design and skips them.
             norm["the gradient"] = tf.linalg.global_norm(gradients)
-        sums = _over_replicas({**means, **norm})
+        sums = _over_replicas({**means, **norm, "accuracy": accuracy})
         logs = {name: sums[name] for name in means}
         one = _one_if_finite({**_named(logs), **{name: sums[name] for name in norm}})
         self.optimizer.apply(
@@ -223,7 +229,7 @@ class IncrementalTrainer(keras.Model):
         means_of_state = mean_over_replicas([value for _, value in state])
         for (variable, _), value in zip(state, means_of_state, strict=True):
             variable.assign(value * tf.cast(one, value.dtype))
-        return {"loss": self._total(logs), **logs}
+        return {"loss": self._total(logs), **logs, "accuracy": sums["accuracy"]}
 
 
 def _global_size(labels):

@@ -16,6 +16,21 @@ METHODS = {
     "joint": "bsce_keras.methods.joint:Joint",
     "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
 }
+# Names as their papers write them.
+TITLES = {
+    "finetune": "Fine-tuning",
+    "il_baseline": "IL-Baseline",
+    "lucir": "LUCIR",
+    "podnet": "PODNet",
+    "icarl": "iCaRL",
+    "bic": "BiC",
+    "ss_il": "SS-IL",
+    "wa": "WA",
+    "lwf": "LwF",
+    "tpcil": "TPCIL",
+    "joint": "Joint training",
+    "mnemonics": "Mnemonics",
+}
 
 
 def load_method(config):

@@ -8,6 +8,7 @@ from bsce_keras.options.command_line import parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.text import one_line
 
 
 def run_command(command, main, argv=None, check=None):
@@ -88,5 +89,6 @@ def help_text(command):
 
 def _fail(command, messages, code):
     for message in messages:
-        print(f"bsce_keras.{command}: {message}", file=sys.stderr)
+        # Messages hold names of files, which may hold anything.
+        print(f"bsce_keras.{command}: {one_line(message)}", file=sys.stderr)
     return code

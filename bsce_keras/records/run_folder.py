@@ -123,9 +123,13 @@ class RunFolder:
         Args:
             record: its `StepRecord`.
             arrays: named arrays from which later steps and exports are restored.
+
+        Returns:
+            Finished steps as in steps.jsonl, a dictionary each.
         """
         self._own_checkpoints.save_step(record.step, arrays, record.to_state())
         self._records.append(record)
+        return self._records.lines
 
     def finish(self, write_report):
         """Completes the run and returns its summary, as in summary.json.
@@ -143,6 +147,10 @@ class RunFolder:
     def export_path(self, step):
         """Returns the path of the SavedModel of a `Step`."""
         return str(self._dir / "exports" / f"step_{step.index:02d}")
+
+    def tensorboard_path(self, name):
+        """Returns the folder of TensorBoard events of this name."""
+        return str(self._dir / "tensorboard" / name)
 
     def _refuse_other_run(self):
         check_same_run(self._config.run_dir, self._config)

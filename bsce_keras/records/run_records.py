@@ -6,6 +6,7 @@ hands over the finished steps, and the records are written anew, never appended 
 
 import dataclasses
 import io
+import itertools
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ import numpy as np
 
 from bsce_keras.evaluation import metrics
 from bsce_keras.records import schema
+from bsce_keras.runtime.array_files import read_array
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import (
     make_folder,
@@ -285,11 +287,13 @@ class RunRecords:
                 len(self._records),
             )
 
+    @property
+    def lines(self):
+        """Finished steps as in steps.jsonl, a dictionary each."""
+        return [record.to_line() for record in self._records]
+
     def _write_steps(self):
-        lines = [
-            json.dumps(record.to_line(), allow_nan=False) + "\n"
-            for record in self._records
-        ]
+        lines = [json.dumps(line, allow_nan=False) + "\n" for line in self.lines]
         if self._records:
             _write_array(self._dir / "per_class_accuracy.npy", self._per_class())
             _write_array(self._dir / "confusion.npy", self._records[-1].confusion)
@@ -310,7 +314,8 @@ def read_run(run_dir):
     """Reads a run folder, finished or not, as a `RunResult`.
 
     Raises:
-        RequestError: if it is no run folder, or a file in it is damaged.
+        RequestError: it is not a run folder, or a file in it is damaged: other types,
+            values out of range, or shapes that do not fit the steps of the run.
     """
     folder = pathlib.Path(run_dir)
     for name in ("config.json", "steps.jsonl"):
@@ -319,13 +324,34 @@ def read_run(run_dir):
                 f"{run_dir} is no run folder: it has no {name}. Give a folder that "
                 "was the --run_dir of `python -m bsce_keras.train`."
             )
+    config = _read(folder / "config.json", _read_config)
+    stream = config["stream"]
+    sizes = [stream["num_base_classes"], *stream["increments"]]
+    boundaries = list(itertools.accumulate(sizes))
+
+    steps = _read(
+        folder / "steps.jsonl",
+        lambda path: schema.check_steps(_lines(path), boundaries),
+    )
+    summary = read_record(folder / "summary.json", schema.SUMMARY)
+    per_class = _read_if_there(
+        folder / "per_class_accuracy.npy",
+        lambda path: schema.check_per_class(read_array(path), boundaries),
+    )
+    confusion = _read_if_there(
+        folder / "confusion.npy",
+        lambda path: schema.check_confusion(read_array(path), boundaries),
+    )
+    # A process that died between two writes leaves the matrix of another step.
+    if confusion is not None and [len(confusion)] != boundaries[: len(steps)][-1:]:
+        confusion = None
     return RunResult(
         run_dir=str(run_dir),
-        config=_read(folder / "config.json", _read_config),
-        steps=_read(folder / "steps.jsonl", _read_lines),
-        summary=_read_if_there(folder / "summary.json", _read_summary),
-        per_class_accuracy=_read_if_there(folder / "per_class_accuracy.npy", _load),
-        confusion=_read_if_there(folder / "confusion.npy", _load),
+        config=config,
+        steps=steps,
+        summary=summary if len(steps) == len(boundaries) else None,
+        per_class_accuracy=per_class,
+        confusion=confusion,
     )
 
 
@@ -352,25 +378,12 @@ def _write_array(path, array):
     write_atomically(path, buffer.getvalue())
 
 
-def _load(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except ValueError as error:
-        # NumPy's own words may advise to unpickle the file.
-        raise ValueError("no array of numbers") from error
-
-
 def _read_config(path):
-    return schema.check(read_json(path), schema.CONFIG)
+    return schema.check_config(read_json(path))
 
 
-def _read_summary(path):
-    return schema.check(read_json(path), schema.SUMMARY)
-
-
-def _read_lines(path):
-    lines = path.read_text("utf-8").splitlines()
-    return [schema.check(json.loads(line), schema.STEP) for line in lines]
+def _lines(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def _read_if_there(path, reader):

@@ -1,68 +1,100 @@
-"""What a record has to look like for tables and figures to be made of it."""
+"""Forms of the records that tables and figures are made of."""
 
 import dataclasses
-import numbers
+import math
 
-_NUMBER = (numbers.Real, type(None))
+import numpy as np
+
+from bsce_keras.runtime.text import NO_LINE
 
 
 @dataclasses.dataclass(frozen=True)
 class _OrNone:
     """A form, or nothing."""
 
-    form: dict
+    form: object
 
 
-# An object's form is a dictionary of forms, a list's the form of its parts in brackets;
-# any other is a type, or a tuple of them. What may be None may be missing.
+@dataclasses.dataclass(frozen=True)
+class _Number:
+    """A finite number of a range, both ends included; `whole` excludes fractions."""
+
+    lowest: float
+    highest: float
+    whole: bool = False
+
+
+# Text of one line that UTF-8 can hold.
+_LINE = object()
+# Exact in float64, so that no sum or figure overflows.
+_LARGEST = 2**53
+_COUNT = _Number(0, _LARGEST, whole=True)
+_REAL = _Number(-1e300, 1e300)
+_SHARE = _OrNone(_Number(0, 1))
+_REAL_OR_NONE = _OrNone(_REAL)
+_COUNTS = _OrNone([_COUNT])
+
+# An object's form is a dictionary of forms. A list's form is the form of its parts in
+# brackets. Any other is a number, a line or a type. A field that may be None may be
+# missing.
 CONFIG = {
     "stream": {
-        "dataset": str,
-        "num_base_classes": int,
-        "increments": [int],
+        "dataset": _LINE,
+        "class_names": [_LINE],
+        "order": [_COUNT],
+        "num_base_classes": _COUNT,
+        "increments": [_COUNT],
         "image": {},
-        "validation_share": _NUMBER,
+        "validation_share": _REAL_OR_NONE,
     },
     "memory": {},
     "model": {},
-    "method": {"name": str, "classification_loss": str, "alpha": numbers.Real},
-    "training": {
-        "seed": int,
-        "precision": str,
-        "schedule_scale": numbers.Real,
-        "replay_sampling": str,
+    "method": {
+        "name": _LINE,
+        "classification_loss": _LINE,
+        "alpha": _REAL,
     },
-    "base_run_dir": (str, type(None)),
+    "training": {
+        "seed": _Number(-(2**64), 2**64, whole=True),
+        "precision": _LINE,
+        "schedule_scale": _REAL,
+        "replay_sampling": _LINE,
+    },
+    "base_run_dir": _OrNone(str),
 }
 STEP = {
-    "step": int,
-    "num_classes": int,
-    "train_images": int,
-    "accuracy": _NUMBER,
-    "base_accuracy": _NUMBER,
-    "old_accuracy": _NUMBER,
-    "new_accuracy": _NUMBER,
-    "alpha": _NUMBER,
-    "alpha_gradient_mean": _NUMBER,
-    "alpha_gradient_std": _NUMBER,
+    "step": _COUNT,
+    "num_classes": _COUNT,
+    "train_images": _COUNT,
+    "accuracy": _SHARE,
+    "base_accuracy": _SHARE,
+    "old_accuracy": _SHARE,
+    "new_accuracy": _SHARE,
+    "class_counts": _COUNTS,
+    "exemplars_per_class": _COUNTS,
+    "train_seconds": _REAL_OR_NONE,
+    "images_per_second": _REAL_OR_NONE,
+    "alpha": _REAL_OR_NONE,
+    "alpha_gradient_mean": _REAL_OR_NONE,
+    "alpha_gradient_std": _REAL_OR_NONE,
     "alpha_by_epoch": _OrNone(
         {
-            "alpha_updates": [int],
-            "alpha": [_NUMBER],
-            "alpha_gradient_mean": [_NUMBER],
-            "alpha_gradient_std": [_NUMBER],
+            "alpha_updates": [_COUNT],
+            "alpha": [_REAL_OR_NONE],
+            "alpha_gradient_mean": [_REAL_OR_NONE],
+            "alpha_gradient_std": [_REAL_OR_NONE],
         }
     ),
-    "head_accuracy": _NUMBER,
+    "head_accuracy": _SHARE,
 }
 SUMMARY = {
-    "average_incremental_accuracy": _NUMBER,
-    "final_accuracy": _NUMBER,
-    "final_base_accuracy": _NUMBER,
-    "final_old_accuracy": _NUMBER,
-    "final_new_accuracy": _NUMBER,
-    "forgetting": _NUMBER,
-    "skipped_images": (list, type(None)),
+    "average_incremental_accuracy": _SHARE,
+    "final_accuracy": _SHARE,
+    "final_base_accuracy": _SHARE,
+    "final_old_accuracy": _SHARE,
+    "final_new_accuracy": _SHARE,
+    "forgetting": _OrNone(_Number(-1, 1)),
+    "skipped_images": _OrNone([str]),
 }
 OBJECT = {}
 
@@ -76,7 +108,7 @@ def check(value, form, name="it"):
         for part in check(value, list, name):
             check(part, form[0], f"a part of {name}")
     elif not isinstance(form, dict):
-        if not isinstance(value, form):
+        if not _has_form(value, form):
             raise ValueError(f"{name} is {_shown(value)}")
     elif not isinstance(value, dict):
         raise ValueError(f"{name} is {_shown(value)} and no JSON object")
@@ -84,6 +116,87 @@ def check(value, form, name="it"):
         for key, part in form.items():
             check(value.get(key), part, key if name == "it" else f"{name}.{key}")
     return value
+
+
+def check_config(config):
+    """Raises ValueError unless a config.json tells how its classes arrive."""
+    stream = check(config, CONFIG)["stream"]
+    names, order = stream["class_names"], stream["order"]
+    if sorted(order) != list(range(len(names))):
+        raise ValueError("stream.order is not an order of stream.class_names")
+    sizes = [stream["num_base_classes"], *stream["increments"]]
+    if 0 in sizes or sum(sizes) > len(names):
+        raise ValueError(f"its steps do not fit its {len(names)} classes")
+    return config
+
+
+def check_steps(steps, boundaries):
+    """Raises ValueError unless steps.jsonl has the steps of a run from the first on.
+
+    Args:
+        steps: its lines.
+        boundaries: classes seen after each step, `(T + 1,)`.
+    """
+    for number, step in enumerate(steps):
+        check(step, STEP)
+        expected = (number, boundaries[number] if number < len(boundaries) else None)
+        if (step["step"], step["num_classes"]) != expected:
+            raise ValueError(f"its line {number + 1} is not step {number} of the run")
+        epochs = step.get("alpha_by_epoch") or {}
+        if len({len(values) for values in epochs.values()}) > 1:
+            raise ValueError(f"alpha_by_epoch of step {number} has unequal columns")
+    return steps
+
+
+def check_confusion(confusion, boundaries):
+    """Raises ValueError unless an array is the confusion matrix of a step.
+
+    Args:
+        confusion: the array.
+        boundaries: classes seen after each step, `(T + 1,)`.
+
+    Returns:
+        The matrix, int64.
+    """
+    if confusion.shape not in {(size, size) for size in boundaries}:
+        raise ValueError(f"its shape is {confusion.shape}")
+    if confusion.dtype.kind not in "iu":
+        raise ValueError(f"it holds {confusion.dtype}, no counts")
+    if confusion.min() < 0 or confusion.max() > _LARGEST // confusion.size:
+        raise ValueError("it holds numbers that are no counts of images")
+    return confusion.astype(np.int64)
+
+
+def check_per_class(accuracies, boundaries):
+    """Raises ValueError unless an array holds the accuracy of each class by step.
+
+    Args:
+        accuracies: the array.
+        boundaries: classes seen after each step, `(T + 1,)`.
+    """
+    # A run that grew has the shape of its earlier end until its next step is finished.
+    shapes = {(number, size) for number, size in enumerate(boundaries, start=1)}
+    if accuracies.shape not in shapes:
+        raise ValueError(f"its shape is {accuracies.shape}")
+    if accuracies.dtype.kind != "f":
+        raise ValueError(f"it holds {accuracies.dtype}, no fractions")
+    known = accuracies[~np.isnan(accuracies)]
+    if known.size and not (known.min() >= 0 and known.max() <= 1):
+        raise ValueError("it holds numbers that are no accuracies")
+    return accuracies
+
+
+def _has_form(value, form):
+    if form is _LINE:
+        return isinstance(value, str) and bool(value) and not NO_LINE.search(value)
+    if not isinstance(form, _Number):
+        return isinstance(value, form)
+    if isinstance(value, bool) or not isinstance(
+        value, int if form.whole else (int, float)
+    ):
+        return False
+    # NaN is within no bounds, and Python compares integers of any size.
+    return form.lowest <= value <= form.highest and math.isfinite(value)
 
 
 def _shown(value):

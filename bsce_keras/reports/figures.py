@@ -1,15 +1,18 @@
-"""Plots of runs, drawn with Matplotlib's object interface: no display, no globals."""
+"""Curves over steps, drawn with Matplotlib's object interface: no display, no globals.
 
-import io
+Runs that differ in their seed are one line, their mean. A band of one sample standard
+deviation to either side shows their spread.
+"""
+
+import statistics
+import textwrap
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from bsce_keras.reports.tables import group_labels, group_runs
-from bsce_keras.runtime.files import write_atomically
+from bsce_keras.reports.drawing import panel, save
+from bsce_keras.reports.groups import group_labels, group_runs
+from bsce_keras.runtime.text import printable
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -17,163 +20,175 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _MARKERS = "osD^vP"
 # Up to this many steps each has its own tick.
 _MOST_TICKS = 12
+# Inches: width of all figures, height of a panel and of a line of the legend.
+_WIDTH, _PANEL, _LINE = 7, 3.9, 0.21
+_LEGEND_CHARACTERS = 80
+_LEGEND_TITLE = "by their last value; in brackets: mean over the steps that are drawn"
+_GROUPS = {
+    "accuracy": "all seen classes",
+    "base_accuracy": "base classes",
+    "old_accuracy": "old classes",
+    "new_accuracy": "new classes",
+}
 
 
 def accuracy_over_steps(results, path):
-    """Draws the accuracy on all seen classes after every step, one line per run.
+    """Draws the accuracy on all seen classes after every step, a line a group of runs.
 
-    Runs that differ in their seed share a colour and one entry of the legend, which
-    gives the mean over the steps that are drawn: their average incremental accuracy so
-    far, unless steps without test images are left out.
+    The legend is in the order of the last values. It gives the mean over the steps that
+    are drawn: the average incremental accuracy so far, unless steps without test images
+    are left out.
 
     Args:
         results: `RunResult`s.
         path: PNG file to write.
     """
-    figure, axes = _figure("accuracy on all seen classes (%)")
-    _draw_runs(axes, results, "accuracy", scale=100)
-    axes.set_ylim(0, 102)
-    _save(figure, path)
+    figure, [axes] = _figure(["accuracy on all seen classes (%)"])
+    entries = _draw_groups(axes, results, "accuracy", scale=100)
+    _draw_chance(axes, results)
+    _legend(figure, entries)
+    save(figure, path)
+
+
+def accuracy_of_groups(results, path):
+    """Draws the accuracies on base, old and new classes, a panel each.
+
+    Args:
+        results: `RunResult`s.
+        path: PNG file to write.
+    """
+    fields = list(_GROUPS)[1:]
+    figure, panels = _figure([f"{_GROUPS[field]} (%)" for field in fields], 2.4)
+    for axes, field in zip(panels, fields, strict=True):
+        entries = _draw_groups(axes, results, field, scale=100)
+        axes.set_ylim(-2, 102)
+        axes.sharex(panels[0])
+    _legend(
+        figure, entries, "by their last value on new classes; in brackets: its mean"
+    )
+    save(figure, path)
+
+
+def accuracy_of_run(result, path):
+    """Draws the accuracies of one run on all, base, old and new classes.
+
+    Args:
+        result: `RunResult`.
+        path: PNG file to write.
+    """
+    figure, [axes] = _figure(["accuracy (%)"])
+    entries = [
+        _draw_curve(axes, number, name, [_curve(result, field, 100)])
+        for number, (field, name) in enumerate(_GROUPS.items())
+    ]
+    _set_ticks(axes, [result])
+    _draw_chance(axes, [result])
+    _legend(figure, [entry for entry in entries if entry])
+    save(figure, path)
 
 
 def alpha_figure(results, path):
-    """Draws alpha at the end of every step, for the runs that have one.
+    """Draws the course of alpha in the runs that learn it.
 
-    Where alpha is learned, a second panel shows it after every epoch of every
-    increment, and a third its gradient: the mean over the updates of each epoch, in a
-    band of one standard deviation to either side. A mean near 0 says that alpha rests
-    at a root; a mean that shrinks with the learning rate, that it is frozen.
+    The first panel has alpha at the end of every step, the second alpha after every
+    epoch of every increment, the third its gradient: the mean over the updates of each
+    epoch, in a band of one standard deviation to either side. A mean near 0 says that
+    alpha rests at a root. A mean that shrinks with the learning rate says that it is
+    frozen.
 
     Args:
         results: `RunResult`s.
         path: PNG file to write.
     """
-    figure, axes = _figure("alpha, weight of the old classes")
-    _draw_runs(axes, results, "alpha", scale=1)
-    axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
-    axes.set_ylim(bottom=0, top=1.05 * axes.get_ylim()[1])
-    learned = [_alpha_by_increment(result) for result in results]
-    if any(learned):
-        figure.set_figheight(2.2 * figure.get_figheight())
-        axes.set_subplotspec(figure.add_gridspec(3, 1)[0])
-        _draw_alpha_by_epoch(figure, group_runs(results))
-    _save(figure, path)
-
-
-def has_alpha(result):
-    """Whether a run has an alpha to draw."""
-    return any(step["alpha"] is not None for step in result.steps)
-
-
-def confusion_figure(confusion, num_base_classes, path, title=None):
-    """Draws log(1 + count) of a confusion matrix, classes in arrival order.
-
-    The colour scale goes from 0 to log(1 + test images of the largest class), so
-    that matrices on the same test images compare. Thin lines part the base classes
-    from those that came later.
-
-    Args:
-        confusion: int, shape `(N, N)`, rows are true classes.
-        num_base_classes: classes of step 0.
-        path: PNG file to write.
-        title: above the image, if given.
-    """
-    confusion_panels({title or "": confusion}, [num_base_classes], path)
-
-
-def confusion_panels(confusions, block_ends, path):
-    """Draws log(1 + count) of several confusion matrices on one colour scale.
-
-    The scale goes from 0 to log(1 + test images of the largest class). Thin lines part
-    the blocks of classes that arrived together.
-
-    Args:
-        confusions: int, shape `(N, N)`, by the title above each; rows are true classes
-            in arrival order.
-        block_ends: classes seen after each step that a line follows.
-        path: PNG file to write.
-    """
-    most_images = max(int(matrix.sum(axis=1).max()) for matrix in confusions.values())
-    figure = Figure(figsize=(1.2 + 4.8 * len(confusions), 5), layout="compressed")
-    panels = figure.subplots(1, len(confusions), sharey=True, squeeze=False)[0]
-    for axes, (title, confusion) in zip(panels, confusions.items(), strict=True):
-        image = _draw_confusion(axes, confusion, block_ends, most_images)
-        axes.set_title(title, fontsize="medium")
-    panels[0].set_ylabel("true class, in order of arrival")
-    counts = _round_counts(most_images)
-    bar = figure.colorbar(image, ax=panels, ticks=np.log1p(counts), shrink=0.9)
-    bar.ax.set_yticklabels([str(count) for count in counts])
-    bar.set_label("images, coloured by log(1 + count)")
-    _save(figure, path)
-
-
-def _draw_confusion(axes, confusion, block_ends, most_images):
-    image = axes.imshow(
-        np.log1p(confusion),
-        cmap=colormaps["magma"],
-        vmin=0,
-        vmax=np.log1p(most_images),
-        interpolation="nearest",
-    )
-    for end in block_ends:
-        if end < len(confusion):
-            for line in (axes.axhline, axes.axvline):
-                line(end - 0.5, color="white", linewidth=0.8)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("predicted class, in order of arrival")
-    return image
-
-
-def _draw_runs(axes, results, field, scale):
-    """One line per run through a field of its steps, where that is defined."""
-    groups = group_runs(results)
-    ticks = set()
-    for i, (group, label) in enumerate(zip(groups, group_labels(groups), strict=True)):
-        curves = [_curve(run, field, scale) for run in group.runs]
-        curves = [curve for curve in curves if curve]
-        for j, curve in enumerate(curves):
-            axes.plot(
-                list(curve.keys()),
-                list(curve.values()),
-                label=_legend_entry(label, curves) if j == 0 else None,
-                color=_COLORS[i % len(_COLORS)],
-                marker=_MARKERS[i % len(_MARKERS)],
-                markeredgecolor="white",
-                markersize=7,
-            )
-            ticks.update(curve)
-    if not ticks:
-        return
-    if len(ticks) <= _MOST_TICKS:
-        axes.set_xticks(sorted(ticks))
-    # Below the axes: labels of runs that differ in much are long.
-    axes.figure.legend(
-        loc="outside lower center",
-        title="in brackets: mean over the steps that are drawn",
-        title_fontsize="small",
-        fontsize="small",
-        frameon=False,
-    )
-
-
-def _draw_alpha_by_epoch(figure, groups):
-    """Adds two panels: alpha, and its gradient's mean and deviation, by epoch."""
-    grid = figure.axes[0].get_gridspec()
-    alpha_axes = _panel(figure, grid[1], "alpha after every epoch")
-    gradient_axes = _panel(figure, grid[2], "gradient of alpha, mean ± deviation")
+    learning = [result for result in results if learns_alpha(result)]
+    titles = ["alpha, weight of the old classes", "alpha after every epoch"]
+    titles.append("gradient of alpha, mean ± deviation")
+    figure, panels = _figure(titles, 3.2)
+    end_axes, alpha_axes, gradient_axes = panels
+    entries = _draw_groups(end_axes, learning, "alpha", scale=1)
+    end_axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
+    end_axes.set_ylim(bottom=0, top=1.05 * end_axes.get_ylim()[1])
+    end_axes.set_xlabel("classes seen")
     gradient_axes.sharex(alpha_axes)
     gradient_axes.set_xlabel("increments trained")
     gradient_axes.axhline(0, color="0.5", linewidth=1, linestyle="--")
-    for i, group in enumerate(groups):
-        color = _COLORS[i % len(_COLORS)]
-        curves = [curve for run in group.runs for curve in _alpha_by_increment(run)]
-        for position, alpha, mean, std in curves:
-            alpha_axes.plot(position, alpha, color=color)
-            gradient_axes.plot(position, mean, color=color)
-            gradient_axes.fill_between(
-                position, mean - std, mean + std, color=color, alpha=0.2, linewidth=0
-            )
+    for number, group in enumerate(group_runs(learning)):
+        for run in group.runs:
+            _draw_alpha_by_epoch(alpha_axes, gradient_axes, number, run)
+    _legend(figure, entries)
+    save(figure, path)
+
+
+def learns_alpha(result):
+    """Returns whether a run has a learned alpha to draw."""
+    return any(step.get("alpha_by_epoch") for step in result.steps)
+
+
+def _draw_groups(axes, results, field, scale):
+    """Draws a line a group of runs; returns `(handle, label, last value)` of each."""
+    groups = group_runs(results)
+    entries = []
+    for number, (group, label) in enumerate(
+        zip(groups, group_labels(groups), strict=True)
+    ):
+        curves = [_curve(run, field, scale) for run in group.runs]
+        entries.append(_draw_curve(axes, number, label, curves))
+    _set_ticks(axes, results)
+    return [entry for entry in entries if entry]
+
+
+def _draw_curve(axes, number, label, curves):
+    """Draws the mean of curves, dictionaries by classes seen; None if all are empty."""
+    curves = [curve for curve in curves if curve]
+    if not curves:
+        return None
+    points = sorted(set().union(*curves))
+    values = [[curve[x] for curve in curves if x in curve] for x in points]
+    means = [statistics.fmean(some) for some in values]
+    color = _COLORS[number % len(_COLORS)]
+    [line] = axes.plot(
+        points,
+        means,
+        color=color,
+        marker=_MARKERS[number % len(_MARKERS)],
+        markeredgecolor="white",
+        markersize=7,
+    )
+    if len(curves) > 1:
+        spreads = [statistics.stdev(some) if len(some) > 1 else 0 for some in values]
+        low, high = (
+            [mean + sign * s for mean, s in zip(means, spreads, strict=True)]
+            for sign in (-1, 1)
+        )
+        axes.fill_between(points, low, high, color=color, alpha=0.2, linewidth=0)
+    several = f", {len(curves)} runs" if len(curves) > 1 else ""
+    return line, f"{label} ({statistics.fmean(means):.2f}){several}", means[-1]
+
+
+def _draw_chance(axes, results):
+    """Draws the accuracy of guessing, 1 / classes, and fixes the scale of percent."""
+    seen = sorted({step["num_classes"] for run in results for step in run.steps})
+    axes.plot(seen, [100 / number for number in seen], color="0.5", linestyle=":")
+    axes.annotate(
+        "chance",
+        (seen[-1], 100 / seen[-1]),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize="x-small",
+        color="0.4",
+    )
+    axes.set_ylim(0, 102)
+
+
+def _draw_alpha_by_epoch(alpha_axes, gradient_axes, number, run):
+    color = _COLORS[number % len(_COLORS)]
+    for position, alpha, mean, std in _alpha_by_increment(run):
+        alpha_axes.plot(position, alpha, color=color)
+        gradient_axes.plot(position, mean, color=color)
+        gradient_axes.fill_between(
+            position, mean - std, mean + std, color=color, alpha=0.2, linewidth=0
+        )
 
 
 def _alpha_by_increment(run):
@@ -204,36 +219,41 @@ def _curve(run, field, scale):
     }
 
 
-def _legend_entry(label, curves):
-    mean = np.mean([np.mean(list(curve.values())) for curve in curves])
-    several = f", {len(curves)} runs" if len(curves) > 1 else ""
-    return f"{label} ({mean:.2f}){several}"
+def _set_ticks(axes, results):
+    seen = sorted({step["num_classes"] for run in results for step in run.steps})
+    if 0 < len(seen) <= _MOST_TICKS:
+        axes.set_xticks(seen)
 
 
-def _round_counts(largest):
-    """0, the powers of ten below the largest count, and the largest count."""
-    powers = [10**i for i in range(len(str(largest))) if 2 * 10**i <= largest]
-    return [0, *powers, largest]
+def _legend(figure, entries, title=_LEGEND_TITLE):
+    """Adds a legend below the panels, and as much height as it needs.
+
+    Args:
+        figure: the figure.
+        entries: `(handle, label, last value)` of each line.
+        title: of the legend.
+    """
+    if not entries:
+        return
+    entries = sorted(entries, key=lambda entry: -entry[2])
+    labels = [textwrap.fill(printable(one[1]), _LEGEND_CHARACTERS) for one in entries]
+    num_lines = 2 + sum(1 + label.count("\n") for label in labels)
+    figure.set_figheight(figure.get_figheight() + _LINE * num_lines)
+    figure.legend(
+        [entry[0] for entry in entries],
+        labels,
+        loc="outside lower center",
+        title=title,
+        title_fontsize="small",
+        fontsize="small",
+        frameon=False,
+    )
 
 
-def _figure(ylabel):
-    figure = Figure(figsize=(7, 4.6), layout="constrained")
-    axes = _panel(figure, figure.add_gridspec(1, 1)[0], ylabel)
-    axes.set_xlabel("classes seen")
-    return figure, axes
-
-
-def _panel(figure, place, ylabel):
-    axes = figure.add_subplot(place)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(ylabel)
-    return axes
-
-
-def _save(figure, path):
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(buffer, dpi=130, format="png")
-    write_atomically(path, buffer.getbuffer())
+def _figure(ylabels, height=_PANEL):
+    """A figure and its panels, one below the other."""
+    figure = Figure(figsize=(_WIDTH, height * len(ylabels)), layout="constrained")
+    grid = figure.add_gridspec(len(ylabels), 1)
+    panels = [panel(figure, grid[i], label) for i, label in enumerate(ylabels)]
+    panels[-1].set_xlabel("classes seen")
+    return figure, panels

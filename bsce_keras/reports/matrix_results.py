@@ -2,13 +2,9 @@
 
 import os
 
+from bsce_keras.reports.groups import group_runs
 from bsce_keras.reports.paper_results import published_average, published_scores
-from bsce_keras.reports.tables import (
-    SCORES,
-    group_runs,
-    markdown_table,
-    mean_and_deviation,
-)
+from bsce_keras.reports.tables import SCORES, markdown_table, mean_and_deviation
 from bsce_keras.runtime.files import write_atomically, write_json
 
 

@@ -15,24 +15,12 @@ def write_run_report(run_dir, summary):
         summary: as `RunRecords.summary` returns it.
     """
     # Matplotlib takes a second to load: not before it is needed.
-    from bsce_keras.reports import figures, page
+    from bsce_keras.reports import page, run_figures
 
     run_dir = pathlib.Path(run_dir)
     folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
     result = dataclasses.replace(read_run(run_dir), summary=summary)
-    pictures = {
-        page.ACCURACY: folder / "accuracy.png",
-        page.CONFUSION: folder / "confusion.png",
-    }
-    figures.accuracy_over_steps([result], folder / "accuracy.png")
-    figures.confusion_figure(
-        result.confusion,
-        result.config["stream"]["num_base_classes"],
-        folder / "confusion.png",
-    )
-    if figures.has_alpha(result):
-        pictures[page.ALPHA] = folder / "alpha.png"
-        figures.alpha_figure([result], folder / "alpha.png")
+    pictures = run_figures.draw_run(result, lambda name: folder / f"{name}.png")
     text = page.html_page(run_dir.name, [result], {}, [pictures])
     write_atomically(run_dir / "report.html", text)

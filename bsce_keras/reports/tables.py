@@ -1,21 +1,14 @@
 """Runs in rows: mean and sample standard deviation over seeds, in percent."""
 
 import csv
-import dataclasses
 import io
-import json
 import statistics
 import textwrap
 
-from bsce_keras.config.classification_losses import loss_facts
-from bsce_keras.methods import recipes
-from bsce_keras.records.protocol import outcome_fields
-from bsce_keras.records.run_records import RunResult
+from bsce_keras.reports.groups import HEADS, group_runs, seedless, varying_heads
 from bsce_keras.reports.paper_results import published_remarks
-from bsce_keras.runtime.text import UNDEFINED, percent
+from bsce_keras.runtime.text import UNDEFINED, percent, printable
 
-# What a row is; `other` tells apart groups that agree in all the rest.
-_HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
 # Column heads and the fields of summary.json they show.
 SCORES = {
     "average": "average_incremental_accuracy",
@@ -39,57 +32,6 @@ _PAPER_NOTE = (
     "published, seed and schedule scale aside. A row of another scale is another "
     "experiment. Those of icarl are quoted there from LUCIR's paper."
 )
-
-# Rows of one setting are compared, so whatever else they differ in has to be told.
-_SETTING = ("data set", "classes", "scale")
-_TOLD_ELSEWHERE = {
-    "training.seed",
-    "base_run_dir",
-    "method.name",
-    "method.classification_loss",
-    "method.alpha",
-    "training.precision",
-    "training.replay_sampling",
-    "stream.validation_share",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Runs that differ in nothing that decides the outcome but their seed.
-
-    Args:
-        columns: what they are, by column head.
-        runs: the `RunResult`s.
-    """
-
-    columns: dict[str, str]
-    runs: list[RunResult]
-
-    @property
-    def finished(self):
-        """Those of the runs that are complete."""
-        return [run for run in self.runs if run.summary]
-
-
-def group_runs(results):
-    """Groups runs over seeds, in the order of their first run."""
-    runs = {}
-    for result in results:
-        runs.setdefault(_key(result), []).append(result)
-    groups = [Group(_columns(members[0]), members) for members in runs.values()]
-    return [_told_apart(group, groups) for group in groups]
-
-
-def group_labels(groups):
-    """One short name per group: its method and loss, and what else varies."""
-    extra = [head for head in _varying(groups) if head not in ("method", "loss")]
-    labels = []
-    for group in groups:
-        columns = group.columns
-        parts = [f"{head} {columns[head]}" for head in extra if columns[head]]
-        labels.append(", ".join([f"{columns['method']} + {columns['loss']}", *parts]))
-    return labels
 
 
 def text_table(results, published=None):
@@ -133,14 +75,14 @@ def csv_table(results):
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [part for name in SCORES.values() for part in (name, f"{name}_deviation")]
-    writer.writerow([*_HEADS, *names, "runs"])
+    writer.writerow([*HEADS, *names, "runs"])
     for group in group_runs([result for result in results if result.summary]):
         numbers = [
             number
             for name in SCORES.values()
             for number in mean_and_deviation([run.summary[name] for run in group.runs])
         ]
-        cells = [group.columns[head] for head in _HEADS]
+        cells = [group.columns[head] for head in HEADS]
         writer.writerow([*cells, *numbers, len(group.runs)])
     return file.getvalue()
 
@@ -161,9 +103,11 @@ def step_table(result):
 def step_rows(result):
     """`step_table` before it is laid out: column heads, and a list of cells a step.
 
-    The trained head has a column where the method predicts by another one.
+    Chance is the accuracy of guessing, 1 / classes. The trained head has a column where
+    the method predicts by another one.
     """
     head = ["step", "classes", "images", "accuracy", "base", "old", "new", "alpha"]
+    head.append("chance")
     has_two_heads = any(step.get("head_accuracy") is not None for step in result.steps)
     if has_two_heads:
         head.append("trained head")
@@ -177,6 +121,7 @@ def step_rows(result):
             percent(step["old_accuracy"]),
             percent(step["new_accuracy"]),
             UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+            percent(1 / step["num_classes"]),
             *([percent(step["head_accuracy"])] if has_two_heads else []),
         ]
         for step in result.steps
@@ -196,11 +141,11 @@ def comparison(results, published=None):
     """
     shown = [result for result in results if result.summary or published]
     groups = group_runs(shown)
-    varying = _varying(groups)
-    heads = [head for head in _HEADS if head in varying or head in ("method", "loss")]
+    varying = varying_heads(groups)
+    heads = [head for head in HEADS if head in varying or head in ("method", "loss")]
     common = ", ".join(
         f"{head} {groups[0].columns[head]}"
-        for head in _HEADS
+        for head in HEADS
         if groups and head not in heads and groups[0].columns[head]
     )
     papers = [published(group.runs[0].config) if published else {} for group in groups]
@@ -238,89 +183,10 @@ def notes(published=None):
     return [_NOTE, _PAPER_NOTE] if published else [_NOTE]
 
 
-def _varying(groups):
-    return [
-        head for head in _HEADS if len({group.columns[head] for group in groups}) > 1
-    ]
-
-
 def _mean_and_spread(runs, score):
     mean, deviation = mean_and_deviation([run.summary.get(score) for run in runs])
     spread = "" if deviation is None else f" ± {percent(deviation)}"
     return f"{percent(mean)}{spread}"
-
-
-def _key(result):
-    fields = outcome_fields(result.config)
-    # Seeds are what is averaged over, and each seed has its own shared base run.
-    del fields["training.seed"], fields["base_run_dir"]
-    return json.dumps(fields, sort_keys=True)
-
-
-def _columns(result):
-    config = result.config
-    stream, method, training = config["stream"], config["method"], config["training"]
-    share = stream["validation_share"]
-    return {
-        "data set": stream["dataset"] + (f", {share:g} held out" if share else ""),
-        "classes": _arrivals(stream["num_base_classes"], stream["increments"]),
-        "method": method["name"],
-        "loss": _loss(config),
-        "scale": f"{training['schedule_scale']:g}",
-        "precision": training["precision"],
-        "other": "",
-    }
-
-
-def _loss(config):
-    """The classification loss and what else corrects for old and new."""
-    method, training = config["method"], config["training"]
-    loss = method["classification_loss"]
-    parts, facts = [loss], loss_facts(loss)
-    if facts.takes_alpha and method["alpha"] != 1:
-        parts.append(f"alpha {method['alpha']:g}")
-    if facts.learns_alpha and method.get("alpha_optimizer") == "held":
-        values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
-        parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
-    if training["replay_sampling"] != "uniform":
-        parts.append(training["replay_sampling"])
-    if training.get("finetuning"):
-        parts.append("fine-tuned")
-    return ", ".join(parts)
-
-
-def _arrivals(num_base_classes, increments):
-    if len(increments) > 1 and len(set(increments)) == 1:
-        return f"{num_base_classes} + {len(increments)} x {increments[0]}"
-    return " + ".join(str(size) for size in [num_base_classes, *increments])
-
-
-def _told_apart(group, groups):
-    alike = [
-        other
-        for other in groups
-        if all(other.columns[head] == group.columns[head] for head in _SETTING)
-    ]
-    own = outcome_fields(group.runs[0].config)
-    varying = [name for name in own if any(_differs(name, group, o) for o in alike)]
-    if not varying:
-        return group
-    other = ", ".join(f"{name.rpartition('.')[2]} {own[name]}" for name in varying)
-    return Group({**group.columns, "other": other}, group.runs)
-
-
-def _differs(name, group, other):
-    """Whether two groups differ in a field and no other column explains it."""
-    own, theirs = (outcome_fields(g.runs[0].config).get(name) for g in (group, other))
-    if name in _TOLD_ELSEWHERE or own == theirs:
-        return False
-    if all(group.columns[head] == other.columns[head] for head in ("method", "loss")):
-        return True
-    section, _, rest = name.partition(".")
-    of_loss = section == "method" or rest.startswith("finetuning")
-    return not of_loss and rest not in recipes.differ_in(
-        group.columns["method"], other.columns["method"]
-    )
 
 
 def remarks(results, published=None):
@@ -338,7 +204,7 @@ def _repeated(results):
     seeds = {}
     for result in results:
         seed = result.config["training"]["seed"]
-        seeds.setdefault((_key(result), seed), []).append(result.run_dir)
+        seeds.setdefault((seedless(result), seed), []).append(printable(result.run_dir))
     return [
         f"{', '.join(run_dirs)}: the same configuration and seed {seed}, so their "
         "spread says nothing about seeds."
@@ -349,8 +215,8 @@ def _repeated(results):
 
 def _skipped(results):
     return [
-        f"{result.run_dir}: {len(skipped)} image files could not be decoded and were "
-        "left out (named in summary.json)."
+        f"{printable(result.run_dir)}: {len(skipped)} image files could not be "
+        "decoded and were left out (named in summary.json)."
         for result in results
         if result.summary and (skipped := result.summary.get("skipped_images"))
     ]
@@ -358,7 +224,7 @@ def _skipped(results):
 
 def _unfinished(results):
     return [
-        f"Left out, not complete: {result.run_dir} ({len(result.steps)} of "
+        f"Left out, not complete: {printable(result.run_dir)} ({len(result.steps)} of "
         f"{1 + len(result.config['stream']['increments'])} steps). The command in its "
         "flagfile.flags resumes it."
         for result in results

@@ -10,8 +10,10 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
+import tokenize
 import zipfile
 import zlib
 
@@ -29,6 +31,12 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# NumPy reads headers as Python text; TypeError is that of an unknown version.
+_BAD_HEADER = (SyntaxError, TypeError, OverflowError, tokenize.TokenError)
 # What the file system says of a file that is lost. Any other refusal, such as missing
 # permission, says nothing of the file.
 _LOST = {
@@ -95,6 +103,29 @@ def read(path, names=None):
     ):
         wanted = file.files if names is None else names
         return {name: file[name] for name in wanted}, manifest["state"]
+
+
+def read_array(path):
+    """Reads the array of a `.npy` file, which holds no objects.
+
+    Memory is allocated only once the file is known to be as long as its header says.
+
+    Raises:
+        ValueError: the file is not a whole array.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        read_header = _HEADERS.get(np.lib.format.read_magic(file))
+        try:
+            shape, _, dtype = read_header(file)
+        except _BAD_HEADER as error:
+            raise ValueError("no array of numbers") from error
+        num_bytes = math.prod(shape) * dtype.itemsize
+        length = os.fstat(file.fileno()).st_size - file.tell()
+        if dtype.hasobject or num_bytes != length:
+            raise ValueError("no array of numbers, or not a whole one")
+        file.seek(0)
+        return np.load(file, allow_pickle=False)
 
 
 def remove(path):

@@ -243,3 +243,10 @@ def _split_cpu(num_devices):
             f"--virtual_devices={num_devices} needs a process in which TensorFlow has "
             "not computed anything yet. Start a new one."
         ) from error
+
+
+def devices_in_words(strategy):
+    """Number and kind of the devices that share a batch, such as `2 x GPU`."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    number = strategy.num_replicas_in_sync
+    return kind if number == 1 else f"{number} x {kind}"

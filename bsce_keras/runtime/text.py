@@ -18,6 +18,33 @@ def is_line(name):
     return bool(name) and name == name.strip() and not NO_LINE.search(name)
 
 
+# Control characters, line and paragraph separators, and marks that turn the direction
+# of writing: a terminal acts on them.
+_ACTING = "\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE = re.compile(f"[{_ACTING}]")
+_NOT_UTF8 = re.compile(f"[{_ACTING}\ud800-\udfff]")
+
+
+def one_line(text):
+    r"""Text with characters that a terminal acts on as escapes such as `\n`.
+
+    Bytes of file names that are not UTF-8 stay as they are.
+    """
+    return _UNPRINTABLE.sub(_escape, str(text))
+
+
+def printable(text):
+    r"""`one_line`, and bytes that are not UTF-8 as escapes such as `\xe9`."""
+    return _NOT_UTF8.sub(_escape, str(text))
+
+
+def _escape(match):
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # A byte that is not UTF-8, see `os.fsdecode`.
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 # Stands for a number that is undefined.
 UNDEFINED = "-"
 

@@ -117,12 +117,24 @@ def test_a_run_folder_holds_the_promised_files(make_config, make_record, tmp_pat
         "summary.json",
         "versions.json",
     ]
-    assert sorted(os.listdir(f"{run_dir}/figures")) == ["accuracy.png", "confusion.png"]
+    assert sorted(os.listdir(f"{run_dir}/figures")) == [
+        "accuracy.png",
+        "confusion.png",
+        "confusion_shares.png",
+    ]
+
+
+ALPHA_COLUMNS = ("alpha", "alpha_gradient_mean", "alpha_gradient_std")
 
 
 def test_a_learned_alpha_gets_its_figure(make_config, make_record, tmp_path):
     config = make_config("meta_balanced_softmax")
-    steps = [make_record(0), make_record(1, alpha=0.5), make_record(2, alpha=0.25)]
+    epochs = {name: [0.5, 0.5] for name in ALPHA_COLUMNS} | {"alpha_updates": [1, 2]}
+    steps = [
+        make_record(0),
+        make_record(1, alpha=0.5, alpha_by_epoch=epochs),
+        make_record(2, alpha=0.25, alpha_by_epoch=epochs),
+    ]
     begin_run(tmp_path, config, num_replicas=1)
     summary = finish_run(RunRecords(tmp_path, config, steps), tmp_path)
     assert summary["alpha"] == [None, 0.5, 0.25]
@@ -206,6 +218,54 @@ def test_a_damaged_file_is_named(make_run, name):
     os.truncate(path, os.path.getsize(path) - 20)
     with pytest.raises(RequestError, match=f"{name} is damaged"):
         read_run(run_dir)
+
+
+def planted(shape, descr="'<i8'", data=bytes(128)):
+    """The bytes of a .npy file with a header of one's own."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"
+    return (
+        b"\x93NUMPY\x01\x00"
+        + len(header).to_bytes(2, "little")
+        + (header.encode() + data)
+    )
+
+
+@pytest.mark.parametrize("name", ["confusion.npy", "per_class_accuracy.npy"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        planted((4, 4), data=b""),
+        planted((1 << 20, 1 << 17)),
+        planted((-4, -4)),
+        planted((4, 4), "'|S8'"),
+        planted((4, 4), "[('a', '<i8')]"),
+        planted((2, 8)),
+        planted((16,)),
+        planted((4, 4), data=np.full((4, 4), -1).tobytes()),
+        planted((4, 4), data=np.full((4, 4), 1 << 62).tobytes()),
+        planted((3, 4), "'<f8'", np.full((3, 4), np.inf).tobytes()),
+        planted((3, 4), "'<f8'", np.full((3, 4), -0.5).tobytes()),
+        b"PK\x03\x04" + bytes(100),
+        b"",
+    ],
+)
+def test_an_array_that_is_not_of_the_run_is_damaged(make_run, name, data):
+    run_dir = make_run().run_dir
+    with open(os.path.join(run_dir, name), "wb") as file:
+        file.write(data)
+    with pytest.raises(RequestError, match=f"{name} is damaged"):
+        read_run(run_dir)
+
+
+def test_files_of_different_steps_are_not_shown_together(make_run, make_config):
+    run_dir = make_run().run_dir
+    path = os.path.join(run_dir, "steps.jsonl")
+    with open(path) as file:
+        lines = file.readlines()
+    with open(path, "w") as file:
+        file.writelines(lines[:2])
+    run = read_run(run_dir)
+    assert (len(run.steps), run.summary, run.confusion) == (2, None, None)
 
 
 def test_the_same_request_may_go_on(make_config, make_run):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pathlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +21,7 @@ NAMES = tuple("0123456789")
 INTEGERS = (
     st.integers(-3, 12) | st.integers() | st.sampled_from([2**31, 2**63, 10**400])
 )
+DIGITS = [b"9" * 400, b"9" * 16, b"-", b"e9", b"NaN"]
 NUMBERS = st.floats() | INTEGERS
 ANYTHING = (
     st.none()
@@ -273,10 +275,36 @@ def test_records_of_any_form_are_reported_or_refused(make_run, name, tmp_path, c
     first, *rest = text.splitlines() if name == "steps.jsonl" else [text]
     good = json.loads(first)
     # The protocol is for readers.
+    # Steps that do not fit another config.json are blamed in its place.
+    blamed = "" if name == "config.json" else name
     places = [p for p in parts(good) if p[:1] not in [("protocol",), ("metrics",)]]
-    for place, part in itertools.product(places, [None, "x", -1, [], {}, 0.5, True]):
+    odd = [None, "a\n\ud800", -1, [], {}, 0.5, True, float("nan"), 10**400]
+    for place, part in itertools.product(places, odd):
         spoilt = json.dumps(replaced(good, place, part))
         path.write_text("\n".join([spoilt, *rest]))
         code = report.main([run_dir])
         output = capsys.readouterr()
-        assert code == 0 or (code == 2 and f"{name} is damaged" in output.err)
+        assert code == 0 or (code == 2 and f"{blamed} is damaged" in output.err)
+
+
+@pytest.fixture
+def records(make_run):
+    """Paths and bytes of the records of a run."""
+    run_dir = pathlib.Path(make_run().run_dir)
+    return {path: path.read_bytes() for path in run_dir.iterdir() if path.is_file()}
+
+
+@quick
+@given(data=st.data())
+def test_bytes_of_any_record_may_be_spoilt(records, data):
+    path = data.draw(st.sampled_from(sorted(records)))
+    spoilt = bytearray(records[path])
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(spoilt)))
+        end = start + data.draw(st.integers(0, 8))
+        spoilt[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from(DIGITS))
+    path.write_bytes(spoilt)
+    try:
+        assert report.main([str(path.parent)]) in (0, 2)
+    finally:
+        path.write_bytes(records[path])

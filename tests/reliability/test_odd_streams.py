@@ -231,9 +231,9 @@ def check_learned(folder, run):
         for record in text.splitlines() if name == "steps.jsonl" else [text]:
             json.loads(record, parse_constant=pytest.fail)
     figures = {path.name for path in (folder / "run/figures").iterdir()}
-    has_alpha = any(line["alpha"] is not None for line in result.steps)
-    assert figures == {"accuracy.png", "confusion.png"} | (
-        {"alpha.png"} if has_alpha else set()
+    learns_alpha = any(line["alpha_by_epoch"] for line in result.steps)
+    assert figures == {"accuracy.png", "confusion.png", "confusion_shares.png"} | (
+        {"alpha.png"} if learns_alpha else set()
     )
     assert report.main([str(folder / "run")]) == 0
     if run.export:

@@ -1,59 +1,175 @@
 """Figures: what is drawn, read back from Matplotlib or from the pixels."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from bsce_keras.reports import figures
+from bsce_keras.reports import confusion_figures, figures
+
+NO_SCORES = {"accuracy", "base_accuracy", "old_accuracy", "new_accuracy"}
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that would have been written."""
     kept = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    for module in (figures, confusion_figures):
+        monkeypatch.setattr(module, "save", lambda figure, path: kept.append(figure))
     return kept
 
 
-def labelled_lines(figure):
-    return {
-        line.get_label(): line
-        for line in figure.axes[0].lines
-        if not line.get_label().startswith("_")
-    }
+@pytest.fixture
+def make_matrix(make_run):
+    """A function from a confusion matrix and steps to a `RunResult`."""
+
+    def make(confusion, boundaries=(2, 3), names=None):
+        run = make_run()
+        names = names or [f"c{i}" for i in range(len(confusion))]
+        stream = {"class_names": names, "order": list(range(len(names)))}
+        steps = [
+            {**run.steps[0], "step": step, "num_classes": number}
+            for step, number in enumerate(boundaries)
+        ]
+        config = {**run.config, "stream": {**run.config["stream"], **stream}}
+        confusion = np.array(confusion)
+        return dataclasses.replace(run, steps=steps, config=config, confusion=confusion)
+
+    return make
+
+
+def legend(figure):
+    [legend] = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def ticks(axis):
+    return [text.get_text() for text in axis.get_ticklabels()]
 
 
 def test_a_line_goes_through_the_accuracy_of_every_step(make_run, drawn):
     figures.accuracy_over_steps([make_run()], "curve.png")
-    line = labelled_lines(drawn[-1])["finetune + softmax (66.67)"]
+    line, chance = drawn[-1].axes[0].lines
+    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (66.67)"]
     assert list(line.get_xdata()) == [2, 3, 4]
     assert list(line.get_ydata()) == [87.5, 75, 37.5]
+    np.testing.assert_allclose(chance.get_ydata(), [50, 100 / 3, 25])
 
 
-def test_seeds_share_a_colour_and_a_legend_entry(make_run, drawn):
-    runs = [make_run(seed=1), make_run(seed=2), make_run("balanced_softmax")]
+def test_seeds_are_one_line_of_means_in_a_band_of_deviations(make_run, drawn):
+    runs = [make_run(seed=1), make_run(seed=2)]
+    runs[1].steps[2]["accuracy"] = 0.625
     figures.accuracy_over_steps(runs, "curve.png")
+    axes = drawn[-1].axes[0]
+    line, _ = axes.lines
+    assert list(line.get_ydata()) == [87.5, 75, 50]
+    [band] = axes.collections
+    edges = band.get_paths()[0].vertices
+    at_the_end = edges[edges[:, 0] == 4][:, 1]
+    deviation = 25 / 2**0.5
+    assert at_the_end.min() == pytest.approx(50 - deviation)
+    assert at_the_end.max() == pytest.approx(50 + deviation)
+    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (70.83), 2 runs"]
+
+
+def test_the_legend_is_sorted_by_the_last_value_and_takes_nothing_from_the_panel(
+    make_run, drawn, tmp_path
+):
+    runs = [
+        make_run("balanced_softmax", alpha=i / 16, run_dir=tmp_path / str(i))
+        for i in range(1, 13)
+    ]
+    for number, run in enumerate(runs):
+        run.steps[2]["accuracy"] = number / 16
+    figures.accuracy_over_steps(runs, "curve.png")
+    alphas = [text.split("alpha ")[1].split(" (")[0] for text in legend(drawn[-1])]
+    assert alphas == [f"{i / 16:g}" for i in range(12, 0, -1)]
+
+    def panel_height(figure):
+        figure.draw_without_rendering()
+        return figure.axes[0].get_window_extent().height
+
+    figures.accuracy_over_steps(runs[:1], "curve.png")
+    assert panel_height(drawn[0]) == pytest.approx(panel_height(drawn[1]), rel=0.1)
+
+
+def test_base_old_and_new_classes_have_curves(make_run, drawn):
+    figures.accuracy_of_run(make_run(), "curve.png")
     lines = drawn[-1].axes[0].lines
-    assert [line.get_color() for line in lines].count(lines[0].get_color()) == 2
-    assert list(labelled_lines(drawn[-1])) == [
-        "finetune + softmax (66.67), 2 runs",
-        "finetune + balanced_softmax (66.67)",
+    assert [list(line.get_ydata()) for line in lines[:4]] == [
+        [87.5, 75, 37.5],
+        [87.5, 62.5, 25],
+        [62.5, 25],
+        [87.5, 100, 75],
+    ]
+    figures.accuracy_of_groups([make_run()], "groups.png")
+    panels = drawn[-1].axes
+    assert [list(axes.lines[0].get_ydata()) for axes in panels] == [
+        [87.5, 62.5, 25],
+        [62.5, 25],
+        [87.5, 100, 75],
     ]
 
 
-def test_confusion_colours_go_from_zero_to_the_largest_class(drawn):
-    confusion = np.array([[7, 2, 0], [1, 3, 0], [0, 0, 4]])
-    figures.confusion_figure(confusion, 2, "confusion.png")
+def test_names_are_no_formulas(make_matrix, tmp_path):
+    run = make_matrix(np.eye(2, dtype=int), (2,), [r"$\frac$", "b$_x$"])
+    confusion_figures.confusion_figure(run, tmp_path / "a.png", r"cost$\frac$x")
+    assert (tmp_path / "a.png").exists()
+
+
+def test_classes_have_their_names_up_to_30_and_steps_are_blocks_beyond_100(
+    make_matrix, drawn
+):
+    names = [f"name{i}" for i in range(28)] + ["a name that is much too long", "猫"]
+    run = make_matrix(np.eye(30, dtype=int), (20, 30), names)
+    confusion_figures.share_figure(run, "confusion.png")
+    axes = drawn[-1].axes[0]
+    shown = [*names[:28], "a name that is much t…", "class 29"]
+    assert ticks(axes.xaxis) == ticks(axes.yaxis) == shown
+
+    confusion_figures.share_figure(
+        make_matrix(np.eye(31, dtype=int), (20, 31)), "confusion.png"
+    )
+    assert "c0" not in ticks(drawn[-1].axes[0].xaxis)
+
+    confusion = np.eye(101, dtype=int)
+    confusion[0, 100] = 3
+    run = make_matrix(confusion, (60, 101))
+    confusion_figures.share_figure(run, "confusion.png")
+    axes = drawn[-1].axes[0]
+    assert ticks(axes.xaxis) == ["step 0", "step 1"]
+    np.testing.assert_allclose(
+        axes.images[0].get_array(), [[100 * 60 / 63, 100 * 3 / 63], [0, 100]]
+    )
+
+
+def test_shares_are_percent_of_the_true_class_and_grey_without_images(
+    make_matrix, drawn
+):
+    run = make_matrix([[1, 3, 0], [0, 0, 0], [0, 1, 1]])
+    confusion_figures.share_figure(run, "confusion.png")
+    [image] = drawn[-1].axes[0].images
+    shares = image.get_array()
+    assert shares[0].tolist() == [25, 75, 0]
+    assert shares.mask[1].all()
+    white, grey = image.cmap(0.0), image.cmap(np.ma.masked)
+    assert min(white[:3]) > 0.9 > max(grey[:3])
+
+
+def test_confusion_colours_go_from_zero_to_the_largest_class(make_matrix, drawn):
+    run = make_matrix([[7, 2, 0], [1, 3, 0], [0, 0, 4]])
+    confusion_figures.confusion_figure(run, "confusion.png")
     axes, bar = drawn[-1].axes
     image = axes.images[0]
     assert image.get_clim() == pytest.approx((0, np.log(1 + 9)))
-    np.testing.assert_allclose(image.get_array(), np.log(1.0 + confusion))
+    np.testing.assert_allclose(image.get_array(), np.log(1.0 + run.confusion))
     assert [tick.get_text() for tick in bar.get_yticklabels()] == ["0", "1", "9"]
 
 
 def test_several_matrices_share_one_colour_scale_and_mark_every_block(drawn):
     confusions = {"few": np.eye(4, dtype=int), "many": 9 * np.eye(4, dtype=int)}
-    figures.confusion_panels(confusions, [2, 3, 4], "confusions.png")
+    confusion_figures.confusion_panels(confusions, [2, 3, 4], "confusions.png")
     few, many, _ = drawn[-1].axes
     assert [few.get_title(), many.get_title()] == ["few", "many"]
     for axes in (few, many):
@@ -62,21 +178,26 @@ def test_several_matrices_share_one_colour_scale_and_mark_every_block(drawn):
         assert [set(line.get_ydata()) for line in across] == [{1.5}, {2.5}]
 
 
-def test_lines_part_base_classes_from_later_ones(drawn):
-    figures.confusion_figure(np.eye(5, dtype=int), 3, "confusion.png")
+def test_lines_part_base_classes_from_later_ones(make_matrix, drawn):
+    run = make_matrix(np.eye(5, dtype=int), (3, 4, 5))
+    confusion_figures.confusion_figure(run, "confusion.png")
     horizontal, vertical = drawn[-1].axes[0].lines
     assert set(horizontal.get_ydata()) == set(vertical.get_xdata()) == {2.5}
 
 
-def test_a_lone_base_step_has_no_such_lines(drawn):
-    figures.confusion_figure(np.eye(3, dtype=int), 3, "confusion.png")
+def test_a_lone_base_step_has_no_such_lines(make_matrix, drawn):
+    run = make_matrix(np.eye(3, dtype=int), (3,))
+    confusion_figures.confusion_figure(run, "confusion.png")
     assert not drawn[-1].axes[0].lines
 
 
-def test_without_scores_or_test_images_a_figure_is_still_drawn(make_run, tmp_path):
-    figures.alpha_figure([make_run()], tmp_path / "alpha.png")
-    figures.confusion_figure(np.zeros((2, 2), int), 1, tmp_path / "confusion.png")
-    assert (tmp_path / "alpha.png").exists() and (tmp_path / "confusion.png").exists()
+def test_without_scores_or_test_images_a_figure_is_still_drawn(make_matrix, tmp_path):
+    run = make_matrix(np.zeros((2, 2), int), (2,))
+    run.steps[0].update(dict.fromkeys(run.steps[0].keys() & NO_SCORES))
+    figures.accuracy_of_run(run, tmp_path / "accuracy.png")
+    confusion_figures.confusion_figure(run, tmp_path / "confusion.png")
+    confusion_figures.share_figure(run, tmp_path / "shares.png")
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_a_learned_alpha_is_drawn_with_its_gradient(make_run, drawn):
@@ -99,11 +220,10 @@ def test_a_learned_alpha_is_drawn_with_its_gradient(make_run, drawn):
     assert (edges.min(), edges.max()) == (0.125 - 0.03125, 0.25 + 0.0625)
 
 
-def test_a_fixed_alpha_has_no_gradient_to_draw(make_run, drawn):
-    run = make_run()
+def test_a_fixed_alpha_is_not_drawn(make_run, tmp_path):
+    run = make_run("balanced_softmax", alpha=0.5)
     run.steps[1]["alpha"] = 0.5
-    figures.alpha_figure([run], "alpha.png")
-    assert len(drawn[-1].axes) == 1
+    assert not figures.learns_alpha(run)
 
 
 def test_files_are_images_as_wide_as_a_page(make_run, tmp_path):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import html.parser
+import importlib.metadata
+import pathlib
 import re
 
 import pytest
@@ -48,7 +50,7 @@ def test_a_page_holds_tables_and_pictures(make_run, picture):
     page = Reader(html_page("Two", runs, {"All": picture}, [{"One": picture}, {}]))
     assert [image["alt"] for image in page.images] == ["All", "One"]
     assert page.images[0]["src"] == "data:image/png;base64,iVBORw=="
-    assert page.cells.count("softmax") == page.cells.count("balanced_softmax") == 1
+    assert page.cells.count("Softmax") == page.cells.count("Balanced Softmax") == 1
     assert page.cells.count("66.67") == 2  # average incremental accuracies
     assert page.cells.count("accuracy") == 2  # tables of steps
 
@@ -69,6 +71,30 @@ def test_names_are_text(make_run):
     text = html_page("<i>", [run], {}, [{}])
     assert not Reader(text).tags & {"script", "b", "i"}
     assert "runs/&lt;b&gt;&amp;" in text
+
+
+def test_a_page_names_classes_with_their_accuracies_and_mistakes(make_run):
+    """Classes arrive as c and a, then d, then b; see CONFUSIONS."""
+    cells = Reader(html_page("One", [make_run()], {}, [{}])).cells
+    rows = " ".join(cells)
+    # Step, images, exemplars, test images, accuracy at first and at the end.
+    assert "c 0 50 5 4 100.00 25.00 b (2)" in rows
+    assert "d 1 50 5 4 100.00 25.00 b (3)" in rows
+    assert "b 2 50 5 4 75.00 75.00 c (1)" in rows
+    assert "a b 3 75.00" in rows
+    assert "0 2 c, a 1 1 d 2 1 b" in rows
+
+
+def test_a_page_tells_how_to_repeat_a_run(make_run):
+    run = make_run()
+    flags = pathlib.Path(run.run_dir, "flagfile.flags")
+    flags.write_text("--dataset=letters\n--run_dir=my runs/a\n")
+    text = html_page("One", [run], {}, [{}])
+    assert "python -m bsce_keras.train --dataset=letters" in text
+    assert "<dt>seed</dt><dd>1</dd>" in text
+    assert "<dt>training time</dt><dd>0:04</dd>" in text
+    assert f"keras {importlib.metadata.version('keras')}" in text
+    assert "<dt>machine</dt>" in text
 
 
 def test_a_run_without_protocol_has_a_page(make_run):

@@ -7,10 +7,9 @@ import io
 import numpy as np
 import pytest
 
+from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.tables import (
     csv_table,
-    group_labels,
-    group_runs,
     markdown_table,
     step_table,
     text_table,
@@ -28,7 +27,7 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(make_run):
     runs = [make_run(seed=1), make_run(seed=2, confusion=BETTER)]
     # Final 37.5 and 50: mean 43.75, deviation 12.5 / sqrt(2) = 8.84.
     # Base 25 and 50: 37.5 and 25 / sqrt(2) = 17.68. New 75 twice: 0.
-    line = row(text_table(runs), "finetune")
+    line = row(text_table(runs), "Fine-tuning")
     assert "43.75 ± 8.84" in line
     assert "37.50 ± 17.68" in line
     assert "75.00 ± 0.00" in line
@@ -36,9 +35,9 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(make_run):
 
 
 def test_one_run_has_no_spread(make_run):
-    cells = row(text_table([make_run()]), "finetune").split()
+    cells = row(text_table([make_run()]), "Fine-tuning").split()
     assert cells == [
-        *("finetune", "softmax"),
+        *("Fine-tuning", "Softmax"),
         *("66.67", "37.50", "25.00", "25.00", "75.00", "68.75", "1"),
     ]
 
@@ -51,9 +50,9 @@ def test_losses_and_alphas_have_rows_of_their_own(make_run, tmp_path):
             make_run("balanced_softmax", alpha=0.25, run_dir=tmp_path / "quarter"),
         ]
     )
-    assert "finetune  softmax " in table
-    assert "finetune  balanced_softmax  " in table
-    assert "finetune  balanced_softmax, alpha 0.25" in table
+    assert "Fine-tuning  Softmax " in table
+    assert "Fine-tuning  Balanced Softmax  " in table
+    assert "Fine-tuning  Balanced Softmax, alpha 0.25" in table
 
 
 def test_corrections_are_told_beside_the_loss_though_no_other_row_lacks_them(make_run):
@@ -65,7 +64,7 @@ def test_corrections_are_told_beside_the_loss_though_no_other_row_lacks_them(mak
     }
     config = {**run.config, "training": training}
     (group,) = group_runs([dataclasses.replace(run, config=config)])
-    assert group.columns["loss"] == "softmax, memory_oversampling, fine-tuned"
+    assert group.columns["loss"] == "Softmax, memory oversampling, fine-tuned"
     assert [group.columns["other"] for group in group_runs([run, group.runs[0]])] == [
         "",
         "",
@@ -85,7 +84,7 @@ def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_p
         "learning_rate 0.5",
     ]
     assert "learning_rate 0.5" in text_table(runs)
-    assert group_labels(groups)[1] == "finetune + softmax, other learning_rate 0.5"
+    assert group_labels(groups)[1] == "Fine-tuning + Softmax, other learning_rate 0.5"
 
 
 def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
@@ -107,6 +106,16 @@ def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
     ]
 
 
+def test_a_class_order_is_told_by_its_name(make_run, tmp_path):
+    first, other = make_run(), make_run(seed=2)
+    stream = {**other.config["stream"], "class_order": "sorted", "order": [0, 1, 2, 3]}
+    other = dataclasses.replace(other, config={**other.config, "stream": stream})
+    assert [group.columns["other"] for group in group_runs([first, other])] == [
+        "class_order seed:3",
+        "class_order sorted",
+    ]
+
+
 def test_what_all_rows_share_is_said_once(make_run):
     table = text_table([make_run("softmax"), make_run("balanced_softmax")])
     common = "data set letters, classes 2 + 2 x 1, scale 1, precision auto"
@@ -116,7 +125,7 @@ def test_what_all_rows_share_is_said_once(make_run):
 
 def test_an_unfinished_run_is_named_and_left_out(make_run):
     table = text_table([make_run("softmax"), make_run("balanced_softmax", num_steps=2)])
-    assert "balanced_softmax" not in table.partition("Percent")[0]
+    assert "Balanced Softmax" not in table.partition("Percent")[0]
     assert "balanced_softmax_1 (2 of 3 steps)" in table
 
 
@@ -134,9 +143,9 @@ def test_the_table_says_how_its_average_is_taken(make_run):
 def test_step_table_has_a_line_a_step(make_run):
     lines = [line.split() for line in step_table(make_run()).splitlines()]
     assert lines[1:] == [
-        ["0", "2", "100", "87.50", "87.50", "-", "87.50", "-"],
-        ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "-"],
-        ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "-"],
+        ["0", "2", "100", "87.50", "87.50", "-", "87.50", "-", "50.00"],
+        ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "-", "33.33"],
+        ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "-", "25.00"],
     ]
 
 
@@ -144,7 +153,7 @@ def test_a_trained_head_that_does_not_predict_has_a_column_of_its_own(make_run):
     run = make_run()
     steps = [{**step, "head_accuracy": 0.125} for step in run.steps]
     lines = step_table(dataclasses.replace(run, steps=steps)).splitlines()
-    assert lines[0].endswith("alpha  trained head")
+    assert lines[0].endswith("chance  trained head")
     assert all(line.endswith("12.50") for line in lines[1:])
 
 
@@ -152,7 +161,11 @@ def test_csv_is_for_computing(make_run):
     runs = [make_run(seed=1), make_run(seed=2, confusion=BETTER)]
     text = csv_table([*runs, make_run("balanced_softmax", num_steps=2)])
     (line,) = csv.DictReader(io.StringIO(text))
-    assert (line["method"], line["loss"], line["runs"]) == ("finetune", "softmax", "2")
+    assert (line["method"], line["loss"], line["runs"]) == (
+        "Fine-tuning",
+        "Softmax",
+        "2",
+    )
     assert float(line["final_accuracy"]) == pytest.approx(0.4375)
     assert float(line["final_accuracy_deviation"]) == pytest.approx(0.125 / 2**0.5)
     (line,) = csv.DictReader(io.StringIO(csv_table(runs[:1])))

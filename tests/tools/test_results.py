@@ -1,9 +1,11 @@
 """Pages are what the records give: same bytes, or other bytes for other numbers."""
 
+import itertools
 import json
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
@@ -49,11 +51,22 @@ def add_record(records, prepared):
         folder = records / name
         shutil.copytree(records / DIGITS.format("softmax"), folder)
         (folder / "config.json").write_text(json.dumps(config))
+        lines = (folder / "steps.jsonl").read_text().splitlines()
+        stream = config["stream"]
+        sizes = [stream["num_base_classes"], *stream["increments"]]
+        seen = list(itertools.accumulate(sizes))
         if not is_complete:
             (folder / "summary.json").unlink()
             edit(folder / "record.json", steps="3 of 6 steps", complete=False)
-            lines = (folder / "steps.jsonl").read_text().splitlines()
-            (folder / "steps.jsonl").write_text("\n".join(lines[:3]) + "\n")
+            seen = seen[:3]
+        steps = [
+            json.loads(line) | {"num_classes": number}
+            for line, number in zip(lines, seen, strict=False)
+        ]
+        text = "".join(json.dumps(step) + "\n" for step in steps)
+        (folder / "steps.jsonl").write_text(text)
+        np.save(folder / "confusion.npy", np.eye(seen[-1], dtype=int))
+        (folder / "per_class_accuracy.npy").unlink()
 
     return add
 
@@ -109,7 +122,7 @@ def test_the_same_records_give_the_same_bytes(records, output):
     assert contents(output) == first
     assert first["README.md"].startswith(b"Before\n" + BEGIN.encode())
     assert first["README.md"].endswith(END.encode() + b"\nAfter\n")
-    assert b"| il_baseline | softmax |" in first["README.md"]
+    assert b"| IL-Baseline | Softmax |" in first["README.md"]
 
 
 def test_a_number_edited_in_a_record_changes_page_and_readme(records):

@@ -1,0 +1,65 @@
+"""Command, versions, machine and times of a run, read back from its folder."""
+
+import pathlib
+import shlex
+
+from bsce_keras.records.run_records import read_record
+from bsce_keras.runtime.text import duration
+
+_PACKAGES = ("bsce_keras", "tensorflow", "keras", "numpy", "python")
+
+
+def recorded_flags(run_dir):
+    """Flags of flagfile.flags, one string each; empty where a run has none."""
+    path = pathlib.Path(run_dir, "flagfile.flags")
+    if not path.is_file():
+        return []
+    lines = path.read_text("utf-8", errors="surrogateescape").splitlines()
+    return [line.strip() for line in lines if line.startswith("--")]
+
+
+def train_command(flags):
+    """The command line that repeats a run; None without flags."""
+    if not flags:
+        return None
+    return shlex.join(["python", "-m", "bsce_keras.train", *flags])
+
+
+def run_facts(result):
+    """Facts that a reader needs to repeat a run, by title; unknown ones are left out.
+
+    Args:
+        result: the `RunResult`.
+
+    Returns:
+        Dictionary of texts.
+
+    Raises:
+        RequestError: versions.json is damaged.
+    """
+    known = read_record(pathlib.Path(result.run_dir, "versions.json")) or {}
+    names = [name for name in _PACKAGES if known.get(name)]
+    seconds = [step.get("train_seconds") or 0 for step in result.steps]
+    facts = {
+        "command": train_command(recorded_flags(result.run_dir)),
+        "seed": result.config["training"]["seed"],
+        "training time": sum(seconds) and duration(sum(seconds)),
+        "started": known.get("started"),
+        "ended": known.get("ended"),
+        "versions": ", ".join(f"{name} {known[name]}" for name in names),
+        "commit": known.get("commit"),
+        "machine": _machine(known),
+    }
+    return {title: str(fact) for title, fact in facts.items() if fact not in (None, "")}
+
+
+def _machine(known):
+    gpus = known.get("gpus")
+    parts = [
+        known.get("cpu"),
+        known.get("cores") and f"{known['cores']} cores",
+        known.get("memory_gb") and f"{known['memory_gb']} GiB",
+        *(gpus if isinstance(gpus, list) else []),
+        known.get("platform"),
+    ]
+    return ", ".join(str(part) for part in parts if part)

@@ -1,0 +1,172 @@
+"""Groups of runs that differ in their seed only, and what tells groups apart."""
+
+import dataclasses
+import json
+
+from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.methods import TITLES, recipes
+from bsce_keras.records.protocol import outcome_fields
+from bsce_keras.records.run_records import RunResult
+from bsce_keras.runtime.text import printable
+
+# What a row is; `other` tells apart groups that agree in all the rest.
+HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
+# Rows of one setting are compared, so whatever else they differ in has to be told.
+_SETTING = ("data set", "classes", "scale")
+_TOLD_ELSEWHERE = {
+    "training.seed",
+    "base_run_dir",
+    "method.name",
+    "method.classification_loss",
+    "method.alpha",
+    "training.precision",
+    "training.replay_sampling",
+    "stream.validation_share",
+}
+# Characters of a value that tells groups apart.
+_LONGEST = 48
+_ARRIVALS = "stream.arriving_class_names"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing that decides the outcome but their seed.
+
+    Args:
+        columns: what they are, by column head.
+        runs: the `RunResult`s.
+        fields: what decides the outcome of the first of them, by dotted name.
+    """
+
+    columns: dict[str, str]
+    runs: list[RunResult]
+    fields: dict
+
+    @property
+    def finished(self):
+        """Those of the runs that are complete."""
+        return [run for run in self.runs if run.summary]
+
+
+def group_runs(results):
+    """Groups runs over seeds, in the order of their first run."""
+    runs = {}
+    for result in results:
+        runs.setdefault(seedless(result), []).append(result)
+    groups = [
+        Group(_columns(members[0]), members, outcome_fields(members[0].config))
+        for members in runs.values()
+    ]
+    return [_told_apart(group, groups) for group in groups]
+
+
+def group_labels(groups):
+    """One short name per group: its method and loss, and what else varies.
+
+    Methods and losses have their names of the papers: "LUCIR + Balanced Softmax".
+    """
+    extra = [head for head in varying_heads(groups) if head not in ("method", "loss")]
+    labels = []
+    for group in groups:
+        columns = group.columns
+        parts = [f"{head} {columns[head]}" for head in extra if columns[head]]
+        labels.append(", ".join([f"{columns['method']} + {columns['loss']}", *parts]))
+    return labels
+
+
+def varying_heads(groups):
+    """Heads of the columns in which groups differ."""
+    return [
+        head for head in HEADS if len({group.columns[head] for group in groups}) > 1
+    ]
+
+
+def seedless(result):
+    """Text that runs share that differ in their seed only."""
+    fields = outcome_fields(result.config)
+    # Seeds are what is averaged over, and each seed has its own shared base run.
+    del fields["training.seed"], fields["base_run_dir"]
+    return json.dumps(fields, sort_keys=True)
+
+
+def _columns(result):
+    config = result.config
+    stream, training = config["stream"], config["training"]
+    share = stream["validation_share"]
+    return {
+        "data set": stream["dataset"] + (f", {share:g} held out" if share else ""),
+        "classes": arrivals(stream["num_base_classes"], stream["increments"]),
+        "method": method_title(config),
+        "loss": loss_title(config),
+        "scale": f"{training['schedule_scale']:g}",
+        "precision": training["precision"],
+        "other": "",
+    }
+
+
+def method_title(config):
+    """Name of the method of a config.json, as its paper writes it."""
+    name = config["method"]["name"]
+    return TITLES.get(name, name)
+
+
+def loss_title(config):
+    """The classification loss and what else corrects for old and new."""
+    method, training = config["method"], config["training"]
+    loss = method["classification_loss"]
+    facts = loss_facts(loss)
+    parts = [facts.title or loss]
+    if facts.takes_alpha and method["alpha"] != 1:
+        parts.append(f"alpha {method['alpha']:g}")
+    if facts.learns_alpha and method.get("alpha_optimizer") == "held":
+        values = [method["alpha"], *(value for _, value in method["alpha_visits"])]
+        parts.append(f"alpha held at {', '.join(f'{value:g}' for value in values)}")
+    if training["replay_sampling"] != "uniform":
+        parts.append(training["replay_sampling"].replace("_", " "))
+    if training.get("finetuning"):
+        parts.append("fine-tuned")
+    return ", ".join(parts)
+
+
+def arrivals(num_base_classes, increments):
+    """Classes of each step in words, such as `50 + 5 x 10`."""
+    if len(increments) > 1 and len(set(increments)) == 1:
+        return f"{num_base_classes} + {len(increments)} x {increments[0]}"
+    return " + ".join(str(size) for size in [num_base_classes, *increments])
+
+
+def _told_apart(group, groups):
+    alike = [
+        other
+        for other in groups
+        if all(other.columns[head] == group.columns[head] for head in _SETTING)
+    ]
+    own = group.fields
+    varying = [name for name in own if any(_differs(name, group, o) for o in alike)]
+    if not varying:
+        return group
+    if "stream.class_order" in varying and _ARRIVALS in varying:
+        # The name of an order says it.
+        varying.remove(_ARRIVALS)
+    other = ", ".join(_told(name, own[name]) for name in varying)
+    return dataclasses.replace(group, columns={**group.columns, "other": other})
+
+
+def _told(name, value):
+    """A field and its value, cut where it is long."""
+    text = printable(value)
+    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{name.rpartition('.')[2]} {shown}"
+
+
+def _differs(name, group, other):
+    """Whether two groups differ in a field and no other column explains it."""
+    if name in _TOLD_ELSEWHERE or group.fields[name] == other.fields.get(name):
+        return False
+    if all(group.columns[head] == other.columns[head] for head in ("method", "loss")):
+        return True
+    section, _, rest = name.partition(".")
+    of_method = section == "method" or rest.startswith(("finetuning", "use."))
+    return not of_method and rest not in recipes.differ_in(
+        *(one.runs[0].config["method"]["name"] for one in (group, other))
+    )

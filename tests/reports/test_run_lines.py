@@ -1,0 +1,36 @@
+"""The header of a run, and the line of a finished step."""
+
+from types import SimpleNamespace
+
+from bsce_keras.reports.run_lines import run_header, step_line
+
+
+def test_the_header_tells_what_is_trained_on_what(make_config):
+    config = make_config("balanced_softmax")
+    steps = [SimpleNamespace(examples=range(number)) for number in (100, 40, 30)]
+    stream = SimpleNamespace(steps=steps, seen_test=lambda step: range(16))
+    assert run_header(config, stream, "2 x GPU").splitlines() == [
+        "data     letters, 4 classes, 170 images to train on, 16 to score on",
+        "steps    3: 2 + 2 x 1 classes",
+        "method   Fine-tuning + Balanced Softmax, 5 exemplars a class",
+        "network  resnet8",
+        "training 10 epochs a step, batches of 32, auto on 2 x GPU",
+        f"folder   {config.run_dir}",
+    ]
+
+
+def test_the_line_of_a_step_has_its_scores_and_the_average_so_far(make_run):
+    lines = make_run().steps
+    assert step_line(lines[:1], 3) == (
+        "step 0/2  accuracy 87.50  base 87.50  new 87.50  average so far 87.50  0:02"
+    )
+    assert step_line(lines, 3) == (
+        "step 2/2  accuracy 37.50  base 25.00  old 25.00  new 75.00  "
+        "average so far 66.67  0:02"
+    )
+
+
+def test_an_average_with_an_unscored_step_is_undefined(make_run):
+    lines = make_run().steps
+    lines[0] = {**lines[0], "accuracy": None}
+    assert "average so far -" in step_line(lines, 3)
