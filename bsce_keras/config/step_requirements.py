@@ -46,7 +46,7 @@ def small_class_warnings(config, images_per_class, num_finished=0):
     names = config.stream.arriving_class_names
     images = dict(zip(names, images_per_class, strict=True))
     few, below_quota = [], []
-    for plan in step_plans(config)[num_finished:]:
+    for plan in config.plans[num_finished:]:
         for name in names[plan.num_old_classes : plan.num_classes]:
             if images[name] < FEWEST_IMAGES_TO_LEARN:
                 few.append(name)
