@@ -1,21 +1,65 @@
-"""Commit, machine and times of a run: what versions.json says beside versions."""
+"""Content of versions.json: versions, commit, machine and times of a run.
+
+Imports no TensorFlow.
+"""
 
 import datetime
 import functools
+import importlib.metadata
 import os
 import pathlib
+import platform
 import subprocess
 import sys
+
+from bsce_keras import __version__
+from bsce_keras.runtime.machine import cpu_facts
+from bsce_keras.runtime.tensorflow_import import uses_onednn
+
+# Upgrades of these packages may change numbers or the checkpoint format. `onednn` is
+# not listed: like another CPU, another setting changes rounding only.
+DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def versions():
+    """Versions and machine of this process; None for a package that is not installed.
+
+    `onednn` is true if TensorFlow computes with oneDNN in this process, and None if
+    TensorFlow is not loaded.
+    """
+    return {
+        "python": platform.python_version(),
+        "bsce_keras": __version__,
+        "tensorflow": installed("tensorflow", "tensorflow-cpu"),
+        "keras": installed("keras"),
+        "numpy": installed("numpy"),
+        "tensorflow_datasets": installed("tensorflow-datasets"),
+        "platform": platform.platform(),
+        "cpu": cpu_facts().get("model name")
+        or platform.processor()
+        or platform.machine(),
+        "onednn": uses_onednn(),
+    }
+
+
+def installed(*distributions):
+    """Version of the first of these packages that is installed, or None."""
+    for name in distributions:
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
 def provenance():
-    """Facts about this process that decide speed, and the code that it runs.
+    """Commit of the code, and the hardware that decides its speed.
 
     Returns:
-        JSON-able dictionary: `commit`, `cores`, `memory_gb` and `gpus`, the names of
-        the devices that TensorFlow sees, None where it is not loaded.
+        JSON-able dictionary with `commit`, `cores`, `memory_gb` and `gpus`. `gpus` lists
+        the names of the GPUs that TensorFlow sees; None if it is not loaded.
     """
     return {
         "commit": commit(),
@@ -26,12 +70,12 @@ def provenance():
 
 
 def now():
-    """The time in UTC as ISO 8601 text, to the second."""
+    """Current time in UTC as ISO 8601 text, to the second."""
     return iso_time(datetime.datetime.now(datetime.UTC).timestamp())
 
 
 def iso_time(seconds):
-    """ISO 8601 text, to the second, of a time in seconds since 1970."""
+    """Converts seconds since 1970 to ISO 8601 text, to the second."""
     time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return time.isoformat(timespec="seconds")
 
@@ -41,11 +85,11 @@ def commit(root=_ROOT):
     """Commit of the checkout that holds this package.
 
     Returns:
-        The hash, with `-dirty` after it where tracked files differ from it. None
-        outside of a checkout, or without git.
+        The hash, followed by `-dirty` if tracked files differ from it. None outside
+        of a checkout or without git.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
-    # A package inside the .venv of another repository is not of its commit.
+    # The .venv of another repository may hold this package; ignore that commit.
     if top is None or pathlib.Path(top).resolve() != pathlib.Path(root).resolve():
         return None
     head = _git(root, "rev-parse", "HEAD")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bsce_keras.config import TrainingConfig
-from bsce_keras.records.protocol import installed, versions
+from bsce_keras.records.versions import installed, versions
 
 
 @dataclasses.dataclass(frozen=True)
