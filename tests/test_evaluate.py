@@ -138,7 +138,7 @@ def test_a_record_that_says_otherwise_is_flagged(copied_run, capsys):
     assert evaluate.main([f"--run_dir={copied_run}"]) == 0
     output = capsys.readouterr().out
     assert [row[-1] == "*" for row in rows(output)] == [False, True]
-    assert "* not what the run recorded" in output
+    assert "* differs from the recorded accuracy" in output
 
 
 def test_steps_without_export_are_named(copied_run, capsys):
@@ -146,7 +146,7 @@ def test_steps_without_export_are_named(copied_run, capsys):
     assert evaluate.main([f"--run_dir={copied_run}"]) == 0
     output = capsys.readouterr().out
     assert [row[0] for row in rows(output)] == ["1"]
-    assert "Not exported, so not scored: steps 0." in output
+    assert "Not scored, because they were not exported: steps 0." in output
 
 
 def test_a_run_without_exports_is_told_how_to_get_one(copied_run, capsys):
@@ -160,7 +160,7 @@ def test_an_altered_export_is_refused_with_the_file_named(copied_run, capsys):
         file.write(b"\0")
     assert evaluate.main([f"--run_dir={copied_run}"]) == 2
     output = capsys.readouterr()
-    assert "step_01 is not what was exported" in output.err
+    assert "step_01 was changed after the export" in output.err
     assert "saved_model.pb" in output.err
     assert output.out == ""
 
@@ -169,7 +169,7 @@ def test_an_export_of_other_classes_is_refused(folder_run, capsys):
     export_brightness(folder_run / "exports/step_00", ("night", "day"))
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
     message = capsys.readouterr().err
-    assert "no step of this run" in message
+    assert "is not a step of this run" in message
     assert "night, day" in message
 
 
@@ -196,7 +196,7 @@ def test_classes_are_matched_by_name_and_not_by_position(
     arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
     assert evaluate.main(arguments) == 0
     assert rows(capsys.readouterr().out) == [["6", "2", "83.33"]]
-    assert "1 of 3 classes, dawn" in caplog.text
+    assert "1 of 3, dawn" in caplog.text
 
 
 def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, capsys):
@@ -246,7 +246,7 @@ def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsy
     assert "no image to train on of: night." in capsys.readouterr().err
     shutil.rmtree(folder / "train/night")
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
-    assert "training images that were held out, and" in capsys.readouterr().err
+    assert "scored on held-out training images, but" in capsys.readouterr().err
     save_images(folder / "train/night", [0, 255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 0
     ((_, _, accuracy, *_),) = rows(capsys.readouterr().out)
@@ -260,7 +260,7 @@ def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsy
         ([], "Received: neither"),
         (["--run_dir=r", "--model=m"], "Received: both"),
         (["--run_dir=gone"], "gone is no run folder"),
-        (["--run_dir=gone", "--dataset=digits"], "--dataset goes with --model"),
+        (["--run_dir=gone", "--dataset=digits"], "--dataset is for --model"),
         (["--model=gone"], "--model needs --dataset"),
         (["--model=gone", "--dataset=digit"], "Did you mean digits?"),
         (["--model=gone", "--dataset=digits"], "There is no folder gone"),

@@ -168,7 +168,7 @@ def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
         line for line in capsys.readouterr().out.splitlines() if line.startswith("cell")
     ]
     assert lines == [
-        "cell 1 of 3: tiny/one.flags, seed 1; finished 0; time left not known yet",
+        "cell 1 of 3: tiny/one.flags, seed 1; finished 0; time left unknown",
         # 120 s for 1340 images; left are 1380 of the second and, its base step being
         # there, 300 of the third.
         "cell 2 of 3: tiny/two.flags, seed 1; finished 1; about 2:30 left",
@@ -351,8 +351,8 @@ def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
         "Unknown flag --precison. Did you mean --precision?",
         "--seeds must be different whole numbers",
         "tiny/unknown.flags: Unknown flag --epoch. Did you mean --epochs",
-        "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no meaning",
-        "tiny/seeded.flags: --seed is for the matrix to say, by --seeds",
+        "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no effect",
+        "tiny/seeded.flags: --seed follows from --seeds",
         "tiny/none.flags: --flagfile=tiny/none.flags cannot be read",
     ):
         assert len([line for line in lines if fragment in line]) == 1, fragment

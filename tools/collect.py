@@ -20,8 +20,8 @@ import numpy as np
 
 from bsce_keras.config import MemoryConfig
 from bsce_keras.records.protocol import outcome_differences
-from bsce_keras.records.versions import iso_time
 from bsce_keras.records.run_records import read_record, read_run
+from bsce_keras.records.versions import iso_time
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically
 

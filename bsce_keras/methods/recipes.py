@@ -349,7 +349,7 @@ def differ_in(method, other):
 
 
 def _published(method):
-    """Returns the values of IL-Baseline for an unknown method, which is refused later."""
+    """Returns the values of a method, or those of IL-Baseline if it is unknown."""
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 

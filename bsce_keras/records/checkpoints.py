@@ -111,7 +111,7 @@ class Checkpoints:
         return loaded
 
     def load_progress(self, step, phase):
-        """Returns `(arrays, state)` of the latest valid progress in a phase, or None."""
+        """Returns `(arrays, state)` of the latest valid progress, or None."""
         for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:

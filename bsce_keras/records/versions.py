@@ -58,8 +58,8 @@ def provenance():
     """Commit of the code, and the hardware that decides its speed.
 
     Returns:
-        JSON-able dictionary with `commit`, `cores`, `memory_gb` and `gpus`. `gpus` lists
-        the names of the GPUs that TensorFlow sees; None if it is not loaded.
+        JSON-able dictionary with `commit`, `cores`, `memory_gb` and `gpus`: the names
+        of the GPUs that TensorFlow sees, None if it is not loaded.
     """
     return {
         "commit": commit(),

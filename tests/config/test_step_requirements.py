@@ -35,14 +35,14 @@ def test_one_image_of_every_class_will_do_without_meta_learning():
 
 def test_classes_without_images_are_named():
     (problem,) = problems([1, 0, 1, 1, 1, 0])
-    assert "Received none of: 1, 5." in problem
+    assert "Classes without one: 1, 5." in problem
 
 
 def test_every_new_class_needs_an_image_beside_those_held_out():
     """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are held out."""
     assert problems([3, 3, 3, 2, 2, 2], method="bic", memory_budget=60) == []
     first, second = problems([2, 3, 3, 2, 1, 2], method="bic", memory_budget=60)
-    assert first.startswith("At step 0 bic sets 2 of the images of every new class")
+    assert first.startswith("At step 0 bic sets 2 images of every new class")
     assert "Received: 0 with 2. Add images" in first
     assert second.startswith("At step 1") and "Received: 4 with 1." in second
 
@@ -56,12 +56,14 @@ def test_joint_training_needs_the_images_of_finished_steps():
         method="joint",
     )
     (problem,) = image_problems(config, [9, 0, 9, 9, 9, 9], num_finished=1)
-    assert "Received none of: 1." in problem
+    assert "Classes without one: 1." in problem
 
 
 def test_classes_too_small_for_the_split_are_named_with_their_first_step():
     first, second = meta_problems([2, 3, 9, 3, 2, 1], exemplars_per_class=20)
-    assert first.startswith("At step 1 meta_balanced_softmax sets 2 of the images")
+    assert first.startswith(
+        "At step 1 the alpha split of meta_balanced_softmax takes 2 images"
+    )
     assert "Received: 0 with 2, 4 with 2. Add images" in first
     assert second.startswith("At step 2") and "Received: 5 with 1." in second
 
@@ -106,7 +108,7 @@ def test_images_of_finished_steps_may_be_gone_but_not_their_exemplars():
     assert image_problems(config, [0, 4, 4, 4, 4, 9], num_finished=2) == []
     assert image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=3) == []
     (problem,) = image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=2)
-    assert f"none of: {config.stream.arriving_class_names[5]}." in problem
+    assert f"without one: {config.stream.arriving_class_names[5]}." in problem
 
 
 def test_classes_with_few_images_are_named_with_their_numbers():
@@ -121,7 +123,7 @@ def test_classes_with_few_images_are_named_with_their_numbers():
     few, below_quota = small_class_warnings(config, [130, 4, 19, 130, 5, 130])
     assert few.startswith("Fewer than 5 training images") and "1 with 4. " in few
     assert below_quota.endswith("1 with 4, 2 with 19, 4 with 5.")
-    # Finished steps were told of when they were trained.
+    # Warnings about finished steps are not repeated.
     (below_quota,) = small_class_warnings(config, [0, 4, 19, 130, 5, 130], 1)
     assert below_quota.endswith(": 4 with 5.")
 

@@ -79,7 +79,7 @@ def test_files_after_a_double_dash_may_look_like_flags():
         (["--flagfile=nowhere"], ["--flagfile=nowhere cannot be read: No such file"]),
         (["--num_increments=3"], ["--num_increments=3 does not divide", "1, 5."]),
         (["--dataset=cifar1O0"], ["cifar100", "Received: 'cifar1O0'"]),
-        (["--alpha=2"], ["--alpha=2.0 has no meaning"]),
+        (["--alpha=2"], ["--alpha=2.0 has no effect"]),
         (["--strategy=multi_worker"], ["needs the environment variable TF_CONFIG"]),
         (["--class_order=order.txt"], ["order.txt"]),
     ],
@@ -163,8 +163,14 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
 def test_train_help_tells_choices_and_defaults():
     text = " ".join(help_text("train").split())
     assert "one of herding, random (default: herding)" in text
-    assert "classes of the base step (default: half of them, rounded up)" in text
-    assert "--[no]resume go on from what the run folder holds (default: true)" in text
+    assert (
+        "number of classes of the base step (default: half of the classes, rounded up)"
+        in text
+    )
+    assert (
+        "--[no]resume continue from the checkpoints of the run folder (default: true)"
+        in text
+    )
 
 
 def test_flag_files_nest_and_later_flags_win(tmp_path):

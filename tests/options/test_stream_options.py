@@ -98,7 +98,7 @@ def test_growth_without_new_classes_is_refused():
     begin(num_base_classes=3, num_increments=1)
     problem = problem_of(num_base_classes=3, num_increments=2)
     assert "--num_increments=2: run has 1, and photos holds no further" in problem
-    assert "Add class folders, or give --num_increments=1" in problem
+    assert "Add class folders, or use --num_increments=1" in problem
 
 
 def test_growth_by_a_number_that_does_not_divide_names_those_that_do():
@@ -106,7 +106,7 @@ def test_growth_by_a_number_that_does_not_divide_names_those_that_do():
     add("ant", "bee", "cat", "hen")
     problem = problem_of(num_base_classes=3, num_increments=4)
     assert "adds 3 to the 1 of run, which does not divide the 4 classes left" in problem
-    assert "Numbers that do: 2, 3, 5." in problem
+    assert "Numbers that divide them: 2, 3, 5." in problem
 
 
 def test_a_folder_of_other_classes_alone_is_not_taken_for_that_of_the_run():

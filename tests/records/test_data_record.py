@@ -11,8 +11,8 @@ from bsce_keras.data import stream as streams
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.splits import ImageDataset
 from bsce_keras.records.data_record import (
-    class_facts,
     data_differences,
+    image_digests,
     keep_data_record,
 )
 from bsce_keras.runtime.errors import RequestError
@@ -91,9 +91,9 @@ def test_every_class_of_a_begun_step_with_other_images_is_named(
     invert(photos["test"]["cow"], 0)
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 2) == [
-        "class ant: 3 training images as before, but others or in another order",
-        "class bee: 3 training images then, 2 now",
-        "class cow: 1 test images as before, but others or in another order",
+        "class ant: 3 training images as before, but different or reordered",
+        "class bee: 3 training images recorded, 2 now",
+        "class cow: 1 test images as before, but different or reordered",
     ]
 
 
@@ -105,7 +105,7 @@ def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_
     # From now on these are the images of the run.
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 3) == [
-        "class dog: 2 training images as before, but others or in another order"
+        "class dog: 2 training images as before, but different or reordered"
     ]
 
 
@@ -119,10 +119,10 @@ def test_images_of_finished_steps_may_be_gone_but_not_others(
     keep_data_record(tmp_path, stream_of(photos), 2, 1)
     assert (tmp_path / "data.json").read_text() == recorded
     photos["train"]["bee"] = photos["train"]["bee"][1:]
-    with pytest.raises(RequestError, match="class bee: 3 training images then, 2 now"):
+    with pytest.raises(RequestError, match="bee: 3 training images recorded, 2 now"):
         keep_data_record(tmp_path, stream_of(photos), 2, 1)
     # In a step that is begun and not finished, nothing may be missing.
-    with pytest.raises(RequestError, match="class ant: 3 training images then, 0 now"):
+    with pytest.raises(RequestError, match="ant: 3 training images recorded, 0 now"):
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
@@ -145,8 +145,8 @@ def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
 def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     assert refusal(tmp_path, stream_of(photos, (1, 0, 2, 3)), 1) == [
-        "class bee: its place in the order was that of ant",
-        "class ant: its place in the order was that of bee",
+        "class bee: its place in the class order was that of ant",
+        "class ant: its place in the class order was that of bee",
     ]
 
 
@@ -165,10 +165,10 @@ def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tm
     stream = stream_of(photos)
     keep_data_record(tmp_path, stream, 0, 0)
     step = stream.steps[0]
-    assert data_differences(tmp_path, class_facts(step)) == []
+    assert data_differences(tmp_path, image_digests(step)) == []
     other = dataclasses.replace(step.examples, images=255 - step.examples.images)
     lines = data_differences(
-        tmp_path, class_facts(dataclasses.replace(step, examples=other))
+        tmp_path, image_digests(dataclasses.replace(step, examples=other))
     )
     assert [line.split(":")[0] for line in lines] == ["class ant", "class bee"]
 
@@ -176,6 +176,6 @@ def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tm
 def test_a_base_run_without_the_record_of_its_images_is_refused(
     photos, stream_of, tmp_path
 ):
-    facts = class_facts(stream_of(photos).steps[0])
+    digests = image_digests(stream_of(photos).steps[0])
     with pytest.raises(RequestError, match=r"has no data\.json"):
-        data_differences(tmp_path, facts)
+        data_differences(tmp_path, digests)

@@ -11,7 +11,6 @@ from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,
     protocol,
-    versions,
 )
 
 
@@ -116,9 +115,3 @@ def test_on_which_images_it_was_scored_is_said(make_config):
     stream = dataclasses.replace(config.stream, validation_share=0.1)
     told = protocol(dataclasses.replace(config, stream=stream))["evaluation"]
     assert told.startswith("training images held out (a share of 0.1 of every class)")
-
-
-def test_versions_name_what_ran():
-    found = versions()
-    assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
-    assert found["tensorflow"].startswith("2.")

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 
 from bsce_keras.records import run_identity
-from bsce_keras.records.provenance import commit, iso_time, provenance
 from bsce_keras.records.run_identity import begin_run, end_run
 from bsce_keras.records.run_records import read_record
+from bsce_keras.records.versions import commit, iso_time, provenance, versions
 
 
 @pytest.fixture
@@ -69,3 +69,9 @@ def test_a_resumed_run_keeps_its_start_and_a_complete_one_its_end(
     begin_run(config.run_dir, config, 1)
     end_run(config.run_dir)
     assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")
+
+
+def test_versions_name_what_ran():
+    found = versions()
+    assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
+    assert found["tensorflow"].startswith("2.")

@@ -184,7 +184,7 @@ INDEPENDENT = {
     "--image_size=9": "--image_size is for",
     "--base_run_dir=no": "--base_run_dir=no is no run folder",
     "--learnin_rate=1": "Unknown flag --learnin_rate",
-    "--alpha=2": "--alpha=2.0 has no meaning",
+    "--alpha=2": "--alpha=2.0 has no effect",
 }
 
 
@@ -233,11 +233,11 @@ def test_numbers_of_numpy_and_paths_become_plain(tmp_path):
         ("epochs", True, "Received: True"),
         ("resume", "no", "--resume must be true or false. Received: 'no'"),
         ("alpha", "much", "--alpha must be a number. Received: 'much'"),
-        ("method", 3, "--method must be one line of UTF-8 text"),
+        ("method", 3, "--method must be one non-empty line of UTF-8 text"),
         ("increments", 5, "increments must be a list of integers"),
         ("increments", [1, 1.5], "increments must be a list of integers"),
         ("increments", "12", "increments must be a list of integers"),
-        ("dataset", 7, "--dataset must be one line of UTF-8 text"),
+        ("dataset", 7, "--dataset must be one non-empty line of UTF-8 text"),
         ("export_only_last", 1, "export_only_last must be true or false"),
     ],
 )

@@ -222,7 +222,7 @@ def interrupt_training(disk, run_dir, use, capsys):
         ]
         # Or the folder above, if it is to hold a new name.
         assert f"No space left on device: {run_dir.parent}" in line
-        assert "give the same command again" in line
+        assert "repeat the command" in line
 
 
 def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(

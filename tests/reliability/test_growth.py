@@ -107,7 +107,8 @@ def test_a_run_that_grew_twice_equals_one_of_that_length(
         pathlib.Path("grown/checkpoints", file).unlink()
     assert train.main(command("grown", 2, *options)) == 2
     assert (
-        "Received none of: eel, fox. Add or restore images" in capsys.readouterr().err
+        "Classes without one: eel, fox. Add or restore images"
+        in capsys.readouterr().err
     )
 
 

@@ -139,20 +139,20 @@ class OddRun:
         if self.method == "bic" and last_quota < 2:
             return "trains on exemplars and corrects its head by others"
         if later and self.finetuning and last_quota < 1:
-            return "Balanced fine-tuning trains on exemplars of every seen class"
+            return "Balanced fine-tuning needs exemplars of every seen class"
         if later and self.loss == "separated_softmax" and min(self.steps[1:]) < 2:
-            return "needs at least 2 of them in every increment"
+            return "every increment needs at least 2 new classes"
         if later and self.sampling != "uniform" and self.quota(self.ends[-2]) < 1:
-            return "draws old images more often, and the memory holds none"
+            return "draws old images more often, but the memory holds none"
         if later and self.loss == META and self.quota(self.ends[-2]) < 2:
             return "meta_balanced_softmax needs at least 2 exemplars a class"
         steps = range(len(self.steps))
         if self.method == "bic" and any(min(self.pool(step)) < 1 for step in steps):
-            return "of the images of every new class aside to correct its head by"
+            return "images of every new class aside, by which it corrects its head"
         if any(min(self.trained_on(step)) < 1 for step in later if self.aside(step)):
-            return "of the images of every class aside to validate alpha"
+            return "the alpha split of meta_balanced_softmax takes"
         if any(size < self.replicas for size in self._phase_sizes()):
-            return f"images for {self.replicas} replicas, and each needs one"
+            return f"images for {self.replicas} replicas, but each needs one"
         return None
 
     def _phase_sizes(self):
@@ -294,7 +294,7 @@ def check_export(folder, run):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert evaluate.main([f"--run_dir={folder / 'run'}"]) == 0
-    assert "not what the run recorded" not in printed.getvalue()
+    assert "differs from the recorded accuracy" not in printed.getvalue()
 
 
 # One base class, one class a step, one image a class, fewer images than proxies, a
@@ -400,7 +400,9 @@ def test_a_class_of_the_stream_without_training_images_is_refused(
     some = loaded.train.select(~np.isin(loaded.train.labels, [3, 8]))
     loaded = dataclasses.replace(loaded, train=some)
     monkeypatch.setattr(streams, "load_dataset", lambda *_: loaded)
-    with pytest.raises(RequestError, match=r"Received none of: 3, 8\. Add or restore"):
+    with pytest.raises(
+        RequestError, match=r"Classes without one: 3, 8\. Add or restore"
+    ):
         run_experiment(config)
     assert not (tmp_path / "run").exists()
 

@@ -52,7 +52,7 @@ def test_training_in_a_folder_in_use_is_refused_and_touches_nothing(tmp_path, ca
         assert asked_to_train(tmp_path / "run") == 2
         message = capsys.readouterr().err
         assert f"{tmp_path / 'run'} is in use by process {process.pid}." in message
-        assert "Wait for it, stop it, or give another --run_dir" in message
+        assert "Wait for it, stop it, or use another --run_dir" in message
         assert os.listdir(tmp_path / "run") == [".lock"]
 
 

@@ -172,7 +172,7 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     export_brightness(export)
     shutil.copy(lambda_model, export / "model.keras")
     assert predict.main([f"--model={export}", image]) == 2
-    assert "altered, missing or added: model.keras" in capsys.readouterr().err
+    assert "Altered, missing or added: model.keras" in capsys.readouterr().err
 
 
 def export_brightness(path):
@@ -219,7 +219,7 @@ def test_a_program_planted_among_the_exports_of_a_run_is_not_run(tmp_path, capsy
     tf.saved_model.save(module, str(export), signatures=signatures)
     assert evaluate.main([f"--run_dir={tmp_path / 'run'}"]) == 2
     message = capsys.readouterr().err
-    assert f"{export} has no {CHECKSUMS}, as every export of a run has" in message
+    assert f"{export} lacks {CHECKSUMS}, which every export of a run has" in message
     assert "A SavedModel is a program" in message
     assert not (tmp_path / "written").exists()
 
@@ -248,7 +248,7 @@ def test_damage_to_any_file_of_an_export_is_found_and_named(tmp_path, capsys):
                 break  # then it is nobody's export, which another test is about
             assert predict.main([f"--model={export}", str(tmp_path / "a.png")]) == 2
             output = capsys.readouterr()
-            assert "is not what was exported" in output.err
+            assert "was changed after the export" in output.err
             assert output.out == ""
             if path.name != CHECKSUMS:
                 assert path.name in output.err
