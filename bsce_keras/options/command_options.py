@@ -107,8 +107,7 @@ _OF_EVERY_CELL = tuple(
     if option.every_cell
 )
 _REPRODUCE = Command(
-    purpose="Trains a matrix of flagfiles and seeds and compares the results with the "
-    "paper's.",
+    purpose="Trains a matrix of flagfiles and seeds and compares it with the paper.",
     example="flags/cifar100_5steps/*.flags --seeds=1,2",
     groups={
         "Matrix": (

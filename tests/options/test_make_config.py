@@ -228,9 +228,12 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
         ({"classification_loss": "bsce"}, ["balanced_softmax", "Received: 'bsce'"]),
         ({"num_base_classes": 0}, ["--num_base_classes must be at least 1"]),
         ({"num_base_classes": 11}, ["need 11 classes", "digits has 10"]),
-        ({"num_increments": 3}, ["5 classes left after 5", "that do: 1, 5."]),
-        ({"num_increments": -1}, ["--num_increments=-1", "that do: 1, 5."]),
-        ({"num_base_classes": 10, "num_increments": 2}, ["0 classes", "do: 0."]),
+        ({"num_increments": 3}, ["5 classes left after 5", "that divide them: 1, 5."]),
+        ({"num_increments": -1}, ["--num_increments=-1", "that divide them: 1, 5."]),
+        (
+            {"num_base_classes": 10, "num_increments": 2},
+            ["0 classes", "divide them: 0."],
+        ),
         ({"increments": [5], "num_increments": 1}, ["either num_increments or"]),
         ({"increments": [3, 0]}, ["at least 1 new class"]),
         ({"increments": [3, 3]}, ["need 11 classes", "digits has 10"]),
@@ -284,7 +287,7 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
         ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not supported"]),
         ({"export": False, "export_only_last": True}, ["export_only_last=True"]),
         ({"seed": -1}, ["--seed must be in [0, 2**31)"]),
-        ({"base_run_dir": "nowhere"}, ["no run folder", "config.json"]),
+        ({"base_run_dir": "nowhere"}, ["is not a run folder", "config.json"]),
     ],
 )
 def test_refused(request_, fragments, tmp_path):

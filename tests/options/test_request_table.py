@@ -223,7 +223,7 @@ OTHERS = [
     ("train", "--dataset=cifar100 --data_dir=given", "or --download to fetch it"),
     ("train", "--dataset=cifar10 --data_dir=" + "x" * 300, "File name too long"),
     ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
-    ("train", "--dataset=folder --data_dir=", "--data_dir must be one line"),
+    ("train", "--dataset=folder --data_dir=", "--data_dir must be one non-empty line"),
     (
         "train",
         "--dataset=folder --data_dir=nowhere",
@@ -248,7 +248,11 @@ OTHERS = [
         "--dataset=folder --data_dir=given/photos --cache_dir=given/short",
         "--cache_dir=given/short cannot be made",
     ),
-    ("train", "--dataset=folder --cache_dir=", "--cache_dir must be one line"),
+    (
+        "train",
+        "--dataset=folder --cache_dir=",
+        "--cache_dir must be one non-empty line",
+    ),
     # The other commands.
     ("evaluate", "", "Received: neither"),
     ("evaluate", "--run_dir=r --model=m", "Received: both"),
@@ -314,7 +318,7 @@ OTHERS = [
                 "--classification_loss=softmax --alphas=1",
                 "--alpha=1.0 has no effect with --classification_loss=softmax",
             ),
-            ("--validation_share=0", "test images are not for choosing"),
+            ("--validation_share=0", "a search must not use test images"),
             ("--validation_share=1", "--validation_share must be at least 0 and below"),
             ("--max_trials=0", "--max_trials must be at least 1. Received: 0"),
             ("--seeds=1,1", "--seeds must be different whole"),
