@@ -173,7 +173,7 @@ class MemoryUse:
             trains on these images, by which the method corrects its head.
         replays_everything: every step trains on all images of all seen classes, as the
             upper bound of joint training does.
-        policy: "module:SelectionPolicy" that chooses the exemplars. Empty for the policy
+        policy: "module:SelectionPolicy" that chooses the exemplars; empty for the one
             that `--exemplar_selection` names.
         optimizes_pixels: the method changes the pixels of exemplars after every step,
             so they are no longer images of the data set.

@@ -218,7 +218,7 @@ def _memory(config):
             "equally by the seen classes"
         )
     if memory.use.sets_aside:
-        policy += ", a tenth of them (at least 1) never trained on but held out"
+        policy += ", a tenth of them (at least 1) set aside and never trained on"
     if memory.use.replays_everything:
         policy += "; every step trains on all images of all seen classes"
     if memory.use.optimizes_pixels:

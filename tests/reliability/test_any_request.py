@@ -182,7 +182,7 @@ INDEPENDENT = {
     "--num_increments=3": "--num_increments=3 does not divide",
     "--on_bad_image=no": "--on_bad_image must be one of",
     "--image_size=9": "--image_size is for",
-    "--base_run_dir=no": "--base_run_dir=no is no run folder",
+    "--base_run_dir=no": "--base_run_dir=no is not a run folder",
     "--learnin_rate=1": "Unknown flag --learnin_rate",
     "--alpha=2": "--alpha=2.0 has no effect",
 }

@@ -109,7 +109,7 @@ def _operations(shape):
 
 
 def _run(kind, shape, dtype):
-    """Returns a function that computes one kind of convolution on `_BATCHES` batches."""
+    """Returns a function that computes one kind of convolution on batches."""
     compute, sources = _KINDS[kind]
     batches = [
         [

@@ -17,13 +17,13 @@ from bsce_keras.models.layers import FusedBatchNormalization, NormalizeImages
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.runtime.devices import limit_threads
 from tools.benchmark.task import (
+    ALPHA_SPLIT_IMAGES,
     LEARNING_RATE,
     MOMENTUM,
     NEW_COUNT,
     NUM_NEW,
     NUM_OLD,
     OLD_COUNT,
-    ALPHA_SPLIT_IMAGES,
     WEIGHT_DECAY,
     random_batch,
 )
