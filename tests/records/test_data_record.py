@@ -3,63 +3,14 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
-from bsce_keras.config import ImageSpec, StreamConfig
-from bsce_keras.data import stream as streams
-from bsce_keras.data.examples import Examples
-from bsce_keras.data.splits import ImageDataset
 from bsce_keras.records.data_record import (
     data_differences,
     image_digests,
     keep_data_record,
 )
 from bsce_keras.runtime.errors import RequestError
-
-
-@pytest.fixture
-def photos():
-    """By split and class, three training images and one test image, all different."""
-    generator = np.random.default_rng(0)
-    return {
-        split: {
-            name: list(generator.integers(0, 256, (number, 9, 9, 3), np.uint8))
-            for name in ("ant", "bee", "cow", "dog")
-        }
-        for split, number in (("train", 3), ("test", 1))
-    }
-
-
-@pytest.fixture
-def stream_of(monkeypatch):
-    """A function from photos to their stream: two base classes, then one, then one."""
-
-    def stream_of(photos, order=(0, 1, 2, 3)):
-        splits = {split: _examples(classes) for split, classes in photos.items()}
-        dataset = ImageDataset(**splits)
-        monkeypatch.setattr(streams, "load_dataset", lambda *_: dataset)
-        config = StreamConfig(
-            dataset="folder",
-            data_dir=None,
-            class_names=tuple(photos["train"]),
-            class_order="file",
-            order=order,
-            num_base_classes=2,
-            increments=(1, 1),
-            image=ImageSpec(size=8, stored_size=9),
-        )
-        return streams.ClassIncrementalStream(config)
-
-    return stream_of
-
-
-def _examples(classes):
-    labels = np.repeat(
-        np.arange(len(classes)), [len(part) for part in classes.values()]
-    )
-    images = np.stack([image for part in classes.values() for image in part])
-    return Examples(images, labels, np.arange(len(labels)))
 
 
 def invert(images, index):
