@@ -112,7 +112,7 @@ def recorded(run_dir):
     return [json.loads(line) for line in lines]
 
 
-def test_exported_steps_score_exactly_what_was_recorded(trained_run, capsys):
+def test_exported_steps_have_the_recorded_scores(trained_run, capsys):
     # Batches that do not divide the images, unlike those of the run.
     assert evaluate.main([f"--run_dir={trained_run}", "--batch_size=97"]) == 0
     output = capsys.readouterr().out
@@ -130,7 +130,7 @@ def _percents(record, *names):
     return [f"{100 * record[name]:.2f}" for name in names]
 
 
-def test_a_record_that_says_otherwise_is_flagged(copied_run, capsys):
+def test_a_different_recorded_score_is_marked(copied_run, capsys):
     base, last = recorded(copied_run)
     last["old_accuracy"] += 0.002
     text = "".join(json.dumps(line) + "\n" for line in (base, last))
@@ -149,7 +149,7 @@ def test_steps_without_export_are_named(copied_run, capsys):
     assert "Not scored, because they were not exported: steps 0." in output
 
 
-def test_a_run_without_exports_is_told_how_to_get_one(copied_run, capsys):
+def test_a_run_without_exports_is_refused_with_a_way_out(copied_run, capsys):
     shutil.rmtree(copied_run / "exports")
     assert evaluate.main([f"--run_dir={copied_run}"]) == 2
     assert "Repeat its training command with --export" in capsys.readouterr().err
@@ -173,9 +173,7 @@ def test_an_export_of_other_classes_is_refused(folder_run, capsys):
     assert "night, day" in message
 
 
-def test_one_step_on_its_data_set_names_the_classes_it_never_saw(
-    trained_run, capsys, caplog
-):
+def test_classes_unknown_to_the_model_are_named(trained_run, capsys, caplog):
     model = trained_run / "exports/step_00"
     assert evaluate.main([f"--model={model}", "--dataset=digits"]) == 0
     [[_, classes, accuracy]] = rows(capsys.readouterr().out)
@@ -188,9 +186,7 @@ def test_one_step_on_its_data_set_names_the_classes_it_never_saw(
     assert f"2 of 10 classes, {', '.join(unseen)}" in caplog.text
 
 
-def test_classes_are_matched_by_name_and_not_by_position(
-    folder, tmp_path, capsys, caplog
-):
+def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, caplog):
     # day and night have other labels here than in the data set; moon is not in it.
     model = export_brightness(tmp_path / "model", ("day", "night", "moon"))
     arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
@@ -219,7 +215,7 @@ def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsy
     assert "*" not in capsys.readouterr().out
 
 
-def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsys):
+def test_a_run_is_scored_on_images_that_moved(folder_run, folder, capsys):
     moved = folder.rename(folder.with_name("moved"))
     # Training images are not needed any more, and new classes do not disturb.
     shutil.rmtree(moved / "train")
@@ -233,7 +229,7 @@ def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsy
     assert rows(output) == [["0", "2", "83.33", "83.33", "-", "83.33", "83.33"]]
 
 
-def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsys):
+def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, capsys):
     """Test images may be gone then, but not those."""
     path = folder_run / "config.json"
     config = json.loads(path.read_text())

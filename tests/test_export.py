@@ -98,7 +98,7 @@ def small_classifier():
     return keras.Model(images, {"logits": logits})
 
 
-def test_it_answers_like_the_model_where_only_tensorflow_is_installed(
+def test_an_export_equals_the_model_with_only_tensorflow_installed(
     classifier, exported, tmp_path
 ):
     images = random_images(5, 10, 10, 1)
@@ -149,7 +149,7 @@ def test_one_batch_may_hold_files_of_many_sizes(classifier, exported):
     np.testing.assert_allclose(ask(exported, encoded=encoded), expected, atol=1e-5)
 
 
-def test_a_model_of_mixed_precision_answers_in_float32(tmp_path):
+def test_a_model_of_mixed_precision_returns_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     classifier = small_classifier()
     export_step(classifier, IMAGE, ("a", "b"), str(tmp_path / "step"))
@@ -171,7 +171,7 @@ def test_a_model_of_two_replicas_is_exported_as_one(two_devices, tmp_path):
     )
 
 
-def test_checksums_name_every_file_that_is_not_what_was_written(small_export):
+def test_checksums_name_every_altered_file(small_export):
     assert altered_files(small_export) == []
     weights = small_export / "variables" / "variables.data-00000-of-00001"
     data = bytearray(weights.read_bytes())
@@ -192,7 +192,7 @@ def test_checksums_that_cannot_be_read_count_as_altered(small_export, content):
     assert altered_files(small_export) == [CHECKSUMS]
 
 
-def test_a_full_disk_leaves_the_old_export_and_nothing_half_written(
+def test_a_full_disk_keeps_the_old_export_and_leaves_nothing_partial(
     small_export, monkeypatch
 ):
     def full(path, value):

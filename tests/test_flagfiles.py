@@ -69,7 +69,7 @@ def method_of(path):
     return path.stem.removesuffix("_bsce").removesuffix("_meta")
 
 
-def test_a_flagfile_is_the_experiment_that_its_name_says(path, prepared):
+def test_a_flagfile_is_the_experiment_of_its_name(path, prepared):
     config = make_config(**request_of(path), data_dir=prepared)
     folder, steps = path.parent.name.split("_")
     dataset, num_base, num_rest = DATA_SETS[folder]
@@ -116,7 +116,7 @@ def test_a_flagfile_trains_as_published(path, prepared):
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
+def test_explicit_values_of_a_flagfile_are_the_recipe_of_its_method(path, prepared):
     request = {**request_of(path), "data_dir": prepared}
     left_out = {
         name: value
@@ -141,7 +141,7 @@ def numbers_told(path):
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared):
+def test_a_flagfile_names_its_command_and_the_number_of_the_paper(path, prepared):
     text = path.read_text()
     assert f"--flagfile=flags/{path.parent.name}/{path.name}\n" in text
     config = make_config(**request_of(path), data_dir=prepared).to_json()
@@ -182,7 +182,7 @@ def test_every_folder_holds_every_system():
     assert found == dict.fromkeys(names, SYSTEMS)
 
 
-def test_a_correction_differs_from_the_baseline_in_nothing_but_itself(prepared):
+def test_a_correction_differs_from_the_baseline_only_in_itself(prepared):
     baseline = make_config(
         **request_of(ROOT / "flags/cifar100_5steps/il_baseline.flags"),
         data_dir=prepared,
@@ -217,7 +217,7 @@ def test_all_corrections_share_the_base_step_of_the_baseline(prepared):
     assert len(set(map(base_step_key, configs))) == 1
 
 
-def test_no_two_flagfiles_of_a_folder_write_into_the_same_run_folder(prepared):
+def test_flagfiles_of_a_folder_have_different_run_folders(prepared):
     for folder in sorted({path.parent for path in EVERY}):
         paths = sorted(folder.glob("*.flags"))
         run_dirs = {

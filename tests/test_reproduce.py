@@ -131,7 +131,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     assert "all 2 cells are finished" in capfd.readouterr().out
 
 
-def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
+def test_an_interrupted_matrix_continues_and_keeps_finished_cells(
     trained, monkeypatch, capsys
 ):
     paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
@@ -159,7 +159,7 @@ def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
     assert [line.rsplit("| ", 1)[1] for line in rows_of_results()[2:]] == ["2 |"] * 2
 
 
-def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
+def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     paths = write_flagfiles(
         one=TINY, two=TINY + "--exemplars_per_class=10\n", three=TINY + BALANCED
     )
@@ -176,7 +176,7 @@ def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
     ]
 
 
-def test_base_steps_are_shared_over_losses_and_increments_alone(trained):
+def test_base_steps_are_shared_only_over_losses_and_increments(trained):
     paths = write_flagfiles(
         softmax=TINY,
         balanced=TINY + BALANCED,
@@ -211,7 +211,7 @@ def test_noshare_base_steps_trains_each(trained):
     assert [config.base_run_dir for config in trained] == [None, None]
 
 
-def test_losses_differ_where_classes_may_differ_in_size(trained):
+def test_losses_do_not_share_if_class_sizes_may_differ(trained):
     for path in ("train/a", "train/b", "test/a"):
         os.makedirs(f"photos/{path}")
         pathlib.Path(f"photos/{path}/1.png").touch()
@@ -221,7 +221,7 @@ def test_losses_differ_where_classes_may_differ_in_size(trained):
     assert [config.base_run_dir for config in trained] == [None, None]
 
 
-def test_losses_that_are_one_without_old_classes_share_whatever_the_sizes(trained):
+def test_losses_that_are_equal_without_old_classes_share_the_base_step(trained):
     for name in "abcd":
         os.makedirs(f"photos/train/{name}")
         pathlib.Path(f"photos/train/{name}/1.png").touch()
@@ -309,7 +309,7 @@ def test_a_flagfile_given_twice_is_one_cell(trained):
     assert len(trained) == 1
 
 
-def test_the_paper_stands_beside_the_measured_mean_and_deviation(
+def test_the_table_holds_the_paper_s_number_and_the_measured_mean(
     trained, tmp_path, capsys
 ):
     version = tmp_path / "tfds/cifar100/3.0.2"
@@ -336,7 +336,7 @@ def test_the_paper_stands_beside_the_measured_mean_and_deviation(
     assert (row["schedule_scale"], row["paper_schedule_scale"]) == (0.04, 1.0)
 
 
-def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
+def test_problems_of_all_cells_are_reported_together(capsys, tmp_path):
     paths = write_flagfiles(
         unknown=TINY + "--epoch=3\n",
         wrong=TINY + "--alpha=2\n",
@@ -361,13 +361,13 @@ def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("seeds", ["", "1,", "1;2", "-1", "1,01"])
-def test_seeds_are_different_whole_numbers(seeds, capsys):
+def test_equal_or_broken_seeds_are_refused(seeds, capsys):
     paths = write_flagfiles(one=TINY)
     assert reproduce.main([*paths, f"--seeds={seeds}"]) == 2
     assert f"Received: {seeds!r}" in capsys.readouterr().err
 
 
-def test_flagfiles_of_one_name_would_share_a_folder(capsys):
+def test_flagfiles_that_would_share_a_folder_are_refused(capsys):
     paths = write_flagfiles(one=TINY)
     os.makedirs("other/tiny")
     pathlib.Path("other/tiny/one.flags").write_text(TINY)
@@ -394,7 +394,7 @@ def test_a_folder_of_another_configuration_is_refused_before_training(trained, c
     assert len(trained) == 1
 
 
-def test_a_wrong_matrix_starts_no_tensorflow(run_python):
+def test_a_wrong_matrix_does_not_import_tensorflow(run_python):
     [path] = write_flagfiles(one=TINY + "--alpha=2\n")
     code = f"""
 import sys

@@ -79,7 +79,7 @@ def written():
     return json.loads(pathlib.Path("search/search.json").read_text())
 
 
-def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
+def test_the_alphas_of_the_paper_are_tried_and_the_best_is_named(runs, capsys):
     runs.score = lambda config: 1.0 - abs(config.method.alpha - 0.3)
     code, configs = runs.search()
     assert code == 0
@@ -96,7 +96,7 @@ def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
     assert config.stream.validation_share == 0
 
 
-def test_every_trial_is_scored_on_images_held_out(runs):
+def test_every_trial_is_scored_on_held_out_images(runs):
     _, configs = runs.search("--validation_share=0.3")
     assert {config.stream.validation_share for config in configs} == {0.3}
     _, configs = runs.search("--runs_dir=other")
@@ -129,7 +129,7 @@ def test_trials_of_one_base_step_train_it_once(runs):
             assert bases[config.base_run_dir].training == config.training
 
 
-def test_a_trial_can_be_asked_for_again(runs):
+def test_the_flagfile_of_a_trial_repeats_it(runs):
     _, (config,) = runs.search("--alphas=0.5", "--seeds=2", "--weight_decay=0.01")
     arguments = [f"--flagfile={config.run_dir}/flagfile.flags", "--precision=float32"]
     values, _, problems = command_line.parse("train", arguments)
@@ -143,7 +143,7 @@ def test_a_trial_can_be_asked_for_again(runs):
 
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
-def test_a_search_that_is_repeated_chooses_the_same_again(runs, search):
+def test_a_repeated_search_chooses_the_same_values(runs, search):
     runs.score = lambda config: 1.0 - abs(config.method.alpha - 0.3)
     arguments = ["--alphas=0.1:1", f"--search={search}", "--max_trials=5"]
     _, configs = runs.search(*arguments)
@@ -154,7 +154,7 @@ def test_a_search_that_is_repeated_chooses_the_same_again(runs, search):
     assert len(more) == 2
 
 
-def test_a_longer_list_tries_what_is_new(runs):
+def test_a_longer_list_tries_only_new_values(runs):
     runs.search("--alphas=0.5,1")
     _, configs = runs.search("--alphas=0.1,0.5,1")
     assert [config.method.alpha for config in configs] == [0.1]
@@ -176,7 +176,7 @@ def test_two_searches_in_one_folder_are_refused(runs, capsys):
     assert "use another --runs_dir" in capsys.readouterr().err
 
 
-def test_only_the_search_s_own_files_are_touched(runs):
+def test_files_of_others_in_the_folder_stay(runs):
     notes = pathlib.Path("search/keras_tuner/notes.txt")
     notes.parent.mkdir(parents=True)
     notes.write_text("mine")
@@ -184,7 +184,7 @@ def test_only_the_search_s_own_files_are_touched(runs):
     assert notes.read_text() == "mine"
 
 
-def test_a_trial_that_diverges_is_told_and_the_others_go_on(runs, capsys):
+def test_a_trial_that_diverges_is_reported_and_the_others_continue(runs, capsys):
     def score(config):
         if config.training.learning_rate == 100 and config.stream.increments:
             raise DivergedError("loss is nan")
@@ -233,7 +233,7 @@ def test_trials_on_other_images_are_not_compared(runs, capsys):
         (RunError("damaged"), 1),
     ],
 )
-def test_what_is_no_answer_ends_the_search(runs, error, code):
+def test_errors_other_than_divergence_end_the_search(runs, error, code):
     def score(config):
         if config.method.alpha == 0.5:
             raise error
@@ -245,7 +245,7 @@ def test_what_is_no_answer_ends_the_search(runs, error, code):
     assert not pathlib.Path("search/alpha_0.1").exists()
 
 
-def test_a_defect_is_no_failed_trial(runs):
+def test_a_defect_is_not_a_failed_trial(runs):
     def score(config):
         raise ZeroDivisionError
 
@@ -254,7 +254,7 @@ def test_a_defect_is_no_failed_trial(runs):
         runs.search("--alphas=1")
 
 
-def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
+def test_a_repeated_search_on_digits_continues(monkeypatch, capsys):
     from bsce_keras import search
 
     arguments = [*DIGITS, "--alphas=0.5,1", "--epochs=1"]

@@ -24,11 +24,11 @@ def meta_problems(images, **memory):
 
 
 @pytest.mark.parametrize(("quota", "aside"), [(2, 1), (19, 1), (20, 2), (500, 50)])
-def test_a_tenth_of_the_quota_validates_alpha(quota, aside):
+def test_the_alpha_split_takes_a_tenth_of_the_quota(quota, aside):
     assert num_set_aside(quota) == aside
 
 
-def test_one_image_of_every_class_will_do_without_meta_learning():
+def test_one_image_of_every_class_suffices_without_meta_learning():
     for method in ("finetune", "il_baseline", "lucir", "podnet"):
         assert problems([1] * 6, method=method, exemplars_per_class=1) == []
 
@@ -38,7 +38,7 @@ def test_classes_without_images_are_named():
     assert "Classes without one: 1, 5." in problem
 
 
-def test_every_new_class_needs_an_image_beside_those_held_out():
+def test_every_new_class_needs_an_image_beside_those_set_aside():
     """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are held out."""
     assert problems([3, 3, 3, 2, 2, 2], method="bic", memory_budget=60) == []
     first, second = problems([2, 3, 3, 2, 1, 2], method="bic", memory_budget=60)
@@ -59,7 +59,7 @@ def test_joint_training_needs_the_images_of_finished_steps():
     assert "Classes without one: 1." in problem
 
 
-def test_classes_too_small_for_the_split_are_named_with_their_first_step():
+def test_classes_too_small_for_the_alpha_split_are_named_once():
     first, second = meta_problems([2, 3, 9, 3, 2, 1], exemplars_per_class=20)
     assert first.startswith(
         "At step 1 the alpha split of meta_balanced_softmax takes 2 images"
@@ -90,7 +90,7 @@ def test_every_replica_needs_an_image_at_every_step(request_, fewest):
     ]
 
 
-def test_the_split_of_alpha_counts_as_a_pool_of_its_own():
+def test_the_alpha_split_is_a_pool_of_its_own():
     (problem,) = problems(
         [9] * 6,
         num_replicas=6,
@@ -100,7 +100,7 @@ def test_the_split_of_alpha_counts_as_a_pool_of_its_own():
     assert problem.startswith("Step 1 has a pool of 5 images for 6 replicas")
 
 
-def test_images_of_finished_steps_may_be_gone_but_not_their_exemplars():
+def test_only_exemplars_of_finished_steps_are_needed():
     """Steps 0 and 1 are finished: five classes, and no exemplars of the first."""
     config = make_config(
         "digits", num_base_classes=3, increments=[2, 1], exemplars_per_class=4

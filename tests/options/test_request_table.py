@@ -405,7 +405,7 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
     assert everything_below(watched) == before
 
 
-def test_no_wrong_request_starts_tensorflow(run_python, given):
+def test_wrong_requests_do_not_import_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
 from bsce_keras import evaluate, predict, report, reproduce, train, tune

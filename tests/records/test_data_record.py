@@ -26,7 +26,7 @@ def refusal(run_dir, stream, num_begun_steps):
     return lines
 
 
-def test_with_the_same_images_a_run_may_go_on(photos, stream_of, tmp_path):
+def test_a_run_continues_with_the_same_images(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     before = (tmp_path / "data.json").read_bytes()
     keep_data_record(tmp_path, stream_of(photos), 3, 0)
@@ -48,7 +48,7 @@ def test_every_class_of_a_begun_step_with_other_images_is_named(
     ]
 
 
-def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_path):
+def test_images_of_steps_that_are_not_begun_may_change(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     invert(photos["train"]["dog"], 0)
     photos["train"]["dog"].pop(1)
@@ -60,7 +60,7 @@ def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_
     ]
 
 
-def test_images_of_finished_steps_may_be_gone_but_not_others(
+def test_images_of_finished_steps_may_be_missing_but_not_changed(
     photos, stream_of, tmp_path
 ):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
@@ -85,7 +85,7 @@ def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
     assert (tmp_path / "data.json").read_bytes() == before
 
 
-def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
+def test_reordered_images_count_as_different(photos, stream_of, tmp_path):
     """It decides which ones a batch holds."""
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     photos["train"]["bee"].reverse()
@@ -101,18 +101,18 @@ def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
     ]
 
 
-def test_a_run_without_the_record_is_taken_at_its_word(photos, stream_of, tmp_path):
+def test_a_missing_record_is_written_anew(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 3, 0)
     assert len(json.loads((tmp_path / "data.json").read_text())["classes"]) == 4
 
 
-def test_a_damaged_record_is_refused_with_the_way_out(photos, stream_of, tmp_path):
+def test_a_damaged_record_is_refused_with_a_way_out(photos, stream_of, tmp_path):
     (tmp_path / "data.json").write_text('{"classes": [3]}')
     with pytest.raises(RequestError, match=r"data\.json is damaged .* Delete it"):
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
-def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tmp_path):
+def test_a_base_step_is_compared_by_its_training_images(photos, stream_of, tmp_path):
     stream = stream_of(photos)
     keep_data_record(tmp_path, stream, 0, 0)
     step = stream.steps[0]

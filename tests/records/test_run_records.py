@@ -208,7 +208,7 @@ def test_a_damaged_file_is_named(make_run, name):
         read_run(run_dir)
 
 
-def test_the_same_request_may_go_on(make_config, make_run):
+def test_the_same_request_may_continue(make_config, make_run):
     config = make_config()
     run_dir = make_run().run_dir
     check_same_run(run_dir, config)
@@ -240,7 +240,7 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
     assert len(refusal.value.problems) == 6
 
 
-def test_a_run_may_grow_but_what_it_has_stays(make_config, make_run):
+def test_a_run_may_grow_but_keeps_its_classes(make_config, make_run):
     """Class c is the first to arrive, b the last: see `make_config`."""
     run_dir = make_run().run_dir
     config = make_config()
@@ -267,9 +267,7 @@ def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
         check_same_run(run_dir, make_config())
 
 
-def test_a_run_goes_on_with_another_setting_of_onednn(
-    make_config, make_run, monkeypatch
-):
+def test_another_setting_of_onednn_is_accepted(make_config, make_run, monkeypatch):
     """The setting changes rounding, as another CPU does, and nothing else."""
     run_dir = make_run().run_dir
     for setting in (True, False, None):
@@ -287,7 +285,7 @@ with run_lock(sys.argv[1]):
 """
 
 
-def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         stdin=subprocess.PIPE,

@@ -190,7 +190,7 @@ INDEPENDENT = {
 
 @quick
 @given(st.sets(st.sampled_from(sorted(INDEPENDENT)), min_size=1))
-def test_all_mistakes_are_told_at_once_and_nothing_else(mistakes):
+def test_exactly_the_mistakes_are_reported_together(mistakes):
     arguments = ["--dataset=digits", *sorted(mistakes)]
     values, _, problems = command_line.parse("train", arguments)
     problems += request_problems(**command_line.set_values(values))

@@ -151,7 +151,7 @@ def stream_of(root, policy):
         return ClassIncrementalStream(config.stream)
 
 
-def test_every_bad_file_is_named_with_what_is_wrong_and_no_other(files):
+def test_exactly_the_bad_files_are_named_with_the_reason(files):
     root, good, bad = files
     with pytest.raises(RequestError) as refusal:
         stream_of(root, "error")
@@ -165,7 +165,7 @@ def test_every_bad_file_is_named_with_what_is_wrong_and_no_other(files):
         assert reason in reasons[str(root / "train/mixed" / name)], name
 
 
-def test_skipping_keeps_every_good_file_and_lists_the_others(files):
+def test_skipping_keeps_all_good_files_and_lists_the_others(files):
     root, good, bad = files
     stream = stream_of(root, "skip")
     [step, *_] = stream.steps
@@ -204,7 +204,7 @@ def test_counts_of_skipped_files_reach_records_and_report(files, tmp_path, capsy
     assert str(root / "train/mixed/letter.jpg") in summary["skipped_images"]
 
 
-def test_a_class_without_a_usable_test_image_is_fine_but_no_class_is_not(files):
+def test_one_class_may_lack_test_images_but_not_all(files):
     root, *_ = files
     with tempfile.TemporaryDirectory() as copy:
         os.chmod(copy, 0o755)

@@ -132,7 +132,7 @@ def on_every_file(function):
 
 
 @on_every_file
-def test_spoilt_bytes_are_detected(saved, target, ending, caplog):
+def test_damaged_bytes_are_detected(saved, target, ending, caplog):
     """Every so many bytes, and all of the header and the end of the file."""
 
     def spoilt(data):
@@ -150,7 +150,7 @@ def test_spoilt_bytes_are_detected(saved, target, ending, caplog):
 
 @pytest.mark.faults
 @on_every_file
-def test_every_spoilt_bit_is_detected(saved, target, ending, caplog):
+def test_every_damaged_bit_is_detected(saved, target, ending, caplog):
     def spoilt(data):
         yield from flips(data, 1, range(8))
         yield from cuts(data, 1)
@@ -195,7 +195,9 @@ def make_endless(path):
 @pytest.mark.parametrize(
     "replace", [remove, make_folder, dangle, circle, make_pipe, make_endless]
 )
-def test_a_file_that_is_no_file_is_detected(saved, target, ending, replace, caplog):
+def test_a_path_that_is_not_a_regular_file_is_detected(
+    saved, target, ending, replace, caplog
+):
     replace(saved / "checkpoints" / f"{target[0]}.{ending}")
     assert assert_detected(saved, target, caplog)
 
@@ -215,7 +217,7 @@ def test_files_of_another_checkpoint_are_detected(saved, target, endings, caplog
         (saved / "good").rename(folder)
 
 
-def test_checkpoints_that_changed_places_are_detected(saved, caplog):
+def test_exchanged_checkpoints_are_detected(saved, caplog):
     folder = saved / "checkpoints"
     for ending in ("npz", "json"):
         (folder / f"step_00.{ending}").rename(folder / "between")
@@ -234,7 +236,7 @@ def test_arrays_saved_at_another_time_are_detected(saved, caplog):
     assert assert_detected(saved, PROGRESS, caplog)
 
 
-def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
+def test_a_step_starts_anew_without_an_undamaged_save(saved, caplog):
     for path in (saved / "checkpoints").glob("*.npz"):
         path.write_bytes(b"")
     assert Checkpoints(saved).finished_states() == []
@@ -242,7 +244,7 @@ def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
     assert len(caplog.records) == 4
 
 
-def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
+def test_an_unreadable_file_is_not_taken_for_damaged(saved, monkeypatch):
     """Training anew would bury a good checkpoint."""
     from bsce_keras.runtime import array_files
 
@@ -254,7 +256,7 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch
         Checkpoints(saved).finished_states()
 
 
-def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch):
+def test_a_save_that_cannot_be_read_back_keeps_the_previous_one(saved, monkeypatch):
     from bsce_keras.runtime import array_files
 
     write = array_files.write_atomically
@@ -269,7 +271,7 @@ def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch)
     assert load(saved, PROGRESS[0]) == 5
 
 
-def test_progress_in_words_of_the_log(saved, caplog):
+def test_the_log_names_the_damaged_checkpoint(saved, caplog):
     caplog.set_level(logging.WARNING)
     (saved / "checkpoints" / f"{PROGRESS[0]}.json").unlink()
     Checkpoints(saved).load_progress(2, "main")
@@ -279,7 +281,7 @@ def test_progress_in_words_of_the_log(saved, caplog):
     assert "no manifest" in message and "the one before it is" in message
 
 
-def test_numbers_in_a_manifest_cannot_be_exchanged(saved, caplog):
+def test_changed_numbers_in_a_manifest_are_detected(saved, caplog):
     """Valid JSON with other numbers is damage like any other."""
     path = saved / "checkpoints" / f"{PROGRESS[0]}.json"
     manifest = json.loads(path.read_text())

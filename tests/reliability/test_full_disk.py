@@ -87,7 +87,7 @@ once_or_on = pytest.mark.parametrize(
 
 @every_disk
 @once_or_on
-def test_progress_outlasts_a_disk_that_fails_at_any_moment(disk, tmp_path, code, once):
+def test_progress_survives_a_disk_failure_at_any_moment(disk, tmp_path, code, once):
     for use, failing in moments(disk, code, once):
         run_dir = tmp_path / str(use)
         for epoch in (3, 4):
@@ -103,7 +103,7 @@ def test_progress_outlasts_a_disk_that_fails_at_any_moment(disk, tmp_path, code,
 
 @every_disk
 @once_or_on
-def test_steps_outlast_a_disk_that_fails_at_any_moment(disk, tmp_path, code, once):
+def test_steps_survive_a_disk_failure_at_any_moment(disk, tmp_path, code, once):
     for use, failing in moments(disk, code, once):
         run_dir = tmp_path / str(use)
         checkpoints = Checkpoints(run_dir)
@@ -172,7 +172,7 @@ def one_moment(monkeypatch):
 
 
 @every_disk
-def test_records_outlast_a_disk_that_fails_at_any_moment(
+def test_records_survive_a_disk_failure_at_any_moment(
     disk, tmp_path, make_config, make_record, code, monkeypatch
 ):
     # Pictures and versions take most of the time; the longer check has them as well.
@@ -184,7 +184,7 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("once", [True, False])
-def test_records_and_pictures_outlast_a_disk_that_is_full_at_any_moment(
+def test_records_and_figures_survive_a_full_disk_at_any_moment(
     disk, tmp_path, make_config, make_record, once
 ):
     check_records(disk, tmp_path, make_config, make_record, errno.ENOSPC, once)
@@ -225,7 +225,7 @@ def interrupt_training(disk, run_dir, use, capsys):
         assert "repeat the command" in line
 
 
-def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(
+def test_training_on_a_full_disk_ends_with_a_message_and_continues_later(
     disk, tmp_path, undisturbed, capsys
 ):
     interrupt_training(disk, tmp_path / "run", 30, capsys)
@@ -235,7 +235,7 @@ def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(
 
 
 @pytest.mark.faults
-def test_training_outlasts_a_disk_that_is_full_at_many_moments(
+def test_training_survives_a_full_disk_at_many_moments(
     disk, tmp_path, undisturbed, capsys
 ):
     """Every third, as each takes two trainings; every one took 14 minutes."""
@@ -269,7 +269,7 @@ def may_mount():
 
 @pytest.mark.faults
 @pytest.mark.skipif("not may_mount()", reason="needs the right to mount (unshare)")
-def test_a_disk_that_is_really_full_with_exports_and_event_files(tmp_path):
+def test_training_continues_after_a_mounted_disk_was_full(tmp_path):
     (tmp_path / "disk").mkdir()
     command = [
         *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),

@@ -112,7 +112,7 @@ def test_a_run_that_grew_twice_equals_one_of_that_length(
     )
 
 
-def test_old_classes_that_cannot_be_scored_any_more_are_null(tmp_path, monkeypatch):
+def test_scores_of_old_classes_without_test_images_are_null(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     add(MONTHS[0], 0)
     assert train.main(command("run", 0)) == 0

@@ -58,7 +58,7 @@ def outcome_of(run_dir):
         ),
     ],
 )
-def test_a_run_goes_on_with_and_without_the_cache(options, photos, monkeypatch):
+def test_a_run_continues_with_and_without_the_cache(options, photos, monkeypatch):
     """Within an epoch, too."""
     assert train.main(command("memory", 1, *options)) == 0
     train_until_a_save(monkeypatch, command("disk", 1, *options, CACHE))
@@ -66,7 +66,7 @@ def test_a_run_goes_on_with_and_without_the_cache(options, photos, monkeypatch):
     assert outcome_of("disk") == outcome_of("memory")
 
 
-def test_a_disk_that_fails_while_training_is_named(photos, monkeypatch, capsys):
+def test_a_disk_failure_while_training_names_the_file(photos, monkeypatch, capsys):
     load = streams.load_dataset
 
     def load_and_refuse_the_rest(*args):

@@ -112,7 +112,7 @@ def check_steps():
 
 
 @pytest.mark.parametrize("check", ["check_progress", "check_steps"])
-def test_a_save_outlasts_a_kill_at_any_moment(check, run_python):
+def test_a_save_survives_a_kill_at_any_moment(check, run_python):
     run_python(f"from tests.reliability import test_kills\ntest_kills.{check}()")
 
 
@@ -148,9 +148,7 @@ def assert_same_outcome(run_dir, expected):
         assert found[name] == value
 
 
-def test_a_step_killed_within_an_update_of_alpha_goes_on_to_the_same_bits(
-    tmp_path, die
-):
+def test_a_step_killed_within_an_update_of_alpha_ends_with_the_same_bits(tmp_path, die):
     """Killed in one process, gone on with in another; the longer tests have the rest.
 
     It dies in the third update of step 1, two of which are saved.
@@ -256,7 +254,7 @@ PLACES = {
 
 @pytest.mark.faults
 @SYSTEM
-def test_a_run_killed_again_and_again_at_places_ends_with_the_same_bits(
+def test_a_run_killed_repeatedly_at_named_places_ends_with_the_same_bits(
     system, tmp_path, undisturbed, die
 ):
     expected, _ = undisturbed(system)
@@ -281,7 +279,7 @@ NUM_RANDOM_KILLS = {
 
 @pytest.mark.faults
 @SYSTEM
-def test_a_run_killed_again_and_again_at_random_ends_with_the_same_bits(
+def test_a_run_killed_repeatedly_at_random_ends_with_the_same_bits(
     system, tmp_path, undisturbed, die
 ):
     """Whenever it lives to the end it is compared, and another run begins."""

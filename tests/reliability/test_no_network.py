@@ -66,9 +66,7 @@ assert not heavy, heavy
 """
 
 
-def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(
-    run_python, tmp_path
-):
+def test_a_missing_data_set_is_refused_at_once_with_a_way_out(run_python, tmp_path):
     (tmp_path / "empty").mkdir()
     _, said = run_python(REFUSED_AT_ONCE)
     for name in ("cifar10", "cifar100", "mnist"):
@@ -77,7 +75,7 @@ def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_a_download_that_was_asked_for_fails_in_words(
+def test_a_requested_download_fails_with_a_message(
     attempts, tmp_path, capsys, monkeypatch
 ):
     import tensorflow_datasets as tfds
@@ -109,7 +107,7 @@ def may_trace():
 
 @pytest.mark.faults
 @pytest.mark.skipif("not may_trace()", reason="needs strace and the right to trace")
-def test_not_even_native_code_opens_a_connection(tmp_path):
+def test_native_code_does_not_open_connections(tmp_path):
     command = [
         *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),
         *("--num_base_classes=10", "--epochs=1", "--run_dir=run"),

@@ -356,7 +356,7 @@ NEAREST = OddRun(
 
 
 @pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED])
-def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog):
+def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, caplog):
     assert run.refusal() is None
     check_learned(tmp_path, run)
     told = [
@@ -384,7 +384,7 @@ def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, tmp_path):
+def test_an_impossible_stream_is_refused_before_training(run, tmp_path):
     check_refused(tmp_path, run)
 
 
@@ -449,7 +449,7 @@ many = settings(
 @pytest.mark.parametrize(("method", "loss"), SYSTEMS)
 @settings(many, max_examples=3)
 @given(data=st.data())
-def test_any_stream_that_can_be_is_learned_as_worked_out(method, loss, data):
+def test_any_possible_stream_is_learned_as_the_oracle_says(method, loss, data):
     runs = odd_runs(method, loss).filter(lambda run: run.refusal() is None)
     with tempfile.TemporaryDirectory() as name:
         check_learned(pathlib.Path(name), data.draw(runs))
@@ -459,7 +459,7 @@ def test_any_stream_that_can_be_is_learned_as_worked_out(method, loss, data):
 @pytest.mark.usefixtures("two_devices")
 @settings(many, max_examples=60)
 @given(data=st.data())
-def test_any_other_stream_is_refused_with_the_reason(data):
+def test_any_impossible_stream_is_refused_with_the_reason(data):
     runs = odd_runs(*data.draw(st.sampled_from(SYSTEMS)))
     with tempfile.TemporaryDirectory() as name:
         run = data.draw(runs.filter(OddRun.refusal))

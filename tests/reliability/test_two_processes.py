@@ -46,7 +46,7 @@ def asked_to_train(run_dir):
     return train.main(["--dataset=digits", "--epochs=1", f"--run_dir={run_dir}"])
 
 
-def test_training_in_a_folder_in_use_is_refused_and_touches_nothing(tmp_path, capsys):
+def test_training_in_a_folder_in_use_is_refused_and_changes_nothing(tmp_path, capsys):
     with holder(tmp_path / "run") as (process, word):
         assert word == "held"
         assert asked_to_train(tmp_path / "run") == 2
@@ -66,15 +66,13 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
             assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
-def test_of_many_that_begin_together_one_gets_the_folder(tmp_path):
+def test_only_one_of_several_processes_gets_the_folder(tmp_path):
     with contextlib.ExitStack() as stack:
         words = [stack.enter_context(holder(tmp_path / "run"))[1] for _ in range(4)]
     assert sorted(word == "held" for word in words) == [False] * 3 + [True]
 
 
-def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
-    tmp_path, monkeypatch
-):
+def test_a_lock_in_a_removed_folder_is_taken_again(tmp_path, monkeypatch):
     """The last holder removes a folder that it made and left empty."""
     removals = [tmp_path / "run", tmp_path / "run"]
 
@@ -93,7 +91,7 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
     assert removals == []
 
 
-def test_a_file_system_without_locks_is_told_by_name(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_refused_with_the_path(tmp_path, monkeypatch):
     def refuse(file, operation):
         raise OSError(95, "Operation not supported")
 

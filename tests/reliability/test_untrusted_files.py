@@ -80,7 +80,7 @@ def plant_earlier_states(path, array):
 @pytest.mark.parametrize(
     "plant", [plant_npz, plant_npy, plant_pickle, plant_earlier_states]
 )
-def test_a_pickle_in_a_checkpoint_is_refused_though_all_checksums_hold(
+def test_a_pickle_in_a_checkpoint_with_valid_checksums_is_refused(
     plant, tmp_path, trap, caplog
 ):
     checkpoints = Checkpoints(tmp_path)
@@ -94,7 +94,7 @@ def test_a_pickle_in_a_checkpoint_is_refused_though_all_checksums_hold(
         assert checkpoints.load_step(0) is None
 
 
-def test_a_pickle_in_place_of_an_array_of_a_report_is_refused(
+def test_a_pickle_in_place_of_a_recorded_array_is_refused(
     make_run, trap, capsys, tmp_path
 ):
     for name in ("confusion.npy", "per_class_accuracy.npy"):
@@ -208,7 +208,7 @@ class Writer(tf.Module):
         return {"probabilities": tf.zeros((tf.shape(encoded)[0], 10))}
 
 
-def test_a_program_planted_among_the_exports_of_a_run_is_not_run(tmp_path, capsys):
+def test_a_foreign_model_among_the_exports_of_a_run_is_not_run(tmp_path, capsys):
     digits_run(tmp_path / "run")
     export = tmp_path / "run/exports/step_00"
     module = Writer(str(tmp_path / "written"))
@@ -224,7 +224,7 @@ def test_a_program_planted_among_the_exports_of_a_run_is_not_run(tmp_path, capsy
     assert not (tmp_path / "written").exists()
 
 
-def test_damage_to_any_file_of_an_export_is_found_and_named(tmp_path, capsys):
+def test_damage_to_any_file_of_an_export_is_named(tmp_path, capsys):
     export = export_brightness(tmp_path / "step_00")
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     files = sorted(path for path in export.rglob("*") if path.is_file())
@@ -283,7 +283,7 @@ ALLOWED = {
 }
 
 
-def test_no_loader_that_runs_code_is_in_the_package():
+def test_the_package_uses_only_known_loaders():
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -32,7 +32,7 @@ def test_workloads_take_turns_and_warm_up_is_not_counted():
     assert [len(samples) for samples in seconds.values()] == [2, 2]
 
 
-def test_a_process_computes_what_it_is_asked_for_and_no_more(monkeypatch):
+def test_a_process_computes_only_the_requested_updates(monkeypatch):
     made, updates = [], []
 
     def make_update(*what):
@@ -102,9 +102,7 @@ def test_runs_start_one_by_one_and_take_turns(monkeypatch):
 @pytest.mark.parametrize(
     ("variant", "setting"), [("ours", "1"), ("ours_onednn_off", "0")]
 )
-def test_only_the_variant_without_onednn_gets_a_process_that_has_it_off(
-    variant, setting, monkeypatch
-):
+def test_only_the_variant_without_onednn_turns_it_off(variant, setting, monkeypatch):
     environments = []
 
     class FakeProcess:
@@ -127,7 +125,7 @@ def test_a_process_that_ends_early_is_named():
 
 
 @pytest.mark.slow
-def test_a_real_process_measures_its_own_time_and_memory_and_ends():
+def test_a_process_measures_its_own_time_and_memory_and_ends():
     case = dataclasses.replace(CASES[CASE], batch_size=2)
     with Child(case, Run("ours", "plain", "float32"), warm_up=0) as measured:
         began = time.perf_counter()

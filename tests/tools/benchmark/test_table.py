@@ -48,7 +48,7 @@ def measured(values):
     return [Measurement(name, "u", (value,)) for name, value in values.items()]
 
 
-def test_every_target_is_the_ratio_its_name_says():
+def test_every_target_is_the_ratio_of_its_name():
     expected = {
         "update, float32: ours / stock Keras float32": 400 / 200,
         "update, mixed_bfloat16: ours / stock Keras float32": 600 / 200,
@@ -70,7 +70,7 @@ def test_every_target_is_the_ratio_its_name_says():
     assert rows == pytest.approx(expected)
 
 
-def test_what_drifts_within_a_run_is_compared_round_by_round():
+def test_drifting_speeds_are_compared_round_by_round():
     """1.5 in two of three rounds; the medians, 24 and 20, would say 1.2."""
     samples = {
         f"update/{CASE}/ours/plain/float32": np.array([30.0, 15.0, 24.0]),
@@ -80,7 +80,7 @@ def test_what_drifts_within_a_run_is_compared_round_by_round():
     assert row["measured"] == pytest.approx(1.5)
 
 
-def test_a_target_is_met_on_its_own_side_of_the_bound():
+def test_a_target_is_met_on_the_correct_side_of_the_bound():
     rows = {row["name"]: row["met"] for row in judged(made_up())}
     missed = [name for name, met in rows.items() if not met]
     assert missed == [
@@ -90,7 +90,7 @@ def test_a_target_is_met_on_its_own_side_of_the_bound():
     ]
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed():
+def test_a_missing_measurement_is_neither_met_nor_missed():
     rows = judged({"herding/per_image_loop": 2.0, "herding/ours": 0.05})
     [herding] = [row for row in rows if row["name"].startswith("herding")]
     assert herding["met"] is True
