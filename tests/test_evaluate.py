@@ -1,4 +1,4 @@
-"""The evaluate command: exported models score what the run recorded."""
+"""The command `evaluate`: exported models have the recorded scores."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from bsce_keras.records.run_records import RunRecords, StepRecord
 
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory):
-    """Digits, 8 + 2 classes, one epoch a step: trained for real, if not for long."""
+    """Real run on digits with 8 + 2 classes and one epoch a step."""
     run_dir = tmp_path_factory.mktemp("runs") / "digits"
     config = make_config(
         "digits",
@@ -34,12 +34,12 @@ def trained_run(tmp_path_factory):
 
 @pytest.fixture
 def copied_run(trained_run, tmp_path):
-    """A run that may be spoilt."""
+    """Copy of a run that tests may change."""
     return shutil.copytree(trained_run, tmp_path / "run")
 
 
 def export_brightness(path, names, channels=3):
-    """A model whose first class is light and whose second is dark; others never win."""
+    """Exports a model that predicts the first class for light, the second for dark."""
     images = keras.Input((8, 8, channels))
     logits = keras.layers.Dense(len(names))
     mean = keras.layers.GlobalAveragePooling2D()(images)
@@ -60,7 +60,7 @@ def save_images(folder, brightnesses):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three classes; one of four test images of `night` is bright."""
+    """Folder of three classes; one of four test images of `night` is bright."""
     data = tmp_path / "data"
     for name in ("dawn", "day", "night"):
         save_images(data / "train" / name, [100])
@@ -72,7 +72,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def folder_run(folder, tmp_path):
-    """The records of a run on two classes of the folder, and its export."""
+    """Records and export of a run on two classes of the folder."""
     shutil.rmtree(folder / "train/dawn")
     shutil.rmtree(folder / "test/dawn")
     config = make_config(
@@ -103,7 +103,7 @@ def folder_run(folder, tmp_path):
 
 
 def rows(text):
-    """The cells of a printed table, its head left out."""
+    """Returns the cells of a printed table without its head."""
     return [line.split() for line in text.split("\n\n")[0].splitlines()[1:]]
 
 
@@ -113,7 +113,7 @@ def recorded(run_dir):
 
 
 def test_exported_steps_have_the_recorded_scores(trained_run, capsys):
-    # Batches that do not divide the images, unlike those of the run.
+    # The batch size differs from that of the run and does not divide the images.
     assert evaluate.main([f"--run_dir={trained_run}", "--batch_size=97"]) == 0
     output = capsys.readouterr().out
     base, last = recorded(trained_run)
@@ -187,7 +187,7 @@ def test_classes_unknown_to_the_model_are_named(trained_run, capsys, caplog):
 
 
 def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, caplog):
-    # day and night have other labels here than in the data set; moon is not in it.
+    # day and night have other labels than in the data set, which lacks moon.
     model = export_brightness(tmp_path / "model", ("day", "night", "moon"))
     arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
     assert evaluate.main(arguments) == 0
@@ -206,7 +206,7 @@ def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, caps
 
 
 def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsys):
-    # Training images are not even looked at.
+    # Training images are not read.
     (folder / "train/day/bad.png").touch()
     (folder / "test/day/bad.png").touch()
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
@@ -217,7 +217,7 @@ def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsy
 
 def test_a_run_is_scored_on_images_that_moved(folder_run, folder, capsys):
     moved = folder.rename(folder.with_name("moved"))
-    # Training images are not needed any more, and new classes do not disturb.
+    # Scoring needs no training images and ignores new classes.
     shutil.rmtree(moved / "train")
     save_images(moved / "test/comet", [255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
@@ -230,7 +230,7 @@ def test_a_run_is_scored_on_images_that_moved(folder_run, folder, capsys):
 
 
 def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, capsys):
-    """Test images may be gone then, but not those."""
+    """Test images may be missing then, but held-out images may not."""
     path = folder_run / "config.json"
     config = json.loads(path.read_text())
     config["stream"]["validation_share"] = 0.5
@@ -246,7 +246,7 @@ def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, 
     save_images(folder / "train/night", [0, 255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 0
     ((_, _, accuracy, *_),) = rows(capsys.readouterr().out)
-    # One image of either class was held out; one of those at night is bright.
+    # One image of each class was held out; one image of night is bright.
     assert accuracy in ("50.00", "100.00")
 
 

@@ -1,4 +1,4 @@
-"""An exported step is the model, whole, and needs nothing but TensorFlow."""
+"""An exported step is the whole model and needs only TensorFlow."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from bsce_keras.models.resnet_cifar import resnet8
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
 NAMES = ("zwei", "drei", "fünf")
 
-# Both names resolve to nothing, even where the packages are installed.
+# Importing either package fails, even if it is installed.
 LOAD_ELSEWHERE = """
 import sys
 sys.modules["bsce_keras"] = sys.modules["keras"] = None
@@ -42,7 +42,7 @@ np.savez(
 
 
 def make_classifier():
-    """ResNet-8 whose every variable, moving averages included, is random."""
+    """Returns a ResNet-8 whose variables and moving averages are random."""
     keras.utils.set_random_seed(0)
     classifier = build_classifier(resnet8(), LinearHead(len(NAMES)), IMAGE)
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def random_images(*shape):
 
 
 def probabilities_of(classifier, squares):
-    """What the model itself says about squares of the stored size."""
+    """Returns the probabilities of the model for squares of the stored size."""
     centre = np.asarray(squares)[:, 1:9, 1:9]
     logits = classifier(centre, training=False)["logits"]
     return tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
@@ -85,7 +85,7 @@ def exported(classifier, tmp_path_factory):
 
 @pytest.fixture
 def small_export(tmp_path):
-    """An export that takes a tenth of a second."""
+    """Export of a small model, which takes a tenth of a second."""
     path = tmp_path / "step_00"
     export_step(small_classifier(), IMAGE, ("a", "b"), str(path))
     return path
@@ -113,7 +113,7 @@ def test_an_export_equals_the_model_with_only_tensorflow_installed(
     )
     assert process.returncode == 0, process.stderr
     expected = probabilities_of(classifier, images)
-    assert np.ptp(expected, axis=0).max() > 0.01  # Images matter to this model.
+    assert np.ptp(expected, axis=0).max() > 0.01  # The output depends on the image.
     with np.load(results) as found:
         np.testing.assert_allclose(found["raw"], expected, atol=1e-5)
         np.testing.assert_allclose(found["encoded"], expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The matrix command: one base step for many, resumed, refused, and told in a table."""
+"""The command `reproduce`: shared base steps, resuming, refusals and the table."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def write_flagfiles(**texts):
 
 
 def write_run(config, flagfile=""):
-    """What `run_experiment` leaves behind; every image is classified correctly."""
+    """Writes the folder of a run that classifies every image correctly."""
     from bsce_keras.runtime.devices import resolved
 
     config = dataclasses.replace(config, training=resolved(config.training))
@@ -68,7 +68,7 @@ def write_run(config, flagfile=""):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Takes the place of training; the list of configurations that were asked for."""
+    """Replaces training; list of the configurations that would be trained."""
     asked = []
 
     def run_experiment(config, flagfile):
@@ -92,7 +92,7 @@ def rows_of_results():
 def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     capfd, monkeypatch
 ):
-    """The one test here that trains."""
+    """Only this test of the module trains."""
     paths = write_flagfiles(
         softmax=TINY,
         wild=TINY + "--learning_rate=1e30\n",
@@ -118,7 +118,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     )
     for name in theirs.files:
         np.testing.assert_array_equal(ours[name], theirs[name])
-    # The failed cell has a row of its own, empty.
+    # The failed cell has an empty row.
     gap = next(row for row in rows_of_results() if "e+30" in row)
     assert gap.endswith("| - | - | - | - | - | - | 0 of 1 |")
     assert "float32" in pathlib.Path("runs/reproduce/results.md").read_text()
@@ -147,7 +147,7 @@ def test_an_interrupted_matrix_continues_and_keeps_finished_cells(
     )
     assert reproduce.main([*paths, "--seeds=1,2"]) == 130
     assert folders(trained) == ["scale_1.0/tiny/one/seed_1"]
-    # A table of what is there so far.
+    # The table holds the results so far.
     assert any("1 of 2" in row for row in rows_of_results())
     monkeypatch.setattr(sys.modules["bsce_keras.experiment"], "run_experiment", whole)
     assert reproduce.main([*paths, "--seeds=1,2"]) == 0
@@ -184,7 +184,7 @@ def test_base_steps_are_shared_only_over_losses_and_increments(trained):
         finetune=TINY + "--method=finetune\n",
         lucir=TINY + "--method=lucir\n",
         lucir_balanced=TINY + "--method=lucir\n" + BALANCED,
-        # Its own loss is another one, however many images a class has.
+        # podnet's own loss differs for any number of images a class.
         podnet=TINY + "--method=podnet\n",
         podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
         other_base=TINY.replace("=8", "=6"),
@@ -240,7 +240,7 @@ def test_losses_that_are_equal_without_old_classes_share_the_base_step(trained):
 
 
 def test_a_matrix_may_grow_at_the_front(trained):
-    """What was begun keeps its base step, and newcomers take it from there."""
+    """Begun cells keep their base step, and new cells share it."""
     soft, balanced, late = write_flagfiles(
         softmax=TINY, balanced=TINY + BALANCED, late=TINY + "--num_increments=2\n"
     )
@@ -253,7 +253,7 @@ def test_a_matrix_may_grow_at_the_front(trained):
 
 
 def test_a_cell_waits_for_the_base_step_of_a_later_one(trained):
-    """Killed in its base step, the later flagfile is the one to finish it."""
+    """The later cell was killed in its base step, so it has to finish it."""
     soft, balanced = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
     assert reproduce.main([balanced]) == 0
     folder = pathlib.Path("runs/reproduce/scale_1.0/tiny/balanced/seed_1")

@@ -1,4 +1,4 @@
-"""A search tries what it was asked to, on held-out images, and can be gone on with."""
+"""A search scores the requested values on held-out images, and can be continued."""
 
 import dataclasses
 import json
@@ -30,27 +30,27 @@ def own_folder(tmp_path, monkeypatch):
 
 
 class FakeRuns:
-    """Runs that take no time, scored by a function of their configuration."""
+    """Fake runs whose scores are a function of their configuration."""
 
     def __init__(self):
         self.score = lambda config: 0.5
         self.begun = []
 
     def __call__(self, config, flags=""):
-        """As `search._train`."""
+        """Replaces `search._train`."""
         self.begun.append(config)
         run_dir = pathlib.Path(config.run_dir)
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
         (run_dir / "flagfile.flags").write_text(flags)
         summary = dict.fromkeys(SCORES, self.score(config))
-        # Of base steps only the size is looked at.
+        # Only the size of base steps is read.
         (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
         write_json(run_dir / "summary.json", summary)
         return summary
 
     def search(self, *arguments):
-        """Exit code of the command, and the trials that were begun by it."""
+        """Returns the exit code of the command and the trials that it began."""
         self.begun = []
         code = tune.main([*DIGITS, *arguments])
         return code, [config for config in self.begun if config.stream.increments]
@@ -61,7 +61,7 @@ def runs(monkeypatch):
     from bsce_keras import search
 
     class FakeCheckpoints:
-        """Of base steps that are whole once they were trained."""
+        """Fake checkpoints, which exist for trained base steps."""
 
         def __init__(self, run_dir):
             self._path = pathlib.Path(run_dir, "summary.json")
@@ -166,7 +166,7 @@ def test_a_folder_of_another_search_is_refused_before_anything_is_trained(runs, 
     assert runs.search("--alphas=0.1,1", "--epochs=3") == (2, [])
     assert "--epochs (training.epochs) was 16, now 3" in capsys.readouterr().err
     assert written() == before
-    # Neither threads nor places decide an outcome.
+    # Neither threads nor folders decide the outcome.
     assert runs.search("--alphas=0.5,1", "--save_minutes=1") == (0, [])
 
 

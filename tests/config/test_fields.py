@@ -1,4 +1,4 @@
-"""Facts that every field of a configuration tells about itself."""
+"""Properties that are declared beside every field of a configuration."""
 
 import dataclasses
 

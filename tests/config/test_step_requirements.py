@@ -1,4 +1,4 @@
-"""Which numbers of images no run can be made of, and what is said about them."""
+"""Streams with too few images are refused, with the classes that lack them."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from bsce_keras.config.step_requirements import image_problems, small_class_warn
 
 
 def problems(images, num_replicas=1, **request):
-    """Of a run over three base classes and two increments, 2 and 1 classes."""
+    """Returns the problems of a run with 3 base classes and increments of 2 and 1."""
     config = make_config(
         "digits",
         class_order="sorted",
@@ -39,7 +39,7 @@ def test_classes_without_images_are_named():
 
 
 def test_every_new_class_needs_an_image_beside_those_set_aside():
-    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are held out."""
+    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are set aside."""
     assert problems([3, 3, 3, 2, 2, 2], method="bic", memory_budget=60) == []
     first, second = problems([2, 3, 3, 2, 1, 2], method="bic", memory_budget=60)
     assert first.startswith("At step 0 bic sets 2 images of every new class")
@@ -69,7 +69,7 @@ def test_classes_too_small_for_the_alpha_split_are_named_once():
 
 
 def test_a_budget_shared_by_more_classes_sets_fewer_images_aside():
-    """60 exemplars: 20 of each class when step 1 begins, 12 when step 2 does."""
+    """60 exemplars: 20 of each class when step 1 begins, 12 when step 2 begins."""
     assert meta_problems([3, 3, 3, 3, 3, 2], memory_budget=60) == []
     assert len(meta_problems([3, 3, 3, 3, 2, 2], memory_budget=60)) == 1
 
@@ -78,7 +78,7 @@ def test_a_budget_shared_by_more_classes_sets_fewer_images_aside():
     ("request_", "fewest"),
     [
         ({"exemplars_per_class": 0}, {2: 3}),
-        # Two classes' exemplars of the fine-tuning would do for all devices.
+        # The exemplars of two classes suffice for fine-tuning on all devices.
         ({"exemplars_per_class": 1, "balanced_finetuning": "true"}, {}),
         ({"memory_budget": 3}, {2: 3}),
     ],
@@ -101,7 +101,7 @@ def test_the_alpha_split_is_a_pool_of_its_own():
 
 
 def test_only_exemplars_of_finished_steps_are_needed():
-    """Steps 0 and 1 are finished: five classes, and no exemplars of the first."""
+    """Steps 0 and 1 are finished: five classes, the first without exemplars."""
     config = make_config(
         "digits", num_base_classes=3, increments=[2, 1], exemplars_per_class=4
     )

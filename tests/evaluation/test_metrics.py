@@ -1,4 +1,4 @@
-"""Scores against numbers worked out by hand."""
+"""Scores against numbers computed by hand."""
 
 import math
 import subprocess
@@ -65,7 +65,7 @@ def test_forgetting_refuses_a_matrix_that_is_not_square(matrix):
 
 
 def test_average_incremental_accuracy_weighs_all_steps_equally():
-    # 7/8, 9/12 and 6/16 count alike, although step 2 has twice the classes of step 0.
+    # 7/8, 9/12 and 6/16 weigh the same, although step 2 has twice as many classes.
     steps = [7 / 8, 9 / 12, 6 / 16]
     assert average_incremental_accuracy(steps) == pytest.approx(2 / 3)
 
@@ -86,7 +86,7 @@ def test_group_accuracy_counts_images_not_classes():
 
 
 def test_group_accuracy_is_against_all_classes():
-    # Both images of class 0 taken for class 1 count as wrong within group [0, 1).
+    # Images of class 0 that are predicted as class 1 are wrong within group [0, 1).
     assert group_accuracy(np.array([[0, 2], [0, 2]]), 0, 1) == 0
 
 

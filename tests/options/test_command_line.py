@@ -1,4 +1,4 @@
-"""How command lines are read, refused and repeated."""
+"""Command lines are read, refused and repeated."""
 
 import sys
 import types

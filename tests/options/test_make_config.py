@@ -1,4 +1,4 @@
-"""What `make_config` fills in, and what it refuses."""
+"""Defaults that `make_config` fills in, and requests that it refuses."""
 
 import dataclasses
 import json
@@ -54,7 +54,10 @@ def test_digits_use_the_published_protocol_and_a_small_schedule():
 
 
 def test_the_configuration_survives_json():
-    assert json.loads(json.dumps(make_config("digits").to_json()))
+    again = json.loads(json.dumps(make_config("digits").to_json()))
+    assert again["stream"]["increments"] == [1, 1, 1, 1, 1]
+    assert again["method"]["parameters"] == {"temperature": 2.0}
+    assert again["base_run_dir"] is None
 
 
 @pytest.mark.parametrize(
@@ -362,7 +365,7 @@ def test_a_wrong_request_downloads_nothing(monkeypatch):
 
 @pytest.mark.parametrize("method", ["podnet", "il_baseline"])
 def test_a_base_step_alone_needs_no_memory(method):
-    """It is not fine-tuned and learns no alpha, and what is kept serves nobody."""
+    """A base step is not fine-tuned and learns no alpha, so it needs no exemplars."""
     config = make_config(
         "digits",
         method=method,

@@ -1,7 +1,7 @@
-"""Wrong requests, one a line: each refused at once, with the way out.
+"""Table of wrong requests: each is refused at once, with a way out.
 
-Before TensorFlow is imported, before data or devices are looked at, with exit code 2,
-and with nothing written.
+They are refused with exit code 2, before TensorFlow is imported and before data or
+devices are read. Nothing is written.
 """
 
 import builtins
@@ -23,9 +23,9 @@ COMMANDS = {
 META = "--classification_loss=meta_balanced_softmax"
 BALANCED = "--classification_loss=balanced_softmax"
 
-# Arguments beside --dataset=digits, and what the answer has to say.
+# Arguments besides --dataset=digits, and a part of the expected message.
 OF_DIGITS = [
-    # Flags as such.
+    # Syntax of flags.
     ("--methd=lucir", "Unknown flag --methd. Did you mean --method"),
     ("--no-resume", "Unknown flag --no-resume. Did you mean --resume?"),
     ("-seed=3", "Unknown flag -seed. Did you mean --seed"),
@@ -104,7 +104,7 @@ OF_DIGITS = [
     ("--class_order=given/invented", "unknown: ten."),
     ("--class_order=given/long", "unknown: 99999"),
     ("--class_order=given/empty", "missing: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."),
-    # What cannot be had together, or not in this version.
+    # Options that exclude each other or are not supported.
     ("--exemplars_per_class=2 --memory_budget=20", "Received: 2 and 20"),
     ("--epochs=4 --schedule_scale=0.5", "has no effect. Set only one of them"),
     ("--alpha=0.5", "--alpha=0.5 has no effect with --classification_loss=softmax"),
@@ -337,13 +337,13 @@ TABLE = [
 
 
 def split(arguments):
-    """A command line as a list; here no argument holds a space."""
+    """Splits a command line whose arguments do not contain spaces."""
     return [argument for argument in arguments.split(" ") if argument]
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """A folder with the files that the requests name."""
+    """Folder with the files that the requests name."""
     folder = tmp_path_factory.mktemp("requests")
     root = folder / "given"
     (root / "begun").mkdir(parents=True)
@@ -374,7 +374,7 @@ def given(tmp_path_factory):
 
 @pytest.fixture
 def watched(given, monkeypatch):
-    """The working directory of the requests, and no way to TensorFlow or images."""
+    """Working directory of the requests, without access to TensorFlow or images."""
     monkeypatch.chdir(given)
     original = builtins.__import__
     heavy = ("tensorflow", "keras", "bsce_keras.data.datasets", "bsce_keras.experiment")

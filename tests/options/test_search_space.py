@@ -1,4 +1,4 @@
-"""Texts that say what is searched."""
+"""Texts that define a search space."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A run folder fixes what has arrived; new classes come after it."""
+"""A run keeps the classes that have arrived; new classes are appended."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from bsce_keras.runtime.errors import RequestError
 
 @pytest.fixture(autouse=True)
 def photos(tmp_path, monkeypatch):
-    """Four folders of images, the first month's."""
+    """Four class folders of images, which arrived first."""
     monkeypatch.chdir(tmp_path)
     add("cow", "dog", "eel", "fox")
 
@@ -32,7 +32,7 @@ def ask(dataset="folder", **request):
 
 
 def begin(*args, **request):
-    """What a run leaves behind that counts for the next request."""
+    """Writes the record of a run that matters for the next request."""
     config = ask(*args, **request)
     pathlib.Path("run").mkdir(exist_ok=True)
     pathlib.Path("run/config.json").write_text(json.dumps(config.to_json()))
@@ -116,7 +116,7 @@ def test_a_folder_with_only_other_classes_is_refused():
     problem = problem_of(num_base_classes=4)
     assert "photos/train holds none of the classes of the run in run (cow, " in problem
     assert "but others (ant, bee)" in problem
-    # Whoever asks for it may learn them on top all the same.
+    # A request with more increments may learn them too.
     assert ask(num_base_classes=4, num_increments=1).stream.increments == (2,)
 
 

@@ -1,4 +1,4 @@
-"""Losses that are one loss in a base step."""
+"""Losses that are equal at a base step."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Checkpoints come back whole, or the one before does."""
+"""Checkpoints are loaded as a whole, or the previous one is loaded."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def checkpoints(tmp_path):
 
 
 def assert_is(loaded, number, state=STATE):
-    """What was loaded is `ARRAYS` saved under a number, bit for bit."""
+    """Asserts that a loaded checkpoint is that of `numbered`, bit for bit."""
     arrays, loaded_state = loaded
     assert loaded_state == {**state, "number": number}
     assert arrays.keys() == ARRAYS.keys()
@@ -110,7 +110,7 @@ def test_any_flipped_byte_of_the_manifest_falls_back_to_the_previous_save(
     for position in range(state, len(good)) if in_state else range(state):
         flip_byte(path, position)
         loaded = checkpoints.load_progress(1, "main")
-        # A flip that goes unnoticed must not matter.
+        # An undetected flip must not change values.
         assert_is(loaded, 5 if loaded[1].get("number") == 5 else 4)
         path.write_bytes(good)
 
@@ -161,7 +161,7 @@ def test_a_crash_while_saving_keeps_the_previous_save(checkpoints, monkeypatch):
 
 
 def states(run_dir):
-    """What another process would go on from."""
+    """Returns the numbers of the finished steps that another process sees."""
     return [state["number"] for state in Checkpoints(run_dir).finished_states()]
 
 
@@ -172,7 +172,7 @@ def test_finished_states_end_with_the_last_undamaged_checkpoint(checkpoints, tmp
     assert states(tmp_path) == [0, 1, 2, 3]
     flip_byte(folder / "step_03.npz", 80)
     assert states(tmp_path) == [0, 1, 2]
-    # Damage to older ones is no reason to lose the work of later steps.
+    # Damage to older checkpoints does not affect later steps.
     flip_byte(folder / "step_00.json", 10)
     (folder / "step_01.json").unlink()
     assert states(tmp_path) == [0, 1, 2]
@@ -239,7 +239,7 @@ def test_pickled_objects_are_never_loaded(checkpoints, tmp_path):
             return (os.mkdir, (str(tmp_path / "trapped"),))
 
     arrays = {"trap": np.array([Trap()], dtype=object)}
-    with contextlib.suppress(ValueError):  # it may as well be refused at once
+    with contextlib.suppress(ValueError):  # Saving may refuse it too.
         checkpoints.save_step(0, arrays, {})
     assert checkpoints.load_step(0) is None
     assert not (tmp_path / "trapped").exists()

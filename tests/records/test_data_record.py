@@ -1,4 +1,4 @@
-"""A run goes on with the images it began with, or is told which are others."""
+"""A run continues only with the images it began with."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def test_images_of_steps_that_are_not_begun_may_change(photos, stream_of, tmp_pa
     invert(photos["train"]["dog"], 0)
     photos["train"]["dog"].pop(1)
     keep_data_record(tmp_path, stream_of(photos), 2, 0)
-    # From now on these are the images of the run.
+    # These are the images of the run from here on.
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 3) == [
         "class dog: 2 training images as before, but different or reordered"
@@ -72,7 +72,7 @@ def test_images_of_finished_steps_may_be_missing_but_not_changed(
     photos["train"]["bee"] = photos["train"]["bee"][1:]
     with pytest.raises(RequestError, match="bee: 3 training images recorded, 2 now"):
         keep_data_record(tmp_path, stream_of(photos), 2, 1)
-    # In a step that is begun and not finished, nothing may be missing.
+    # Images of a step that is begun but not finished must not be missing.
     with pytest.raises(RequestError, match="ant: 3 training images recorded, 0 now"):
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
@@ -86,7 +86,7 @@ def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
 
 
 def test_reordered_images_count_as_different(photos, stream_of, tmp_path):
-    """It decides which ones a batch holds."""
+    """The order decides which images a batch holds."""
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     photos["train"]["bee"].reverse()
     [line] = refusal(tmp_path, stream_of(photos), 1)

@@ -1,4 +1,4 @@
-"""What a run says about how its numbers came about."""
+"""Protocol of a run, and fields that decide its outcome."""
 
 import dataclasses
 import json

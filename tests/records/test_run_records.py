@@ -211,13 +211,29 @@ def test_a_damaged_file_is_named(make_run, name):
 def test_the_same_request_may_continue(make_config, make_run):
     config = make_config()
     run_dir = make_run().run_dir
-    check_same_run(run_dir, config)
+    assert problems_of(run_dir, config) == []
     moved = dataclasses.replace(config, run_dir="elsewhere", resume=False, export=False)
-    check_same_run(run_dir, moved)
+    assert problems_of(run_dir, moved) == []
+    assert len(problems_of(run_dir, make_config(seed=2))) == 2
 
 
-def test_an_empty_folder_is_free(make_config, tmp_path):
-    check_same_run(tmp_path, make_config())
+def test_an_empty_folder_is_free_but_not_one_with_only_checkpoints(
+    make_config, tmp_path
+):
+    assert problems_of(tmp_path, make_config()) == []
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "checkpoints").mkdir()
+    (problem,) = problems_of(tmp_path, make_config())
+    assert "holds checkpoints but no config.json" in problem
+
+
+def problems_of(run_dir, config):
+    """Returns the problems for which `check_same_run` refuses a run folder."""
+    try:
+        check_same_run(run_dir, config)
+    except RequestError as error:
+        return error.problems
+    return []
 
 
 def test_another_request_is_refused_with_every_difference(make_config, make_run):
@@ -241,7 +257,7 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
 
 
 def test_a_run_may_grow_but_keeps_its_classes(make_config, make_run):
-    """Class c is the first to arrive, b the last: see `make_config`."""
+    """Class c arrives first and class b last, see `make_config`."""
     run_dir = make_run().run_dir
     config = make_config()
     names = ("a", "b", "c", "d", "apple")
@@ -268,12 +284,12 @@ def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
 
 
 def test_another_setting_of_onednn_is_accepted(make_config, make_run, monkeypatch):
-    """The setting changes rounding, as another CPU does, and nothing else."""
+    """Like another CPU, the setting changes only the rounding."""
     run_dir = make_run().run_dir
     for setting in (True, False, None):
         ours = {**run_identity.versions(), "onednn": setting}
         monkeypatch.setattr(run_identity, "versions", lambda ours=ours: ours)
-        check_same_run(run_dir, make_config())
+        assert problems_of(run_dir, make_config()) == []
 
 
 HOLD = """

@@ -12,7 +12,7 @@ from bsce_keras.records.versions import commit, iso_time, provenance, versions
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A repository of one commit, and a function that runs git in it."""
+    """Repository with one commit, and a function that runs git in it."""
 
     def git(*arguments):
         user = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
@@ -65,7 +65,7 @@ def test_a_resumed_run_keeps_its_start_and_a_complete_one_its_end(
     end_run(config.run_dir)
     assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")
     (tmp_path / "run/summary.json").write_text("{}")
-    # The same command again trains nothing.
+    # Repeating the command of a complete run keeps the time.
     begin_run(config.run_dir, config, 1)
     end_run(config.run_dir)
     assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")

@@ -1,4 +1,4 @@
-"""Whatever is asked for, it is either a whole configuration or a list of problems."""
+"""Any request gives either a complete configuration or a list of problems."""
 
 import itertools
 import json
@@ -44,7 +44,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 
 def configure(**request):
-    """A configuration that JSON can hold, or None if the request was refused."""
+    """Returns a configuration that JSON can hold, or None for a refused request."""
     try:
         config = make_config(**{"dataset": "digits", **request})
     except RequestError as error:
@@ -169,7 +169,7 @@ def test_any_command_line_is_read_or_refused(arguments):
     request_problems(**{"dataset": None, **command_line.set_values(values)})
 
 
-# Mistakes that have nothing to do with each other, and what each answer has to say.
+# Independent mistakes, and a part of the expected message of each.
 INDEPENDENT = {
     "--seed=-1": "--seed must be in",
     "--method=best": "--method must be one of",
@@ -248,7 +248,7 @@ def test_values_of_another_type_are_refused_by_name(name, value, fragment):
 
 
 def parts(value, path=()):
-    """Where every part of a JSON value is."""
+    """Yields the path of every part of a JSON value."""
     yield path
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
@@ -257,7 +257,7 @@ def parts(value, path=()):
 
 
 def replaced(value, path, part):
-    """A JSON value with one part exchanged."""
+    """Returns a JSON value with one part replaced."""
     if not path:
         return part
     copy = value.copy()

@@ -1,4 +1,4 @@
-"""Nothing goes over the network unasked, and what is missing is told at once."""
+"""Commands do not use the network unasked, and report missing data at once."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(train.__file__).parents[1]
 
 @pytest.fixture
 def attempts(monkeypatch):
-    """What was asked of the network; there is none."""
+    """List of attempted connections; the network is cut off."""
     asked = []
 
     def refuse(*args, **kwargs):
@@ -81,7 +81,7 @@ def test_a_requested_download_fails_with_a_message(
     import tensorflow_datasets as tfds
 
     def download(builder):
-        # TFDS itself tries again for minutes.
+        # TFDS would repeat the attempt for minutes.
         socket.create_connection(("host", 443))
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
@@ -97,7 +97,7 @@ def test_a_requested_download_fails_with_a_message(
 
 
 def may_trace():
-    """Whether this machine lets a process trace the system calls of another."""
+    """Returns True if a process may trace the system calls of another."""
     command = ["strace", "-f", "-o", os.devnull, "true"]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0

@@ -1,4 +1,4 @@
-"""A run folder belongs to one process at a time, and a dead one leaves no lock."""
+"""One process at a time uses a run folder; the lock of a dead process is free."""
 
 import contextlib
 import fcntl
@@ -29,7 +29,7 @@ except RequestError as error:
 
 @contextlib.contextmanager
 def holder(run_dir):
-    """Another process that wants the lock, and what it said first."""
+    """Another process that requests the lock, and its first line of output."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(run_dir)],
         stdin=subprocess.PIPE,
@@ -42,7 +42,7 @@ def holder(run_dir):
 
 
 def asked_to_train(run_dir):
-    """The exit code of a request to train, which is not to be let in."""
+    """Runs `train` in a folder in use; returns the exit code."""
     return train.main(["--dataset=digits", "--epochs=1", f"--run_dir={run_dir}"])
 
 
@@ -73,7 +73,7 @@ def test_only_one_of_several_processes_gets_the_folder(tmp_path):
 
 
 def test_a_lock_in_a_removed_folder_is_taken_again(tmp_path, monkeypatch):
-    """The last holder removes a folder that it made and left empty."""
+    """The last holder removes a folder that it made and that stayed empty."""
     removals = [tmp_path / "run", tmp_path / "run"]
 
     def lock_late(file, operation):

@@ -1,4 +1,4 @@
-"""Two workers train as two replicas of one process do, and end and go on together."""
+"""Two workers equal two replicas of one process, and stop and resume together."""
 
 import os
 import re
@@ -30,7 +30,7 @@ LOST = "has lost the others"
 
 
 def training(run_dir, *flags):
-    """Arguments of one worker that trains."""
+    """Returns the arguments of one worker that trains."""
     own = ["--strategy=multi_worker", f"--run_dir={run_dir}", *flags]
     return ["-m", "bsce_keras.train", *FLAGS, *own]
 
@@ -53,7 +53,7 @@ def codes(workers, expected):
 
 
 def test_two_workers_equal_two_replicas_of_one_process(train, two_devices, tmp_path):
-    """Both phases, alpha, distillation; and one of the two writes."""
+    """Covers both phases, alpha and distillation; only one worker writes."""
     from bsce_keras import make_config, run_experiment
 
     workers = train()
@@ -80,7 +80,7 @@ def test_two_workers_equal_two_replicas_of_one_process(train, two_devices, tmp_p
 
 
 def test_stopped_workers_end_with_the_same_bits(train, tmp_path):
-    """Killed, asked to stop by a signal to one of them, one of them killed."""
+    """Both are killed, one receives a signal, or only one is killed."""
     codes(train(), [0, 0])
     expected = outcome(tmp_path / "run")
     os.rename(tmp_path / "run", tmp_path / "whole")
@@ -143,7 +143,7 @@ def test_both_workers_refuse_different_requests_and_folders_in_use(
 
 
 def wait_for(run_dir, pattern):
-    """Until a checkpoint of such a name is there."""
+    """Waits for a checkpoint whose name matches a pattern."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         folder = run_dir / "checkpoints"

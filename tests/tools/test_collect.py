@@ -79,7 +79,7 @@ def test_an_unfinished_run_is_marked_and_collected_again(
     told = made(folder)
     assert (told["steps"], told["complete"]) == ("2 of 3 steps", False)
     assert not (folder / "summary.json").exists()
-    # The same command once the run is finished.
+    # Repeat the command after the run is finished.
     finished = make_run()
     assert collect.collect(finished.run_dir, results) == folder
     assert made(folder)["complete"]
@@ -151,7 +151,7 @@ def test_the_record_of_a_full_schedule_in_ten_steps_fits(prepared, results, tmp_
     whole, kept = read_run(config.run_dir), read_run(folder)
     for ours, theirs in zip(kept.steps[1:], whole.steps[1:], strict=True):
         alphas = theirs["alpha_by_epoch"]["alpha"]
-        # The last epoch, where alpha ends, is always there.
+        # The last epoch, with the final alpha, is always kept.
         assert ours["alpha_by_epoch"]["alpha"] == alphas[::-1][::every][::-1]
         assert ours["alpha_gradient_mean"] == theirs["alpha_gradient_mean"]
     assert every > 1

@@ -1,4 +1,4 @@
-"""Processes of the benchmark: one variant each, started one by one, in turns."""
+"""Processes of the benchmark: one variant each, started one by one, taking turns."""
 
 import argparse
 import dataclasses
@@ -44,8 +44,8 @@ def test_a_process_computes_only_the_requested_updates(monkeypatch):
         variant="ours", kind="plain", case=CASE, precision=BF16, batch_size=7, warm_up=2
     )
     answers = child._serve(asked, ["4\n", "1\n"])
-    # One update for the start, two to warm up, and then, every turn, three that are not
-    # measured and as many as its line says.
+    # One update for the start, two to warm up. Every turn has three unmeasured updates
+    # and the number of its line.
     counts = [(list(answer), len(updates)) for answer in answers]
     assert counts == [
         (["first_update_at"], 3),
@@ -133,14 +133,14 @@ def test_a_process_measures_its_own_time_and_memory_and_ends():
         waited = time.perf_counter() - began
         peak_before = high_water_mb(measured._process.pid)
         peak = measured.finish()
-    # Its caller waits for the updates that settle it as well.
+    # The caller also waits for the unmeasured updates.
     assert 0 < seconds < waited
-    # The peak never falls; beyond it may go only what answering takes.
+    # The peak never falls, and only the answer may raise it.
     assert peak_before <= peak < peak_before + 16
     assert measured._process.returncode == 0
 
 
 def high_water_mb(pid):
-    """Peak memory of a process as the kernel knows it."""
+    """Returns the peak memory of a process as the kernel counts it."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10

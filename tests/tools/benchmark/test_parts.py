@@ -1,4 +1,4 @@
-"""Parts of the benchmark: what they measure, and where a run writes it."""
+"""Parts of the benchmark: their measurements and the file of a run."""
 
 import itertools
 
