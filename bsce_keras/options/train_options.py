@@ -1,7 +1,7 @@
 """Table of all options of a run: the flags of `train`, and two keywords of Python only.
 
-This table defines the flags and their help, the keywords of `make_config`, the
-`Request`, the field of each value, and the options that `reproduce` and `tune` pass on.
+This table defines the flags and their help, the keywords of `make_config` and the
+field of each value. The options that `reproduce` and `tune` pass on follow from it.
 Fields declare defaults and effects on the outcome, see `bsce_keras.config.fields`.
 """
 

@@ -79,7 +79,7 @@ def assert_nothing_half_written(run_dir):
 
 
 every_disk = pytest.mark.parametrize("code", CODES)
-# The second value stands for a disk that recovers by itself, which is rarer.
+# True stands for a disk that recovers by itself, which is rarer.
 once_or_on = pytest.mark.parametrize(
     "once", [pytest.param(True, marks=pytest.mark.faults), False]
 )
