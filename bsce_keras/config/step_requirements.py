@@ -9,7 +9,7 @@ import numpy as np
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
-# A class with fewer images is a guess at best.
+# Smallest number of images from which a class can be learned usefully.
 FEWEST_IMAGES_TO_LEARN = 5
 
 
@@ -36,17 +36,17 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
 
 
 def small_class_warnings(config, images_per_class, num_finished=0):
-    """Yields sentences about classes that can be trained on but have few images.
+    """Yields warnings about classes that have few images.
 
     Args:
         config: `ExperimentConfig`.
-        images_per_class: training images of every class, in arrival order.
-        num_finished: finished steps, whose classes are not named again.
+        images_per_class: number of training images of every class, in arrival order.
+        num_finished: number of finished steps, whose classes are not named again.
     """
     names = config.stream.arriving_class_names
     images = dict(zip(names, images_per_class, strict=True))
     few, below_quota = [], []
-    for plan in step_plans(config)[num_finished:]:
+    for plan in config.plans[num_finished:]:
         for name in names[plan.num_old_classes : plan.num_classes]:
             if images[name] < FEWEST_IMAGES_TO_LEARN:
                 few.append(name)
@@ -65,7 +65,7 @@ def small_class_warnings(config, images_per_class, num_finished=0):
 
 
 def count_images(stream):
-    """Training images of every class of a stream, in arrival order."""
+    """Returns the number of training images of every class, in arrival order."""
     labels = np.concatenate([step.examples.labels for step in stream.steps])
     return np.bincount(labels, minlength=stream.config.num_classes).tolist()
 

@@ -31,7 +31,7 @@ def file_checksums(path):
 
 
 def irregular_files(path):
-    """Names below a folder that are pipes, devices, or links to them, sorted."""
+    """Returns the sorted names of pipes, devices and links to them in a folder."""
     return sorted(
         os.path.relpath(full, path)
         for folder, _, files in os.walk(path)
@@ -82,8 +82,8 @@ def model_problems(path, of_run=False):
     irregular = irregular_files(path)
     if irregular:
         return [
-            f"{path} is not what was exported; not a regular file: "
-            f"{', '.join(irregular)}. Restore it from a copy."
+            f"{path} was changed after the export, and holds an entry that is not a "
+            f"regular file: {', '.join(irregular)}. Restore it from a copy."
         ]
     altered = altered_files(path)
     if altered is None and of_run:
@@ -230,7 +230,7 @@ class ServedModel:
 
 
 def _failures():
-    """Exceptions about files that cannot be decoded."""
+    """Returns the exceptions of files that cannot be decoded."""
     import tensorflow as tf
 
     return tf.errors.InvalidArgumentError, *_lack_of_memory()
@@ -243,7 +243,7 @@ def _lack_of_memory():
 
 
 def _reason(error):
-    """Short text about a file that cannot be decoded."""
+    """Returns a short reason why a file cannot be decoded."""
     if isinstance(error, _lack_of_memory()):
         return "too large for the memory"
     pixels = re.search(r"more than [\d,]+ pixels", error.message)

@@ -14,7 +14,7 @@ def folder_problems(asked):
     if asked.dataset == "folder" and asked.data_dir:
         found += [
             f"--{name}={folder} lies among the class folders of --data_dir="
-            f"{asked.data_dir} and would be taken for images. Name a folder elsewhere."
+            f"{asked.data_dir} and would be read as images. Name a folder elsewhere."
             for name, folder in (("run_dir", run_dir), ("cache_dir", asked.cache_dir))
             if folder and lies_among_classes(folder, asked.data_dir)
         ]

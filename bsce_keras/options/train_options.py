@@ -62,8 +62,8 @@ _DATA_SET = (
     Option(
         "max_image_pixels",
         int,
-        "images with more pixels in the file are bad ones; they are refused before "
-        "they are decoded, in training and in exports",
+        "largest number of pixels in an image file; files with more are bad images, "
+        "which are refused before decoding, in training and in exports",
         default_text=str(MAX_IMAGE_PIXELS),
     ),
     Option(

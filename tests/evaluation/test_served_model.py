@@ -74,6 +74,7 @@ def test_probabilities_do_not_depend_on_the_batch_size(model):
 
 def test_only_the_file_that_cannot_be_decoded_lacks_probabilities(model):
     image = tf.io.encode_png(np.full((4, 4, 1), 255, np.uint8)).numpy()
-    first, second, third = model.probabilities_of_files([image, b"text", image])
-    assert second is None
+    results = model.probabilities_of_files([image, b"text", image])
+    (first, _), (second, reason), (third, _) = results
+    assert second is None and reason == "cut off, altered or not supported"
     np.testing.assert_array_equal(first, third)

@@ -20,8 +20,8 @@ from bsce_keras.runtime.machine import peak_memory_mb
 from tools.benchmark.measure import seconds_of
 from tools.benchmark.task import CASES, make_update
 
-# Number of unmeasured updates at the start of a turn. They warm up caches and the memory
-# of a virtual machine after the turns of other variants.
+# Number of unmeasured updates at the start of a turn. They warm up caches and memory
+# after the turns of other variants.
 SETTLING = 3
 
 
