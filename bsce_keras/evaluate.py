@@ -1,4 +1,4 @@
-"""`python -m bsce_keras.evaluate`: scores exported models again, on test images."""
+"""`python -m bsce_keras.evaluate`: scores exported models on test images."""
 
 import dataclasses
 import logging
@@ -32,10 +32,11 @@ def main(argv=None):
     """Runs the command.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
 
     Returns:
-        The exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
+        Exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
     """
     return run_command(
         "evaluate", _evaluate, argv, check=lambda values, _: _problems(values)
@@ -43,21 +44,21 @@ def main(argv=None):
 
 
 def score_run(run_dir, stream_config, batch_size):
-    """Scores the exported steps of a run on the test images of the classes they saw.
+    """Scores the exported steps of a run on the test images of their seen classes.
 
     Args:
         run_dir: the run folder.
         stream_config: its `StreamConfig`.
-        batch_size: images computed at a time.
+        batch_size: number of images computed at a time.
 
     Yields:
-        `(step, scores)` per export: the `data.stream.Step`, and the accuracies of
-        steps.jsonl as a dictionary, NaN where there are no test images.
+        `(step, scores)` for each export: the `data.stream.Step`, and a dictionary of
+        the accuracies of steps.jsonl, NaN without test images.
 
     Raises:
-        RequestError: an export that is altered or does not belong to this stream.
+        RequestError: an export was altered or does not belong to this stream.
     """
-    # Here and not above: a wrong request is refused before TensorFlow loads.
+    # Imported here, so that a wrong request is refused before TensorFlow loads.
     import_tensorflow()
     from bsce_keras.data.stream import ClassIncrementalStream
 
@@ -68,9 +69,9 @@ def score_run(run_dir, stream_config, batch_size):
         step = _step_of(model, number, stream)
         if step is None:
             raise RequestError(
-                f"{path} is no step of this run: its classes, "
-                f"{listed(model.class_names)}, are not those that config.json tells "
-                "of. Restore or delete it."
+                f"{path} is not a step of this run, because its classes, "
+                f"{listed(model.class_names)}, are not those of config.json. Restore "
+                "it, or move it away."
             )
         confusion = _confusion(model, stream.seen_test(step), batch_size)
         ranges = (
@@ -84,21 +85,22 @@ def score_run(run_dir, stream_config, batch_size):
 
 
 def score_model(model, stream_config, batch_size):
-    """Confusion matrix of a model on test images, classes matched by name.
+    """Returns the confusion matrix of a model on test images, classes matched by name.
 
-    The model may answer with any of its classes. Test images of classes that it does
-    not know are left out, with a warning that names the classes.
+    The model may predict any of its classes. Test images of classes that it does not
+    know are left out, with a warning that names the classes.
 
     Args:
         model: `served_model.ServedModel`.
         stream_config: `StreamConfig` of the data set.
-        batch_size: images computed at a time.
+        batch_size: number of images computed at a time.
 
     Returns:
         int64, shape `(N, N)` for the N classes of the model, rows true classes.
 
     Raises:
-        RequestError: no class in common, or images of another number of channels.
+        RequestError: model and data set share no class name, or differ in the number
+            of channels.
     """
     import_tensorflow()
     from bsce_keras.data.datasets import load_dataset
@@ -108,10 +110,10 @@ def score_model(model, stream_config, batch_size):
     if model.channels not in (None, image.channels):
         raise RequestError(
             f"--model takes images of {model.channels} channels, but those of "
-            f"{stream_config.dataset} have {image.channels}. Choose another --dataset."
+            f"{stream_config.dataset} have {image.channels}. Use another --dataset."
         )
     if model.stored_size:
-        # What the model would make of them; resizing twice would change the scores.
+        # Store images in the model's size, because resizing twice changes the scores.
         image = dataclasses.replace(image, stored_size=model.stored_size)
         stream_config = dataclasses.replace(stream_config, image=image)
     test = load_dataset(stream_config, training_images=False).test
@@ -121,7 +123,7 @@ def score_model(model, stream_config, batch_size):
 
 
 def exported_steps(run_dir):
-    """Folders of the exported steps of a run, by step number."""
+    """Returns the folders of the exported steps of a run, by step number."""
     folder = os.path.join(run_dir, "exports")
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     return {
@@ -152,7 +154,7 @@ def _problems(values):
         problems += writable_problems("--cache_dir", folder)
     if bool(values.run_dir) == bool(values.model):
         problems.append(
-            "Give either --run_dir=RUN or --model=EXPORT with --dataset. Received: "
+            "Set either --run_dir=RUN, or --model=EXPORT with --dataset. Received: "
             + ("both" if values.run_dir else "neither")
         )
     elif values.run_dir:
@@ -166,15 +168,15 @@ def _run_problems(values):
     problems = _raised_by(_run_stream, values)
     if values.dataset:
         problems.append(
-            "--dataset goes with --model: a run is scored on the data set it was "
-            f"trained on. Received: --dataset={values.dataset} with --run_dir. Leave "
-            "one of them out."
+            "--dataset is for --model, because a run is scored on the data set of its "
+            f"training. Received: --dataset={values.dataset} with --run_dir. Omit one "
+            "of them."
         )
     exports = exported_steps(values.run_dir)
     if not exports and not problems:
         problems.append(
             f"{values.run_dir} holds no exported step. Repeat its training command "
-            "with --export: what is finished is kept, and its last step is exported."
+            "with --export, which exports the last step and keeps finished work."
         )
     return problems + [
         problem
@@ -209,11 +211,12 @@ def _evaluate_run(values):
     print(aligned(head, rows))
     if differ:
         print(
-            "\n* not what the run recorded. Other test images, hardware or package "
-            "versions than those of versions.json?"
+            "\n* differs from the recorded accuracy. Test images, hardware or package "
+            "versions may not be those of versions.json."
         )
     if recorded:
-        print(f"\nNot exported, so not scored: steps {listed(map(str, recorded))}.")
+        missing = listed(map(str, recorded))
+        print(f"\nNot scored, because they were not exported: steps {missing}.")
 
 
 def _evaluate_model(values):
@@ -224,7 +227,7 @@ def _evaluate_model(values):
     if not num_images:
         raise RequestError(
             f"{values.dataset} has no test images of the classes of {values.model}. "
-            "Add some, or choose another --dataset."
+            "Add some, or use another --dataset."
         )
     num_classes = np.count_nonzero(confusion.sum(axis=1))
     accuracy = percent(group_accuracy(confusion, 0, len(confusion)))
@@ -233,7 +236,7 @@ def _evaluate_model(values):
 
 
 def _run_stream(values, fetch=False):
-    """The `StreamConfig` of a run, its images looked for where they are now."""
+    """Returns the `StreamConfig` of a run with the current location of its images."""
     stream = _recorded_stream(values.run_dir)
     if values.data_dir:
         stream = dataclasses.replace(stream, data_dir=values.data_dir)
@@ -241,7 +244,7 @@ def _run_stream(values, fetch=False):
         stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
     if values.on_bad_image:
         stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
-    # Fetching is for a request without problems; until then its images may be missing.
+    # Images may be missing while a request with --download is only checked.
     if fetch or not values.download:
         _check_images(stream, values.download)
     return stream
@@ -254,7 +257,7 @@ def _recorded_stream(run_dir):
         return StreamConfig(**{**_with_tuples(fields), "image": image})
     except (AttributeError, KeyError, TypeError) as error:
         raise RequestError(
-            f"{run_dir}/config.json is not of this version of bsce_keras ({error}). "
+            f"{run_dir}/config.json is from another version of bsce_keras ({error}). "
             "Install the version that its versions.json names, or score each export "
             "with --model and --dataset."
         ) from error
@@ -268,17 +271,17 @@ def _with_tuples(fields):
 
 
 def _check_images(stream, download):
-    """Refuses a data set that is not there or has other classes than the run knew."""
+    """Refuses a data set that is missing or has other classes than the run."""
     if stream.dataset == "folder":
-        # Images it is not scored on, and later classes, are not needed.
+        # Scoring needs neither training images nor classes that arrived later.
         _check_folder(stream)
         return
     info = describe_dataset(stream.dataset, stream.data_dir, download=download)
     if info.class_names != stream.class_names:
         raise RequestError(
             f"The classes of {stream.dataset} are no longer those of the run. Then: "
-            f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Pass "
-            "--data_dir=DIR of the copy it was trained on."
+            f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Use "
+            "--data_dir=DIR with the copy that the run was trained on."
         )
 
 
@@ -289,19 +292,19 @@ def _check_folder(stream):
         gone = [n for n in stream.arriving_class_names if not (folder / n).is_dir()]
         if gone:
             raise RequestError(
-                f"The run is scored on training images that were held out, and {folder}"
-                f" lacks those of {listed(gone)}. Pass --data_dir=DIR, the folder that "
+                f"The run is scored on held-out training images, but {folder} lacks "
+                f"those of {listed(gone)}. Use --data_dir=DIR with the folder that "
                 "holds them now."
             )
     elif not folder.is_dir():
         raise RequestError(
-            f"The test images of the run are gone from {folder}. Pass "
-            "--data_dir=DIR, the folder that holds test/CLASS/* now."
+            f"The test images of the run are gone from {folder}. Use --data_dir=DIR "
+            "with the folder that holds test/CLASS/* now."
         )
 
 
 def _dataset_stream(values, fetch=False):
-    """All classes of a data set as one step, in the order of their ids."""
+    """Returns a `StreamConfig` with all classes of a data set as one step, by id."""
     if not values.dataset:
         raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
     if values.download and not fetch:
@@ -322,14 +325,14 @@ def _dataset_stream(values, fetch=False):
 
 
 def _step_of(model, number, stream):
-    """The step of a stream that a model is of, or None."""
+    """Returns the step of a stream that a model belongs to, or None."""
     step = next((step for step in stream.steps if step.index == number), None)
     names = stream.config.arriving_class_names
     return step if step and model.class_names == names[: step.num_classes] else None
 
 
 def _labels(model, stream_config):
-    """The model's label of every class id of a data set, -1 where it has none."""
+    """Returns the model's label of every class id of a data set, -1 if unknown."""
     label_of = {name: label for label, name in enumerate(model.class_names)}
     names = stream_config.class_names
     unknown = [name for name in names if name not in label_of]
@@ -337,11 +340,11 @@ def _labels(model, stream_config):
         raise RequestError(
             f"--model and {stream_config.dataset} have no class name in common. The "
             f"model knows {listed(model.class_names)}. The data set has "
-            f"{listed(names)}. Choose another --dataset, or rename its classes."
+            f"{listed(names)}. Use another --dataset, or rename its classes."
         )
     if unknown:
         _log.warning(
-            "Left out, for the model does not know them: %d of %d classes, %s.",
+            "Classes left out, because the model does not know them: %d of %d, %s.",
             len(unknown),
             len(names),
             listed(unknown),
@@ -358,12 +361,12 @@ def _confusion(model, test, batch_size):
 
 
 def _agree(scores, record):
-    """Whether a line of steps.jsonl, if there is one, says the same."""
+    """Returns True if a line of steps.jsonl has these scores, or is missing."""
     if not record:
         return True
     then = (record[name] for name in _SCORES)
     now = (None if math.isnan(scores[name]) else scores[name] for name in _SCORES)
-    # Far less than one image: only rounding is forgiven.
+    # The tolerance is far less than one image, so it covers only rounding.
     return all(
         a == b if None in (a, b) else math.isclose(a, b, abs_tol=5e-7)
         for a, b in zip(then, now, strict=True)

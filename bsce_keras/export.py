@@ -1,4 +1,4 @@
-"""A finished step -> a SavedModel from images to class probabilities."""
+"""Export of a finished step: a SavedModel from images to class probabilities."""
 
 import os
 import shutil
@@ -13,25 +13,25 @@ from bsce_keras.runtime.tensorflow_errors import as_os_errors
 
 
 class ExportedClassifier(tf.Module):
-    """What is shipped: resizing, normalisation, network and class names in one module.
+    """Exported module: resizing, normalisation, network and class names.
 
     Args:
         classifier: `keras.Model` from images to named outputs.
         image: `ImageSpec`.
-        class_names: in the order of the probabilities.
+        class_names: names in the order of the probabilities.
     """
 
     def __init__(self, classifier, image, class_names):
         super().__init__(name="exported_classifier")
         self._image = image
-        # Keras tracks variables its own way: hold them where the saver looks. The
-        # model itself stays out, for its layers would be saved as objects as well.
+        # The saver does not see variables that Keras tracks, so hold them here. The
+        # model itself stays out, because its layers would be saved as objects too.
         self._variables = [variable.value for variable in classifier.variables]
         # A constant tensor would be lost on loading; a variable is kept.
         self.class_names = tf.Variable(list(class_names), trainable=False)
         self.stored_size = tf.Variable(image.stored_size, trainable=False)
-        # Both signatures call this one function, so that the network, which is most of
-        # the graph, is traced and stored once.
+        # Both signatures call this function. The network, which is most of the graph,
+        # is therefore traced and stored once.
         self._probabilities = _probabilities(classifier, image)
         self._serve = tf.function(
             self.serve,
@@ -43,13 +43,13 @@ class ExportedClassifier(tf.Module):
         )
 
     def serve(self, images):
-        """uint8 images of any height and width to probabilities."""
+        """Maps uint8 images of any height and width to probabilities."""
         return {"probabilities": self._probabilities(self._fit(images))}
 
     def serve_encoded(self, encoded):
-        """Bytes of JPEG, PNG, BMP, WebP or GIF files to probabilities.
+        """Maps bytes of JPEG, PNG, BMP, WebP or GIF files to probabilities.
 
-        Files may differ in size. One that cannot be decoded, or that has more than
+        Files may differ in size. A file that cannot be decoded, or that has more than
         `ImageSpec.max_pixels` pixels, fails the whole batch.
         """
         squares = tf.map_fn(
@@ -61,7 +61,7 @@ class ExportedClassifier(tf.Module):
 
     @property
     def serving_signatures(self):
-        """Functions by the name they are served under."""
+        """Functions by the names of their signatures."""
         return {"serving_default": self._serve, "serve_encoded": self._serve_encoded}
 
     def _fit(self, images):
@@ -69,23 +69,26 @@ class ExportedClassifier(tf.Module):
 
 
 def export_step(classifier, image, class_names, path):
-    """Writes a step's SavedModel, whole or not at all, with checksums of its files.
+    """Writes the SavedModel of a step as a whole, with checksums of its files.
 
-    It maps uint8 images `(batch, height, width, channels)` by `serving_default` and
-    bytes of image files `(batch,)` by `serve_encoded` to `probabilities (batch,
-    num_classes)`. One file that cannot be decoded fails its whole batch. It holds the
-    string variable `class_names` and the integer `stored_size`, the side of the squares
-    that it makes of every image, and loads with `tf.saved_model.load` where this
-    package is not installed.
+    - `serving_default` maps uint8 images `(batch, height, width, channels)` to
+      `probabilities (batch, num_classes)`.
+    - `serve_encoded` maps bytes of image files `(batch,)` to the same probabilities.
+      A file that cannot be decoded fails the whole batch.
+    - `class_names` is a string variable.
+    - `stored_size` is an integer variable: the side of the squares that the model
+      makes of every image.
+
+    `tf.saved_model.load` loads it without this package.
 
     Args:
         classifier: `keras.Model` from images to named outputs.
         image: `ImageSpec`.
-        class_names: in the order of the probabilities.
-        path: folder to write; one that is there is replaced.
+        class_names: names in the order of the probabilities.
+        path: folder to write; an existing one is replaced.
 
     Raises:
-        OSError: a disk that is full or cannot be written; nothing half written stays.
+        OSError: the disk is full or cannot be written. Partial files are removed.
     """
     temporary = f"{path}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -98,14 +101,14 @@ def export_step(classifier, image, class_names, path):
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     except BaseException:
-        # A full disk needs the room.
+        # Free the space of a full disk.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(os.path.dirname(path) or ".")
 
 
 def _probabilities(classifier, image):
-    """The network as a function from stored squares to float32 probabilities."""
+    """Returns the network as a function from squares to float32 probabilities."""
     corner = (image.stored_size - image.size) // 2
     centre = slice(corner, corner + image.size)
 
@@ -128,7 +131,7 @@ def _square_spec(image):
 
 
 def _sync(path):
-    """Brings every file below a folder to the disk."""
+    """Flushes every file below a folder to the disk."""
     for folder, _, files in os.walk(path):
         for file in files:
             with open(os.path.join(folder, file), "rb") as opened:

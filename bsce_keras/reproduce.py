@@ -1,4 +1,4 @@
-"""`python -m bsce_keras.reproduce FLAGFILE...`: a matrix of flagfiles and seeds."""
+"""`python -m bsce_keras.reproduce FLAGFILE...`: trains flagfiles with several seeds."""
 
 import contextlib
 import dataclasses
@@ -24,11 +24,12 @@ def main(argv=None):
     """Runs the command.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
 
     Returns:
-        The exit code: 0, 1 (a cell failed; the others are finished) or 2 (wrong
-        request, nothing was trained).
+        Exit code: 0, 1 (a cell failed, the others are finished) or 2 (wrong request,
+        nothing was trained).
     """
     return run_command("reproduce", _reproduce, argv, check=_problems)
 
@@ -48,20 +49,20 @@ def _reproduce(values, flagfiles):
     if not failures:
         return 0
     raise RunError(
-        f"{len(failures)} of {len(cells)} cells failed and leave a gap in the table: "
-        f"{', '.join(failures)}. Mend what their messages say and give the same "
-        "command again; what is finished stays."
+        f"{len(failures)} of {len(cells)} cells failed and are missing in the table: "
+        f"{', '.join(failures)}. Correct what their messages name and repeat the "
+        "command. Finished work is kept."
     )
 
 
 def _problems(values, flagfiles):
-    """Every problem of the command's own flags and of all cells."""
+    """Returns every problem of the command's own flags and of all cells."""
     seeds, problems = seeds_of(values.seeds)
     return problems + matrix_problems(_matrix(values, flagfiles, seeds or (1,)))
 
 
 def _matrix(values, flagfiles, seeds):
-    # A flagfile given twice must not count as two experiments.
+    # A repeated flagfile is one experiment.
     unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed(flagfiles)}
     return Matrix(
         flagfiles=tuple(reversed(unique.values())),
@@ -75,10 +76,10 @@ def _matrix(values, flagfiles, seeds):
 
 
 def _train(cells, runs_dir, failures):
-    """Trains what is not finished; notes failures and goes on with the next cell."""
+    """Trains unfinished cells, notes failures and continues with the next cell."""
     if all(cell.is_finished for cell in cells):
         print(
-            f"all {len(cells)} cells are finished; to train anew, give another "
+            f"all {len(cells)} cells are finished; to train anew, use another "
             f"--runs_dir than {runs_dir}"
         )
         return
@@ -100,7 +101,7 @@ def _train(cells, runs_dir, failures):
             message = f"bsce_keras.reproduce: {cell.name} failed: {error}"
             print(message, file=sys.stderr)
         finally:
-            # Keras would keep every model of every cell.
+            # Without this, Keras keeps every model of every cell.
             keras.backend.clear_session()
         _record(cells, runs_dir, failures)
 
@@ -108,7 +109,7 @@ def _train(cells, runs_dir, failures):
 def _progress(cells):
     finished = sum(cell.is_finished for cell in cells)
     left = seconds_left([cell.config for cell in cells])
-    time = "time left not known yet" if left is None else f"about {duration(left)} left"
+    time = "time left unknown" if left is None else f"about {duration(left)} left"
     return f"finished {finished}; {time}"
 
 
@@ -116,13 +117,13 @@ def _check_base_step(cell):
     base = cell.config.base_run_dir
     if base and not (has_base_step(base) or has_base_step(cell.config.run_dir)):
         raise RunError(
-            f"its base step is that of {base}, which did not finish it. Mend that cell "
-            "first, or give --noshare_base_steps"
+            f"its base step is that of {base}, which did not finish it. Correct that "
+            "cell first, or use --noshare_base_steps"
         )
 
 
 def _record(cells, runs_dir, failures):
-    """Writes the results so far and returns them, one a cell."""
+    """Writes the results so far and returns a `RunResult` for each cell."""
     results = [_result(cell.config) for cell in cells]
     os.makedirs(runs_dir, exist_ok=True)
     write_results(runs_dir, results, failures)
@@ -130,13 +131,13 @@ def _record(cells, runs_dir, failures):
 
 
 def _result(config):
-    """What the run folder holds, or the gap that a cell leaves without one."""
+    """Returns the `RunResult` of a run folder, or an empty one without a folder."""
     with contextlib.suppress(RequestError):
-        # A damaged record is written anew when its cell is trained.
+        # Training the cell writes a damaged record anew.
         return read_run(config.run_dir)
     from bsce_keras.runtime.devices import resolved
 
-    # As it will be recorded, so that it is a row with the seeds that are finished.
+    # Resolve it as a run does, so that it shares a row with the finished seeds.
     config = dataclasses.replace(config, training=resolved(config.training))
     return RunResult(config.run_dir, config.to_json(), [], None, None, None)
 

@@ -1,9 +1,9 @@
-"""A search of hyper-parameters: trials on held-out training images, one after another.
+"""Search of hyper-parameters: trials on held-out training images, one after another.
 
-keras-tuner chooses what is tried next; what a trial came to lies in its run folders.
-Every search begins at the first trial, and those that are finished answer at once, so
-that the same command goes on where it was stopped, with all that was chosen chosen
-again: keras-tuner's own record of a grid (1.4.8) forgets its place, so none is kept.
+keras-tuner chooses the values of the next trial. Run folders hold the results. A
+repeated command starts at the first trial and chooses the same values again. Finished
+trials return at once, so the search continues where it was stopped. The state of
+keras-tuner is not kept, because its record of a grid (1.4.8) loses its position.
 """
 
 import dataclasses
@@ -35,17 +35,17 @@ SCORE = "average_incremental_accuracy"
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What is searched, how, and the experiment that it is searched for.
+    """Search space, strategy and experiment of a search.
 
     Args:
-        space: by keyword of `make_config`, `Values` or `Range`.
+        space: `Values` or `Range` by keyword of `make_config`.
         strategy: `grid`, `random` or `bayesian`.
-        max_trials: None for all of a grid.
-        seeds: of every trial.
+        max_trials: largest number of trials, None for all of a grid.
+        seeds: seeds of every trial.
         runs_dir: folder of all run folders.
-        config: `ExperimentConfig` that the trials share but for what is searched, seed
-            and folders; its `validation_share` is above 0.
-        flags: text of a flagfile that asks for it.
+        config: `ExperimentConfig` of all trials, apart from searched values, seed and
+            folders. Its `validation_share` is above 0.
+        flags: text of a flagfile with the flags of the experiment.
     """
 
     space: dict
@@ -59,12 +59,12 @@ class Search:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One combination of values and what it came to.
+    """Combination of values and its results.
 
     Args:
-        values: by keyword of `make_config`.
-        summaries: one a seed, as in summary.json; empty if a run failed.
-        error: why it failed, or None.
+        values: values by keyword of `make_config`.
+        summaries: summary.json of each seed; empty if a run failed.
+        error: reason of the failure, or None.
     """
 
     values: dict[str, float]
@@ -72,7 +72,7 @@ class Trial:
     error: str | None = None
 
     def mean(self, name):
-        """Mean over seeds of a score of the summaries; None where it is undefined."""
+        """Mean of a score over seeds, None if it is undefined."""
         scores = [summary[name] for summary in self.summaries]
         return None if not scores or None in scores else statistics.fmean(scores)
 
@@ -82,14 +82,14 @@ def run_search(search, after_trial):
 
     Args:
         search: `Search`.
-        after_trial: called with the list of `Trial`s after every one.
+        after_trial: function that is called with the list of `Trial`s after each trial.
 
     Returns:
-        List of `Trial`s in the order in which they were tried.
+        List of `Trial`s in the order of training.
 
     Raises:
-        RequestError: a run folder is that of another experiment, or of other images.
-        RunError: training cannot go on for another reason than the values tried.
+        RequestError: a run folder belongs to another experiment or other images.
+        RunError: training failed for another reason than the values of the trial.
         Stopped: on request, after a save.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -102,7 +102,7 @@ def run_search(search, after_trial):
 
 
 class _Tuner(keras_tuner.Tuner):
-    """keras-tuner's loop around our runs."""
+    """Loop of keras-tuner over the runs of this package."""
 
     def __init__(self, search, after_trial, scratch):
         self._runs = _Runs(search)
@@ -113,25 +113,25 @@ class _Tuner(keras_tuner.Tuner):
 
     def run_trial(self, trial, **_):
         values = {
-            # A drawn number is cut to what its folder's name can tell.
+            # Drawn numbers are rounded to the digits in the name of the folder.
             name: rounded(value) if isinstance(self._space[name], Range) else value
             for name, value in trial.hyperparameters.values.items()
         }
         try:
             ours = self._runs.trial(values)
         except Exception as error:
-            # keras-tuner would take any other for a bad trial and go on.
+            # keras-tuner would take another exception for a failed trial and continue.
             raise keras_tuner.errors.FatalError(str(error)) from error
-        # On a scale of four digits a process may choose the same again.
+        # Values rounded to four digits may repeat.
         if values not in [earlier.values for earlier in self.trials]:
             self.trials.append(ours)
             self._after_trial(self.trials)
-        # keras-tuner is told the worst of failures: it would print their tracebacks.
+        # Failures get the worst score, because keras-tuner would print tracebacks.
         return {SCORE: ours.mean(SCORE) or 0.0}
 
 
 class _Runs:
-    """The runs of a search, and the base steps that they have in common."""
+    """Runs of a search, and the base steps that they share."""
 
     def __init__(self, search):
         self._search = search
@@ -139,12 +139,12 @@ class _Runs:
         self._first = None
 
     def trial(self, values):
-        """The `Trial` of some values, its runs trained unless they are finished."""
+        """Returns the `Trial` of some values, after training its unfinished runs."""
         try:
             runs = [self._run(values, seed) for seed in self._search.seeds]
             return Trial(values, tuple(runs))
         except DivergedError as error:
-            # Of a rate that makes the loss infinite that is the answer.
+            # Divergence is a valid result of a trial, such as one with too high a rate.
             name = _name(values)
             print(f"bsce_keras.tune: {name} failed: {error}", file=sys.stderr)
             return Trial(values, error=str(error))
@@ -203,15 +203,15 @@ class _Runs:
         return self._search.flags + "".join(lines)
 
     def _check_images(self, run_dir):
-        """Trials can be compared if they saw the same images."""
+        """Refuses to compare trials that were trained on different images."""
         data = pathlib.Path(run_dir, "data.json")
         if not data.is_file():
             return
         self._first = self._first or data
         if read_record(data) != read_record(self._first):
             raise RequestError(
-                f"{run_dir} and {self._first.parent} learned from different images, "
-                "so that their scores cannot be compared. Restore the images, or give "
+                f"{run_dir} and {self._first.parent} were trained on different images, "
+                "so their scores cannot be compared. Restore the images, or use "
                 "another --runs_dir."
             )
 
@@ -221,7 +221,7 @@ def _name(values):
 
 
 def _base_config(config, runs_dir):
-    """A run of the base step alone, for all trials that have it in common."""
+    """Returns the config of a run with only the base step, which trials share."""
     base = dataclasses.replace(
         config,
         stream=dataclasses.replace(config.stream, increments=()),
@@ -239,7 +239,7 @@ def _train(config, flags=""):
     try:
         return run_experiment(config, flags)
     finally:
-        # Keras would keep every model of every run.
+        # Without this, Keras keeps every model of every run.
         keras.backend.clear_session()
 
 

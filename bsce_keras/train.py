@@ -1,4 +1,4 @@
-"""`python -m bsce_keras.train`: one experiment, a base step and its increments."""
+"""`python -m bsce_keras.train`: trains one experiment, a base step and increments."""
 
 import sys
 
@@ -13,10 +13,11 @@ def main(argv=None):
     """Runs the command.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
 
     Returns:
-        The exit code: 0, 1 (failed while running) or 2 (wrong request).
+        Exit code: 0, 1 (failed while running) or 2 (wrong request).
     """
     return run_command(
         "train",
@@ -28,7 +29,7 @@ def main(argv=None):
 
 def _train(values, _):
     config = make_config(**train_request(values))
-    # Only now: a wrong request is refused before TensorFlow loads.
+    # Imported here, so that a wrong request is refused before TensorFlow loads.
     import_tensorflow()
     from bsce_keras.experiment import run_experiment
 

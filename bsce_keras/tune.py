@@ -1,4 +1,4 @@
-"""`python -m bsce_keras.tune`: which fixed alpha does best on held-out images."""
+"""`python -m bsce_keras.tune`: searches hyper-parameters by held-out images."""
 
 import dataclasses
 import os
@@ -34,8 +34,8 @@ _SCORES = {
     "new": "final_new_accuracy",
 }
 _NOTE = (
-    "Percent, on training images held out of every class, mean over seeds; no test "
-    "image was looked at. * is the best average."
+    "Percent, on training images held out of every class, mean over seeds. Test images "
+    "were not used. * marks the best average."
 )
 
 
@@ -43,10 +43,11 @@ def main(argv=None):
     """Runs the command.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
 
     Returns:
-        The exit code: 0, 1 (failed while running) or 2 (wrong request).
+        Exit code: 0, 1 (failed while running) or 2 (wrong request).
     """
     return run_command("tune", _tune, argv, check=lambda values, _: _read(values)[1])
 
@@ -55,7 +56,7 @@ def _tune(values, _):
     asked, problems = _read(values)
     if problems:
         raise RequestError(problems)
-    # May fetch a data set, and the request was found to be right.
+    # May fetch a data set, because the request is correct.
     config = make_config(**asked.request)
     with run_lock(asked.runs_dir, "--runs_dir"):
         _keep_experiment(asked.runs_dir, config)
@@ -76,22 +77,22 @@ def _tune(values, _):
     print(f"\n{_table(trials)}\n\n{_NOTE}\n\nwrote {asked.runs_dir}/{_RESULTS}")
     if best is None:
         reasons = dict.fromkeys(str(trial.error) for trial in trials)
-        raise RunError(f"no trial has a score: {'; '.join(reasons)}")
+        raise RunError(f"all trials failed: {'; '.join(reasons)}")
     chosen = [f"--{name}={value!r}" for name, value in best.values.items()]
     flags = shlex.join([*asked.flags.splitlines(), *chosen])
-    print(f"\nTo learn from all images with the best:\n\n{_TRAIN} {flags}")
+    print(f"\nTo train on all images with the best values:\n\n{_TRAIN} {flags}")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-    """What was asked for.
+    """Requested search.
 
     Args:
-        space: by keyword of `make_config`, what is to be tried.
-        seeds: of every trial.
+        space: `Values` or `Range` to try, by keyword of `make_config`.
+        seeds: seeds of every trial.
         runs_dir: folder of all run folders.
         request: keywords of `make_config` that the trials have in common.
-        flags: text of a flagfile with these, as `train` takes them.
+        flags: text of a flagfile for `train` with these keywords.
     """
 
     space: dict
@@ -102,7 +103,7 @@ class _Asked:
 
 
 def _read(values):
-    """`_Asked`, and everything that is wrong with it."""
+    """Returns `(asked, problems)`: an `_Asked` and a sentence for each problem."""
     seeds, problems = seeds_of(values.seeds)
     space = {}
     for flag, text in _searched(values).items():
@@ -114,12 +115,12 @@ def _read(values):
         "dataset": None,
         **given,
         "validation_share": values.validation_share,
-        # A folder that there is not: what is in those of trials decides nothing.
+        # This folder does not exist, so folders of trials do not affect the request.
         "run_dir": os.path.join(runs_dir, "none"),
         "export": False,
     }
     problems += [
-        f"Give either --{name}, the same for all trials, or --{flag}, those to try."
+        f"Set either --{name}, for all trials, or --{flag}, the values to try."
         for flag, name in SEARCHED.items()
         if name in request and name in space
     ]
@@ -141,7 +142,7 @@ def _max_trials(values):
 
 
 def _searched(values):
-    """By flag, the text that says what is to be tried."""
+    """Returns the text of every flag that defines values to try."""
     asked = {flag: values[flag].value for flag in SEARCHED}
     takes_alpha = loss_facts(values.classification_loss).takes_alpha
     if asked["alphas"] is None and takes_alpha:
@@ -154,26 +155,26 @@ def _own_problems(values, space):
         yield "Nothing to search. Give --alphas, --learning_rates or --weight_decays."
     if values.search == "grid" and any(isinstance(s, Range) for s in space.values()):
         yield (
-            "--search=grid tries lists of numbers, and a range has no end of them. "
-            "Give a list, or --search=random or --search=bayesian."
+            "--search=grid needs lists of numbers, not a range. Use a list, or "
+            "--search=random or --search=bayesian."
         )
     if values.max_trials is not None and values.max_trials < 1:
         yield f"--max_trials must be at least 1. Received: {values.max_trials}"
     if values.validation_share == 0:
         yield (
-            "--validation_share=0 holds no image out to choose by, and test images "
-            "are not for choosing. Give a number above 0."
+            "--validation_share=0 holds out no images, but a search must not use test "
+            "images. Use a number above 0."
         )
     if "alpha" in space and values.num_increments == 0:
         yield (
-            "--num_increments=0 leaves no old class for alpha to weigh. Give more, or "
-            "search something else."
+            "--num_increments=0 has no old classes that alpha could weigh. Use more "
+            "increments, or search other values."
         )
     yield from writable_problems("--runs_dir", os.path.expanduser(values.runs_dir))
 
 
 def _trial_problems(request, space, seeds):
-    """What is wrong with the trials at every value there is, or at both ends."""
+    """Returns the problems of trials with every value, or both ends of a range."""
     trials = [request]
     if space and None not in space.values():
         first = {name: values.examples[0] for name, values in space.items()}
@@ -190,7 +191,7 @@ def _trial_problems(request, space, seeds):
 
 
 def _keep_experiment(runs_dir, config):
-    """Writes what all trials have in common, or refuses what differs from it."""
+    """Writes the settings that all trials share, or refuses different ones."""
     path = pathlib.Path(runs_dir, "experiment.json")
     ours = config.to_json()
     theirs = read_record(path, schema.CONFIG)
@@ -201,8 +202,8 @@ def _keep_experiment(runs_dir, config):
     if differences:
         raise RequestError(
             [
-                f"{runs_dir} holds a search for another experiment. Give its flags to "
-                "go on with it, or another --runs_dir. What differs:",
+                f"{runs_dir} holds a search for another experiment. Use its flags to "
+                "continue it, or another --runs_dir. Differences:",
                 *differences,
             ]
         )

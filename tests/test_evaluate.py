@@ -1,4 +1,4 @@
-"""The evaluate command: exported models score what the run recorded."""
+"""The command `evaluate`: exported models have the recorded scores."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from bsce_keras.records.run_records import RunRecords, StepRecord
 
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory):
-    """Digits, 8 + 2 classes, one epoch a step: trained for real, if not for long."""
+    """Real run on digits with 8 + 2 classes and one epoch a step."""
     run_dir = tmp_path_factory.mktemp("runs") / "digits"
     config = make_config(
         "digits",
@@ -34,12 +34,12 @@ def trained_run(tmp_path_factory):
 
 @pytest.fixture
 def copied_run(trained_run, tmp_path):
-    """A run that may be spoilt."""
+    """Copy of a run that tests may change."""
     return shutil.copytree(trained_run, tmp_path / "run")
 
 
 def export_brightness(path, names, channels=3):
-    """A model whose first class is light and whose second is dark; others never win."""
+    """Exports a model that predicts the first class for light, the second for dark."""
     images = keras.Input((8, 8, channels))
     logits = keras.layers.Dense(len(names))
     mean = keras.layers.GlobalAveragePooling2D()(images)
@@ -60,7 +60,7 @@ def save_images(folder, brightnesses):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three classes; one of four test images of `night` is bright."""
+    """Folder of three classes; one of four test images of `night` is bright."""
     data = tmp_path / "data"
     for name in ("dawn", "day", "night"):
         save_images(data / "train" / name, [100])
@@ -72,7 +72,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def folder_run(folder, tmp_path):
-    """The records of a run on two classes of the folder, and its export."""
+    """Records and export of a run on two classes of the folder."""
     shutil.rmtree(folder / "train/dawn")
     shutil.rmtree(folder / "test/dawn")
     config = make_config(
@@ -103,7 +103,7 @@ def folder_run(folder, tmp_path):
 
 
 def rows(text):
-    """The cells of a printed table, its head left out."""
+    """Returns the cells of a printed table without its head."""
     return [line.split() for line in text.split("\n\n")[0].splitlines()[1:]]
 
 
@@ -112,8 +112,8 @@ def recorded(run_dir):
     return [json.loads(line) for line in lines]
 
 
-def test_exported_steps_score_exactly_what_was_recorded(trained_run, capsys):
-    # Batches that do not divide the images, unlike those of the run.
+def test_exported_steps_have_the_recorded_scores(trained_run, capsys):
+    # The batch size differs from that of the run and does not divide the images.
     assert evaluate.main([f"--run_dir={trained_run}", "--batch_size=97"]) == 0
     output = capsys.readouterr().out
     base, last = recorded(trained_run)
@@ -130,7 +130,7 @@ def _percents(record, *names):
     return [f"{100 * record[name]:.2f}" for name in names]
 
 
-def test_a_record_that_says_otherwise_is_flagged(copied_run, capsys):
+def test_a_different_recorded_score_is_marked(copied_run, capsys):
     base, last = recorded(copied_run)
     last["old_accuracy"] += 0.002
     text = "".join(json.dumps(line) + "\n" for line in (base, last))
@@ -138,7 +138,7 @@ def test_a_record_that_says_otherwise_is_flagged(copied_run, capsys):
     assert evaluate.main([f"--run_dir={copied_run}"]) == 0
     output = capsys.readouterr().out
     assert [row[-1] == "*" for row in rows(output)] == [False, True]
-    assert "* not what the run recorded" in output
+    assert "* differs from the recorded accuracy" in output
 
 
 def test_steps_without_export_are_named(copied_run, capsys):
@@ -146,10 +146,10 @@ def test_steps_without_export_are_named(copied_run, capsys):
     assert evaluate.main([f"--run_dir={copied_run}"]) == 0
     output = capsys.readouterr().out
     assert [row[0] for row in rows(output)] == ["1"]
-    assert "Not exported, so not scored: steps 0." in output
+    assert "Not scored, because they were not exported: steps 0." in output
 
 
-def test_a_run_without_exports_is_told_how_to_get_one(copied_run, capsys):
+def test_a_run_without_exports_is_refused_with_a_way_out(copied_run, capsys):
     shutil.rmtree(copied_run / "exports")
     assert evaluate.main([f"--run_dir={copied_run}"]) == 2
     assert "Repeat its training command with --export" in capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_an_altered_export_is_refused_with_the_file_named(copied_run, capsys):
         file.write(b"\0")
     assert evaluate.main([f"--run_dir={copied_run}"]) == 2
     output = capsys.readouterr()
-    assert "step_01 is not what was exported" in output.err
+    assert "step_01 was changed after the export" in output.err
     assert "saved_model.pb" in output.err
     assert output.out == ""
 
@@ -169,13 +169,11 @@ def test_an_export_of_other_classes_is_refused(folder_run, capsys):
     export_brightness(folder_run / "exports/step_00", ("night", "day"))
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
     message = capsys.readouterr().err
-    assert "no step of this run" in message
+    assert "is not a step of this run" in message
     assert "night, day" in message
 
 
-def test_one_step_on_its_data_set_names_the_classes_it_never_saw(
-    trained_run, capsys, caplog
-):
+def test_classes_unknown_to_the_model_are_named(trained_run, capsys, caplog):
     model = trained_run / "exports/step_00"
     assert evaluate.main([f"--model={model}", "--dataset=digits"]) == 0
     [[_, classes, accuracy]] = rows(capsys.readouterr().out)
@@ -188,15 +186,13 @@ def test_one_step_on_its_data_set_names_the_classes_it_never_saw(
     assert f"2 of 10 classes, {', '.join(unseen)}" in caplog.text
 
 
-def test_classes_are_matched_by_name_and_not_by_position(
-    folder, tmp_path, capsys, caplog
-):
-    # day and night have other labels here than in the data set; moon is not in it.
+def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, caplog):
+    # day and night have other labels than in the data set, which lacks moon.
     model = export_brightness(tmp_path / "model", ("day", "night", "moon"))
     arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
     assert evaluate.main(arguments) == 0
     assert rows(capsys.readouterr().out) == [["6", "2", "83.33"]]
-    assert "1 of 3 classes, dawn" in caplog.text
+    assert "1 of 3, dawn" in caplog.text
 
 
 def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, capsys):
@@ -210,7 +206,7 @@ def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, caps
 
 
 def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsys):
-    # Training images are not even looked at.
+    # Training images are not read.
     (folder / "train/day/bad.png").touch()
     (folder / "test/day/bad.png").touch()
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
@@ -219,9 +215,9 @@ def test_bad_test_images_are_named_and_can_be_left_out(folder_run, folder, capsy
     assert "*" not in capsys.readouterr().out
 
 
-def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsys):
+def test_a_run_is_scored_on_images_that_moved(folder_run, folder, capsys):
     moved = folder.rename(folder.with_name("moved"))
-    # Training images are not needed any more, and new classes do not disturb.
+    # Scoring needs no training images and ignores new classes.
     shutil.rmtree(moved / "train")
     save_images(moved / "test/comet", [255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
@@ -233,8 +229,8 @@ def test_a_run_is_scored_where_its_test_images_are_now(folder_run, folder, capsy
     assert rows(output) == [["0", "2", "83.33", "83.33", "-", "83.33", "83.33"]]
 
 
-def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsys):
-    """Test images may be gone then, but not those."""
+def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, capsys):
+    """Test images may be missing then, but held-out images may not."""
     path = folder_run / "config.json"
     config = json.loads(path.read_text())
     config["stream"]["validation_share"] = 0.5
@@ -246,11 +242,11 @@ def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsy
     assert "no image to train on of: night." in capsys.readouterr().err
     shutil.rmtree(folder / "train/night")
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
-    assert "training images that were held out, and" in capsys.readouterr().err
+    assert "scored on held-out training images, but" in capsys.readouterr().err
     save_images(folder / "train/night", [0, 255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 0
     ((_, _, accuracy, *_),) = rows(capsys.readouterr().out)
-    # One image of either class was held out; one of those at night is bright.
+    # One image of each class was held out; one image of night is bright.
     assert accuracy in ("50.00", "100.00")
 
 
@@ -260,7 +256,7 @@ def test_a_run_that_held_images_out_is_scored_on_these(folder_run, folder, capsy
         ([], "Received: neither"),
         (["--run_dir=r", "--model=m"], "Received: both"),
         (["--run_dir=gone"], "gone is no run folder"),
-        (["--run_dir=gone", "--dataset=digits"], "--dataset goes with --model"),
+        (["--run_dir=gone", "--dataset=digits"], "--dataset is for --model"),
         (["--model=gone"], "--model needs --dataset"),
         (["--model=gone", "--dataset=digit"], "Did you mean digits?"),
         (["--model=gone", "--dataset=digits"], "There is no folder gone"),

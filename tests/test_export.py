@@ -1,4 +1,4 @@
-"""An exported step is the model, whole, and needs nothing but TensorFlow."""
+"""An exported step is the whole model and needs only TensorFlow."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from bsce_keras.models.resnet_cifar import resnet8
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
 NAMES = ("zwei", "drei", "fünf")
 
-# Both names resolve to nothing, even where the packages are installed.
+# Importing either package fails, even if it is installed.
 LOAD_ELSEWHERE = """
 import sys
 sys.modules["bsce_keras"] = sys.modules["keras"] = None
@@ -42,7 +42,7 @@ np.savez(
 
 
 def make_classifier():
-    """ResNet-8 whose every variable, moving averages included, is random."""
+    """Returns a ResNet-8 whose variables and moving averages are random."""
     keras.utils.set_random_seed(0)
     classifier = build_classifier(resnet8(), LinearHead(len(NAMES)), IMAGE)
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def random_images(*shape):
 
 
 def probabilities_of(classifier, squares):
-    """What the model itself says about squares of the stored size."""
+    """Returns the probabilities of the model for squares of the stored size."""
     centre = np.asarray(squares)[:, 1:9, 1:9]
     logits = classifier(centre, training=False)["logits"]
     return tf.nn.softmax(tf.cast(logits, tf.float32)).numpy()
@@ -85,7 +85,7 @@ def exported(classifier, tmp_path_factory):
 
 @pytest.fixture
 def small_export(tmp_path):
-    """An export that takes a tenth of a second."""
+    """Export of a small model, which takes a tenth of a second."""
     path = tmp_path / "step_00"
     export_step(small_classifier(), IMAGE, ("a", "b"), str(path))
     return path
@@ -98,7 +98,7 @@ def small_classifier():
     return keras.Model(images, {"logits": logits})
 
 
-def test_it_answers_like_the_model_where_only_tensorflow_is_installed(
+def test_an_export_equals_the_model_with_only_tensorflow_installed(
     classifier, exported, tmp_path
 ):
     images = random_images(5, 10, 10, 1)
@@ -113,7 +113,7 @@ def test_it_answers_like_the_model_where_only_tensorflow_is_installed(
     )
     assert process.returncode == 0, process.stderr
     expected = probabilities_of(classifier, images)
-    assert np.ptp(expected, axis=0).max() > 0.01  # Images matter to this model.
+    assert np.ptp(expected, axis=0).max() > 0.01  # The output depends on the image.
     with np.load(results) as found:
         np.testing.assert_allclose(found["raw"], expected, atol=1e-5)
         np.testing.assert_allclose(found["encoded"], expected, atol=1e-5)
@@ -149,7 +149,7 @@ def test_one_batch_may_hold_files_of_many_sizes(classifier, exported):
     np.testing.assert_allclose(ask(exported, encoded=encoded), expected, atol=1e-5)
 
 
-def test_a_model_of_mixed_precision_answers_in_float32(tmp_path):
+def test_a_model_of_mixed_precision_returns_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     classifier = small_classifier()
     export_step(classifier, IMAGE, ("a", "b"), str(tmp_path / "step"))
@@ -171,7 +171,7 @@ def test_a_model_of_two_replicas_is_exported_as_one(two_devices, tmp_path):
     )
 
 
-def test_checksums_name_every_file_that_is_not_what_was_written(small_export):
+def test_checksums_name_every_altered_file(small_export):
     assert altered_files(small_export) == []
     weights = small_export / "variables" / "variables.data-00000-of-00001"
     data = bytearray(weights.read_bytes())
@@ -192,7 +192,7 @@ def test_checksums_that_cannot_be_read_count_as_altered(small_export, content):
     assert altered_files(small_export) == [CHECKSUMS]
 
 
-def test_a_full_disk_leaves_the_old_export_and_nothing_half_written(
+def test_a_full_disk_keeps_the_old_export_and_leaves_nothing_partial(
     small_export, monkeypatch
 ):
     def full(path, value):

@@ -1,4 +1,4 @@
-"""Every published flagfile still asks for a valid experiment, the paper's one."""
+"""Every published flagfile is a valid experiment with the values of the paper."""
 
 import dataclasses
 import pathlib
@@ -22,7 +22,7 @@ SYSTEMS = {
     for method in ("il_baseline", "lucir", "podnet")
     for loss in ("", "_bsce", "_meta_bsce")
 } | {"icarl", "bic", "mnemonics", "tpcil"}
-# Systems on the schedule of another; their numbers are quoted.
+# Systems with the schedule of another one, whose numbers are quoted.
 SCHEDULED_LIKE = {
     "icarl": "lucir",
     "bic": "il_baseline",
@@ -69,7 +69,7 @@ def method_of(path):
     return path.stem.removesuffix("_bsce").removesuffix("_meta")
 
 
-def test_a_flagfile_is_the_experiment_that_its_name_says(path, prepared):
+def test_a_flagfile_is_the_experiment_of_its_name(path, prepared):
     config = make_config(**request_of(path), data_dir=prepared)
     folder, steps = path.parent.name.split("_")
     dataset, num_base, num_rest = DATA_SETS[folder]
@@ -81,7 +81,7 @@ def test_a_flagfile_is_the_experiment_that_its_name_says(path, prepared):
     assert config.stream.dataset == dataset
     assert config.stream.num_base_classes == num_base
     assert config.stream.increments == (num_rest // num_increments,) * num_increments
-    # Seed 1993 over the alphabet, as LUCIR, BiC and PODNet have it.
+    # Seed 1993 over sorted class names, as in LUCIR, BiC and PODNet.
     first = {50: (68, 56, 78, 8, 23), 500: (54, 7, 894, 512, 126)}[num_base]
     assert config.stream.order[:5] == first
     assert (config.method.name, config.method.classification_loss) == (
@@ -108,7 +108,7 @@ def test_a_flagfile_trains_as_published(path, prepared):
     )
     assert training.schedule == ("cosine" if method == "podnet" else "multistep")
     assert (training.momentum, training.schedule_scale) == (0.9, 1.0)
-    # PODNet* and Mnemonics everywhere, LUCIR* on ImageNet alone, none with a balanced
+    # PODNet* and Mnemonics everywhere, LUCIR* only on ImageNet, never with a balanced
     # softmax.
     published = {"podnet": True, "mnemonics": True, "lucir": folder == "imagenet"}
     published = published.get(path.stem, False)
@@ -116,7 +116,7 @@ def test_a_flagfile_trains_as_published(path, prepared):
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
+def test_explicit_values_of_a_flagfile_are_the_recipe_of_its_method(path, prepared):
     request = {**request_of(path), "data_dir": prepared}
     left_out = {
         name: value
@@ -128,7 +128,7 @@ def test_what_a_flagfile_spells_out_is_the_recipe_of_its_method(path, prepared):
 
 
 def numbers_told(path):
-    """The figures that the first lines of a flagfile give of the paper, by table."""
+    """Returns the numbers of the paper in the first lines of a flagfile, by table."""
     head = path.read_text().partition("\n--")[0].replace("\n#", "")
     table, told = re.search(r"Paper, Table (\d): (.*?)\.(?: |$)", f"{head} ").groups()
     names = {
@@ -141,7 +141,7 @@ def numbers_told(path):
 
 
 @pytest.mark.parametrize("path", EVERY, ids=name_of)
-def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared):
+def test_a_flagfile_names_its_command_and_the_number_of_the_paper(path, prepared):
     text = path.read_text()
     assert f"--flagfile=flags/{path.parent.name}/{path.name}\n" in text
     config = make_config(**request_of(path), data_dir=prepared).to_json()
@@ -152,7 +152,7 @@ def test_a_flagfile_tells_its_command_and_the_number_of_the_paper(path, prepared
     tables |= {"3": published.TABLE_3, "4": published.TABLE_4}
     cell = published.cell_of(config)
     assert told == tables[number].get(cell, {})
-    # Quoted numbers of another protocol are not set beside runs.
+    # Quoted numbers of another protocol are not compared with runs.
     scores = published.published_scores(config)
     assert told.items() <= scores.items() or (is_quoted and not scores)
     if not told:
@@ -182,7 +182,7 @@ def test_every_folder_holds_every_system():
     assert found == dict.fromkeys(names, SYSTEMS)
 
 
-def test_a_correction_differs_from_the_baseline_in_nothing_but_itself(prepared):
+def test_a_correction_differs_from_the_baseline_only_in_itself(prepared):
     baseline = make_config(
         **request_of(ROOT / "flags/cifar100_5steps/il_baseline.flags"),
         data_dir=prepared,
@@ -217,7 +217,7 @@ def test_all_corrections_share_the_base_step_of_the_baseline(prepared):
     assert len(set(map(base_step_key, configs))) == 1
 
 
-def test_no_two_flagfiles_of_a_folder_write_into_the_same_run_folder(prepared):
+def test_flagfiles_of_a_folder_have_different_run_folders(prepared):
     for folder in sorted({path.parent for path in EVERY}):
         paths = sorted(folder.glob("*.flags"))
         run_dirs = {

@@ -200,7 +200,7 @@ def test_a_pipe_or_device_in_an_export_is_refused(
 def test_a_model_without_checksums_is_used_with_a_warning(copy, tmp_path, caplog):
     (copy / CHECKSUMS).unlink()
     assert run(copy, save_grey(tmp_path / "a.png", 0)) == 0
-    assert "only if you trust who wrote it" in caplog.text
+    assert "only if you trust its author" in caplog.text
 
 
 def test_a_saved_model_without_the_right_signatures_is_refused(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The matrix command: one base step for many, resumed, refused, and told in a table."""
+"""The command `reproduce`: shared base steps, resuming, refusals and the table."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def write_flagfiles(**texts):
 
 
 def write_run(config, flagfile=""):
-    """What `run_experiment` leaves behind; every image is classified correctly."""
+    """Writes the folder of a run that classifies every image correctly."""
     from bsce_keras.runtime.devices import resolved
 
     config = dataclasses.replace(config, training=resolved(config.training))
@@ -68,7 +68,7 @@ def write_run(config, flagfile=""):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Takes the place of training; the list of configurations that were asked for."""
+    """Replaces training; list of the configurations that would be trained."""
     asked = []
 
     def run_experiment(config, flagfile):
@@ -92,7 +92,7 @@ def rows_of_results():
 def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     capfd, monkeypatch
 ):
-    """The one test here that trains."""
+    """Only this test of the module trains."""
     paths = write_flagfiles(
         softmax=TINY,
         wild=TINY + "--learning_rate=1e30\n",
@@ -118,7 +118,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     )
     for name in theirs.files:
         np.testing.assert_array_equal(ours[name], theirs[name])
-    # The failed cell has a row of its own, empty.
+    # The failed cell has an empty row.
     gap = next(row for row in rows_of_results() if "e+30" in row)
     assert gap.endswith("| - | - | - | - | - | - | 0 of 1 |")
     assert "float32" in pathlib.Path("runs/reproduce/results.md").read_text()
@@ -131,7 +131,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     assert "all 2 cells are finished" in capfd.readouterr().out
 
 
-def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
+def test_an_interrupted_matrix_continues_and_keeps_finished_cells(
     trained, monkeypatch, capsys
 ):
     paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
@@ -147,7 +147,7 @@ def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
     )
     assert reproduce.main([*paths, "--seeds=1,2"]) == 130
     assert folders(trained) == ["scale_1.0/tiny/one/seed_1"]
-    # A table of what is there so far.
+    # The table holds the results so far.
     assert any("1 of 2" in row for row in rows_of_results())
     monkeypatch.setattr(sys.modules["bsce_keras.experiment"], "run_experiment", whole)
     assert reproduce.main([*paths, "--seeds=1,2"]) == 0
@@ -159,7 +159,7 @@ def test_what_was_interrupted_goes_on_and_what_is_finished_stays(
     assert [line.rsplit("| ", 1)[1] for line in rows_of_results()[2:]] == ["2 |"] * 2
 
 
-def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
+def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     paths = write_flagfiles(
         one=TINY, two=TINY + "--exemplars_per_class=10\n", three=TINY + BALANCED
     )
@@ -168,7 +168,7 @@ def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
         line for line in capsys.readouterr().out.splitlines() if line.startswith("cell")
     ]
     assert lines == [
-        "cell 1 of 3: tiny/one.flags, seed 1; finished 0; time left not known yet",
+        "cell 1 of 3: tiny/one.flags, seed 1; finished 0; time left unknown",
         # 120 s for 1340 images; left are 1380 of the second and, its base step being
         # there, 300 of the third.
         "cell 2 of 3: tiny/two.flags, seed 1; finished 1; about 2:30 left",
@@ -176,7 +176,7 @@ def test_every_cell_says_how_far_the_matrix_is(trained, capsys):
     ]
 
 
-def test_base_steps_are_shared_over_losses_and_increments_alone(trained):
+def test_base_steps_are_shared_only_over_losses_and_increments(trained):
     paths = write_flagfiles(
         softmax=TINY,
         balanced=TINY + BALANCED,
@@ -184,7 +184,7 @@ def test_base_steps_are_shared_over_losses_and_increments_alone(trained):
         finetune=TINY + "--method=finetune\n",
         lucir=TINY + "--method=lucir\n",
         lucir_balanced=TINY + "--method=lucir\n" + BALANCED,
-        # Its own loss is another one, however many images a class has.
+        # podnet's own loss differs for any number of images a class.
         podnet=TINY + "--method=podnet\n",
         podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
         other_base=TINY.replace("=8", "=6"),
@@ -211,7 +211,7 @@ def test_noshare_base_steps_trains_each(trained):
     assert [config.base_run_dir for config in trained] == [None, None]
 
 
-def test_losses_differ_where_classes_may_differ_in_size(trained):
+def test_losses_do_not_share_if_class_sizes_may_differ(trained):
     for path in ("train/a", "train/b", "test/a"):
         os.makedirs(f"photos/{path}")
         pathlib.Path(f"photos/{path}/1.png").touch()
@@ -221,7 +221,7 @@ def test_losses_differ_where_classes_may_differ_in_size(trained):
     assert [config.base_run_dir for config in trained] == [None, None]
 
 
-def test_losses_that_are_one_without_old_classes_share_whatever_the_sizes(trained):
+def test_losses_that_are_equal_without_old_classes_share_the_base_step(trained):
     for name in "abcd":
         os.makedirs(f"photos/train/{name}")
         pathlib.Path(f"photos/train/{name}/1.png").touch()
@@ -240,7 +240,7 @@ def test_losses_that_are_one_without_old_classes_share_whatever_the_sizes(traine
 
 
 def test_a_matrix_may_grow_at_the_front(trained):
-    """What was begun keeps its base step, and newcomers take it from there."""
+    """Begun cells keep their base step, and new cells share it."""
     soft, balanced, late = write_flagfiles(
         softmax=TINY, balanced=TINY + BALANCED, late=TINY + "--num_increments=2\n"
     )
@@ -253,7 +253,7 @@ def test_a_matrix_may_grow_at_the_front(trained):
 
 
 def test_a_cell_waits_for_the_base_step_of_a_later_one(trained):
-    """Killed in its base step, the later flagfile is the one to finish it."""
+    """The later cell was killed in its base step, so it has to finish it."""
     soft, balanced = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
     assert reproduce.main([balanced]) == 0
     folder = pathlib.Path("runs/reproduce/scale_1.0/tiny/balanced/seed_1")
@@ -309,7 +309,7 @@ def test_a_flagfile_given_twice_is_one_cell(trained):
     assert len(trained) == 1
 
 
-def test_the_paper_stands_beside_the_measured_mean_and_deviation(
+def test_the_table_holds_the_paper_s_number_and_the_measured_mean(
     trained, tmp_path, capsys
 ):
     version = tmp_path / "tfds/cifar100/3.0.2"
@@ -336,7 +336,7 @@ def test_the_paper_stands_beside_the_measured_mean_and_deviation(
     assert (row["schedule_scale"], row["paper_schedule_scale"]) == (0.04, 1.0)
 
 
-def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
+def test_problems_of_all_cells_are_reported_together(capsys, tmp_path):
     paths = write_flagfiles(
         unknown=TINY + "--epoch=3\n",
         wrong=TINY + "--alpha=2\n",
@@ -351,8 +351,8 @@ def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
         "Unknown flag --precison. Did you mean --precision?",
         "--seeds must be different whole numbers",
         "tiny/unknown.flags: Unknown flag --epoch. Did you mean --epochs",
-        "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no meaning",
-        "tiny/seeded.flags: --seed is for the matrix to say, by --seeds",
+        "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no effect",
+        "tiny/seeded.flags: --seed follows from --seeds",
         "tiny/none.flags: --flagfile=tiny/none.flags cannot be read",
     ):
         assert len([line for line in lines if fragment in line]) == 1, fragment
@@ -361,13 +361,13 @@ def test_every_problem_of_every_cell_is_told_at_once(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("seeds", ["", "1,", "1;2", "-1", "1,01"])
-def test_seeds_are_different_whole_numbers(seeds, capsys):
+def test_equal_or_broken_seeds_are_refused(seeds, capsys):
     paths = write_flagfiles(one=TINY)
     assert reproduce.main([*paths, f"--seeds={seeds}"]) == 2
     assert f"Received: {seeds!r}" in capsys.readouterr().err
 
 
-def test_flagfiles_of_one_name_would_share_a_folder(capsys):
+def test_flagfiles_that_would_share_a_folder_are_refused(capsys):
     paths = write_flagfiles(one=TINY)
     os.makedirs("other/tiny")
     pathlib.Path("other/tiny/one.flags").write_text(TINY)
@@ -394,7 +394,7 @@ def test_a_folder_of_another_configuration_is_refused_before_training(trained, c
     assert len(trained) == 1
 
 
-def test_a_wrong_matrix_starts_no_tensorflow(run_python):
+def test_a_wrong_matrix_does_not_import_tensorflow(run_python):
     [path] = write_flagfiles(one=TINY + "--alpha=2\n")
     code = f"""
 import sys

@@ -1,4 +1,4 @@
-"""A search tries what it was asked to, on held-out images, and can be gone on with."""
+"""A search scores the requested values on held-out images, and can be continued."""
 
 import dataclasses
 import json
@@ -30,27 +30,27 @@ def own_folder(tmp_path, monkeypatch):
 
 
 class FakeRuns:
-    """Runs that take no time, scored by a function of their configuration."""
+    """Fake runs whose scores are a function of their configuration."""
 
     def __init__(self):
         self.score = lambda config: 0.5
         self.begun = []
 
     def __call__(self, config, flags=""):
-        """As `search._train`."""
+        """Replaces `search._train`."""
         self.begun.append(config)
         run_dir = pathlib.Path(config.run_dir)
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
         (run_dir / "flagfile.flags").write_text(flags)
         summary = dict.fromkeys(SCORES, self.score(config))
-        # Of base steps only the size is looked at.
+        # Only the size of base steps is read.
         (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
         write_json(run_dir / "summary.json", summary)
         return summary
 
     def search(self, *arguments):
-        """Exit code of the command, and the trials that were begun by it."""
+        """Returns the exit code of the command and the trials that it began."""
         self.begun = []
         code = tune.main([*DIGITS, *arguments])
         return code, [config for config in self.begun if config.stream.increments]
@@ -61,7 +61,7 @@ def runs(monkeypatch):
     from bsce_keras import search
 
     class FakeCheckpoints:
-        """Of base steps that are whole once they were trained."""
+        """Fake checkpoints, which exist for trained base steps."""
 
         def __init__(self, run_dir):
             self._path = pathlib.Path(run_dir, "summary.json")
@@ -79,7 +79,7 @@ def written():
     return json.loads(pathlib.Path("search/search.json").read_text())
 
 
-def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
+def test_the_alphas_of_the_paper_are_tried_and_the_best_is_named(runs, capsys):
     runs.score = lambda config: 1.0 - abs(config.method.alpha - 0.3)
     code, configs = runs.search()
     assert code == 0
@@ -96,7 +96,7 @@ def test_the_paper_s_alphas_are_tried_and_the_best_is_told(runs, capsys):
     assert config.stream.validation_share == 0
 
 
-def test_every_trial_is_scored_on_images_held_out(runs):
+def test_every_trial_is_scored_on_held_out_images(runs):
     _, configs = runs.search("--validation_share=0.3")
     assert {config.stream.validation_share for config in configs} == {0.3}
     _, configs = runs.search("--runs_dir=other")
@@ -129,7 +129,7 @@ def test_trials_of_one_base_step_train_it_once(runs):
             assert bases[config.base_run_dir].training == config.training
 
 
-def test_a_trial_can_be_asked_for_again(runs):
+def test_the_flagfile_of_a_trial_repeats_it(runs):
     _, (config,) = runs.search("--alphas=0.5", "--seeds=2", "--weight_decay=0.01")
     arguments = [f"--flagfile={config.run_dir}/flagfile.flags", "--precision=float32"]
     values, _, problems = command_line.parse("train", arguments)
@@ -143,7 +143,7 @@ def test_a_trial_can_be_asked_for_again(runs):
 
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])
-def test_a_search_that_is_repeated_chooses_the_same_again(runs, search):
+def test_a_repeated_search_chooses_the_same_values(runs, search):
     runs.score = lambda config: 1.0 - abs(config.method.alpha - 0.3)
     arguments = ["--alphas=0.1:1", f"--search={search}", "--max_trials=5"]
     _, configs = runs.search(*arguments)
@@ -154,7 +154,7 @@ def test_a_search_that_is_repeated_chooses_the_same_again(runs, search):
     assert len(more) == 2
 
 
-def test_a_longer_list_tries_what_is_new(runs):
+def test_a_longer_list_tries_only_new_values(runs):
     runs.search("--alphas=0.5,1")
     _, configs = runs.search("--alphas=0.1,0.5,1")
     assert [config.method.alpha for config in configs] == [0.1]
@@ -166,17 +166,17 @@ def test_a_folder_of_another_search_is_refused_before_anything_is_trained(runs, 
     assert runs.search("--alphas=0.1,1", "--epochs=3") == (2, [])
     assert "--epochs (training.epochs) was 16, now 3" in capsys.readouterr().err
     assert written() == before
-    # Neither threads nor places decide an outcome.
+    # Neither threads nor folders decide the outcome.
     assert runs.search("--alphas=0.5,1", "--save_minutes=1") == (0, [])
 
 
 def test_two_searches_in_one_folder_are_refused(runs, capsys):
     with run_lock("search"):
         assert runs.search() == (2, [])
-    assert "give another --runs_dir" in capsys.readouterr().err
+    assert "use another --runs_dir" in capsys.readouterr().err
 
 
-def test_only_the_search_s_own_files_are_touched(runs):
+def test_files_of_others_in_the_folder_stay(runs):
     notes = pathlib.Path("search/keras_tuner/notes.txt")
     notes.parent.mkdir(parents=True)
     notes.write_text("mine")
@@ -184,7 +184,7 @@ def test_only_the_search_s_own_files_are_touched(runs):
     assert notes.read_text() == "mine"
 
 
-def test_a_trial_that_diverges_is_told_and_the_others_go_on(runs, capsys):
+def test_a_trial_that_diverges_is_reported_and_the_others_continue(runs, capsys):
     def score(config):
         if config.training.learning_rate == 100 and config.stream.increments:
             raise DivergedError("loss is nan")
@@ -211,7 +211,7 @@ def test_a_base_step_that_diverges_is_tried_once(runs, capsys):
     runs.score = score
     assert runs.search("--alphas=0.5,1")[0] == 1
     assert len(runs.begun) == 1
-    assert "no trial has a score: loss is nan" in capsys.readouterr().err
+    assert "all trials failed: loss is nan" in capsys.readouterr().err
 
 
 def test_trials_on_other_images_are_not_compared(runs, capsys):
@@ -222,7 +222,7 @@ def test_trials_on_other_images_are_not_compared(runs, capsys):
 
     runs.score = score
     assert runs.search("--alphas=0.5,1")[0] == 2
-    assert "learned from different images" in capsys.readouterr().err
+    assert "trained on different images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_trials_on_other_images_are_not_compared(runs, capsys):
         (RunError("damaged"), 1),
     ],
 )
-def test_what_is_no_answer_ends_the_search(runs, error, code):
+def test_errors_other_than_divergence_end_the_search(runs, error, code):
     def score(config):
         if config.method.alpha == 0.5:
             raise error
@@ -245,7 +245,7 @@ def test_what_is_no_answer_ends_the_search(runs, error, code):
     assert not pathlib.Path("search/alpha_0.1").exists()
 
 
-def test_a_defect_is_no_failed_trial(runs):
+def test_a_defect_is_not_a_failed_trial(runs):
     def score(config):
         raise ZeroDivisionError
 
@@ -254,7 +254,7 @@ def test_a_defect_is_no_failed_trial(runs):
         runs.search("--alphas=1")
 
 
-def test_a_search_on_digits_goes_on_when_it_is_repeated(monkeypatch, capsys):
+def test_a_repeated_search_on_digits_continues(monkeypatch, capsys):
     from bsce_keras import search
 
     arguments = [*DIGITS, "--alphas=0.5,1", "--epochs=1"]

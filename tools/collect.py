@@ -1,11 +1,11 @@
-"""Records of runs for `results/`: what a page needs, without weights and paths.
+"""Collects records of runs in `results/`, without weights and paths.
 
 `python -m tools.collect RUN...` writes `results/NAME` for each run folder, finished or
-not. A record is a run folder itself, of at most 100 kB: config.json, versions.json,
-flagfile.flags, steps.jsonl, summary.json, per_class_accuracy.npy and confusion.npy, so
-that `bsce_keras.report results/NAME` reads it. record.json says how the run was made.
-Paths of the machine are left out. The same command writes a record anew once its run
-has gone on.
+not. A record is itself a run folder of at most 100 kB, which `bsce_keras.report
+results/NAME` reads. It holds config.json, versions.json, flagfile.flags, steps.jsonl,
+summary.json, per_class_accuracy.npy and confusion.npy. record.json describes how the
+run was made. Paths of the machine are left out. The same command updates the record of
+a run that has continued.
 """
 
 import argparse
@@ -19,16 +19,16 @@ import numpy as np
 
 from bsce_keras.config import MemoryConfig
 from bsce_keras.records.protocol import outcome_differences
-from bsce_keras.records.provenance import iso_time
 from bsce_keras.records.run_facts import recorded_flags, train_command
 from bsce_keras.records.run_records import read_record, read_run
+from bsce_keras.records.versions import iso_time
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically
 
 LARGEST = 100_000  # bytes a record
 RESULTS = "results"
 
-# Flags that name places of a machine; a reader of the command has others.
+# Flags with paths of the machine, and the placeholders that replace the paths.
 _PATH_FLAGS = {
     "--data_dir": "DIR",
     "--cache_dir": "CACHE_DIR",
@@ -41,10 +41,11 @@ def main(argv=None):
     """Runs the command.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
 
     Returns:
-        The exit code: 0, or 2 if a run cannot be collected; the others are.
+        Exit code: 0, or 2 if a run cannot be collected. The other runs are collected.
     """
     parser = argparse.ArgumentParser(
         prog="python -m tools.collect", description=__doc__.splitlines()[0]
@@ -59,7 +60,7 @@ def main(argv=None):
     )
     asked = parser.parse_args(argv)
     if asked.name and len(asked.runs) > 1:
-        parser.error("--name is for one run. Give one RUN, or leave it out.")
+        parser.error("--name needs exactly one RUN. Give one RUN, or omit --name.")
     code = 0
     for run_dir in asked.runs:
         try:
@@ -77,17 +78,17 @@ def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
     """Writes the record of a run.
 
     Args:
-        run_dir: a run folder, finished or not.
+        run_dir: run folder, finished or not.
         results_dir: folder of all records, made if it does not exist.
-        name: of the record; by default `record_name`.
-        commit: taken where the run does not say its own.
+        name: name of the record; by default `record_name`.
+        commit: commit of the run, used if the run does not name its own.
 
     Returns:
         `pathlib.Path` of the record's folder.
 
     Raises:
-        RequestError: not a run folder, a damaged one, one whose record is too large, or
-            a name that another experiment has.
+        RequestError: `run_dir` is damaged or not a run folder, the record is too
+            large, or another experiment has its name.
     """
     run = read_run(run_dir)
     config = _without_paths(run.config)
@@ -105,7 +106,7 @@ def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
 
 
 def record_name(config):
-    """A name that tells a run from the others of the paper's tables.
+    """Returns a name that distinguishes the runs of the paper's tables.
 
     Args:
         config: config.json.
@@ -132,7 +133,7 @@ def record_name(config):
 
 
 def _without_paths(config):
-    """A config.json that names no place of the machine it was written on."""
+    """Returns config.json without paths of the machine that wrote it."""
     base = config.get("base_run_dir")
     return _placeless(config) | {
         "stream": _placeless(config["stream"]) | {"data_dir": None, "cache_dir": None},
@@ -141,7 +142,7 @@ def _without_paths(config):
 
 
 def _placeless(value):
-    """A JSON value with the last part of every absolute path in place of it."""
+    """Replaces every absolute path in a JSON value by its last part."""
     if isinstance(value, dict):
         return {name: _placeless(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -158,21 +159,21 @@ def _refuse_other_experiment(folder, config):
     differences = [
         line
         for line in outcome_differences(there, config)
-        # A run may grow, and its base step may lie elsewhere.
+        # A run may grow, and its base step may move.
         if "num_increments" not in line and "base_run_dir" not in line
     ]
     if differences:
         raise RequestError(
             [
-                f"{folder} is the record of another experiment. Give this run another "
-                "--name. What differs:",
+                f"{folder} is the record of another experiment. Use another --name for "
+                "this run. Differences:",
                 *differences,
             ]
         )
 
 
 def _fitting_files(run, config, commit):
-    """The files of a record by name, as bytes, thinned out until they fit."""
+    """Returns the files of a record by name, as bytes, thinned out until they fit."""
     longest = max((_num_alpha_epochs(step) for step in run.steps), default=0)
     for every in range(1, max(longest, 1) + 1):
         files = _files(run, config, commit, every)
@@ -212,7 +213,7 @@ def _files(run, config, commit, every):
 
 
 def _record(run, folder, versions, commit):
-    """How the run was made; what it does not say itself is marked as such."""
+    """Returns the origin of a run, and marks values that the run does not name."""
     own_times = "started" in versions
     started, ended = versions.get("started"), versions.get("ended")
     if not own_times:
@@ -241,7 +242,7 @@ def _own_files(folder):
 
 
 def _flags(folder):
-    """The flags of a run, without paths of the machine."""
+    """Returns the flags of a run, without paths of the machine."""
     return [_anonymous(flag) for flag in recorded_flags(folder)]
 
 
@@ -258,7 +259,7 @@ def _num_alpha_epochs(step):
 
 
 def _thinned(step, every):
-    """A step with every so manieth epoch of `alpha_by_epoch`, the last one included."""
+    """Keeps every n-th epoch of `alpha_by_epoch`, counted back from the last one."""
     epochs = step.get("alpha_by_epoch")
     if every == 1 or not epochs:
         return step

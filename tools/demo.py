@@ -1,8 +1,7 @@
-"""The paper's claim on handwritten digits: softmax forgets, Balanced Softmax less so.
+"""Demonstration on handwritten digits: Balanced Softmax forgets less than softmax.
 
-`make demo` runs it. Three runs in one process share one base step and differ in the
-classification loss only. A second call resumes what was interrupted and shows again
-what is finished.
+`make demo` runs it. Three runs in one process share a base step and differ only in the
+classification loss. A second call resumes interrupted runs and shows finished ones.
 """
 
 import pathlib
@@ -27,7 +26,7 @@ LOSSES = ("softmax", "balanced_softmax", "meta_balanced_softmax")
 
 
 def main():
-    """Trains, compares and reports; returns the exit code, as the commands do."""
+    """Trains, compares and reports three runs; returns the exit code."""
     try:
         configs = [_train(loss) for loss in LOSSES]
         runs = [read_run(config.run_dir) for config in configs]
@@ -35,17 +34,17 @@ def main():
         for path in write_report(runs, ROOT / "report"):
             print(f"wrote {path}")
     except (RequestError, RunError) as error:
-        print(f"{error}\nTo start afresh, delete {ROOT}.", file=sys.stderr)
+        print(f"{error}\nTo start anew, rename {ROOT}.", file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
     except KeyboardInterrupt:
-        print("Interrupted. `make demo` goes on from here.", file=sys.stderr)
+        print("Interrupted. `make demo` continues from here.", file=sys.stderr)
         return 130
     _show_prediction(configs[1])
     return 0
 
 
 def _train(loss):
-    """Runs, resumes or reloads one experiment; returns its configuration."""
+    """Trains or resumes one experiment; returns its configuration."""
     config = make_config(
         "digits",
         method="il_baseline",
@@ -56,7 +55,7 @@ def _train(loss):
         seed=1,
     )
     if (ROOT / loss / "summary.json").exists():
-        print(f"{ROOT / loss} is finished. To train it again, delete {ROOT}.")
+        print(f"{ROOT / loss} is finished. To train it again, rename {ROOT}.")
     else:
         print(f"Training with {loss}")
     run_experiment(config)
@@ -64,7 +63,7 @@ def _train(loss):
 
 
 def _show_prediction(config):
-    """Writes a test image and says how to classify it with the exported last step."""
+    """Writes a test image and prints a command that classifies it."""
     test = load_dataset(config.stream, training_images=False).test
     image = ROOT / "report" / f"digit_{test.labels[0]}.png"
     tf.io.write_file(str(image), tf.io.encode_png(test.images[0]))

@@ -1,15 +1,15 @@
-r"""Gradient of alpha at held values: shows where the meta objective has its root.
+r"""Gradient of alpha at held values: shows the root of the meta objective.
 
-Trains one increment under Meta-Balanced Softmax and prints mean and deviation of the
+Trains one increment with Meta-Balanced Softmax. Prints mean and deviation of the
 gradient of alpha for every value of alpha and every learning rate:
 
     python -m tools.measure_alpha --visits=60:1,68:0.5,76:0.35,84:0.25,92:0.1 \
         --increment=10 --base_run_dir=BASE --run_dir=RUN --dataset=cifar100
 
-`--visits=EPOCH:VALUE,...` holds alpha at VALUE once EPOCH epochs of the increment are
-done; before that it is held at `--alpha`. Without `--visits` alpha is learned or held
-as the other flags say. `--increment` is the number of new classes. All other flags are
-those of `bsce_keras.train`. A finished run is only read again.
+`--visits=EPOCH:VALUE,...` holds alpha at VALUE after EPOCH epochs of the increment, and
+at `--alpha` before. Without `--visits`, the other flags decide if alpha is learned or
+held. `--increment` is the number of new classes. All other flags are those of
+`bsce_keras.train`. A finished run is only read again.
 """
 
 import argparse
@@ -29,7 +29,15 @@ _HEAD = ("epochs", "alpha", "updates", "rate", "mean", "deviation", "mean / erro
 
 
 def main(argv=None):
-    """Trains or resumes the run, prints the table; returns the exit code of `train`."""
+    """Trains or resumes the run and prints the table.
+
+    Args:
+        argv: arguments without the name of the program; those of the process by
+            default.
+
+    Returns:
+        Exit code of `train`.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,16 +50,16 @@ def main(argv=None):
 
 
 def visit_rows(line, visits_rate):
-    """Rows of the table: successive epochs of one alpha and one learning rate.
+    """Returns the rows of the table: successive epochs of one alpha and one rate.
 
     Args:
-        line: of steps.jsonl, of an increment that learned or held alpha.
-        visits_rate: function of a 0-based epoch that gives `(value, rate)`: the value
-            that alpha is held at, or None where it is learned, and the learning rate.
+        line: line of steps.jsonl of an increment that learned or held alpha.
+        visits_rate: function of a 0-based epoch that returns `(value, rate)`: the
+            value of a held alpha, None if alpha is learned, and the learning rate.
 
     Returns:
-        List of `(first epoch, last epoch, value, rate, updates, mean, deviation)`,
-        epochs counted from 1.
+        List of `(first epoch, last epoch, value, rate, updates, mean, deviation)`.
+        Epochs are counted from 1.
     """
     epochs = line["alpha_by_epoch"]
     columns = ("alpha_updates", "alpha_gradient_mean", "alpha_gradient_std")
@@ -97,7 +105,7 @@ def _measure(values, own):
 
 
 def _visits(text):
-    """`60:1,80:0.5` as `((60, 1.0), (80, 0.5))`."""
+    """Parses `60:1,80:0.5` to `((60, 1.0), (80, 0.5))`."""
     pairs = [pair.split(":") for pair in text.split(",")]
     return tuple((int(epoch), float(value)) for epoch, value in pairs)
 

@@ -3,8 +3,9 @@
     python -m tools.memory_growth --network=tiny
     python -m tools.memory_growth --network=cifar --precision=mixed_bfloat16
 
-Each step has two new classes of random images and one epoch. What grows from line to
-line beyond the head and the exemplars is kept by mistake, or by TensorFlow. Linux only.
+Each step has two new classes of random images and one epoch. Memory should grow only by
+the head and the exemplars. Further growth is a leak of the package or of TensorFlow.
+Linux only.
 """
 
 import argparse
@@ -37,15 +38,15 @@ NUM_INCREMENTS, NUM_NEW = 20, 2
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """How large everything is.
+    """Sizes of a stream and its network.
 
     Args:
         image: `ImageSpec`.
-        backbone: of the classifier.
-        num_base_classes: of step 0.
-        step_images: new training images of a step.
-        batch_size: of training.
-        exemplars_per_class: in the memory.
+        backbone: name of the backbone.
+        num_base_classes: number of classes of step 0.
+        step_images: number of new training images of a step.
+        batch_size: number of images of an update.
+        exemplars_per_class: number of exemplars of each class.
     """
 
     image: ImageSpec
@@ -72,7 +73,8 @@ def main(argv=None):
     """Prints a line with step and megabytes after every step.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
     """
     parser = argparse.ArgumentParser(
         prog="python -m tools.memory_growth", description=__doc__.splitlines()[0]
@@ -82,7 +84,7 @@ def main(argv=None):
     parser.add_argument("--classification_loss", default="meta_balanced_softmax")
     asked = parser.parse_args(argv)
     answers = sys.stdout
-    # Progress is for whoever waits.
+    # Progress goes to stderr, results to stdout.
     with contextlib.redirect_stdout(sys.stderr):
         for step, resident in _measure(STREAMS[asked.network], asked):
             print(f"step {step} {resident:.0f} MB", file=answers, flush=True)
@@ -100,7 +102,7 @@ def _measure(stream, asked):
 
 
 def _config(stream, asked, run_dir):
-    """That of digits, with images and network of the stream."""
+    """Returns the config of digits with the images and network of the stream."""
     config = make_config(
         "digits",
         epochs=1,

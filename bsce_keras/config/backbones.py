@@ -1,4 +1,4 @@
-"""The backbones of this package: one entry each. Imports no TensorFlow.
+"""Table of the backbones of this package. Imports no TensorFlow.
 
 A new backbone needs its function in `bsce_keras.models` and its entry here.
 """
@@ -10,13 +10,14 @@ from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """Facts about a backbone.
+    """Properties of a backbone.
 
     Args:
-        build: "module:function" of `(variant, image_size, channels, synchronized)` to a
-            `keras.Model` from normalised images to features, whose layers `stage1`,
-            `stage2`, ... give attention maps.
-        default_for: kinds of data sets that take this backbone by default.
+        build: "module:function" of the function that builds it from `(variant,
+            image_size, channels, synchronized)`. The result is a `keras.Model` from
+            normalised images to features. Its layers `stage1`, `stage2`, ... give
+            attention maps.
+        default_for: kinds of data sets that use this backbone by default.
     """
 
     build: str
@@ -28,10 +29,10 @@ BACKBONES = {
     "resnet32": Backbone("bsce_keras.models.resnet_cifar:resnet32", (CIFAR,)),
     "resnet18": Backbone("bsce_keras.models.resnet:resnet18", (SUBIMAGENET, IMAGENET)),
 }
-# For messages and help.
+# List for messages and help.
 BACKBONES_TEXT = ", ".join(BACKBONES)
 
 
 def default_backbone(kind):
-    """Name of the backbone that a kind of data set takes by default."""
+    """Returns the name of the default backbone for a kind of data set."""
     return next(name for name, entry in BACKBONES.items() if kind in entry.default_for)

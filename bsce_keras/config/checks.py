@@ -14,6 +14,7 @@ class Checked:
             raise RequestError(problems)
 
     def problems(self):
+        """Returns a list of sentences, one for each invalid value."""
         return []
 
 

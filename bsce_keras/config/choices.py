@@ -1,12 +1,25 @@
 """Values that options may take, by name. Imports no TensorFlow."""
 
-# Kinds of data sets; the catalog gives each data set one of them.
+# Kinds of data sets; the catalog assigns one to each data set.
 SMALL, CIFAR, SUBIMAGENET, IMAGENET = "small", "cifar", "subimagenet", "imagenet"
 KINDS = (SMALL, CIFAR, SUBIMAGENET, IMAGENET)
 
-REPLAY_SAMPLINGS = ("uniform", "memory_oversampling", "class_oversampling")
-# SS-IL's own, four new images for each exemplar.
+_DRAWN = (
+    "in the main phase of increments drawn with replacement, as many an epoch as the "
+    "pool has"
+)
 FOUR_TO_ONE = "four_to_one"
+# Description of every replay sampling, for the protocol in config.json.
+SAMPLING_TEXTS = {
+    "uniform": "every image of the pool once an epoch",
+    "memory_oversampling": (
+        f"{_DRAWN}: exemplars as often as new images, unless they are the majority"
+    ),
+    "class_oversampling": f"{_DRAWN}: all classes equally often",
+    FOUR_TO_ONE: f"{_DRAWN}: four new images for each exemplar",
+}
+# Methods that were not published with `FOUR_TO_ONE` may not use it.
+REPLAY_SAMPLINGS = tuple(name for name in SAMPLING_TEXTS if name != FOUR_TO_ONE)
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
@@ -18,11 +31,11 @@ BAD_IMAGE_POLICIES = ("error", "skip")
 ALPHA_RATES = {"adam": 0.01, "sgd": 1.0, "held": None}
 ALPHA_OPTIMIZERS = tuple(ALPHA_RATES)
 ALPHA_STATISTICS = ("batch", "running")
-# A backbone that comes from a file.
+# Name of a backbone that is loaded from a file.
 SAVED = "saved"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
 TRAINING_CROPS = ("pad", "resized")
-# Of a resized crop: share of the stored square, and width over height.
+# Limits of a resized crop: share of the stored square, and width over height.
 CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)

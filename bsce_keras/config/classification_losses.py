@@ -1,4 +1,4 @@
-"""The classification losses that methods can be combined with: one entry each.
+"""Table of the classification losses that methods can be combined with.
 
 A new loss needs its function in `bsce_keras.losses` and its entry here. Imports no
 TensorFlow.
@@ -11,24 +11,25 @@ DEFAULT = "default"
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationLoss:
-    """Facts about a classification loss.
+    """Properties of a classification loss.
 
     Args:
         values: "module:function" of `(labels, logits, *arguments) -> (batch,)`, or None
             for a loss that only the method `only_with` computes.
         arguments: attributes of the `StepContext` that `values` takes.
-        counts_classes: corrects for the number of images of each class, so that
+        counts_classes: the loss corrects for the number of images of each class, so
             sampling must keep these numbers.
-        drops_absent_classes: leaves classes without training images out of the softmax.
+        drops_absent_classes: classes without training images are left out of the
+            softmax.
         takes_alpha: `--alpha` weighs the old classes.
         learns_alpha: alpha is learned on a balanced split of exemplars.
-        least_new_classes: fewest new classes of an increment.
+        least_new_classes: smallest number of new classes in an increment.
         at_base_step: loss that this one equals without old classes, None for itself.
-        is_softmax_at_equal_counts: equals the plain softmax at a base step whose
-            classes have equally many images.
+        is_softmax_at_equal_counts: the loss equals the plain softmax at a base step
+            whose classes have equally many images.
         while_finetuning: loss of the balanced fine-tuning, None for itself.
         title: name as the papers write it.
-        only_with: the only method that has this loss, None for all of them.
+        only_with: the only method that has this loss, None if all methods have it.
     """
 
     values: str | None
@@ -88,27 +89,27 @@ _LOSSES = {
     "nca": ClassificationLoss(None, title="NCA", only_with="podnet"),
 }
 CLASSIFICATION_LOSSES = tuple(_LOSSES)
-# `--classification_loss`; a loss of only one method is its default.
+# Choices of `--classification_loss`. A loss of only one method is its default.
 LOSS_CHOICES = (
     DEFAULT,
     *(name for name, loss in _LOSSES.items() if loss.only_with is None),
 )
-# One loss under several names, at a base step of equal class counts.
+# Losses that are equal at a base step whose classes have equally many images.
 SOFTMAX_AT_EQUAL_COUNTS = frozenset(
     name for name, loss in _LOSSES.items() if loss.is_softmax_at_equal_counts
 )
 
 
 def loss_facts(name):
-    """The `ClassificationLoss` of this name; one without any trait if it is unknown."""
+    """Returns the `ClassificationLoss` of a name, and plain defaults if unknown."""
     return _LOSSES.get(name, ClassificationLoss(None))
 
 
 def at_base_step(name):
-    """Name of the loss that a loss equals without old classes."""
+    """Returns the name of the loss that a loss equals without old classes."""
     return loss_facts(name).at_base_step or name
 
 
 def while_finetuning(name):
-    """Name of the loss that balanced fine-tuning takes in place of a loss."""
+    """Returns the name of the loss that balanced fine-tuning uses for a loss."""
     return loss_facts(name).while_finetuning or name

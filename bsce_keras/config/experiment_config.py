@@ -1,4 +1,4 @@
-"""ExperimentConfig: everything that decides the outcome of a run."""
+"""ExperimentConfig: all settings of a run."""
 
 import dataclasses
 import functools
@@ -18,7 +18,11 @@ from bsce_keras.config.step_plan import step_plans
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig(Checked):
-    """Everything that decides the outcome of a run, and where it is written."""
+    """Settings that decide the outcome of a run, and the folder that it is written to.
+
+    Raises:
+        RequestError: with a sentence for every contradiction between the sections.
+    """
 
     stream: StreamConfig
     memory: MemoryConfig
@@ -39,12 +43,12 @@ class ExperimentConfig(Checked):
     def problems(self):
         found = self._exemplar_problems()
         if not self.stream.increments:
-            # The base step is not fine-tuned, and has no alpha.
+            # The base step has neither fine-tuning nor an alpha.
             return found
         quota = self.memory.quota(self.stream.num_classes)
         if self.training.finetuning and quota < 1:
             found.append(
-                "Balanced fine-tuning trains on exemplars of every seen class, and the "
+                "Balanced fine-tuning needs exemplars of every seen class, but the "
                 "memory holds none at the last step. Raise --exemplars_per_class or "
                 "--memory_budget, or use --balanced_finetuning=false."
             )
@@ -54,24 +58,23 @@ class ExperimentConfig(Checked):
         facts = loss_facts(loss)
         if sampling != "uniform" and facts.counts_classes:
             found.append(
-                f"--replay_sampling={sampling} draws classes in other proportions than "
-                f"they have, which --classification_loss={loss} corrects for. Use "
+                f"--replay_sampling={sampling} changes the class proportions that "
+                f"--classification_loss={loss} corrects for. Use "
                 "--replay_sampling=uniform, or another loss."
             )
         if min(self.stream.increments) < facts.least_new_classes:
             found.append(
-                f"{loss} compares new classes only with each other, and needs at least "
-                f"{facts.least_new_classes} of them in every increment. Received: "
-                "increments of "
-                f"{list(self.stream.increments)}. Use fewer --num_increments, or "
-                "another --classification_loss."
+                f"{loss} compares new classes only with each other, so every increment "
+                f"needs at least {facts.least_new_classes} new classes. Received: "
+                f"increments of {list(self.stream.increments)}. Use fewer "
+                "--num_increments, or another --classification_loss."
             )
         replays = quota >= 1 or self.memory.use.replays_everything
         if sampling != "uniform" and not replays:
             found.append(
-                f"--replay_sampling={sampling} draws old images more often, and the "
-                "memory holds none when the last step begins. "
-                "Raise --exemplars_per_class or --memory_budget, or use "
+                f"--replay_sampling={sampling} draws old images more often, but the "
+                "memory holds none when the last step begins. Raise "
+                "--exemplars_per_class or --memory_budget, or use "
                 "--replay_sampling=uniform."
             )
         if self.method.learns_alpha and quota < 2:
@@ -84,25 +87,25 @@ class ExperimentConfig(Checked):
         return found
 
     def _exemplar_problems(self):
-        """What a method that cannot do without exemplars lacks."""
+        """Returns a sentence if the method needs exemplars that the memory lacks."""
         use = self.memory.use
         quota = self.memory.quota(self.stream.num_classes)
         needed = 1 + use.sets_aside
         if not use.needs_exemplars or quota >= needed:
             return []
-        reason = "classifies by exemplars"
+        purpose = "classifies by exemplars"
         if use.sets_aside:
-            reason = "trains on exemplars and corrects its head by others"
+            purpose = "trains on exemplars and corrects its head by others"
         return [
-            f"--method={self.method.name} {reason}: it needs at least {needed} of "
+            f"--method={self.method.name} {purpose}, so it needs at least {needed} of "
             f"every class. The memory holds {quota} at the last step. Raise "
             "--exemplars_per_class or --memory_budget, or use another --method."
         ]
 
     def to_json(self):
-        """Plain dictionaries, lists and numbers, ready for `json.dump`."""
+        """Returns plain dictionaries, lists and numbers, ready for `json.dump`."""
         return dataclasses.asdict(self)
 
 
-# By dotted name, such as `training.seed`.
+# `Setting` of every field, by dotted name such as `training.seed`.
 SETTINGS = settings_by_name(ExperimentConfig)

@@ -1,4 +1,4 @@
-"""Facts about the fields of a configuration, kept beside each field."""
+"""Properties of configuration fields, declared beside each field."""
 
 import dataclasses
 
@@ -8,19 +8,19 @@ _SAME_NAME = "the name of the field"
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Facts about one field of an `ExperimentConfig`.
+    """Properties of one field of an `ExperimentConfig`.
 
     Args:
-        default: value of the field, `dataclasses.MISSING` where it has to be given.
-        flag: flag of `train` that sets it. None stands for several flags, the method
-            or the data.
-        part_flags: by name of a part of the value, the flag that sets this part.
-        needs_loss: classification loss without which the value has no effect; empty
-            where it always has one.
-        decides_outcome: another value means other results. A run resumes only with
-            the value it began with.
-        decides_base_step: another value means another base step, which cannot be
-            shared.
+        default: default value, `dataclasses.MISSING` if the field is required.
+        flag: flag of `train` that sets the field. None if several flags, the method or
+            the data set it.
+        part_flags: flags that set parts of the value, by name of the part.
+        needs_loss: the only classification loss with which the value has an effect;
+            empty if it always has one.
+        decides_outcome: another value changes the results. A run resumes only with the
+            value it began with.
+        decides_base_step: another value changes the base step, so runs cannot share
+            it.
     """
 
     default: object
@@ -40,7 +40,7 @@ def setting(
     decides_outcome=True,
     decides_base_step=None,
 ):
-    """Returns a dataclass field that differs in one of these facts from a plain one.
+    """Returns a dataclass field with these properties.
 
     A plain field is set by the flag of its name and decides the outcome of every step.
 
@@ -50,24 +50,24 @@ def setting(
     """
     if decides_base_step is None:
         decides_base_step = decides_outcome
-    facts = {
+    properties = {
         "flag": flag,
         "part_flags": part_flags or {},
         "needs_loss": needs_loss,
         "decides_outcome": decides_outcome,
         "decides_base_step": decides_base_step,
     }
-    return dataclasses.field(default=default, metadata={_KEY: facts})
+    return dataclasses.field(default=default, metadata={_KEY: properties})
 
 
 _PLAIN = setting().metadata[_KEY]
 
 
 def settings_by_name(config_class):
-    """The `Setting` of every field, by dotted name such as `training.seed`.
+    """Returns the `Setting` of every field, by dotted name such as `training.seed`.
 
     Args:
-        config_class: dataclass; fields that are dataclasses are its sections.
+        config_class: dataclass. Its fields that are dataclasses are its sections.
     """
     found = {}
     for field in dataclasses.fields(config_class):
@@ -80,7 +80,7 @@ def settings_by_name(config_class):
 
 
 def _setting_of(field):
-    facts = dict(field.metadata.get(_KEY, _PLAIN))
-    if facts["flag"] == _SAME_NAME:
-        facts["flag"] = field.name
-    return Setting(default=field.default, **facts)
+    properties = dict(field.metadata.get(_KEY, _PLAIN))
+    if properties["flag"] == _SAME_NAME:
+        properties["flag"] = field.name
+    return Setting(default=field.default, **properties)

@@ -1,8 +1,8 @@
 """Sections of an `ExperimentConfig`: frozen dataclasses, checked and JSON-able.
 
-Every value is final: `make_config` filled in the defaults of data set and method and
-scaled the schedules. No module of the package reads a default from anywhere else.
-`setting` tells the flag of a field that has another name, and what it does not decide.
+Every value is final: `make_config` fills in the defaults of data set and method and
+scales the schedules. The package reads defaults from nowhere else. `setting` names the
+flag of a field if it differs, and marks fields that do not decide the outcome.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from bsce_keras.config.choices import (
     FOUR_TO_ONE,
     META_GRADIENTS,
     PRECISIONS,
-    REPLAY_SAMPLINGS,
+    SAMPLING_TEXTS,
     SCHEDULES,
     SELECTIONS,
     STRATEGIES,
@@ -33,7 +33,7 @@ MAX_IMAGE_PIXELS = 89_478_485
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec(Checked):
-    """View that the network gets of an image in training, evaluation and export.
+    """Form of the images that the network sees in training, evaluation and export.
 
     Images are held as uint8 squares of side `stored_size`. Evaluation takes the centre
     square of side `size`. Pixels become `(x / 255 - mean) / std`.
@@ -41,8 +41,8 @@ class ImageSpec(Checked):
     Args:
         pad: width of the black border that the crop `pad` may reach into.
         flip: True if training mirrors half of its crops left to right.
-        training_crop: `pad`, a random square of side `size` out of the padded image; or
-            `resized`, a random box of `CROP_AREA` and `CROP_ASPECT` out of the stored
+        training_crop: `pad` for a random square of side `size` from the padded image.
+            `resized` for a random box of `CROP_AREA` and `CROP_ASPECT` from the stored
             square, resized to side `size`.
         max_pixels: images with more pixels in the file are refused before they are
             decoded, in training and in exports.
@@ -71,23 +71,22 @@ class ImageSpec(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class StreamConfig(Checked):
-    """Which classes arrive when, and where their images come from.
+    """Stream of classes: their order of arrival and the source of their images.
 
     Args:
         dataset: one of `data.catalog.NAMES`.
         data_dir: TFDS directory, or the parent of `train/` and `test/` for `folder`.
         class_names: every class of the data set, indexed by class id.
         order: class ids in the order of their arrival, a permutation.
-        num_base_classes: classes of step 0.
-        increments: new classes of steps 1..T.
-        validation_share: of each class's training images, held out and scored in place
-            of the test images; 0 scores on the test images.
-        cache_dir: where decoded images are kept and read from; None holds them in
-            memory.
+        num_base_classes: number of classes of step 0.
+        increments: numbers of new classes of steps 1..T.
+        validation_share: share of the training images of every class that is held out
+            and scored in place of the test images; 0 scores the test images.
+        cache_dir: folder in which decoded images are kept; None holds them in memory.
     """
 
     dataset: str
-    # Neither the place of the images nor how they are fetched decides the outcome.
+    # Neither the location of the images nor a download decides the outcome.
     data_dir: str | None = setting(decides_outcome=False)
     class_names: tuple[str, ...] = setting(flag=None, decides_base_step=False)
     class_order: str = setting(decides_base_step=False)
@@ -100,7 +99,7 @@ class StreamConfig(Checked):
         flag=None,
         part_flags={"size": "image_size", "max_pixels": "max_image_pixels"},
     )
-    # The effect of bad images is in the images themselves, which data.json compares.
+    # data.json compares the images, and so the effect of this policy.
     on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)
     download: bool = setting(False, decides_outcome=False)
     validation_share: float = 0.0
@@ -108,12 +107,12 @@ class StreamConfig(Checked):
 
     @property
     def num_classes(self):
-        """Classes the stream reaches; the data set may hold more."""
+        """Number of classes of all steps; the data set may hold more."""
         return self.num_base_classes + sum(self.increments)
 
     @property
     def arriving_class_names(self):
-        """Names in arrival order: position = label."""
+        """Class names in arrival order, which are the labels."""
         return tuple(self.class_names[i] for i in self.order[: self.num_classes])
 
     def problems(self):
@@ -132,7 +131,7 @@ class StreamConfig(Checked):
             given, way_out = f"{self.num_base_classes} base classes", ""
             if self.increments:
                 given += f" and increments of {list(self.increments)}"
-                way_out = " or give fewer or smaller increments"
+                way_out = " or use fewer or smaller increments"
             found.append(
                 f"{given} need {self.num_classes} classes, but {self.dataset} has "
                 f"{len(self.class_names)}. Lower --num_base_classes{way_out}."
@@ -152,10 +151,10 @@ class StreamConfig(Checked):
 
 
 def num_set_aside(quota):
-    """Images of every class, old and new, that alpha or a correction is validated on.
+    """Number of images of every seen class in the alpha split, or set aside by BiC.
 
     Args:
-        quota: exemplars that a class may have.
+        quota: number of exemplars that a class may have.
 
     Returns:
         A tenth of the quota, at least 1.
@@ -165,13 +164,13 @@ def num_set_aside(quota):
 
 @dataclasses.dataclass(frozen=True)
 class MemoryUse:
-    """What a method does with images of old classes.
+    """Use that a method makes of images of old classes.
 
     Args:
-        has_exemplars: it keeps exemplars by default.
-        needs_exemplars: it cannot do without exemplars.
-        sets_aside: a tenth of every class's quota are images that no step trains on;
-            the method corrects its head by them.
+        has_exemplars: the method keeps exemplars by default.
+        needs_exemplars: the method does not work without exemplars.
+        sets_aside: the method sets a tenth of every class's quota aside. No step
+            trains on these images, by which the method corrects its head.
         replays_everything: every step trains on all images of all seen classes, as the
             upper bound of joint training does.
         policy: "module:SelectionPolicy" that chooses the exemplars; empty for the one
@@ -190,13 +189,13 @@ class MemoryUse:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig(Checked):
-    """How many exemplars are kept, and which.
+    """Number and selection of the exemplars.
 
     Exactly one of `exemplars_per_class` (a memory that grows) and `memory_budget`
     (a fixed total, shared equally by the seen classes) is set. 0 keeps nothing.
 
     Args:
-        use: what the method does with the exemplars.
+        use: `MemoryUse` of the method.
     """
 
     exemplars_per_class: int | None = 20
@@ -205,13 +204,17 @@ class MemoryConfig(Checked):
     use: MemoryUse = setting(MemoryUse(), flag=None)
 
     def quota(self, num_classes):
-        """Exemplars each of `num_classes` seen classes may keep, set aside or not."""
+        """Number of exemplars a class may keep, set aside or not.
+
+        Args:
+            num_classes: number of seen classes.
+        """
         if self.memory_budget is not None:
             return self.memory_budget // num_classes
         return self.exemplars_per_class
 
     def num_aside(self, num_classes):
-        """How many of these no step trains on."""
+        """Number of the exemplars of a class that are set aside."""
         return num_set_aside(self.quota(num_classes)) if self.use.sets_aside else 0
 
     def problems(self):
@@ -232,11 +235,12 @@ class MemoryConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig(Checked):
-    """The backbone; the variant of a named one follows the method.
+    """Backbone of the network. The method decides the variant of a named backbone.
 
     Args:
-        backbone: a name, or `SAVED`.
-        backbone_path, backbone_sha256: of the file of a saved one, else None.
+        backbone: key of `BACKBONES`, or `SAVED`.
+        backbone_path, backbone_sha256: path and digest of the file of a saved
+            backbone, else None.
     """
 
     backbone: str
@@ -252,26 +256,26 @@ _of_learned_alpha = functools.partial(
 
 @dataclasses.dataclass(frozen=True)
 class MethodConfig(Checked):
-    """The system and its classification loss: two independent choices.
+    """The method and its classification loss: two independent choices.
 
     Args:
-        name: a key of `bsce_keras.methods.METHODS`.
-        classification_loss: already resolved, never `default`.
+        name: key of `bsce_keras.methods.METHODS`.
+        classification_loss: name of the loss, with `default` resolved.
         parameters: the method's own hyper-parameters, a frozen dataclass of
             `bsce_keras.methods.recipes`.
         alpha: weight of the old classes in the balanced softmax. A learned alpha
-            starts at it in every increment.
-        alpha_learning_rate: None where alpha is held.
-        alpha_optimizer: a key of `ALPHA_RATES`; `held` keeps alpha where it is and
-            records its gradient.
-        alpha_statistics: statistics that batch normalisation uses on the alpha split,
+            starts at this value in every increment.
+        alpha_learning_rate: learning rate of alpha, None if alpha is held.
+        alpha_optimizer: key of `ALPHA_RATES`. `held` keeps alpha constant and records
+            its gradient.
+        alpha_statistics: statistics that batch normalisation uses on the alpha split:
             those of the `batch`, or the `running` ones as at test time.
-        alpha_visits: `(epoch, value)` pairs for a held alpha: it is `value` once so
-            many epochs of an increment are done. Empty: `alpha` throughout.
+        alpha_visits: `(epoch, value)` pairs of a held alpha, which takes `value` after
+            this number of epochs of an increment. Empty keeps `alpha` throughout.
     """
 
     name: str = setting(flag="method")
-    # `records.base_step` compares losses: several are equal without old classes.
+    # `records.base_step` compares losses, because some are equal without old classes.
     classification_loss: str = setting(decides_base_step=False)
     parameters: object = setting(flag=None, part_flags={"nca": "nca_variant"})
     alpha: float = setting(1.0, decides_base_step=False)
@@ -287,7 +291,7 @@ class MethodConfig(Checked):
         return loss_facts(self.classification_loss).learns_alpha
 
     def held_alpha(self, epoch):
-        """Value that alpha is held at in a 0-based epoch; None where it is learned."""
+        """Value of a held alpha in a 0-based epoch; None if alpha is learned."""
         if not (self.learns_alpha and self.alpha_optimizer == "held"):
             return None
         visited = [value for first, value in self.alpha_visits if first <= epoch]
@@ -327,7 +331,7 @@ class MethodConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningConfig(Checked):
-    """Schedule of the balanced fine-tuning, already scaled."""
+    """Scaled schedule of the balanced fine-tuning."""
 
     epochs: int
     learning_rate: float
@@ -337,9 +341,9 @@ class FinetuningConfig(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(Checked):
-    """Optimizer, schedule and device of every step. Schedules are already scaled.
+    """Optimizer, scaled schedule and devices of every step.
 
-    `finetuning` is None where no step ends with a balanced fine-tuning. Where
+    `finetuning` is None if steps do not end with a balanced fine-tuning. If
     `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
     sampling `four_to_one`, an increment adds `batch_size // 4` exemplars to each batch.
     """
@@ -361,15 +365,15 @@ class TrainingConfig(Checked):
     precision: str = "auto"
     strategy: str = "auto"
     virtual_devices: int = 0
-    # Threads change results by rounding only.
+    # The number of threads changes only the rounding of results.
     intra_op_threads: int = setting(0, decides_outcome=False)
     save_minutes: float = setting(2.0, decides_outcome=False)
-    # Bit-exact repetition is not a different training.
+    # Bit-exact repetition does not change the base step.
     deterministic: bool = setting(False, decides_base_step=False)
     seed: int = 1
 
     def batch_size_at(self, step):
-        """Images in a global batch of the main phase of a step."""
+        """Number of images in a global batch of the main phase of a step."""
         adds_exemplars = step and self.replay_sampling == FOUR_TO_ONE
         return self.batch_size + (self.batch_size // 4 if adds_exemplars else 0)
 
@@ -397,7 +401,7 @@ class TrainingConfig(Checked):
         found += one_of(
             "--replay_sampling",
             self.replay_sampling,
-            (*REPLAY_SAMPLINGS, FOUR_TO_ONE),
+            SAMPLING_TEXTS,
         )
         found += one_of("--strategy", self.strategy, STRATEGIES)
         found += one_of("schedule", self.schedule, SCHEDULES)

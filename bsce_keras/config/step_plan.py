@@ -10,19 +10,20 @@ from bsce_keras.config.sections import num_set_aside
 class StepPlan:
     """Numbers of one step, which follow from the configuration.
 
-    The exemplars of a class include those that no step trains on.
+    The exemplars of a class include those that are set aside.
 
     Args:
-        index: 0 is the base step.
-        step_sizes: classes that each step up to this one brings.
+        index: number of the step; 0 is the base step.
+        step_sizes: number of new classes of each step up to this one.
         old_quota: exemplars that each old class may have when the step begins; 0 at
             the base step.
         quota: exemplars that each seen class may have after the step.
-        old_set_aside: images of each old class that the step does not train on.
-        num_set_aside: images of each new class that the step does not train on.
-        num_alpha_split: images of each seen class in the alpha split; 0 where alpha is
+        old_set_aside: images of each old class that are set aside.
+        num_set_aside: images of each new class that are set aside.
+        num_alpha_split: images of each seen class in the alpha split; 0 if alpha is
             not learned.
-        replays_everything: old images are all training images, not exemplars.
+        replays_everything: the step trains on all images of old classes, not only on
+            exemplars.
         finetunes: balanced fine-tuning on exemplars follows the main phase.
     """
 
@@ -38,24 +39,24 @@ class StepPlan:
 
     @property
     def num_classes(self):
-        """Classes seen up to and with this step."""
+        """Number of classes seen up to and including this step."""
         return sum(self.step_sizes)
 
     @property
     def num_old_classes(self):
-        """Classes of all steps before."""
+        """Number of classes of all earlier steps."""
         return sum(self.step_sizes[:-1])
 
     def pool_sizes(self, images_per_class):
         """Returns the number of images that each pool of the step holds.
 
         Args:
-            images_per_class: training images of every class, in arrival order; of
-                finished classes the exemplars suffice.
+            images_per_class: number of training images of every class, in arrival
+                order. For classes of finished steps, the number of exemplars suffices.
 
         Returns:
-            Dictionary with `main`, the training pool; where the step has them,
-            `alpha_split` and `finetuning`.
+            Dictionary with `main`, the training pool, and with `alpha_split` and
+            `finetuning` if the step has them.
         """
         num_old, num_classes = self.num_old_classes, self.num_classes
         old, new = images_per_class[:num_old], images_per_class[num_old:num_classes]

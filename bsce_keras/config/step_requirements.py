@@ -1,6 +1,6 @@
 """Requirements of steps: refuses streams that lack images, before any training.
 
-The images that a step trains on follow from the images of every class and the
+The number of training images of a step follows from the images of every class and the
 `StepPlan`. Imports no TensorFlow.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
-# A class with fewer images is a guess at best.
+# Smallest number of images from which a class can be learned usefully.
 FEWEST_IMAGES_TO_LEARN = 5
 
 
@@ -19,9 +19,9 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     Args:
         config: `ExperimentConfig`.
         stream: its `ClassIncrementalStream`.
-        finished: states of the finished steps. Their images may be gone, because
+        finished: states of the finished steps. Their images may be missing, because
             later steps need only their exemplars.
-        num_replicas: devices that share every batch.
+        num_replicas: number of devices that share every batch.
 
     Raises:
         RequestError: with every problem found.
@@ -36,12 +36,12 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
 
 
 def small_class_warnings(config, images_per_class, num_finished=0):
-    """Yields sentences about classes that can be trained on but have few images.
+    """Yields warnings about classes that have few images.
 
     Args:
         config: `ExperimentConfig`.
-        images_per_class: training images of every class, in arrival order.
-        num_finished: finished steps, whose classes are not named again.
+        images_per_class: number of training images of every class, in arrival order.
+        num_finished: number of finished steps, whose classes are not named again.
     """
     names = config.stream.arriving_class_names
     images = dict(zip(names, images_per_class, strict=True))
@@ -65,20 +65,20 @@ def small_class_warnings(config, images_per_class, num_finished=0):
 
 
 def count_images(stream):
-    """Training images of every class of a stream, in arrival order."""
+    """Returns the number of training images of every class, in arrival order."""
     labels = np.concatenate([step.examples.labels for step in stream.steps])
     return np.bincount(labels, minlength=stream.config.num_classes).tolist()
 
 
 def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
-    """Returns a sentence for everything that the steps of a run lack.
+    """Returns a sentence for every requirement that a step does not meet.
 
     Args:
         config: `ExperimentConfig`.
-        images_per_class: training images of every class, in arrival order; of classes
-            of finished steps the exemplars.
-        num_replicas: devices that share every batch.
-        num_finished: steps that are finished and lack nothing.
+        images_per_class: number of training images of every class, in arrival order.
+            For classes of finished steps, the number of exemplars.
+        num_replicas: number of devices that share every batch.
+        num_finished: number of finished steps, which are not checked.
     """
     plans = config.plans[num_finished:]
     names = config.stream.arriving_class_names
@@ -92,9 +92,9 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
     ]
     if empty:
         return [
-            "Every class of a step that is yet to be trained needs a training image. "
-            f"Received none of: {listed(empty)}. Add or restore images, or end the "
-            "stream before these classes: --class_order, --num_base_classes and "
+            "Every class of an unfinished step needs a training image. Classes "
+            f"without one: {listed(empty)}. Add or restore images, or end the stream "
+            "before these classes by --class_order, --num_base_classes and "
             "--num_increments."
         ]
     images = dict(zip(names, images_per_class, strict=True))
@@ -111,10 +111,10 @@ def _aside_problems(method, plans, images):
         small = [name for name in arriving if images[name] <= plan.num_set_aside]
         if plan.num_set_aside and small:
             yield (
-                f"At step {plan.index} {method} sets {plan.num_set_aside} of the "
-                "images of every new class aside to correct its head by (a tenth of "
-                "the exemplars a class, at least 1), and needs one more to train on. "
-                f"Received: {_numbers(images, small)}. Add images, or use another "
+                f"At step {plan.index} {method} sets {plan.num_set_aside} images of "
+                "every new class aside, by which it corrects its head. That is a tenth "
+                "of the exemplars of a class, at least 1. It needs one more to train "
+                f"on. Received: {_numbers(images, small)}. Add images, or use another "
                 "--method."
             )
 
@@ -130,11 +130,11 @@ def _alpha_problems(plans, images):
         small = [name for name in arriving if images[name] <= plan.num_alpha_split]
         if small:
             yield (
-                f"At step {plan.index} meta_balanced_softmax sets "
-                f"{plan.num_alpha_split} of the images of every class aside to "
-                "validate alpha (a tenth of the exemplars a class, at least 1), and "
-                f"needs one more to train on. Received: {_numbers(images, small)}. Add "
-                "images, or use --classification_loss=balanced_softmax."
+                f"At step {plan.index} the alpha split of meta_balanced_softmax takes "
+                f"{plan.num_alpha_split} images of every class. That is a tenth of the "
+                "exemplars of a class, at least 1. Every class needs one more to train "
+                f"on. Received: {_numbers(images, small)}. Add images, or use "
+                "--classification_loss=balanced_softmax."
             )
 
 
@@ -144,7 +144,7 @@ def _replica_problems(plans, images, num_replicas):
         if fewest < num_replicas:
             yield (
                 f"Step {plan.index} has a pool of {fewest} images for {num_replicas} "
-                "replicas, and each needs one. Train on fewer devices, or add images."
+                "replicas, but each needs one. Train on fewer devices, or add images."
             )
 
 

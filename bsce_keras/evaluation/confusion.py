@@ -1,24 +1,32 @@
-"""Predictor + test images -> confusion matrix, from which all scores derive."""
+"""Confusion matrix of predictions on test images, from which all scores derive."""
 
 import numpy as np
 
 
 def confusion_matrix(predictions, labels, num_classes):
-    """Counts of (true class, predicted class), int64, shape `(N, N)`."""
+    """Counts pairs of true and predicted class.
+
+    Args:
+        predictions, labels: class indices, shape `(n,)`.
+        num_classes: number of classes, N.
+
+    Returns:
+        int64, shape `(N, N)`, rows true classes.
+    """
     pairs = np.asarray(labels) * num_classes + np.asarray(predictions)
     counts = np.bincount(pairs, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
 
 def evaluate(logits_of, test, num_classes):
-    """Confusion matrix of the largest plain logit over all seen classes.
+    """Returns the confusion matrix of the largest logit over all seen classes.
 
-    The log prior of the balanced softmax has no part in predictions.
+    Predictions use plain logits, without the log prior of the balanced softmax.
 
     Args:
-        logits_of: uint8 images -> logits `(n, num_classes)`.
+        logits_of: function from uint8 images to logits `(n, num_classes)`.
         test: `Examples` of the seen classes, labels in arrival order.
-        num_classes: seen classes.
+        num_classes: number of seen classes.
 
     Returns:
         int64, shape `(num_classes, num_classes)`, rows true classes.

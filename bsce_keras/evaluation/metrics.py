@@ -1,9 +1,9 @@
-"""From confusion matrices to every score this package reports. NumPy only.
+"""Metrics: every score of this package, computed from confusion matrices by NumPy.
 
-A confusion matrix of step t has shape `(N_t, N_t)`: row = true class, column =
-predicted class, both in arrival order, entries count test images. Predictions are
-the argmax over all N_t classes seen so far, whichever group is scored. Every score
-is a fraction in [0, 1]; a score without test images is NaN.
+The confusion matrix of step t has shape `(N_t, N_t)`. Rows are true classes, columns
+predicted classes, both in arrival order. Entries count test images. Predictions are the
+argmax over all N_t seen classes, also if only a group of classes is scored. Scores are
+fractions in [0, 1]. A score without test images is NaN.
 """
 
 import math
@@ -50,10 +50,10 @@ def average_incremental_accuracy(step_accuracies):
         step_accuracies: A_0 ... A_T, shape `(T + 1,)`. None counts as NaN.
 
     Returns:
-        Float; NaN if any step is.
+        Float; NaN if any accuracy is NaN.
 
     Raises:
-        ValueError: if there is no step.
+        ValueError: `step_accuracies` is empty or not one-dimensional.
 
     >>> average_incremental_accuracy([0.9, 0.6, 0.3])
     0.6
@@ -68,12 +68,12 @@ def average_incremental_accuracy(step_accuracies):
 
 
 def forgetting(accuracy_matrix):
-    """How much accuracy on earlier classes was lost by the end (Chaudhry et al.).
+    """Mean loss of accuracy on earlier classes at the last step (Chaudhry et al.).
 
         F = 1/T sum_{j < T} ( max_{j <= l < T} R[l, j] - R[T, j] )
 
-    The best row is searched among the earlier steps only, so that the value is
-    negative where the last step is the best. Groups without test images are left out.
+    The maximum is taken over earlier steps only. The value is therefore negative if
+    the last step is the best. Groups without test images are left out.
 
     Source: Chaudhry et al., ECCV 2018, https://arxiv.org/abs/1801.10112.
 
@@ -83,10 +83,10 @@ def forgetting(accuracy_matrix):
             diagonal. See `accuracy_matrix()`.
 
     Returns:
-        Float; NaN if T is 0 or no group can be scored.
+        Float; NaN if T is 0 or all groups lack test images.
 
     Raises:
-        ValueError: if the matrix is not square.
+        ValueError: the matrix is not square.
 
     >>> forgetting([[0.9, np.nan], [0.5, 0.8]])
     0.4
@@ -112,8 +112,8 @@ def per_class_accuracy(confusion):
 def group_accuracy(confusion, start, stop):
     """Accuracy over the test images of classes [start, stop), all predictions allowed.
 
-    Every image counts alike (micro average), which equals the mean over classes
-    where all classes have the same number of test images.
+    Every image has the same weight (micro average). This equals the mean over classes
+    if all classes have the same number of test images.
 
     Returns:
         Float; NaN if these classes have no test images.
@@ -124,12 +124,12 @@ def group_accuracy(confusion, start, stop):
 
 
 def accuracy_matrix(confusions, boundaries):
-    """R[t, j]: accuracy of the model of step t on the classes that came at step j.
+    """R[t, j]: accuracy of the model of step t on the classes that arrived at step j.
 
     Args:
-        confusions: the confusion matrix of each step, T + 1 of them.
-        boundaries: classes seen after each step, N_0 ... N_T: group j is the
-            classes [N_{j-1}, N_j).
+        confusions: confusion matrices of steps 0 ... T.
+        boundaries: numbers of classes seen after each step, N_0 ... N_T. Group j
+            consists of the classes [N_{j-1}, N_j).
 
     Returns:
         Float array, shape `(T + 1, T + 1)`, NaN above the diagonal.
@@ -143,15 +143,16 @@ def accuracy_matrix(confusions, boundaries):
 
 
 def pooled_moments(numbers, means, deviations):
-    """Mean and population standard deviation of groups of values taken together.
+    """Mean and population standard deviation of the union of groups of values.
 
         m = sum n_g m_g / N,   s^2 = sum n_g (s_g^2 + (m_g - m)^2) / N,   N = sum n_g
 
     Args:
-        numbers, means, deviations: of each group; None or NaN where a group is empty.
+        numbers, means, deviations: size, mean and deviation of each group. The last two
+            may be None or NaN for an empty group.
 
     Returns:
-        `(mean, deviation)`, NaN without any value.
+        `(mean, deviation)`, NaN if all groups are empty.
 
     >>> pooled_moments([1, 3], [2.0, 4.0], [0.0, 0.0])
     (3.5, 0.8660254037844386)
@@ -168,13 +169,13 @@ def pooled_moments(numbers, means, deviations):
 
 
 def summary_scores(confusions):
-    """The scores of a whole run, by the names of `DEFINITIONS`.
+    """Returns the scores of a whole run, by the names of `DEFINITIONS`.
 
     Args:
-        confusions: the confusion matrix of each step, T + 1 of them, at least one.
+        confusions: confusion matrices of steps 0 ... T, at least one.
 
     Returns:
-        Dictionary of floats; what is undefined is NaN.
+        Dictionary of floats; undefined scores are NaN.
     """
     boundaries = [len(confusion) for confusion in confusions]
     last = confusions[-1]

@@ -1,6 +1,6 @@
-"""An exported step in use: its checksums are verified, then it is loaded and asked.
+"""Exported steps in use: verifies checksums, loads the SavedModel and predicts.
 
-Needs nothing of the package that trained it, and TensorFlow only once a model loads.
+Needs only TensorFlow, which it imports when a model is loaded.
 """
 
 import logging
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def file_checksums(path):
-    """SHA-256 of every file below a folder, by relative name, CHECKSUMS left out."""
+    """Returns the SHA-256 of every file below a folder but CHECKSUMS, by name."""
     sums = {}
     for folder, _, files in os.walk(path):
         for file in files:
@@ -31,7 +31,7 @@ def file_checksums(path):
 
 
 def irregular_files(path):
-    """Names below a folder that are pipes, devices, or links to them, sorted."""
+    """Returns the sorted names of pipes, devices and links to them in a folder."""
     return sorted(
         os.path.relpath(full, path)
         for folder, _, files in os.walk(path)
@@ -41,14 +41,14 @@ def irregular_files(path):
 
 
 def altered_files(path):
-    """Files of an export that are missing, added or not what was written.
+    """Returns the files of an export that are missing, added or altered.
 
-    The checksums tell damage, not forgery: whoever can write the folder can write them
-    too.
+    The checksums detect damage, not forgery, because anybody who can write the folder
+    can write the checksums too.
 
     Returns:
-        Sorted list of names; None if `path` carries no checksums and so is not an
-        export of ours.
+        Sorted list of names. None if `path` has no checksums, so this package did not
+        export it.
     """
     manifest = os.path.join(path, CHECKSUMS)
     if not os.path.isfile(manifest):
@@ -66,11 +66,13 @@ def altered_files(path):
 
 
 def model_problems(path, of_run=False):
-    """Why a folder cannot be loaded as a model, as sentences. Imports no TensorFlow.
+    """Returns sentences that say why a folder cannot be loaded as a model.
+
+    Imports no TensorFlow.
 
     Args:
         path: the folder.
-        of_run: whether it has to be an export of ours, checksums and all.
+        of_run: True if the folder belongs to a run, whose exports need checksums.
     """
     if not os.path.isdir(path):
         return [
@@ -80,22 +82,24 @@ def model_problems(path, of_run=False):
     irregular = irregular_files(path)
     if irregular:
         return [
-            f"{path} is not what was exported; not a regular file: "
-            f"{', '.join(irregular)}. Restore it from a copy."
+            f"{path} was changed after the export, and holds an entry that is not a "
+            f"regular file: {', '.join(irregular)}. Restore it from a copy."
         ]
     altered = altered_files(path)
     if altered is None and of_run:
         return [
-            f"{path} has no {CHECKSUMS}, as every export of a run has: somebody else "
-            "put it there, or it lost the file. A SavedModel is a program; to run it "
-            "all the same, name it by --model, with --dataset. For the last step of a "
-            "run, delete it and repeat the training command, which exports it anew."
+            f"{path} lacks {CHECKSUMS}, which every export of a run has. The file was "
+            "lost, or the model is from elsewhere. A SavedModel is a program; to run "
+            "it anyway, name it by --model, with --dataset. If it is the last step of "
+            "the run, move it away and repeat the training command, which exports it "
+            "anew."
         ]
     if altered:
         return [
-            f"{path} is not what was exported; altered, missing or added: "
-            f"{', '.join(altered)}. Restore it from a copy; or, for the last step of a "
-            "run, delete it and repeat the training command, which exports it anew."
+            f"{path} was changed after the export. Altered, missing or added: "
+            f"{', '.join(altered)}. Restore it from a copy. If it is the last step of "
+            "a run, move it away and repeat the training command, which exports it "
+            "anew."
         ]
     if not os.path.isfile(os.path.join(path, "saved_model.pb")):
         return [
@@ -106,34 +110,34 @@ def model_problems(path, of_run=False):
 
 
 def load_model(path, of_run=False):
-    """Loads an exported step once its checksums hold.
+    """Loads an exported step after verifying its checksums.
 
     A SavedModel without checksums was not exported by this package. It is a program
-    that may do anything, so a warning says so; it is used if it has the right
+    that may do anything, so a warning is logged. It is used if it has the right
     signatures.
 
     Args:
         path: folder of the export.
-        of_run: refuse it without checksums.
+        of_run: True refuses a model without checksums.
 
     Returns:
         `ServedModel`.
 
     Raises:
-        RequestError: no SavedModel, altered files (all named), or a SavedModel without
-            the signatures of an exported step.
+        RequestError: the folder does not hold a SavedModel, files were altered (all
+            are named), or the signatures of an exported step are missing.
     """
     problems = model_problems(path, of_run)
     if problems:
         raise RequestError(problems)
     if altered_files(path) is None:
         _log.warning(
-            "%s has no %s: it was not exported by bsce_keras, or was stripped of it. A "
-            "SavedModel is a program; run one only if you trust who wrote it.",
+            "%s has no %s, so bsce_keras did not export it, or the file was lost. A "
+            "SavedModel is a program; run it only if you trust its author.",
             path,
             CHECKSUMS,
         )
-    # Only now: what is wrong with the files is told before TensorFlow loads.
+    # Imported here, so that problems of files are reported before TensorFlow loads.
     import_tensorflow()
     import tensorflow as tf
 
@@ -141,33 +145,34 @@ def load_model(path, of_run=False):
         loaded = tf.saved_model.load(path)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise RequestError(
-            f"{path} cannot be loaded as a SavedModel: {error}. Restore it from a copy "
-            "or export it again."
+            f"{path} cannot be loaded as a SavedModel: {error}. Restore it from a "
+            "copy, or export it again."
         ) from error
     missing = _missing_parts(loaded)
     if missing:
         raise RequestError(
-            f"{path} is no exported step: it lacks {', '.join(missing)}. Use a model "
-            "exported by bsce_keras, or give yours what bsce_keras.export describes."
+            f"{path} is not an exported step, because it lacks {', '.join(missing)}. "
+            "Use a model that bsce_keras exported, or add the signatures that "
+            "bsce_keras.export describes."
         )
     return ServedModel(loaded)
 
 
 class ServedModel:
-    """A loaded export, from images or files to probabilities.
+    """Loaded export that maps images or files to probabilities.
 
     Args:
-        loaded: what `tf.saved_model.load` returned.
+        loaded: result of `tf.saved_model.load`.
 
     Attributes:
         class_names: tuple of str, in the order of the probabilities.
-        channels: of the images it takes; None if it does not say.
-        stored_size: side of the squares it makes of every image; None if it does not
-            say.
+        channels: number of channels of its images; None if it does not declare it.
+        stored_size: side of the squares that it makes of every image; None if it does
+            not declare it.
     """
 
     def __init__(self, loaded):
-        # Its functions hold no reference to its variables: it must stay.
+        # Keep the object, because its functions do not hold its variables.
         self._loaded = loaded
         names = loaded.class_names.numpy()
         self.class_names = tuple(name.decode() for name in names)
@@ -176,11 +181,11 @@ class ServedModel:
         self.stored_size = None if stored_size is None else int(stored_size)
 
     def probabilities(self, images, batch_size):
-        """Probabilities of uint8 images `(n, height, width, channels)`.
+        """Returns the class probabilities of images.
 
         Args:
-            images: at least one.
-            batch_size: images computed at a time.
+            images: uint8, shape `(n, height, width, channels)`, n at least 1.
+            batch_size: number of images computed at a time.
 
         Returns:
             float32, shape `(n, num_classes)`.
@@ -192,16 +197,18 @@ class ServedModel:
         )
 
     def probabilities_of_files(self, encoded):
-        """Probabilities of image files, one file at a time where a batch fails.
+        """Returns the class probabilities of image files.
 
-        One file that cannot be decoded fails the whole batch in the SavedModel.
+        One file that cannot be decoded fails the whole batch in the SavedModel, so that
+        the files of a failed batch are tried one by one.
 
         Args:
-            encoded: list of the bytes of the files.
+            encoded: list of the contents of the files, as bytes.
 
         Returns:
-            List of `(probabilities, reason)`, in their order: float32 `(num_classes,)`
-            and None, or None and the reason that the file cannot be classified.
+            List of `(probabilities, reason)` in the order of the files. For a file
+            that cannot be classified, probabilities are None. For any other they are
+            float32, shape `(num_classes,)`, and the reason is None.
         """
         if not encoded:
             return []
@@ -217,13 +224,13 @@ class ServedModel:
     def _ask(self, signature, **inputs):
         import tensorflow as tf
 
-        # Constants first: a signature would take a list for several arguments.
+        # Convert first, because a signature takes a list for several arguments.
         tensors = {name: tf.constant(value) for name, value in inputs.items()}
         return self._loaded.signatures[signature](**tensors)["probabilities"].numpy()
 
 
 def _failures():
-    """Exceptions about files that cannot be decoded."""
+    """Returns the exceptions of files that cannot be decoded."""
     import tensorflow as tf
 
     return tf.errors.InvalidArgumentError, *_lack_of_memory()
@@ -236,7 +243,7 @@ def _lack_of_memory():
 
 
 def _reason(error):
-    """Short text about a file that cannot be decoded."""
+    """Returns a short reason why a file cannot be decoded."""
     if isinstance(error, _lack_of_memory()):
         return "too large for the memory"
     pixels = re.search(r"more than [\d,]+ pixels", error.message)
@@ -244,7 +251,7 @@ def _reason(error):
 
 
 def _missing_parts(loaded):
-    """What an exported step has and this SavedModel has not."""
+    """Returns the parts of an exported step that a SavedModel lacks."""
     missing = [
         f"the signature {signature} from `{name}` to `probabilities`"
         for signature, name in _INPUTS.items()
@@ -262,7 +269,10 @@ def _inputs(loaded, signature):
 
 
 def _exports_near(path):
-    """`" Did you mean ..."` if a folder is a run, or the exports of one."""
+    """Returns `" Did you mean ..."` if a folder is a run or its exports.
+
+    Otherwise returns a sentence that says where runs write their exports.
+    """
     for folder in (os.path.join(path, "exports"), path):
         steps = [
             os.path.join(folder, name)

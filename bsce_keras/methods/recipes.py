@@ -1,7 +1,7 @@
 """Published hyper-parameters of every method, per kind of data set.
 
-Free of TensorFlow, so that a request is checked before it loads. A new method adds
-its recipe here only where the defaults of `recipe()` do not suit it.
+Imports no TensorFlow, so that requests are checked before it loads. A new method needs
+an entry here only if the recipe of IL-Baseline does not suit it.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from bsce_keras.config.sections import MemoryUse
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one step is trained."""
+    """Schedule and optimizer of one step."""
 
     epochs: int
     batch_size: int
@@ -28,7 +28,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningRecipe:
-    """How the class weights are tuned on balanced exemplars after a step."""
+    """Schedule of the balanced fine-tuning, which trains class weights on exemplars."""
 
     epochs: int
     learning_rate: float
@@ -37,19 +37,19 @@ class FinetuningRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class NoParameters:
-    """For methods without hyper-parameters of their own."""
+    """Parameters of methods without hyper-parameters of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillationParameters:
-    """Logit distillation (Jodelet et al., section 4.1.3)."""
+    """Parameters of logit distillation (Jodelet et al., section 4.1.3)."""
 
     temperature: float = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class IcarlParameters(DistillationParameters):
-    """iCaRL: distillation, and the views of exemplars that class means are made of.
+    """Parameters of iCaRL: distillation, and views of the exemplars in class means.
 
     `mirrors_exemplars` adds the mirror image of every exemplar to its class mean.
     """
@@ -59,7 +59,7 @@ class IcarlParameters(DistillationParameters):
 
 @dataclasses.dataclass(frozen=True)
 class LucirParameters:
-    """LUCIR (`run.sh` of the authors' code)."""
+    """Parameters of LUCIR (`run.sh` of the authors' code)."""
 
     less_forget_weight: float
     margin_ranking_weight: float = 1.0
@@ -69,10 +69,11 @@ class LucirParameters:
 
 @dataclasses.dataclass(frozen=True)
 class MnemonicsParameters(LucirParameters):
-    """LUCIR's, and how exemplars are optimised (see `methods.mnemonics`).
+    """Parameters of LUCIR and of the exemplar optimisation of `methods.mnemonics`.
 
-    `pixel_passes` shrinks with the schedule, as epochs do. What is not in the paper is
-    ours: nothing that was released trains what the paper describes.
+    `pixel_passes` is scaled with the schedule, as epochs are. Values that the paper
+    leaves out are chosen here, because the released code does not train as the paper
+    describes.
     """
 
     inner_steps: int = 20
@@ -85,9 +86,9 @@ class MnemonicsParameters(LucirParameters):
 
 @dataclasses.dataclass(frozen=True)
 class PodnetParameters:
-    """PODNet (`options/podnet/*.yaml` of the authors' code).
+    """Parameters of PODNet (`options/podnet/*.yaml` of the authors' code).
 
-    `nca` is `code`, the loss as released, or `paper`, as printed.
+    `nca` selects the loss: `code` as released, `paper` as printed.
     """
 
     spatial_weight: float
@@ -98,7 +99,7 @@ class PodnetParameters:
 
 @dataclasses.dataclass(frozen=True)
 class BicParameters:
-    """BiC: distillation, and the penalty of the correction's offset."""
+    """Parameters of BiC: distillation, and the penalty on the correction's offset."""
 
     temperature: float = 2.0
     offset_penalty: float = 0.05
@@ -106,13 +107,15 @@ class BicParameters:
 
 @dataclasses.dataclass(frozen=True)
 class TpcilParameters:
-    """TPCIL, whose figures are recalled or ours: no code was released.
+    """Parameters of TPCIL. Its code was not released.
+
+    The values are recalled from the paper or chosen here.
 
     Args:
-        topology_weight: of the topology-preserving term; 0 leaves it out.
-        pairs: `all_in_batch`, all pairs of the exemplars that an update draws, or
-            `edges`, those that the graph joins.
-        num_edges: edges whose ends every update draws.
+        topology_weight: weight of the topology-preserving term; 0 leaves it out.
+        pairs: `all_in_batch` for all pairs of the exemplars that an update draws, or
+            `edges` for the pairs that the graph joins.
+        num_edges: number of edges whose ends every update draws.
     """
 
     topology_weight: float = 10.0
@@ -122,13 +125,15 @@ class TpcilParameters:
 
 @dataclasses.dataclass(frozen=True)
 class _Published:
-    """What is published of one method; kinds that are not named follow the default.
+    """Published facts about one method.
 
     Args:
-        recipes, parameters, finetuning: by kind of data set.
-        own_loss: classification loss it was published with.
-        finetunes: kinds on which its own loss is followed by balanced fine-tuning.
-        memory: what it does with images of old classes.
+        recipes, parameters, finetuning: values by kind of data set.
+        own_loss: classification loss that the method was published with.
+        finetunes: kinds of data sets on which balanced fine-tuning follows a step, if
+            the method is trained with its own loss.
+        memory: `MemoryUse` of the method.
+        predicts_by: description of its predictions, for the protocol in config.json.
     """
 
     recipes: dict
@@ -137,6 +142,10 @@ class _Published:
     own_loss: str = "softmax"
     finetunes: tuple[str, ...] = ()
     memory: MemoryUse = MemoryUse()
+    predicts_by: str = (
+        "argmax over the plain logits of all seen classes: no prior, no alpha and no "
+        "knowledge of the step is used"
+    )
 
 
 def _on_every_kind(value):
@@ -155,14 +164,15 @@ def _ssil_recipe(epochs, batch_size, milestones):
     )
 
 
-# The figures for SMALL are ours throughout. 30 to 50 exemplars fill 1 or 2 batches: 160
-# epochs have the 160 to 320 updates that 20 epochs have on CIFAR-100 in 5 increments.
+# All values for SMALL are chosen here, not published. 30 to 50 exemplars fill 1 or 2
+# batches. 160 epochs then have as many updates (160 to 320) as 20 epochs on CIFAR-100
+# in 5 increments.
 _SMALL_FINETUNING = FinetuningRecipe(160, 0.01, milestones=(80,))
 _IMAGENET_100_EPOCHS = Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90))
 _IMAGENET_90_EPOCHS = Recipe(90, 128, 0.1, 1e-4, milestones=(30, 60))
 
 # Jodelet et al. 4.1.3, the same for the base step and every increment. The fine-tuning
-# is LUCIR's: the paper only says "similar to PODNet and LUCIR".
+# is that of LUCIR, because the paper only says "similar to PODNet and LUCIR".
 _IL_BASELINE = _Published(
     recipes={
         SMALL: Recipe(16, 32, 0.1, 2e-4, milestones=(8, 12)),
@@ -179,7 +189,7 @@ _WITHOUT_PARAMETERS = dataclasses.replace(
     _IL_BASELINE, parameters=_on_every_kind(NoParameters())
 )
 
-# LUCIR's code runs iCaRL on the schedule of its own method.
+# The code of LUCIR trains iCaRL with the schedule of LUCIR.
 _LUCIR_RECIPES = {
     SMALL: Recipe(16, 32, 0.1, 5e-4, milestones=(8, 12)),
     CIFAR: Recipe(160, 128, 0.1, 5e-4, milestones=(80, 120)),
@@ -189,16 +199,17 @@ _LUCIR_RECIPES = {
 _LWF = dataclasses.replace(
     _IL_BASELINE, recipes=_LUCIR_RECIPES, memory=MemoryUse(has_exemplars=False)
 )
-# LUCIR's script for CIFAR has a second view of exemplars; that for ImageNet sets it
-# equal to the first.
+# LUCIR's script for CIFAR adds a mirrored view of exemplars. Its script for ImageNet
+# sets the second view equal to the first.
 _ICARL = dataclasses.replace(
     _LWF,
     parameters=_on_every_kind(IcarlParameters())
     | {CIFAR: IcarlParameters(mirrors_exemplars=True)},
     memory=MemoryUse(needs_exemplars=True),
+    predicts_by="nearest of the class means of exemplars by unit features",
 )
 
-# Only the script for ImageNet-1k launches the fine-tuning.
+# Only the script for ImageNet-1k starts the fine-tuning.
 _LUCIR = _Published(
     recipes=_LUCIR_RECIPES,
     parameters=_on_every_kind(LucirParameters(10.0))
@@ -212,20 +223,31 @@ _PUBLISHED = {
     "il_baseline": _IL_BASELINE,
     "icarl": _ICARL,
     "lwf": _LWF,
-    # Stage 1 is IL-Baseline's; the paper's figures of BiC are those of IL-Baseline.
+    # Stage 1 is IL-Baseline's. The paper takes its values for BiC from IL-Baseline.
     "bic": dataclasses.replace(
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
         memory=MemoryUse(needs_exemplars=True, sets_aside=True),
+        predicts_by=(
+            "argmax over the logits of all seen classes, those of the last step's "
+            "classes corrected by a scale and an offset that were fitted on held-out "
+            "images"
+        ),
     ),
-    # Published on ImageNet only.
+    # The values were published for ImageNet only.
     "ss_il": dataclasses.replace(
         _IL_BASELINE,
         recipes=_on_every_kind(_ssil_recipe(100, 128, milestones=(40, 80)))
         | {SMALL: _ssil_recipe(16, 32, milestones=(6, 13))},
         own_loss="separated_softmax",
     ),
-    "wa": _IL_BASELINE,
+    "wa": dataclasses.replace(
+        _IL_BASELINE,
+        predicts_by=(
+            "argmax over the logits of all seen classes, weights of each step's "
+            "classes brought to the mean length of earlier ones when it ended"
+        ),
+    ),
     "joint": dataclasses.replace(
         _WITHOUT_PARAMETERS,
         memory=MemoryUse(has_exemplars=False, replays_everything=True),
@@ -245,7 +267,8 @@ _PUBLISHED = {
         finetuning=_IL_BASELINE.finetuning,
         memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
     ),
-    # The yaml's batch and rate on ImageNet; its author ran 256 and 0.2, the same ratio.
+    # Batch and rate for ImageNet are those of the yaml. Its author trained with 256 and
+    # 0.2, which have the same ratio.
     "podnet": _Published(
         recipes={
             SMALL: Recipe(16, 32, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
@@ -268,12 +291,12 @@ _PUBLISHED = {
 
 
 def recipe(method, kind):
-    """The published schedule of `method` on a data set of this kind."""
+    """Returns the published `Recipe` of a method on a kind of data set."""
     return _published(method).recipes[kind]
 
 
 def parameters(method, kind, scale=1.0):
-    """The method's own hyper-parameters, passes over the data scaled as epochs are."""
+    """Returns a method's hyper-parameters, with passes scaled as epochs are."""
     published = _published(method).parameters[kind]
     if not isinstance(published, MnemonicsParameters):
         return published
@@ -282,33 +305,41 @@ def parameters(method, kind, scale=1.0):
 
 
 def own_loss(method):
-    """The classification loss the method was published with."""
+    """Returns the classification loss that the method was published with."""
     return _published(method).own_loss
 
 
 def own_sampling(method):
-    """The replay sampling the method was published with."""
+    """Returns the replay sampling that the method was published with."""
     return recipe(method, CIFAR).replay_sampling
 
 
 def memory_use(method):
-    """The `MemoryUse` of a method."""
+    """Returns the `MemoryUse` of a method."""
     return _published(method).memory
 
 
+def predicts_by(method):
+    """Returns the description of a method's predictions, for the protocol."""
+    return _published(method).predicts_by
+
+
 def finetuning(method, kind):
-    """The `FinetuningRecipe` of a balanced fine-tuning after this method."""
+    """Returns the `FinetuningRecipe` of a balanced fine-tuning after this method."""
     return _published(method).finetuning[kind]
 
 
 def finetunes(method, kind, loss):
-    """Whether the publication fine-tunes: with the method's own loss alone."""
+    """Returns True if the method was published with balanced fine-tuning.
+
+    This holds only for the loss that it was published with.
+    """
     published = _published(method)
     return loss == published.own_loss and kind in published.finetunes
 
 
 def differ_in(method, other):
-    """Names of the `Recipe` fields that two methods publish different values of."""
+    """Returns the names of the `Recipe` fields in which two methods differ."""
     pairs = [(recipe(method, kind), recipe(other, kind)) for kind in KINDS]
     return {
         field.name
@@ -318,22 +349,22 @@ def differ_in(method, other):
 
 
 def _published(method):
-    """IL-Baseline's figures serve a method that is not known, as it is refused."""
+    """Returns the values of a method, or those of IL-Baseline if it is unknown."""
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 
 def scaled(recipe, scale):
-    """A `Recipe` or `FinetuningRecipe` with its schedule shrunk in proportion."""
+    """Returns a `Recipe` or `FinetuningRecipe` with its schedule scaled."""
     epochs, milestones = scaled_schedule(recipe.epochs, recipe.milestones, scale)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones)
 
 
 def scaled_schedule(epochs, milestones, scale):
-    """Shrinks a schedule in proportion.
+    """Scales a schedule in proportion.
 
-    Epochs become `max(1, round(scale * epochs))` and drops `round(scale * m)`, kept
-    distinct by moving a drop that would coincide one epoch on, and left out at or
-    past the end.
+    Epochs become `max(1, round(scale * epochs))`, drops become `round(scale * m)`. A
+    drop that would coincide with the one before moves one epoch on. Drops at or past
+    the end are left out.
 
     Returns:
         `(epochs, milestones)`.

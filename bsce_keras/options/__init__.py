@@ -1,1 +1,4 @@
-"""Options of the commands and the configuration they result in. No TensorFlow."""
+"""Options of the commands, and the configuration that follows from them.
+
+Imports no TensorFlow.
+"""

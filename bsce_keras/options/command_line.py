@@ -1,8 +1,7 @@
 """Reads the command line of every command of `command_options`.
 
-absl stops at the first error and hides flags of other modules. Here every problem is
-reported at once. absl's flags hold and parse the values; its global FLAGS stay
-untouched. Imports no TensorFlow.
+absl stops at the first error, so this module reports every problem at once. absl's
+flags hold and parse the values. Its global FLAGS stay untouched. Imports no TensorFlow.
 """
 
 import collections
@@ -15,10 +14,13 @@ from bsce_keras.runtime.text import did_you_mean
 
 
 def define(command):
-    """The flags of a command, a key of `COMMANDS`, at their defaults.
+    """Returns the flags of a command at their defaults.
+
+    Args:
+        command: key of `COMMANDS`.
 
     Returns:
-        `absl.flags.FlagValues` of the command's own, ready to be read: `values.seed`.
+        New `absl.flags.FlagValues`, whose attributes such as `values.seed` can be read.
     """
     values = absl_flags.FlagValues()
     for flag in COMMANDS[command].options:
@@ -28,19 +30,20 @@ def define(command):
 
 
 def parse(command, arguments):
-    """Reads all of a command line, whatever is wrong with it.
+    """Reads a command line to its end and collects all problems.
 
-    Understands `--flag=value`, `--flag value`, `--flag` and `--noflag` for booleans,
-    `--flagfile=FILE` (nested; paths are relative to the working directory), and `--`,
-    after which nothing is a flag. The last of several values of a flag wins.
+    Accepted forms: `--flag=value`, `--flag value`, `--flag` and `--noflag` for
+    booleans, and `--flagfile=FILE`. Flag files may nest; paths are relative to the
+    working directory. After `--`, arguments are not flags. The last of several values
+    of a flag wins.
 
     Args:
-        command: a key of `COMMANDS`.
-        arguments: list of str, without the program's name.
+        command: key of `COMMANDS`.
+        arguments: list of str, without the name of the program.
 
     Returns:
         `(values, positional, problems)`: the flags, the list of other arguments, and
-        a list of what is wrong, one sentence each. A flag with a problem keeps its
+        a list of sentences, one for each problem. A flag with a problem keeps its
         default.
     """
     reader = _Reader(command)
@@ -55,7 +58,7 @@ def train_request(values):
 
 
 def set_values(values):
-    """The flags that were set, as a dictionary; those left at their default are not."""
+    """Returns a dictionary of the flags that were set."""
     return {
         name: values[name].value
         for name in values
@@ -64,7 +67,7 @@ def set_values(values):
 
 
 def passed_on(command, values):
-    """Values that a command passes on to the runs of `train` it starts.
+    """Returns the values that a command passes on to the runs of `train` it starts.
 
     These are the values given and the defaults that differ from those of `train`.
 
@@ -79,12 +82,12 @@ def passed_on(command, values):
 
 
 def flagfile_text(values):
-    """The flags that were set, one a line: a flag file that repeats the command."""
+    """Returns a flag file that repeats the command: the flags set, one a line."""
     return "".join(f"{values[name].serialize()}\n" for name in set_values(values))
 
 
 class _Reader:
-    """The state of reading one command line."""
+    """State of reading one command line."""
 
     def __init__(self, command):
         self.values = define(command)
@@ -112,8 +115,8 @@ class _Reader:
             self.problems.append(f"Expected at least one {name}. Received: none")
         if not name:
             self.problems += [
-                f"Unexpected argument {argument!r}: this command takes flags only, "
-                "written --name=value, or --name and --noname for yes and no"
+                f"Unexpected argument {argument!r}: this command takes only flags, "
+                "written as --name=value, or as --name and --noname for booleans"
                 for argument in self.positional
             ]
 
@@ -152,7 +155,7 @@ class _Reader:
         if name not in self.values:
             hint = _other_commands(name) or hint
         self.problems.append(f"Unknown flag {given}.{hint}")
-        # What follows was meant as its value and is no problem of its own.
+        # The next argument was meant as the value, so it is not reported again.
         if rest and not rest[0].startswith("--"):
             rest.popleft()
 
@@ -192,7 +195,7 @@ class _Reader:
 
 
 def _other_commands(name):
-    """`" It is a flag of A and B."` where other commands have the flag, or `""`."""
+    """Returns `" It is a flag of A and B."`, or `""` if other commands lack it too."""
     owners = [
         command
         for command, spec in COMMANDS.items()

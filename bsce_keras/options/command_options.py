@@ -17,7 +17,7 @@ _GENERAL = (
 )
 
 _TRAIN = Command(
-    purpose="Trains one class-incremental experiment: a base step and its increments.",
+    purpose="Trains one class-incremental experiment: a base step and increments.",
     example="--dataset=digits --seed=2",
     groups={**TRAIN_GROUPS, "General": _GENERAL},
 )
@@ -30,17 +30,17 @@ _EVALUATE = Command(
             Option(
                 "run_dir",
                 str,
-                "every exported step of this run, on the images it is scored on",
+                "run whose exported steps are scored, on the images it was scored on",
             ),
-            Option("model", str, "one exported step, on the data set named below"),
-            # As many as training evaluates at a time: sums in bfloat16 depend on it.
+            Option("model", str, "exported step to score, on the data set named below"),
+            # Training uses the same batch size; sums in bfloat16 depend on it.
             Option("batch_size", int, "images scored at a time", default=500),
         ),
         "Data set": (
             *DATA_SOURCE,
             dataclasses.replace(
                 OPTIONS["cache_dir"],
-                default_text="they are held in memory; for a run, as it was trained",
+                default_text="images are held in memory; for a run, as it was trained",
             ),
             dataclasses.replace(
                 OPTIONS["on_bad_image"],
@@ -52,16 +52,23 @@ _EVALUATE = Command(
 )
 
 _PREDICT = Command(
-    purpose="Classifies image files with an exported step, one line each.",
+    purpose="Classifies image files with an exported step, one line a file.",
     example="--model=runs/NAME/exports/step_05 photo.jpg",
     groups={
         "Prediction": (
             Option("model", str, "folder of an exported step"),
             Option(
-                "top_k", int, "most probable classes listed for each file", default=1
+                "top_k",
+                int,
+                "number of most probable classes listed for each file",
+                default=1,
             ),
             Option(
-                "format", str, "of the answer", choices=("text", "json"), default="text"
+                "format",
+                str,
+                "format of the answer",
+                choices=("text", "json"),
+                default="text",
             ),
         ),
         "General": _GENERAL,
@@ -70,21 +77,21 @@ _PREDICT = Command(
 )
 
 _REPORT = Command(
-    purpose="Tables and figures of one or many runs.",
+    purpose="Prints tables and draws figures of one or many runs.",
     example="runs/*",
     groups={
         "Report": (
             Option(
                 "format",
                 str,
-                "of the printed tables",
+                "format of the printed tables",
                 choices=("text", "markdown", "csv"),
                 default="text",
             ),
             Option(
                 "output",
                 str,
-                "where the report files go",
+                "folder of the report files",
                 default_text="the tables are only printed",
             ),
         ),
@@ -93,37 +100,41 @@ _REPORT = Command(
     positional="RUN_DIR",
 )
 
-# A matrix is about numbers: models of every step would fill the disk.
+# `reproduce` does not export by default: models of every step would fill the disk.
 _OF_EVERY_CELL = tuple(
     dataclasses.replace(option, default=False) if option.name == "export" else option
     for option in OPTIONS.values()
     if option.every_cell
 )
 _REPRODUCE = Command(
-    purpose="Trains a matrix of flagfiles and seeds and tells it beside the paper's "
-    "numbers.",
+    purpose="Trains a matrix of flagfiles and seeds and compares it with the paper.",
     example="flags/cifar100_5steps/*.flags --seeds=1,2",
     groups={
         "Matrix": (
-            Option("seeds", str, "of every flagfile, separated by commas", default="1"),
+            Option(
+                "seeds",
+                str,
+                "seeds of every flagfile, separated by commas",
+                default="1",
+            ),
             Option(
                 "runs_dir", str, "folder of all run folders", default="runs/reproduce"
             ),
             Option(
                 "share_base_steps",
                 bool,
-                "train a base step that several cells have in common once",
+                "train a base step once if several cells have it in common",
                 default=True,
             ),
         ),
-        "Every cell (over what its flagfile says)": _OF_EVERY_CELL,
+        "Every cell (overrides its flagfile)": _OF_EVERY_CELL,
         "General": _GENERAL,
     },
     positional="FLAGFILE",
     passed_on=_OF_EVERY_CELL,
 )
 
-# The losses without alpha have less to search.
+# By default `tune` searches alpha, so it needs a loss with a fixed alpha.
 _OF_TRIALS = {
     group: tuple(
         dataclasses.replace(option, default="balanced_softmax")
@@ -135,40 +146,43 @@ _OF_TRIALS = {
     for group, options in TRAIN_GROUPS.items()
 }
 _TUNE = Command(
-    purpose="Searches the fixed alpha that does best on held-out training images.",
+    purpose="Searches the fixed alpha that scores best on held-out training images.",
     example="--dataset=digits --alphas=0.5,1 --seeds=1,2",
     groups={
         "Search": (
             Option(
                 "alphas",
                 str,
-                "weights of the old classes to try: numbers with commas between them, "
-                "or LOW:HIGH for a range, searched on a log scale",
+                "weights of the old classes to try: numbers separated by commas, or "
+                "LOW:HIGH for a range, which is searched on a log scale",
                 default_text="0.1,0.25,0.5,1 for balanced_softmax",
             ),
-            Option("learning_rates", str, "learning rates to try, written alike"),
-            Option("weight_decays", str, "weight decays to try, written alike"),
+            Option("learning_rates", str, "learning rates to try, in the same form"),
+            Option("weight_decays", str, "weight decays to try, in the same form"),
             Option(
                 "search",
                 str,
-                "all combinations of lists of values, or as many as --max_trials, "
-                "drawn or chosen by a Gaussian process",
+                "grid tries all combinations of listed values; random draws and "
+                "bayesian chooses --max_trials combinations",
                 choices=SEARCHES,
                 default="grid",
             ),
             Option(
                 "max_trials",
                 int,
-                "combinations to try at most",
+                "largest number of combinations to try",
                 default_text="all for grid, else 10",
             ),
             Option(
-                "seeds", str, "of every trial, whose scores are averaged", default="1"
+                "seeds",
+                str,
+                "seeds of every trial, whose scores are averaged",
+                default="1",
             ),
             dataclasses.replace(
                 OPTIONS["validation_share"],
-                help="part of the training images of every class to hold out for the "
-                "scores",
+                help="share of the training images of every class that is held out "
+                "and scored",
                 default=0.1,
             ),
             Option("runs_dir", str, "folder of all run folders", default="runs/tune"),

@@ -9,7 +9,7 @@ from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
 from bsce_keras.options.train_options import OPTIONS
 
-# Beyond these a slip of the keyboard is likelier than a wish.
+# Larger values are almost certainly typos.
 MOST_SCALE = 1000
 _MOST_VIRTUAL_DEVICES = 64
 
@@ -26,7 +26,7 @@ def contradictions(asked):
             *_device_contradictions(asked),
             (
                 asked.export_only_last and asked.export is False,
-                "export_only_last=True contradicts export=False: drop one of them",
+                "export_only_last=True contradicts export=False. Omit one of them.",
             ),
         ]
         if contradicts
@@ -40,12 +40,12 @@ def _stream_contradictions(asked):
         flag = f"--{name}" if value is True else f"--{name}={value}"
         yield (
             value is not None and value is not False,
-            f"{flag} has no meaning for --dataset={asked.dataset}, {reason}. Leave it "
-            "out, or name another --dataset.",
+            f"{flag} has no effect with --dataset={asked.dataset}, {reason}. Omit it, "
+            "or use another --dataset.",
         )
     yield (
         asked.increments is not None and asked.num_increments is not None,
-        "Give either num_increments or increments, the list of their sizes. "
+        "Set either num_increments or increments, the list of their sizes. "
         f"Received: {asked.num_increments} and {asked.increments}",
     )
 
@@ -53,8 +53,8 @@ def _stream_contradictions(asked):
 def _schedule_contradictions(asked):
     yield (
         asked.epochs is not None and asked.schedule_scale is not None,
-        f"--epochs={asked.epochs} is taken as given, so --schedule_scale="
-        f"{asked.schedule_scale} would scale nothing. Give one of them.",
+        f"--epochs={asked.epochs} is not scaled, so --schedule_scale="
+        f"{asked.schedule_scale} has no effect. Set only one of them.",
     )
     yield (
         asked.schedule_scale is not None
@@ -68,40 +68,39 @@ def _loss_contradictions(asked):
     loss, facts = asked.loss, loss_facts(asked.loss)
     yield (
         facts.only_with not in (None, asked.method_name),
-        f"--classification_loss={loss} is --method={facts.only_with}'s own and not "
-        f"--method={asked.method_name}'s. Use --method={facts.only_with}, or another "
-        "loss.",
+        f"--classification_loss={loss} works only with --method={facts.only_with}. "
+        f"Received: --method={asked.method_name}. Use --method={facts.only_with}, or "
+        "another loss.",
     )
     use = recipes.memory_use(asked.method_name)
     yield (
         use.sets_aside and loss != recipes.own_loss(asked.method_name),
-        f"--method={asked.method_name} corrects what the plain softmax does to old "
-        f"classes; --classification_loss={loss} would leave it nothing to correct. Use "
-        "--method=il_baseline, which is the same without the correction, or leave the "
-        "loss out.",
+        f"--method={asked.method_name} corrects the bias of the plain softmax, so it "
+        f"excludes --classification_loss={loss}. Use --method=il_baseline, which is "
+        "the same without the correction, or omit the loss.",
     )
     yield (
         use.sets_aside and asked.balanced_finetuning == "true",
-        f"--balanced_finetuning=true changes what --method={asked.method_name} fitted "
-        "its correction to. Use --method=il_baseline with it, or leave it out.",
+        f"--balanced_finetuning=true changes the head after --method="
+        f"{asked.method_name} fitted its correction to it. Use --method=il_baseline "
+        "with it, or omit it.",
     )
     yield (
         asked.replay_sampling == FOUR_TO_ONE
         and recipes.own_sampling(asked.method_name) != FOUR_TO_ONE,
-        f"--replay_sampling={FOUR_TO_ONE} is SS-IL's own and not --method="
-        f"{asked.method_name}'s. Use --method=ss_il, or another sampling.",
+        f"--replay_sampling={FOUR_TO_ONE} works only with --method=ss_il. Received: "
+        f"--method={asked.method_name}. Use --method=ss_il, or another sampling.",
     )
     yield from _joint_contradictions(asked) if use.replays_everything else ()
     yield (
         use.policy and asked.exemplar_selection is not None,
-        f"--exemplar_selection={asked.exemplar_selection} has no meaning for --method="
-        f"{asked.method_name}, which chooses exemplars in its own way. "
-        "Leave it out.",
+        f"--exemplar_selection={asked.exemplar_selection} has no effect with --method="
+        f"{asked.method_name}, which has its own selection of exemplars. Omit it.",
     )
     yield (
         asked.nca_variant is not None and loss != "nca",
-        f"--nca_variant={asked.nca_variant} has no meaning for --method="
-        f"{asked.method_name} with --classification_loss={loss}. Leave it out, or use "
+        f"--nca_variant={asked.nca_variant} has no effect with --method="
+        f"{asked.method_name} and --classification_loss={loss}. Omit it, or use "
         "--method=podnet with --classification_loss=default.",
     )
 
@@ -112,34 +111,34 @@ def _alpha_contradictions(asked):
     held = meta and asked.alpha_optimizer == "held"
     yield (
         asked.alpha is not None and not (facts.takes_alpha or held),
-        f"--alpha={asked.alpha} has no meaning for --classification_loss={loss}"
-        f"{', which learns alpha, starting at 1' if meta else ''}. Leave --alpha out "
-        "or use --classification_loss=balanced_softmax"
+        f"--alpha={asked.alpha} has no effect with --classification_loss={loss}"
+        f"{', which learns alpha, starting at 1' if meta else ''}. Omit --alpha, or "
+        "use --classification_loss=balanced_softmax"
         f"{', or hold alpha there by --alpha_optimizer=held' if meta else ''}.",
     )
     yield (
         held and asked.alpha_learning_rate is not None,
-        f"--alpha_learning_rate={asked.alpha_learning_rate} has no meaning for "
-        "--alpha_optimizer=held, which does not move alpha. Leave it out.",
+        f"--alpha_learning_rate={asked.alpha_learning_rate} has no effect with "
+        "--alpha_optimizer=held, which does not change alpha. Omit it.",
     )
     for option in OPTIONS.values():
         value = getattr(asked, option.name)
         needed = SETTINGS[option.field].needs_loss if option.field else ""
         yield (
             needed not in ("", loss) and value is not None,
-            f"--{option.name}={value} has no meaning for --classification_loss={loss}. "
-            f"Leave it out or use --classification_loss={needed}.",
+            f"--{option.name}={value} has no effect with --classification_loss={loss}. "
+            f"Omit it, or use --classification_loss={needed}.",
         )
     yield (
         meta and asked.precision == "mixed_float16",
-        "--precision=mixed_float16 scales the loss, and with it the gradient by which "
-        "meta_balanced_softmax learns alpha. Use --precision=mixed_bfloat16, which "
-        "needs no scaling.",
+        "--precision=mixed_float16 scales the loss. That would also scale the gradient "
+        "by which meta_balanced_softmax learns alpha. Use --precision=mixed_bfloat16, "
+        "which needs no scaling.",
     )
 
 
 def _joint_contradictions(asked):
-    """What supposes an imbalance between old and new, or exemplars."""
+    """Yields options that need exemplars, or an imbalance of old and new classes."""
     values = asked.given(
         *("exemplars_per_class", "memory_budget", "exemplar_selection", "alpha")
     )
@@ -150,8 +149,8 @@ def _joint_contradictions(asked):
     for name, value in values.items():
         yield (
             True,
-            f"--{name}={value} has no meaning for --method={asked.method_name}, which "
-            "trains on all images of all seen classes. Leave it out.",
+            f"--{name}={value} has no effect with --method={asked.method_name}, which "
+            "trains on all images of all seen classes. Omit it.",
         )
 
 
@@ -164,17 +163,17 @@ def _device_contradictions(asked):
     yield (
         (asked.virtual_devices or 0) > 1 and asked.strategy == "one_device",
         f"--virtual_devices={asked.virtual_devices} contradicts "
-        "--strategy=one_device. Use --strategy=mirrored, or leave one of them out.",
+        "--strategy=one_device. Use --strategy=mirrored, or omit one of them.",
     )
     yield (
         (asked.virtual_devices or 0) > 1 and asked.strategy == "multi_worker",
         f"--virtual_devices={asked.virtual_devices} contradicts "
-        "--strategy=multi_worker, where a CPU is one device. Start more workers in its "
-        "place, or use --strategy=mirrored.",
+        "--strategy=multi_worker, where a CPU is one device. Start more workers "
+        "instead, or use --strategy=mirrored.",
     )
     yield (
         asked.strategy == "multi_worker" and asked.precision == "mixed_float16",
-        "--precision=mixed_float16 is not in this version for --strategy=multi_worker: "
-        "each worker would scale its loss alone. Use --precision=mixed_bfloat16, which "
-        "needs no scaling.",
+        "--precision=mixed_float16 is not supported with --strategy=multi_worker, "
+        "because each worker would scale its own loss. Use --precision=mixed_bfloat16, "
+        "which needs no scaling.",
     )

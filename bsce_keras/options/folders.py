@@ -6,7 +6,7 @@ from bsce_keras.data.folder_listing import lies_among_classes
 
 
 def folder_problems(asked):
-    """What is wrong with the folders that a `Request` names for writing."""
+    """Returns a sentence for every folder of a `Request` that cannot be used."""
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
     found = writable_problems("--run_dir", run_dir)
     if asked.cache_dir:
@@ -14,7 +14,7 @@ def folder_problems(asked):
     if asked.dataset == "folder" and asked.data_dir:
         found += [
             f"--{name}={folder} lies among the class folders of --data_dir="
-            f"{asked.data_dir} and would be taken for images. Name a folder elsewhere."
+            f"{asked.data_dir} and would be read as images. Name a folder elsewhere."
             for name, folder in (("run_dir", run_dir), ("cache_dir", asked.cache_dir))
             if folder and lies_among_classes(folder, asked.data_dir)
         ]
@@ -22,48 +22,53 @@ def folder_problems(asked):
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):
         found.append(
-            f"--base_run_dir={base} is --run_dir itself. Name another run, or leave "
-            "--base_run_dir out to train the base step here."
+            f"--base_run_dir={base} is --run_dir itself. Name another run, or omit "
+            "--base_run_dir to train the base step here."
         )
     elif not os.path.isfile(os.path.join(base, "config.json")):
         found.append(
-            f"--base_run_dir={base} is no run folder: it holds no config.json. Name "
-            "the --run_dir of a run with a finished base step."
+            f"--base_run_dir={base} is not a run folder, because it holds no "
+            "config.json. Name the --run_dir of a run with a finished base step."
         )
     elif not _has_finished_step(base):
         found.append(
             f"The run in --base_run_dir={base} has not finished its base step yet. "
-            "Let it finish, or leave --base_run_dir out."
+            "Let it finish, or omit --base_run_dir."
         )
     return found
 
 
 def has_base_step(run_dir):
-    """Whether a run folder holds the checkpoint of a finished step 0."""
+    """Returns True if a run folder holds the checkpoint of a finished step 0."""
     return os.path.isfile(os.path.join(run_dir, "checkpoints", "step_00.json"))
 
 
 def writable_problems(flag, folder):
-    """Why a folder, new or not, cannot be written into."""
+    """Returns a sentence if a folder cannot be made or written.
+
+    Args:
+        flag: flag that names the folder, for the message.
+        folder: path of a new or existing folder.
+    """
     impossible = _impossible(folder)
     if impossible:
         return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
     existing = _nearest_existing(folder)
     if not os.path.isdir(existing):
         return [
-            f"{flag}={folder} cannot be made: {existing} is a file. Name a folder, new "
-            "or of a run."
+            f"{flag}={folder} cannot be made: {existing} is a file. Name a new folder, "
+            "or that of a run."
         ]
     if not os.access(existing, os.W_OK):
         return [
             f"{flag}={folder} cannot be written: {existing} is read-only, or its "
-            "permissions forbid it. Mend that or name another folder."
+            "permissions forbid it. Change them, or name another folder."
         ]
     return []
 
 
 def _impossible(path):
-    """Why there cannot be a path of this name, or None."""
+    """Reason why a path of this name cannot exist, or None."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError):

@@ -1,6 +1,6 @@
 """From a request to a checked `ExperimentConfig`: defaults, schedules, contradictions.
 
-The only place that chooses a default by data set or method. Free of TensorFlow.
+Only this module chooses defaults by data set or method. Imports no TensorFlow.
 """
 
 import dataclasses
@@ -31,16 +31,17 @@ SAVED_SUFFIX = ".keras"
 
 
 def make_config(dataset, **request):
-    """The configuration of an experiment, complete and checked.
+    """Returns the complete, checked configuration of an experiment.
 
-    Reads folders and label files of the data set, decodes no image, writes nothing.
+    Reads folders and label files of the data set. Decodes no image and writes nothing.
 
     Args:
-        dataset: as `--dataset`.
-        **request: one keyword per flag of `bsce_keras.train`, of the same name and
-            meaning; one left out, or None, takes the published default for this data
-            set and method. Beyond the flags: `increments`, a list of uneven increment
-            sizes in place of `num_increments`, and `export_only_last`.
+        dataset: value of `--dataset`.
+        **request: keywords with the names and meanings of the flags of
+            `bsce_keras.train`. An omitted keyword, or None, takes the published default
+            for this data set and method. Two keywords are not flags: `increments`, a
+            list of uneven increment sizes in place of `num_increments`, and
+            `export_only_last`.
 
     Returns:
         `bsce_keras.config.ExperimentConfig`.
@@ -56,7 +57,7 @@ def make_config(dataset, **request):
     """
     config, problems = _examine(dataset, request)
     if config is None and not problems:
-        # All is well but for a data set that is yet to be fetched.
+        # The request is correct, but its data set has to be fetched first.
         config, problems = _examine(dataset, request, fetch=True)
     if problems:
         raise RequestError(problems)
@@ -64,14 +65,17 @@ def make_config(dataset, **request):
 
 
 def request_problems(dataset, **request):
-    """Every problem of a request to `make_config`, as sentences; downloads nothing."""
+    """Returns every problem of a request to `make_config`, as sentences.
+
+    Downloads nothing.
+    """
     return _examine(dataset, request)[1]
 
 
 def _examine(dataset, request, fetch=False):
-    """The configuration, or None, and the problems found.
+    """Returns the configuration, or None, and the problems found.
 
-    Both are empty if only a data set is missing that has to be fetched first.
+    Both are empty if only the data set is missing and may be fetched.
     """
     asked, problems = read_request({"dataset": dataset, **request})
     problems = _Problems(problems)
@@ -80,10 +84,10 @@ def _examine(dataset, request, fetch=False):
     begun = problems.attempt(begun_stream, asked)
     info = problems.attempt(_describe, asked, fetch, begun)
     if info is None and asked.image_size is not None:
-        # Where only the size was refused, what depends on the classes is still checked.
+        # If only the size was refused, check the options that depend on classes too.
         of_any_size = asked.without("image_size")
         info = _Problems().attempt(_describe, of_any_size, fetch, begun)
-    # Without a known data set the rest is still checked, as if it were CIFAR.
+    # With an unknown data set, the other options are checked as if it were CIFAR.
     kind = info.kind if info else CIFAR
     stream = stream_config(asked, info, begun, problems) if info else None
     memory = problems.attempt(_memory, asked, info)
@@ -105,10 +109,10 @@ def _examine(dataset, request, fetch=False):
 
 
 class _Problems(list):
-    """Every problem found so far."""
+    """List of the problems found so far."""
 
     def attempt(self, make, *args, **kwargs):
-        """`make(...)`, or None once its problems are noted."""
+        """Returns `make(...)`, or None after noting its problems."""
         try:
             return make(*args, **kwargs)
         except RequestError as error:
@@ -129,7 +133,7 @@ def _describe(asked, fetch, begun):
 
 
 def _is_missing(asked):
-    """Whether TFDS would have to fetch the data set."""
+    """Returns True if TFDS would have to fetch the data set."""
     dataset = find_dataset(asked.dataset)
     if dataset is None or not dataset.can_be_fetched:
         return False
@@ -149,17 +153,17 @@ def _model(asked, kind):
     backbone = asked.backbone or default_backbone(kind)
     if backbone.startswith("keras_hub:"):
         raise RequestError(
-            f"--backbone={backbone}: presets of keras_hub are not in this version. "
-            "Load it there, let it end in global average pooling, save it by "
-            "`model.save('NAME.keras')` and use --backbone=NAME.keras, or use one of "
-            f"{BACKBONES_TEXT}."
+            f"--backbone={backbone}: presets of keras_hub are not supported. Load the "
+            "preset with keras_hub, add global average pooling as its last layer, save "
+            "it by `model.save('NAME.keras')` and use --backbone=NAME.keras. Or use "
+            f"one of {BACKBONES_TEXT}."
         )
     if backbone.endswith(SAVED_SUFFIX):
         return _saved_model(asked, os.path.expanduser(backbone))
     if backbone not in BACKBONES:
         raise RequestError(
-            f"--backbone must be one of {BACKBONES_TEXT}, or the path of a saved "
-            f"one, NAME{SAVED_SUFFIX}. "
+            f"--backbone must be one of {BACKBONES_TEXT}, or the path NAME"
+            f"{SAVED_SUFFIX} of a saved backbone. "
             f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
         )
     return configs.ModelConfig(**asked.fields("model") | {"backbone": backbone})
@@ -180,8 +184,8 @@ def _saved_model(asked, path):
         digest = sha256(path)
     except OSError as error:
         problems.append(
-            f"--backbone={path} cannot be read: {error.strerror}. Give the path of a "
-            f"backbone that Keras saved, or use one of {BACKBONES_TEXT}."
+            f"--backbone={path} cannot be read: {error.strerror}. Use the path of a "
+            f"backbone that Keras saved, or one of {BACKBONES_TEXT}."
         )
     if problems:
         raise RequestError(problems)
@@ -196,7 +200,7 @@ def _method(asked, kind):
             f"--method must be one of {', '.join(METHODS)}. "
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
-    # A scale that is none is refused elsewhere.
+    # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
     scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
     parameters = recipes.parameters(name, kind, scale)
     if asked.loss == "nca" and asked.nca_variant is not None:
@@ -221,8 +225,8 @@ def _training(asked, kind):
     training = configs.TrainingConfig(**settings)
     if training.batch_size < training.virtual_devices:
         raise RequestError(
-            f"--batch_size={training.batch_size} is the size over all devices and "
-            "must leave at least one image for each of "
+            f"--batch_size={training.batch_size} is the size over all devices. It must "
+            "be at least "
             f"--virtual_devices={training.virtual_devices}. Raise the former or lower "
             "the latter."
         )
@@ -230,26 +234,26 @@ def _training(asked, kind):
 
 
 def _scale(asked, recipe):
-    """What schedules shrink by; None if it is no number that can be meant."""
+    """Returns the factor of all schedules, or None if it is invalid."""
     if asked.epochs is not None:
         scale = asked.epochs / recipe.epochs
     else:
         scale = 1.0 if asked.schedule_scale is None else asked.schedule_scale
-    # Larger ones, which have been refused, could not be computed with.
+    # `contradictions` refuses larger scales, which would overflow here.
     largest = math.inf if asked.schedule_scale is None else MOST_SCALE
     return scale if 0 < scale <= largest and math.isfinite(scale) else None
 
 
 def _schedule(asked, recipe, scale):
-    """Epochs and drops; explicit epochs are taken as given and the drops follow."""
+    """Returns epochs and learning-rate drops; drops follow explicit epochs."""
     if scale is None:
-        # TrainingConfig names the flag that made it so.
+        # TrainingConfig names the flag with the invalid value.
         return recipe.epochs if asked.epochs is None else asked.epochs, ()
     return recipes.scaled_schedule(recipe.epochs, recipe.milestones, scale)
 
 
 def _finetuning(asked, kind, scale):
-    """The schedule of the balanced fine-tuning, or None if there is to be none."""
+    """Returns the `FinetuningConfig`, or None without a balanced fine-tuning."""
     wanted = asked.balanced_finetuning
     if wanted in (None, "default"):
         wanted = recipes.finetunes(asked.method_name, kind, asked.loss)

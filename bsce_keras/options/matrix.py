@@ -1,7 +1,7 @@
-"""A matrix of experiments: flagfiles x seeds, every cell a run folder of its own.
+"""Matrix of experiments: flagfiles x seeds, with a run folder for every cell.
 
-All of it is checked, and which cells share a base step is decided, before anything is
-trained. Imports no TensorFlow.
+All cells are checked before training starts. The cells that share a base step are
+chosen then as well. Imports no TensorFlow.
 """
 
 import dataclasses
@@ -29,14 +29,14 @@ from bsce_keras.runtime.text import listed
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """What a matrix is made of.
+    """Flagfiles and seeds of a matrix, and options of all its cells.
 
     Args:
-        flagfiles: paths.
-        seeds: of every flagfile.
+        flagfiles: paths of the flagfiles.
+        seeds: seeds of every flagfile.
         runs_dir: folder of all run folders.
-        arguments: flags of `train` for every cell, over what its flagfile says.
-        share_base_steps: whether equal base steps are trained once.
+        arguments: flags of `train` for every cell, which override its flagfile.
+        share_base_steps: train equal base steps only once.
     """
 
     flagfiles: tuple[str, ...]
@@ -51,9 +51,9 @@ class Cell:
     """One experiment of a matrix.
 
     Args:
-        flagfile: its path.
+        flagfile: path of its flagfile.
         config: its `ExperimentConfig`.
-        flags: text of a flagfile that repeats this cell alone.
+        flags: text of a flagfile that repeats only this cell.
     """
 
     flagfile: str
@@ -62,22 +62,22 @@ class Cell:
 
     @property
     def name(self):
-        """What it is called in messages."""
+        """Name of the cell in messages."""
         return f"{self.flagfile}, seed {self.config.training.seed}"
 
     @property
     def is_finished(self):
-        """Whether its summary is written, which is the last thing a run does."""
+        """True if the summary exists, which a run writes last."""
         return os.path.isfile(os.path.join(self.config.run_dir, "summary.json"))
 
 
 def make_cells(matrix):
-    """The cells of a matrix, complete and checked, in the order they are to be run.
+    """Returns the complete, checked cells of a matrix in the order of training.
 
-    A cell's folder is `RUNS_DIR/scale_SCALE/FOLDER/STEM/seed_N` for the flagfile
-    `FOLDER/STEM.flags`. Of cells with the same base step the first one trains it, and
-    the others name it as their `base_run_dir`; a cell that was begun keeps what it was
-    begun with, so that a matrix may grow.
+    The folder of a cell is `RUNS_DIR/scale_SCALE/FOLDER/STEM/seed_N` for the flagfile
+    `FOLDER/STEM.flags`. The first of several cells with the same base step trains it,
+    and the others name it as their `base_run_dir`. A cell that was begun keeps its
+    `base_run_dir`, so a matrix may grow.
 
     Args:
         matrix: `Matrix`.
@@ -93,7 +93,7 @@ def make_cells(matrix):
         raise RequestError(problems)
     cells, records = [], []
     for flagfile, values, _ in _drafts(matrix):
-        # May fetch a data set, and all cells were found to be right.
+        # May fetch a data set, because all cells are correct.
         config = make_config(**train_request(values))
         cells.append(Cell(flagfile, config, flagfile_text(values)))
         try:
@@ -104,15 +104,17 @@ def make_cells(matrix):
         raise RequestError(
             [
                 *problems,
-                "To train these cells anew, delete their folders or give another "
-                f"--runs_dir than {matrix.runs_dir}.",
+                "To train these cells anew, use another --runs_dir than "
+                f"{matrix.runs_dir}.",
             ]
         )
     return _with_base_runs(cells, records, matrix.share_base_steps)
 
 
 def matrix_problems(matrix):
-    """Everything wrong with the requests of a matrix, as sentences; fetches nothing.
+    """Returns every problem of the requests of a matrix, as sentences.
+
+    Fetches nothing.
 
     Args:
         matrix: `Matrix`.
@@ -132,7 +134,7 @@ def matrix_problems(matrix):
         for problem in problems:
             if not (found and problem.startswith("--run_dir=")):
                 flagfiles_with.setdefault(problem, {})[flagfile] = None
-    # One mistake in what all cells share is one problem.
+    # A mistake that several cells share is one problem.
     return found + [
         f"{listed(flagfiles, most=3)}: {problem}"
         for problem, flagfiles in flagfiles_with.items()
@@ -140,14 +142,14 @@ def matrix_problems(matrix):
 
 
 def _drafts(matrix):
-    """Flagfile, flag values of `train` and their problems, cell by cell."""
-    # Seed by seed, so that a long matrix has a whole table early.
+    """Yields the flagfile, the flag values and their problems of each cell."""
+    # Seed by seed, so that a long matrix fills a whole table early.
     for seed, flagfile in itertools.product(matrix.seeds, matrix.flagfiles):
         command_line = [f"--flagfile={flagfile}", *matrix.arguments]
         values, _, problems = parse("train", command_line)
         given = set_values(values)
         problems += [
-            f"--{name} is for the matrix to say, by --seeds and --runs_dir. Remove it "
+            f"--{name} follows from --seeds and --runs_dir of the matrix. Remove it "
             "from the flagfile."
             for name, option in OPTIONS.items()
             if name in given and "reproduce" in option.set_by
@@ -166,14 +168,14 @@ def _drafts(matrix):
 
 
 def _own_record(config):
-    """config.json of a cell's folder, None before it is begun.
+    """Returns config.json of a cell's folder, or None before the cell is begun.
 
     Raises:
-        RequestError: if it is that of another cell.
+        RequestError: the folder belongs to another configuration.
     """
     record = read_record(pathlib.Path(config.run_dir, "config.json"))
     recorded = (record or {}).get("training", {})
-    # A run records the choice of its machine in place of `auto`.
+    # A run records the value that its machine chose for `auto`.
     resolved = {
         name: recorded.get(name, "auto")
         for name, value in vars(config.training).items()
@@ -189,7 +191,7 @@ def _own_record(config):
 
 
 def _with_base_runs(cells, records, share):
-    """The cells with their `base_run_dir`, each after the one it names."""
+    """Returns the cells with their `base_run_dir`, each after the cell it names."""
     trainers = _trainers(cells, records) if share else {}
     ready, by_folder = [], {}
     for cell, record in zip(cells, records, strict=True):
@@ -208,7 +210,7 @@ def _with_base_runs(cells, records, share):
 
 
 def _trainers(cells, records):
-    """The run folder that each base step is trained in, or was, by `base_step_key`."""
+    """Returns the run folder that trains each base step, by `base_step_key`."""
     trainers = {}
     for suits in (
         lambda cell, record: has_base_step(cell.config.run_dir),

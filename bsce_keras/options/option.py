@@ -26,15 +26,15 @@ class Option:
         name: flag without dashes; for options of a run the keyword of `make_config`.
         type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded.
         help: meaning, for `--help`.
-        choices: values to choose from; empty where any value of the type will do.
+        choices: values to choose from; empty if the option takes any value of the type.
         field: field of `ExperimentConfig` that takes the value, such as
             `training.save_minutes`. Empty where `make_config` derives others from it.
         default: value without the flag; that of `field` if None.
         default_text: description of a default that depends on other options. The value
             without the flag is None then.
-        every_cell: `reproduce` takes it too, for all of its cells.
+        every_cell: `reproduce` takes the option too, for all of its cells.
         set_by: commands that set the option of `train` for each of their runs.
-        python_only: `make_config` takes it, but `train` has not a flag for it.
+        python_only: `make_config` takes the option, but `train` lacks a flag for it.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Option:
 
     @property
     def shown(self):
-        """Name in messages: that of the flag, or of the keyword where there is none."""
+        """Name in messages: the flag, or the keyword if there is only that."""
         return self.name if self.python_only else f"--{self.name}"
 
     @property
@@ -105,8 +105,9 @@ class Command:
         purpose: first line of `--help`.
         example: arguments that work.
         groups: options by heading.
-        positional: name of the arguments that are not flags, None if it takes none.
-        passed_on: options that it passes on to the runs it trains.
+        positional: name of the arguments that are not flags, None if the command takes
+            only flags.
+        passed_on: options that the command passes on to the runs it trains.
     """
 
     purpose: str

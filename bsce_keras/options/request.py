@@ -1,4 +1,7 @@
-"""A request: the values asked for, and what follows from them alone. No TensorFlow."""
+"""Request: the requested values, and the values that follow directly from them.
+
+Imports no TensorFlow.
+"""
 
 import collections
 import os
@@ -9,7 +12,7 @@ from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.text import did_you_mean
 
-# By section, the options that set its fields and the names of these fields.
+# Names of fields by section and by the option that sets the field.
 _FIELDS = collections.defaultdict(dict)
 for _name, _option in OPTIONS.items():
     if _option.field:
@@ -18,7 +21,7 @@ for _name, _option in OPTIONS.items():
 
 
 class Request:
-    """Values asked for, an attribute per option of `OPTIONS`.
+    """Requested values, with one attribute for each option of `OPTIONS`.
 
     None leaves a choice to the data set and the method.
 
@@ -26,9 +29,9 @@ class Request:
         values: plain values by name of an option.
 
     Attributes:
-        method_name: method asked for, or the default one.
+        method_name: requested method, or the default one.
         loss: classification loss, with `default` resolved.
-        resolved_run_dir: run folder asked for, or one named after the request.
+        resolved_run_dir: requested run folder, or one named after the request.
     """
 
     def __init__(self, values):
@@ -40,15 +43,16 @@ class Request:
         self.resolved_run_dir = self.run_dir or self._default_run_dir()
 
     def given(self, *names):
-        """Those of the named values that were asked for."""
+        """Returns the named values that were requested, by name."""
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
     def fields(self, section):
-        """Values asked for that go to fields of a section, by name of the field.
+        """Returns the requested values of the fields of a section, by field.
 
         Args:
-            section: such as `training`; empty for fields of `ExperimentConfig` itself.
+            section: name such as `training`; empty for fields of `ExperimentConfig`
+                itself.
         """
         return {
             field: value
@@ -57,7 +61,7 @@ class Request:
         }
 
     def without(self, name):
-        """The same request with the choice of one value left open."""
+        """Returns the same request without the value of one option."""
         return Request({**{key: getattr(self, key) for key in OPTIONS}, name: None})
 
     def _default_run_dir(self):
@@ -79,11 +83,11 @@ def read_request(values):
     """Checks names and types of the values that a caller of `make_config` passed.
 
     Args:
-        values: by keyword.
+        values: values by keyword.
 
     Returns:
-        `(request, problems)`: the `Request` of all values that are right, and a
-        sentence for each of the others.
+        `(request, problems)`: the `Request` of all valid values, and a sentence for
+        each of the others.
     """
     problems = [
         f"make_config has no option {name!r}.{did_you_mean(name, OPTIONS)}"

@@ -15,20 +15,21 @@ def run_command(command, main, argv=None, check=None):
     """Runs a command and turns its failures into messages and exit codes.
 
     Args:
-        command: a key of `COMMANDS`.
-        main: function of the flag values and the list of other arguments; returns an
-            exit code, or None for 0.
-        argv: arguments without the program's name; those of the process by default.
+        command: key of `COMMANDS`.
+        main: function of the flag values and the list of other arguments. It returns
+            an exit code, or None for 0.
+        argv: arguments without the name of the program; those of the process by
+            default.
         check: function of the flag values and the list of other arguments that
-            returns a list of problems. It is asked when the command line is wrong, so
-            that these are told as well.
+            returns a list of problems. It is called if the command line is wrong, so
+            that all problems are reported together.
 
     Returns:
-        0, or 2 for a wrong request, 1 for a failure while running, 130 when
-        interrupted, 143 when terminated. Any other exception is a defect and passes
-        with its traceback.
+        Exit code: 0, 2 for a wrong request, 1 for a failure while running, 130 when
+        interrupted, or 143 when terminated. Other exceptions are defects and keep
+        their traceback.
     """
-    # TensorFlow reads it when it loads, which is later.
+    # TensorFlow reads the variable when it loads, which is later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if argv is None else list(argv)
     values, positional, problems = parse(command, arguments)
@@ -45,25 +46,25 @@ def run_command(command, main, argv=None, check=None):
     except RunError as error:
         return _fail(command, [str(error)], 1)
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would complain once more when
-        # it flushes at its end.
+        # The reader of the output closed it. Python would report that again when it
+        # flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}" if error.filename else error
         message = (
-            f"the file system refused: {reason}. What was finished stays; mend it "
-            "(space, permission, path) and give the same command again."
+            f"the file system refused: {reason}. Finished work is kept. Correct the "
+            "cause (space, permission, path) and repeat the command."
         )
         return _fail(command, [message], 1)
     except Stopped as stopped:
         return _fail(command, [str(stopped)], stopped.exit_code)
     except KeyboardInterrupt:
-        return _fail(command, ["interrupted; what was finished stays"], 130)
+        return _fail(command, ["interrupted; finished work is kept"], 130)
 
 
 def help_text(command):
-    """What a command does and every flag of it, by group, with meaning and default."""
+    """Returns the purpose of a command and its flags, with meanings and defaults."""
     spec = COMMANDS[command]
     positional = f" {spec.positional}..." if spec.positional else ""
     lines = [

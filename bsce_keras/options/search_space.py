@@ -1,10 +1,10 @@
-"""What a search may choose from: lists of numbers and ranges. Imports no TensorFlow."""
+"""Search space of `tune`: lists of numbers and ranges. Imports no TensorFlow."""
 
 import dataclasses
 import math
 
-# The flags of `tune` that say what is searched, and the keyword of `make_config` each
-# of them varies.
+# Flags of `tune` that define the search space, and the keyword of `make_config` that
+# each of them varies.
 SEARCHED = {
     "alphas": "alpha",
     "learning_rates": "learning_rate",
@@ -22,7 +22,7 @@ class Values:
 
     @property
     def examples(self):
-        """Numbers that are in it, enough to check a request by."""
+        """Numbers of the space that suffice to check a request."""
         return self.values
 
 
@@ -35,7 +35,7 @@ class Range:
 
     @property
     def examples(self):
-        """Numbers that are in it, enough to check a request by."""
+        """Numbers of the space that suffice to check a request."""
         return (self.low, self.high)
 
 
@@ -43,7 +43,7 @@ def read_space(flag, text):
     """Reads `0.1,0.25,1` or `0.1:1`.
 
     Returns:
-        `(space, problems)`: `Values` or `Range`, None where the text is neither.
+        `(space, problems)`: `Values` or `Range`, or None if the text is neither.
 
     >>> read_space("alphas", "0.1:1")
     (Range(low=0.1, high=1.0), [])
@@ -57,14 +57,14 @@ def read_space(flag, text):
     elif colon and 0 < numbers[0] < numbers[1]:
         return Range(*numbers), []
     return None, [
-        f"--{flag} must be different numbers with commas between them, such as "
+        f"--{flag} must be different numbers separated by commas, such as "
         "0.1,0.25,1, or a range of numbers above 0, such as 0.1:1. "
         f"Received: {text!r}"
     ]
 
 
 def rounded(number):
-    """To four digits, as a drawn number is used, named and asked for again."""
+    """Rounds a drawn number to four digits, so that a command can repeat it."""
     return float(f"{number:.4g}")
 
 
@@ -73,5 +73,5 @@ def _number(text):
         number = float(text)
     except ValueError:
         return None
-    # Python takes 1_0 for 10.
+    # Python reads 1_0 as 10.
     return number if math.isfinite(number) and "_" not in text else None

@@ -1,7 +1,7 @@
-"""Which classes arrive when: what was asked, the defaults, and what a run has fixed.
+"""Order and number of the classes of every step, for new runs and runs that grow.
 
-A run grows: what its folder says of the classes it has stays, and new classes come
-after them. Free of TensorFlow.
+A run that grows keeps its classes and their order. New classes are appended. Imports no
+TensorFlow.
 """
 
 import dataclasses
@@ -37,9 +37,9 @@ class BegunStream:
 
     Args:
         run_dir: the folder.
-        class_names: of all classes that its data set had, in the order of arrival.
-        num_base_classes: classes of step 0.
-        increments: new classes of steps 1..T.
+        class_names: names of all classes that its data set had, in arrival order.
+        num_base_classes: number of classes of step 0.
+        increments: numbers of new classes of steps 1..T.
     """
 
     run_dir: str
@@ -54,16 +54,16 @@ class BegunStream:
 
 
 def begun_stream(asked):
-    """The `BegunStream` of the run folder a `Request` names, or None.
+    """Returns the `BegunStream` of the run folder of a `Request`, or None.
 
-    None also where the folder is of another data set, which is refused later, with all
-    that differs.
+    It is None too if the folder belongs to another data set. `check_same_run` refuses
+    that later and names all differences.
 
     Raises:
         RequestError: config.json is damaged.
     """
     path = pathlib.Path(asked.resolved_run_dir) / "config.json"
-    # Of paths that there cannot be this says no; what is wrong with them is said later.
+    # `isfile` is False for impossible paths, which `folder_problems` reports.
     record = read_record(path, _FORM) if os.path.isfile(path) else None
     if record is None or record["stream"]["dataset"] != asked.dataset:
         return None
@@ -72,8 +72,8 @@ def begun_stream(asked):
         names = tuple(names_by_arrival(stream))
     except IndexError as error:
         raise RequestError(
-            f"{path} is damaged (stream.order names a class that there is not). "
-            "Restore it from a copy, or give another folder."
+            f"{path} is damaged (stream.order names a class that does not exist). "
+            "Restore it from a copy, or use another folder."
         ) from error
     return BegunStream(
         str(asked.resolved_run_dir),
@@ -84,13 +84,13 @@ def begun_stream(asked):
 
 
 def stream_config(asked, info, begun, problems):
-    """The `StreamConfig` of a request, or None once its problems are noted.
+    """Returns the `StreamConfig` of a request, or None after noting its problems.
 
     Args:
         asked: the `Request`.
-        info: the `DatasetInfo` of its data set, the classes of `begun` included.
+        info: the `DatasetInfo` of its data set, with the classes of `begun`.
         begun: the `BegunStream` of its run folder, or None.
-        problems: list with `attempt`, see `request`.
+        problems: list with a method `attempt`, see `make_config`.
     """
     is_folder = asked.dataset == "folder"
     num_classes = len(info.class_names)
@@ -98,7 +98,7 @@ def stream_config(asked, info, begun, problems):
     order = problems.attempt(_order, order_name, info, begun if is_folder else None)
     num_base = asked.num_base_classes
     if num_base is None and is_folder and begun:
-        # Half of the classes there were; more may have come since.
+        # Keep the base step; half of all classes may be more now.
         num_base = begun.num_base_classes
     elif num_base is None:
         num_base = (num_classes + 1) // 2
@@ -111,7 +111,7 @@ def stream_config(asked, info, begun, problems):
         configs.StreamConfig,
         **settings,
         class_names=tuple(info.class_names),
-        # Stand-ins where something was refused, so that the rest is still checked.
+        # Placeholders for refused values, so that the other checks run.
         order=tuple(range(num_classes) if order is None else order.tolist()),
         increments=increments or (),
         image=problems.attempt(_image, asked, info) or info.image,
@@ -119,14 +119,14 @@ def stream_config(asked, info, begun, problems):
 
 
 def _image(asked, info):
-    """The `ImageSpec` of a data set, with the limit of pixels that was asked for."""
+    """Returns the `ImageSpec` of a data set with the requested limit of pixels."""
     if asked.max_image_pixels is None:
         return info.image
     return dataclasses.replace(info.image, max_pixels=asked.max_image_pixels)
 
 
 def _order(name, info, begun):
-    """Class ids by arrival: those of the run as they came, then the new ones."""
+    """Returns class ids by arrival: those of the run in its order, then new ones."""
     names = info.class_names
     if begun is None or os.path.isfile(name):
         return class_order(name, len(names), names)
@@ -139,11 +139,11 @@ def _order(name, info, begun):
 
 
 def _increments(asked, begun, num_base, num_classes):
-    """New classes of steps 1..T: as asked for, or the rest in equal parts."""
+    """Returns the sizes of steps 1..T, as requested or in equal parts."""
     if asked.increments is not None:
         return tuple(asked.increments)
     if not 1 <= num_base <= num_classes:
-        return ()  # StreamConfig says what is wrong with the base classes.
+        return ()  # StreamConfig reports the number of base classes.
     if begun and _goes_on(asked, begun, num_base, num_classes):
         return _further_increments(asked, begun, num_classes)
     rest = num_classes - num_base
@@ -156,7 +156,7 @@ def _increments(asked, begun, num_base, num_classes):
     if count not in fitting:
         raise RequestError(
             f"--num_increments={count} does not divide the {rest} classes left after "
-            f"{num_base} base classes. Numbers of increments that do: "
+            f"{num_base} base classes. Numbers of increments that divide them: "
             f"{', '.join(map(str, fitting or [0]))}. (Uneven increments: "
             "make_config(..., increments=[...]) in Python.)"
         )
@@ -164,19 +164,19 @@ def _increments(asked, begun, num_base, num_classes):
 
 
 def _goes_on(asked, begun, num_base, num_classes):
-    """Whether the steps of the run are the first ones of those asked for."""
+    """Returns True if the requested steps begin with the steps of the run."""
     if num_base != begun.num_base_classes:
         return False
     if asked.dataset == "folder":
         return True
-    # Without a number, other data sets are cut as they always are.
+    # Without --num_increments, other data sets are split by the default rule.
     count, had = asked.num_increments or 0, len(begun.increments)
     is_whole = len(begun.arriving) == num_classes
     return count == had if is_whole else count > had
 
 
 def _further_increments(asked, begun, num_classes):
-    """The steps of the run, then the classes that are left in equal parts."""
+    """Returns the increments of the run, then the remaining classes in equal parts."""
     had = len(begun.increments)
     count = had if asked.num_increments is None else asked.num_increments
     if count <= had:
@@ -186,15 +186,15 @@ def _further_increments(asked, begun, num_classes):
     if not fitting:
         raise RequestError(
             f"--num_increments={count}: {begun.run_dir} has {had}, and "
-            f"{asked.data_dir} holds no further class. Add class folders, or give "
+            f"{asked.data_dir} holds no further class. Add class folders, or use "
             f"--num_increments={had}."
         )
     if count - had not in fitting:
         raise RequestError(
             f"--num_increments={count} adds {count - had} to the {had} of "
             f"{begun.run_dir}, which does not divide the {rest} classes left. Numbers "
-            f"that do: {', '.join(str(had + parts) for parts in fitting)}. (Uneven "
-            "increments: make_config(..., increments=[...]) in Python.)"
+            f"that divide them: {', '.join(str(had + parts) for parts in fitting)}. "
+            "(Uneven increments: make_config(..., increments=[...]) in Python.)"
         )
     return begun.increments + (rest // (count - had),) * (count - had)
 
@@ -204,13 +204,13 @@ def _divisors(number):
 
 
 def _refuse_other_folder(asked, info, begun):
-    """Classes of a run may be gone, but not all of them while there are only others."""
+    """Refuses a folder that holds other classes but none of the classes of the run."""
     train = training_folder(asked.data_dir)
     others = set(info.class_names) - set(begun.class_names)
     if others and not any((train / name).is_dir() for name in begun.arriving):
         raise RequestError(
             f"{train} holds none of the classes of the run in {begun.run_dir} "
-            f"({listed(begun.arriving)}) but others ({listed(sorted(others))}). Give "
-            "the --data_dir of that run, another --run_dir, or, to learn these classes "
-            f"on top, --num_increments={len(begun.increments) + 1}."
+            f"({listed(begun.arriving)}) but others ({listed(sorted(others))}). Use "
+            "the --data_dir of that run, or another --run_dir. To learn these classes "
+            f"too, use --num_increments={len(begun.increments) + 1}."
         )

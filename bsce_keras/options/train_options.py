@@ -1,8 +1,8 @@
-"""Every option of a run: the flags of `train`, by group, and two of Python only.
+"""Table of all options of a run: the flags of `train`, and two keywords of Python only.
 
-Flags, help, keywords of `make_config`, the `Request`, the fields that a value goes to
-and the options that `reproduce` and `tune` pass on follow from this table. Defaults and
-effects on the outcome stand beside the fields, see `bsce_keras.config.fields`.
+This table defines the flags and their help, the keywords of `make_config` and the
+field of each value. The options that `reproduce` and `tune` pass on follow from it.
+Fields declare defaults and effects on the outcome, see `bsce_keras.config.fields`.
 """
 
 import pathlib
@@ -20,9 +20,8 @@ DATA_SOURCE = (
     Option(
         "data_dir",
         pathlib.Path,
-        "TFDS directory, or for folder the one that holds train/CLASS/* and "
-        "test/CLASS/* (val/ serves as test/); CLASS/* is enough with "
-        "--validation_share",
+        "TFDS directory; for folder, the directory with train/CLASS/* and test/CLASS/* "
+        "(val/ serves as test/); CLASS/* is enough with --validation_share",
         field="stream.data_dir",
         default_text="$TFDS_DATA_DIR or ~/tensorflow_datasets",
         every_cell=True,
@@ -30,7 +29,7 @@ DATA_SOURCE = (
     Option(
         "download",
         bool,
-        "permit TFDS to download a data set that is not prepared yet",
+        "allow TFDS to download a data set that is not prepared yet",
         field="stream.download",
         every_cell=True,
     ),
@@ -46,16 +45,16 @@ _DATA_SET = (
     Option(
         "cache_dir",
         pathlib.Path,
-        "keep the decoded images in this folder and read them from there, for data "
-        "sets larger than memory; what it holds is not decoded again",
+        "folder that keeps decoded images, for data sets larger than memory; images "
+        "that it holds are not decoded again",
         field="stream.cache_dir",
-        default_text="they are held in memory",
+        default_text="images are held in memory",
         every_cell=True,
     ),
     Option(
         "on_bad_image",
         str,
-        "what an image that cannot be decoded does",
+        "action on images that cannot be decoded: refuse them all, or skip them",
         choices=choices.BAD_IMAGE_POLICIES,
         field="stream.on_bad_image",
         every_cell=True,
@@ -63,15 +62,15 @@ _DATA_SET = (
     Option(
         "max_image_pixels",
         int,
-        "images with more pixels in the file are bad ones; they are refused before "
-        "they are decoded, in training and in exports",
+        "largest number of pixels in an image file; files with more are bad images, "
+        "which are refused before decoding, in training and in exports",
         default_text=str(MAX_IMAGE_PIXELS),
     ),
     Option(
         "validation_share",
         float,
-        "part of the training images of every class that is held out and "
-        "scored in place of the test images, to choose hyper-parameters by",
+        "share of the training images of every class that is held out and scored in "
+        "place of the test images, to choose hyper-parameters",
         field="stream.validation_share",
         set_by=("tune",),
     ),
@@ -80,15 +79,15 @@ _STREAM = (
     Option(
         "num_base_classes",
         int,
-        "classes of the base step",
+        "number of classes of the base step",
         field="stream.num_base_classes",
-        default_text="half of them, rounded up",
+        default_text="half of the classes, rounded up",
     ),
     Option(
         "num_increments",
         int,
-        "steps after the base step, each with an equal share of the other "
-        "classes; more than a run has make it grow by these",
+        "number of steps after the base step, each with an equal share of the other "
+        "classes; a larger number than before makes a run grow",
         default_text="5, or the next smaller number that divides",
     ),
     Option(
@@ -104,7 +103,7 @@ _METHOD = (
     Option(
         "method",
         str,
-        "the class-incremental system",
+        "class-incremental method",
         choices=tuple(METHODS),
         field="method.name",
         default="il_baseline",
@@ -112,7 +111,7 @@ _METHOD = (
     Option(
         "classification_loss",
         str,
-        "its classification loss, where default is the method's own",
+        "classification loss; default is the method's own",
         choices=LOSS_CHOICES,
         field="method.classification_loss",
         default=DEFAULT,
@@ -120,15 +119,15 @@ _METHOD = (
     Option(
         "alpha",
         float,
-        "weight of the old classes in balanced_softmax, or of a held alpha in "
-        "meta_balanced_softmax",
+        "weight of the old classes in balanced_softmax, or in meta_balanced_softmax "
+        "with a held alpha",
         field="method.alpha",
         set_by=("tune",),
     ),
     Option(
         "alpha_learning_rate",
         float,
-        "rate at which meta_balanced_softmax learns alpha",
+        "learning rate of alpha in meta_balanced_softmax",
         field="method.alpha_learning_rate",
         default_text=", ".join(
             f"{rate} for {name}" for name, rate in choices.ALPHA_RATES.items() if rate
@@ -144,36 +143,36 @@ _METHOD = (
     Option(
         "alpha_every",
         int,
-        "updates of the network for one of alpha",
+        "updates of the network between two updates of alpha",
         field="method.alpha_every",
     ),
     Option(
         "alpha_statistics",
         str,
-        "batch normalisation of the images that alpha is validated on: "
-        "statistics of their batch, or the running ones that tests use",
+        "statistics of batch normalisation on the alpha split: those of its batch, or "
+        "the running ones as at test time",
         choices=choices.ALPHA_STATISTICS,
         field="method.alpha_statistics",
     ),
     Option(
         "meta_gradient",
         str,
-        "how the gradient of alpha is computed: same number, different cost",
+        "computation of alpha's gradient; both give the same number at different cost",
         choices=choices.META_GRADIENTS,
         field="method.meta_gradient",
     ),
     Option(
         "nca_variant",
         str,
-        "the loss of podnet's own as its code has it, or as its paper prints",
+        "podnet's own loss as in its code, or as in its paper",
         choices=choices.NCA_VARIANTS,
         default_text="code",
     ),
     Option(
         "balanced_finetuning",
         str,
-        "tune the class weights on the exemplars after each step, where "
-        "default is as published: podnet and mnemonics with their own losses",
+        "tune the class weights on the exemplars after each step; default is as "
+        "published: podnet and mnemonics with their own losses",
         choices=choices.BALANCED_FINETUNING,
         default="default",
     ),
@@ -182,29 +181,29 @@ _MEMORY = (
     Option(
         "exemplars_per_class",
         int,
-        "exemplars kept of each class, in a memory that grows",
+        "number of exemplars of each class, in a memory that grows",
         field="memory.exemplars_per_class",
         default_text=EXEMPLARS_TEXT,
     ),
     Option(
         "memory_budget",
         int,
-        "exemplars kept in total, shared equally by the seen classes; instead "
-        "of --exemplars_per_class",
+        "number of exemplars in total, shared equally by the seen classes; replaces "
+        "--exemplars_per_class",
         field="memory.memory_budget",
     ),
     Option(
         "exemplar_selection",
         str,
-        "how exemplars are chosen",
+        "selection of exemplars",
         choices=choices.SELECTIONS,
         field="memory.selection",
     ),
     Option(
         "replay_sampling",
         str,
-        "how often increments draw images: every one once an epoch, exemplars "
-        "as often as new images, or all classes equally often",
+        "frequency of images in increments: each once an epoch, exemplars as often as "
+        "new images, or all classes equally often",
         choices=choices.REPLAY_SAMPLINGS,
         field="training.replay_sampling",
     ),
@@ -213,36 +212,35 @@ _TRAINING = (
     Option(
         "epochs",
         int,
-        "epochs of each step",
+        "number of epochs of each step",
         field="training.epochs",
         default_text="as published",
     ),
     Option(
         "batch_size",
         int,
-        "images of one update over all devices",
+        "number of images of one update over all devices",
         field="training.batch_size",
         default_text="as published",
     ),
     Option(
         "learning_rate",
         float,
-        "rate at the start of each step",
+        "learning rate at the start of each step",
         field="training.learning_rate",
         default_text="as published",
     ),
     Option(
         "weight_decay",
         float,
-        "L2 inside the gradient",
+        "factor of the L2 penalty that is added to the gradient",
         field="training.weight_decay",
         default_text="as published",
     ),
     Option(
         "schedule_scale",
         float,
-        "shrinks or stretches every published schedule in proportion; explicit "
-        "--epochs are taken as given",
+        "factor that scales every published schedule; explicit --epochs are not scaled",
         field="training.schedule_scale",
         every_cell=True,
     ),
@@ -252,12 +250,12 @@ _TRAINING = (
         f"{BACKBONES_TEXT}, or NAME.keras, a saved Keras model from normalised images "
         "to features",
         field="model.backbone",
-        default_text="by data set and image size",
+        default_text="depends on data set and image size",
     ),
     Option(
         "precision",
         str,
-        "of the arithmetic",
+        "precision of the arithmetic",
         choices=choices.PRECISIONS,
         field="training.precision",
         every_cell=True,
@@ -265,14 +263,14 @@ _TRAINING = (
     Option(
         "seed",
         int,
-        "of every random choice",
+        "seed of every random choice",
         field="training.seed",
         set_by=("reproduce", "tune"),
     ),
     Option(
         "deterministic",
         bool,
-        "the same command gives the same bits on one machine",
+        "make the same command give the same bits on one machine",
         field="training.deterministic",
         every_cell=True,
     ),
@@ -281,8 +279,8 @@ _DEVICES = (
     Option(
         "strategy",
         str,
-        "how devices share the work: auto takes all GPUs of this machine, "
-        "multi_worker all devices of the workers that TF_CONFIG names",
+        "distribution over devices: auto uses all GPUs of this machine, multi_worker "
+        "all devices of the workers that TF_CONFIG names",
         choices=choices.STRATEGIES,
         field="training.strategy",
         every_cell=True,
@@ -290,15 +288,15 @@ _DEVICES = (
     Option(
         "virtual_devices",
         int,
-        "split the CPU into this many devices, to try --strategy=mirrored "
-        "without GPUs; 0 does not",
+        "number of devices that the CPU is split into, to try --strategy=mirrored "
+        "without GPUs; 0 does not split it",
         field="training.virtual_devices",
         every_cell=True,
     ),
     Option(
         "intra_op_threads",
         int,
-        "CPU threads of one operation; 0 for one per logical CPU that the "
+        "number of CPU threads of one operation; 0 for one per logical CPU that the "
         "process may use",
         field="training.intra_op_threads",
         every_cell=True,
@@ -306,14 +304,14 @@ _DEVICES = (
     Option(
         "save_minutes",
         float,
-        "training time between two saves within a step",
+        "minutes of training between two saves within a step",
         field="training.save_minutes",
         every_cell=True,
     ),
     Option(
         "synchronized_batch_norm",
         bool,
-        "batch statistics over all devices in place of one for each",
+        "compute batch statistics over all devices, not on each device",
         field="model.synchronized_batch_norm",
         every_cell=True,
     ),
@@ -330,14 +328,14 @@ _RUN = (
     Option(
         "base_run_dir",
         pathlib.Path,
-        "take the base step from this other run",
+        "another run, whose base step is used",
         field="base_run_dir",
         set_by=("reproduce", "tune"),
     ),
     Option(
         "resume",
         bool,
-        "go on from what the run folder holds",
+        "continue from the checkpoints of the run folder",
         field="resume",
         set_by=("reproduce", "tune"),
     ),
@@ -367,7 +365,7 @@ _PYTHON_ONLY = (
     Option(
         "increments",
         list[int],
-        "uneven sizes of the increments, in place of num_increments",
+        "sizes of uneven increments, in place of num_increments",
         python_only=True,
     ),
     Option(

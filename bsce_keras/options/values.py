@@ -1,4 +1,4 @@
-"""Values of a request as plain Python: numbers, truth values, lines of text."""
+"""Conversion of requested values to plain Python: numbers, booleans, lines of text."""
 
 import numbers
 import os
@@ -7,9 +7,9 @@ import pathlib
 from bsce_keras.config.checks import one_of
 from bsce_keras.runtime.text import NO_LINE
 
-# Counts and seeds travel through files and arrays that hold 64 bits.
+# Files and arrays hold counts and seeds in 64 bits.
 _LARGEST = 2**63 - 1
-_LINE = "one line of UTF-8 text, and not empty"
+_LINE = "one non-empty line of UTF-8 text"
 _EXPECTED = {
     int: "an integer of at most 64 bits",
     float: "a number",
@@ -21,17 +21,17 @@ _EXPECTED = {
 
 
 def plain_values(options, values):
-    """Turns what callers pass, NumPy's numbers and paths too, into plain values.
+    """Converts values of callers, such as NumPy numbers and paths, to plain values.
 
     `~` is expanded in paths.
 
     Args:
         options: `Option`s by name.
-        values: by name of an option; None stands for no choice.
+        values: values by name of an option. None leaves the choice open.
 
     Returns:
-        `(plain, problems)`: the values, None where one is not what is expected, and a
-        sentence for each of those.
+        `(plain, problems)`: the values, None for each invalid one, and a sentence for
+        each invalid one.
     """
     plain, problems = {}, []
     for name, value in values.items():
@@ -94,7 +94,7 @@ _CONVERTERS = {
 
 
 def seeds_of(text):
-    """The seeds that `--seeds` lists, and what is wrong with it: `(seeds, problems)`.
+    """Reads the seeds that `--seeds` lists. Returns `(seeds, problems)`.
 
     >>> seeds_of("1, 2")
     ((1, 2), [])
@@ -106,6 +106,6 @@ def seeds_of(text):
         if len(set(seeds)) == len(seeds):
             return seeds, []
     return (), [
-        "--seeds must be different whole numbers with commas between them, such as "
+        "--seeds must be different whole numbers separated by commas, such as "
         f"1,2,3. Received: {text!r}"
     ]

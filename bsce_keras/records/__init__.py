@@ -1,1 +1,1 @@
-"""The run folder: what was asked, what came out, tables and figures of it."""
+"""The run folder: configuration, checkpoints and records of a run."""

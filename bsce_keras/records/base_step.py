@@ -1,4 +1,4 @@
-"""Step 0 of one run as step 0 of another: trained once, used by many."""
+"""Sharing of base steps: step 0 of one run serves as step 0 of others."""
 
 import json
 
@@ -9,11 +9,8 @@ from bsce_keras.config.classification_losses import (
 )
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.data_record import class_facts, data_differences
-from bsce_keras.records.protocol import (
-    flag_of,
-    names_by_arrival,
-)
+from bsce_keras.records.data_record import data_differences, image_digests
+from bsce_keras.records.protocol import flag_of, names_by_arrival
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
@@ -24,19 +21,22 @@ _DECISIVE = tuple(
 
 
 def load_base_step(config, step):
-    """Arrays and state of the base step that `config.base_run_dir` finished.
+    """Loads the finished base step of `config.base_run_dir`.
 
-    The classification losses may differ where they are one without old classes, as
-    softmax and separated softmax are; if the base classes have equally many images,
-    prior and weights are constants, and all but PODNet's own are one.
+    The classification losses may differ if they are equal without old classes, such
+    as softmax and separated softmax. If all base classes have equally many images,
+    priors and class weights are constants. All losses but PODNet's own are equal then.
 
     Args:
         config: `ExperimentConfig` that names the other run.
-        step: step 0 of the new run's stream, whose data must be those of the other.
+        step: step 0 of the new run's stream. Both runs need the same images.
+
+    Returns:
+        `(arrays, state)`, as `Checkpoints.load_step` returns them.
 
     Raises:
-        RequestError: no finished step 0 there, or it was trained otherwise, with a line
-            per difference.
+        RequestError: the other run has not finished step 0, or trained it otherwise.
+            One line describes each difference.
     """
     theirs = read_run(config.base_run_dir).config
     num_base = config.stream.num_base_classes
@@ -45,7 +45,7 @@ def load_base_step(config, step):
     if loaded is None:
         raise RequestError(
             f"--base_run_dir={config.base_run_dir} holds no finished, undamaged step "
-            "0. Let that run finish its base step first, or leave the flag out."
+            "0. Let that run finish its base step first, or omit the flag."
         )
     differences = list(_differences(theirs, ours))
     their_names = names_by_arrival(theirs["stream"])[:num_base]
@@ -55,7 +55,7 @@ def load_base_step(config, step):
             f"{listed(step.class_names)} here"
         )
     else:
-        differences += data_differences(config.base_run_dir, class_facts(step))
+        differences += data_differences(config.base_run_dir, image_digests(step))
     counts = loaded[1]["class_counts"]
     their_loss = theirs["method"]["classification_loss"]
     our_loss = ours["method"]["classification_loss"]
@@ -64,8 +64,8 @@ def load_base_step(config, step):
     if differences:
         raise RequestError(
             [
-                f"--base_run_dir={config.base_run_dir} trained another base step. Give "
-                "the same flags, or leave --base_run_dir out. What differs:",
+                f"--base_run_dir={config.base_run_dir} trained another base step. Use "
+                "the same flags, or omit --base_run_dir. Differences:",
                 *differences,
             ]
         )
@@ -73,11 +73,11 @@ def load_base_step(config, step):
 
 
 def base_step_key(config):
-    """Text that is the same for configurations whose base step is the same.
+    """Returns a text that is equal for configurations with equal base steps.
 
-    It tells what can be told before data is read: losses count as equal only where the
-    data set is known to have equally many images of every class. `load_base_step` looks
-    again once it has the images.
+    It is computed before data is read. Losses count as equal only if the data set is
+    known to have equally many images of every class. `load_base_step` compares again
+    once it has the images.
 
     Args:
         config: `ExperimentConfig`.
@@ -89,7 +89,7 @@ def base_step_key(config):
     equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes
     key["loss"] = sorted(SOFTMAX_AT_EQUAL_COUNTS) if equal else at_base_step(loss)
     key["base classes"] = stream.arriving_class_names[: stream.num_base_classes]
-    # Two folders of images may well have classes of the same names.
+    # Different folders of images may have classes of the same names.
     key["data_dir"] = stream.data_dir
     return json.dumps(key, sort_keys=True)
 
@@ -101,7 +101,7 @@ def _loss_differences(theirs, ours, counts):
     if not {theirs, ours} <= SOFTMAX_AT_EQUAL_COUNTS:
         return [line]
     if len(set(counts)) > 1:
-        return [f"{line}, and base classes of unequal size make these different losses"]
+        return [f"{line}, and these losses differ if base classes have unequal sizes"]
     return []
 
 
@@ -113,6 +113,6 @@ def _differences(theirs, ours):
 
 
 def _value(config, name):
-    """Value of a field of `ExperimentConfig.to_json()`, None where it has none."""
+    """Value of a field of `ExperimentConfig.to_json()`, None if it is missing."""
     section, _, field = name.partition(".")
     return config[section].get(field)

@@ -1,9 +1,11 @@
-"""Checkpoints: named arrays and a JSON state, whole or not there.
+"""Checkpoints of a run: named arrays and a JSON state, written as a whole.
 
-`step_02` is a finished step; `step_02_main_epoch_0007` one whose main phase goes on
-with epoch 7, `step_02_main_epoch_0007_update_000012` one that has done 12 updates of
-it. The end of a phase stays until the step is finished. `checkpoint_files` says what
-files a checkpoint is and how damage is found.
+- `step_02`: step 2 is finished.
+- `step_02_main_epoch_0007`: its main phase continues with epoch 7.
+- `step_02_main_epoch_0007_update_000012`: 12 updates of that epoch are done.
+
+The last checkpoint of a phase stays until the step is finished. `array_files` defines
+the files of a checkpoint and detects damage.
 """
 
 import json
@@ -23,11 +25,11 @@ _FILE = re.compile(
     r"(step_\d+(?:_[a-z]+_epoch_\d+(?:_update_\d+)?)?)\.(?:json|npz)(?:\.tmp)?"
 )
 
-# The phase of a step that every other one follows.
+# First phase of every step.
 _FIRST_PHASE = "main"
 
-# Among a finished step's arrays: the states of the steps before it, as JSON. With them
-# the last checkpoint is enough, whatever became of older ones.
+# Array of a finished step that holds the states of earlier steps as JSON. The last
+# checkpoint therefore suffices, even if older ones are damaged.
 _EARLIER = "earlier_states"
 
 
@@ -40,25 +42,25 @@ class Checkpoints:
 
     def __init__(self, run_dir):
         self.folder = os.path.join(run_dir, "checkpoints")
-        # States of the finished steps, once they were asked for.
+        # States of the finished steps; None until `finished_states` reads them.
         self._finished = None
 
     def exist(self):
-        """Whether anything was saved; the rest of a save cut short is nothing."""
+        """Returns True if a checkpoint was saved; interrupted saves do not count."""
         return any(os.path.exists(f"{self._path(name)}.json") for name in self._names())
 
     def num_begun_steps(self):
-        """Steps up to the last one that anything was saved of, be it damaged now."""
+        """Number of steps up to the last one with a checkpoint, damaged or not."""
         return max((int(name.split("_")[1]) + 1 for name in self._names()), default=0)
 
     def save_step(self, step, arrays, state):
-        """Saves a finished step, then drops what led to it.
+        """Saves a finished step, then removes its progress checkpoints.
 
-        Later steps, left over where they and this one were damaged and this one was
-        trained again, do not descend from it: they go first.
+        Checkpoints of later steps are removed first. They exist only if this step was
+        damaged and trained again, so they do not continue it.
 
         Raises:
-            ValueError: if it is not the step that comes next.
+            ValueError: `step` is not the next step.
         """
         if self._finished is None:
             self.finished_states()
@@ -77,10 +79,17 @@ class Checkpoints:
             self._remove(name)
 
     def save_progress(self, step, phase, epoch, arrays, state, num_updates=0):
-        """Saves a phase that has done `num_updates` of an epoch; the save before stays.
+        """Saves the progress of a phase, and keeps the save before this one.
 
-        What lies further on was damaged, or came after what was: training would not be
-        here otherwise. It goes, as it does not descend from this.
+        Checkpoints of later progress are removed. They are damaged or follow damaged
+        ones, because training would have continued from them otherwise.
+
+        Args:
+            step: index of the step.
+            phase: name of the phase.
+            epoch: epoch that training continues with.
+            arrays, state: contents of the checkpoint.
+            num_updates: updates of this epoch that are done.
         """
         saved = f"{_step_name(step)}_{phase}_epoch_{epoch:04d}"
         if num_updates:
@@ -95,14 +104,14 @@ class Checkpoints:
             self._remove(name)
 
     def load_step(self, step):
-        """`(arrays, state)` of a finished step, or None."""
+        """Returns `(arrays, state)` of a finished step, or None."""
         loaded = self._load(_step_name(step))
         if loaded:
             loaded[0].pop(_EARLIER, None)
         return loaded
 
     def load_progress(self, step, phase):
-        """`(arrays, state)` of the furthest valid progress in a phase, or None."""
+        """Returns `(arrays, state)` of the latest valid progress, or None."""
         for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:
@@ -110,9 +119,9 @@ class Checkpoints:
         return None
 
     def finished_states(self):
-        """States of the steps 0, 1, ... up to the last whose checkpoint is whole.
+        """Returns the states of steps 0, 1, ... up to the last undamaged checkpoint.
 
-        Damage to checkpoints before that one is of no consequence.
+        Damage to earlier checkpoints does not matter.
         """
         self._finished = []
         for name in reversed(self._names()):
@@ -124,7 +133,7 @@ class Checkpoints:
         return list(self._finished)
 
     def drop_leftovers(self):
-        """Removes what led to finished steps, where a kill kept `save_step` from it."""
+        """Removes progress of finished steps that an interrupted `save_step` left."""
         if self._finished is None:
             self.finished_states()
         for step in range(len(self._finished)):
@@ -142,8 +151,8 @@ class Checkpoints:
             return array_files.read(self._path(name), wanted)
         except DamagedError as error:
             _log.warning(
-                "Checkpoint %s is damaged (%s) and is not used; the one before it is, "
-                "if there is one.",
+                "Checkpoint %s is damaged (%s) and is ignored. Training continues from "
+                "the one before it, if there is one.",
                 self._path(name),
                 error,
             )
@@ -153,7 +162,7 @@ class Checkpoints:
         return os.path.join(self.folder, name)
 
     def _names(self):
-        """Names of all checkpoints and of what is left of one, in order."""
+        """Names of all checkpoints, complete or not, in order."""
         if not os.path.isdir(self.folder):
             return []
         files = (_FILE.fullmatch(file) for file in os.listdir(self.folder))
@@ -176,5 +185,5 @@ def _is_step(name):
 
 
 def _numbers(name):
-    """Sorts step 100 after step 99, and epoch 10000 after epoch 9999."""
+    """Sort key that places step 100 after step 99 and epoch 10000 after epoch 9999."""
     return [int(part) if part.isdigit() else part for part in name.split("_")]

@@ -1,7 +1,7 @@
-"""data.json: which images a run learned from and is scored on, class by class.
+"""data.json: digests of the training and test images of every class.
 
-A run that goes on must do so with the images it began with: the exemplars it kept and
-the accuracies it recorded are of those.
+A run may continue only with the images it began with, because its exemplars and
+accuracies depend on them.
 """
 
 import pathlib
@@ -17,25 +17,27 @@ _NAME = "data.json"
 _KINDS = {"train": "training", "test": "test"}
 
 
-def class_facts(step, test=None):
-    """What tells the images of a step's new classes apart from others.
+def image_digests(step, test=None):
+    """Returns the image digests of a step's new classes.
 
     Args:
         step: the `Step`.
-        test: test images of its classes, `Examples` sorted by label; none by default.
+        test: test images of its classes, `Examples` sorted by label; None leaves test
+            images out.
 
     Returns:
-        A JSON-able dictionary for each class in arrival order: its name, and of
-        training and test images the number and the SHA-256 of the decoded pixels.
+        List of JSON-able dictionaries, one for each class in arrival order. Each has
+        the name of the class, and the number of its training and test images and the
+        SHA-256 of their decoded pixels.
     """
     kinds = {"train": step.examples} | ({} if test is None else {"test": test})
     return [
         {
             "name": name,
             **{
-                f"{kind}_{fact}": value
+                f"{kind}_{field}": value
                 for kind, examples in kinds.items()
-                for fact, value in _facts(examples, label).items()
+                for field, value in _digest(examples, label).items()
             },
         }
         for label, name in enumerate(step.class_names, start=step.num_old_classes)
@@ -43,12 +45,12 @@ def class_facts(step, test=None):
 
 
 def data_differences(run_dir, classes):
-    """Lines that say which classes have other images than a run had.
+    """Returns a line for every class whose images differ from those of a run.
 
     Args:
-        run_dir: the run.
-        classes: `class_facts` of now, from the base step on; only the kinds of images
-            in there are compared.
+        run_dir: folder of the run.
+        classes: current `image_digests`, from the base step on. Only the kinds of
+            images that they describe are compared.
 
     Raises:
         RequestError: data.json is damaged or missing.
@@ -56,60 +58,60 @@ def data_differences(run_dir, classes):
     recorded = _recorded_classes(run_dir)
     if not recorded:
         raise RequestError(
-            f"{run_dir} has no data.json, the record of the images that it learned "
-            "from. Repeat the training command of that run, which writes it anew."
+            f"{run_dir} has no data.json, the record of its training images. Repeat "
+            "the training command of that run, which writes the file."
         )
     return image_differences(recorded, classes)
 
 
-def stream_facts(stream):
-    """`class_facts` of every step of a `ClassIncrementalStream`, with test images."""
-    return [class_facts(step, stream.seen_test(step)) for step in stream.steps]
+def stream_digests(stream):
+    """Returns the `image_digests` of every step of a `ClassIncrementalStream`."""
+    return [image_digests(step, stream.seen_test(step)) for step in stream.steps]
 
 
 def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
-    """Writes data.json, unless steps were begun with other images.
+    """Writes data.json, unless a begun step used other images.
 
-    Classes of later steps may still change. Images of finished steps may be gone, class
-    by class; what they were stays on record.
+    Classes of steps that are not begun may change. Classes of finished steps may have
+    lost all their images; their recorded digests stay.
 
     Args:
         run_dir: the run folder.
         stream: its `ClassIncrementalStream`.
-        num_begun_steps: steps that are finished or have progress.
-        num_finished_steps: steps that are finished.
+        num_begun_steps: number of steps that are finished or have progress.
+        num_finished_steps: number of finished steps.
 
     Raises:
-        RequestError: with a line for each class whose images are others; data.json is
+        RequestError: images differ, with a line for each class, or data.json is
             damaged.
     """
     recorded = _recorded_classes(run_dir)
-    facts = stream_facts(stream)
-    finished = [one for step in facts[:num_finished_steps] for one in step]
+    digests = stream_digests(stream)
+    finished = [one for step in digests[:num_finished_steps] for one in step]
     for then, now in zip(recorded, finished, strict=False):
-        _keep_what_is_gone(then, now)
-    begun = [one for step in facts[:num_begun_steps] for one in step]
+        _keep_lost_images(then, now)
+    begun = [one for step in digests[:num_begun_steps] for one in step]
     differences = image_differences(recorded, begun)
     if differences:
         raise RequestError(
             [
-                f"{run_dir} was begun with other images. Restore them to go on with "
-                "it, or give another --run_dir. What differs:",
+                f"{run_dir} was begun with other images. Restore them to continue the "
+                "run, or use another --run_dir. Differences:",
                 *differences,
             ]
         )
-    classes = [one for step in facts for one in step]
+    classes = [one for step in digests for one in step]
     write_json(pathlib.Path(run_dir, _NAME), {"classes": classes})
 
 
 def _recorded_classes(run_dir):
-    """The classes of data.json, none without it."""
+    """Classes of data.json; empty if the file is missing."""
     record = read_record(pathlib.Path(run_dir, _NAME), {"classes": [{"name": str}]})
     return record["classes"] if record else []
 
 
-def _keep_what_is_gone(then, now):
-    """Puts what a class had before into its facts of now, where nothing is left."""
+def _keep_lost_images(then, now):
+    """Copies recorded digests to a class that has no images left."""
     for kind in _KINDS:
         fields = (f"{kind}_images", f"{kind}_sha256")
         same_class = then["name"] == now["name"]
@@ -117,17 +119,17 @@ def _keep_what_is_gone(then, now):
             now |= {field: then[field] for field in fields}
 
 
-def _facts(examples, label):
+def _digest(examples, label):
     first, end = np.searchsorted(examples.labels, [label, label + 1])
     images = examples.images[first:end]
     return {"images": len(images), "sha256": pixel_sha256(images)}
 
 
 def image_differences(recorded, classes):
-    """Lines that say which of `classes` have other images than they were recorded with.
+    """Returns a line for every class whose images differ from the recorded ones.
 
     Args:
-        recorded, classes: lists as `class_facts` returns them, compared place by place.
+        recorded, classes: lists of `image_digests`, compared position by position.
     """
     return [
         f"class {now['name']}: {difference}"
@@ -138,13 +140,13 @@ def image_differences(recorded, classes):
 
 def _class_differences(then, now):
     if then["name"] != now["name"]:
-        yield f"its place in the order was that of {then['name']}"
+        yield f"its place in the class order was that of {then['name']}"
         return
     for kind, word in _KINDS.items():
         if f"{kind}_sha256" not in now:
             continue
         before, after = then.get(f"{kind}_images"), now[f"{kind}_images"]
         if before != after:
-            yield f"{before} {word} images then, {after} now"
+            yield f"{before} {word} images recorded, {after} now"
         elif then.get(f"{kind}_sha256") != now[f"{kind}_sha256"]:
-            yield f"{after} {word} images as before, but others or in another order"
+            yield f"{after} {word} images as before, but different or reordered"

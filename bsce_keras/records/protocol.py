@@ -1,22 +1,20 @@
-"""What somebody needs to know to reproduce or to compare a number. No TensorFlow."""
+"""Protocol of a run in words and numbers, and comparison of configurations.
 
-import importlib.metadata
+Imports no TensorFlow.
+"""
+
 import json
-import platform
 
-from bsce_keras import __version__
-from bsce_keras.config import (
-    SETTINGS,
+from bsce_keras.config import SETTINGS
+from bsce_keras.config.choices import (
+    CROP_AREA,
+    CROP_ASPECT,
+    SAMPLING_TEXTS,
+    SAVED,
 )
-from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT, SAVED
 from bsce_keras.evaluation.metrics import DEFINITIONS
 from bsce_keras.memory.policies import selection_policy
-from bsce_keras.runtime.machine import cpu_facts
-from bsce_keras.runtime.tensorflow_import import uses_onednn
-
-# Where an upgrade may change numbers or the format of a checkpoint. `onednn` is not
-# among them: another setting changes rounding, as another CPU does, and nothing else.
-DECISIVE_PACKAGES = ("bsce_keras", "tensorflow", "keras")
+from bsce_keras.methods import recipes
 
 _OUTCOME_SECTIONS = tuple(
     dict.fromkeys(
@@ -27,33 +25,14 @@ _OUTCOME_SECTIONS = tuple(
 )
 
 
-def versions():
-    """Versions and machine of this process; None for what is not installed.
-
-    `onednn` says whether TensorFlow computes with oneDNN in this process. It is None
-    where TensorFlow is not loaded.
-    """
-    return {
-        "python": platform.python_version(),
-        "bsce_keras": __version__,
-        "tensorflow": installed("tensorflow", "tensorflow-cpu"),
-        "keras": installed("keras"),
-        "numpy": installed("numpy"),
-        "tensorflow_datasets": installed("tensorflow-datasets"),
-        "platform": platform.platform(),
-        "cpu": cpu_facts().get("model name")
-        or platform.processor()
-        or platform.machine(),
-        "onednn": uses_onednn(),
-    }
-
-
 def protocol(config, num_replicas=1):
-    """The protocol of a run in words and numbers.
+    """Returns the protocol of a run in words and numbers.
+
+    It answers the questions of readers who reproduce or compare a number.
 
     Args:
-        config: an `ExperimentConfig`.
-        num_replicas: that share a global batch.
+        config: `ExperimentConfig`.
+        num_replicas: number of replicas that share a global batch.
 
     Returns:
         JSON-able dictionary.
@@ -81,17 +60,17 @@ def protocol(config, num_replicas=1):
 
 
 def outcome_fields(config):
-    """Everything in a config that decides the outcome, by dotted name.
+    """Returns all fields of a config that decide the outcome, by dotted name.
 
     Args:
-        config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
+        config: dictionary of `ExperimentConfig.to_json()`, or of config.json.
 
     Returns:
         Dictionary such as `{"training.epochs": 250, ...}` of JSON values.
     """
     decisive = {name: config.get(name) for name in _OUTCOME_SECTIONS}
     decisive["stream"] = _arrivals(decisive["stream"])
-    # The round trip turns tuples into lists, as they are in config.json.
+    # The round trip turns tuples into lists, as config.json has them.
     fields = _flatten(json.loads(json.dumps(decisive)))
     loss = config["method"].get("classification_loss")
     indifferent = {
@@ -103,14 +82,14 @@ def outcome_fields(config):
 
 
 def outcome_differences(theirs, ours):
-    """What decides the outcome and differs between the config of a run and a request.
+    """Returns the fields that decide the outcome and differ between two configs.
 
     Args:
-        theirs: config.json of the run.
-        ours: `ExperimentConfig.to_json()` of the request.
+        theirs: config.json of a run.
+        ours: `ExperimentConfig.to_json()` of a request.
 
     Returns:
-        List of texts, each naming a flag or field and both values.
+        List of texts. Each names a flag or field and both values.
     """
     theirs, ours = outcome_fields(theirs), outcome_fields(ours)
     texts = []
@@ -124,37 +103,37 @@ def outcome_differences(theirs, ours):
 
 
 def shortened(config, num_increments):
-    """A config with the first steps of its stream alone."""
+    """Returns a config with only the first `num_increments` of its stream."""
     stream = config["stream"]
     increments = stream["increments"][:num_increments]
     return {**config, "stream": {**stream, "increments": increments}}
 
 
 def names_by_arrival(stream):
-    """Names of all classes of a stream of config.json in the order of arrival.
+    """Returns the names of all classes of a stream of config.json by arrival.
 
     Raises:
-        IndexError: the order names a class that there is not.
+        IndexError: the order names a class that does not exist.
     """
     return [stream["class_names"][class_id] for class_id in stream["order"]]
 
 
 def _arrivals(stream):
-    """A stream with the names of its classes in place of numbers that stand for them.
+    """Replaces class ids of a stream by the names of the classes that arrive.
 
-    Neither the numbers of classes nor those that never arrive decide anything.
+    Ids, and classes that never arrive, do not decide the outcome.
     """
     try:
         num_classes = stream["num_base_classes"] + sum(stream["increments"])
         arriving = names_by_arrival(stream)[:num_classes]
     except (KeyError, IndexError, TypeError):
-        return stream  # No stream of ours: compared as it stands.
+        return stream  # The stream is malformed; compare it as it is.
     rest = {k: v for k, v in stream.items() if k not in ("class_names", "order")}
     return {**rest, "arriving_class_names": arriving}
 
 
 def flag_of(field):
-    """The flag that sets a field of a config, and the field; only that without one.
+    """Returns the flag that sets a field, and the field; only the field without a flag.
 
     >>> flag_of("training.epochs"), flag_of("training.momentum")
     ('--epochs (training.epochs)', 'training.momentum')
@@ -171,7 +150,7 @@ def flag_of(field):
 
 
 def _shown(value, other):
-    """A value for a message; of long lists the place where they part."""
+    """Text of a value; for long lists only the entries from the first difference on."""
     both_lists = isinstance(value, list) and isinstance(other, list)
     if not both_lists or max(len(value), len(other)) <= 8:
         return json.dumps(value)
@@ -191,38 +170,6 @@ def _flatten(value, prefix=""):
     return fields
 
 
-_DRAWN = (
-    "in the main phase of increments drawn with replacement, as many an epoch as the "
-    "pool has"
-)
-_REPLAY = {
-    "uniform": "every image of the pool once an epoch",
-    "memory_oversampling": (
-        f"{_DRAWN}: exemplars as often as new images, unless they are the majority"
-    ),
-    "class_oversampling": f"{_DRAWN}: all classes equally often",
-    "four_to_one": f"{_DRAWN}: four new images for each exemplar",
-}
-
-
-# What the largest logit is of, where the head that was trained is not all.
-_PREDICTIONS = {
-    "icarl": "nearest of the class means of exemplars by unit features",
-    "bic": (
-        "argmax over the logits of all seen classes, those of the last step's classes "
-        "corrected by a scale and an offset that were fitted on held-out images"
-    ),
-    "wa": (
-        "argmax over the logits of all seen classes, weights of each step's classes "
-        "brought to the mean length of earlier ones when it ended"
-    ),
-}
-_PLAIN_PREDICTION = (
-    "argmax over the plain logits of all seen classes: no prior, no alpha and no "
-    "knowledge of the step is used"
-)
-
-
 def _precision(config):
     if config.model.backbone == SAVED:
         return f"{config.training.precision}, the backbone as it was saved"
@@ -240,7 +187,7 @@ def _evaluation(stream, method):
         )
     return (
         f"{scored} of all classes seen so far, centre crop, one view; "
-        f"{_PREDICTIONS.get(method.name, _PLAIN_PREDICTION)}{views}"
+        f"{recipes.predicts_by(method.name)}{views}"
     )
 
 
@@ -271,7 +218,7 @@ def _memory(config):
             "equally by the seen classes"
         )
     if memory.use.sets_aside:
-        policy += ", a tenth of them (at least 1) never trained on but held out"
+        policy += ", a tenth of them (at least 1) set aside and never trained on"
     if memory.use.replays_everything:
         policy += "; every step trains on all images of all seen classes"
     if memory.use.optimizes_pixels:
@@ -280,7 +227,7 @@ def _memory(config):
     return {
         "policy": policy,
         "selection": selection_policy(memory).description,
-        "replay": _REPLAY[config.training.replay_sampling],
+        "replay": SAMPLING_TEXTS[config.training.replay_sampling],
         "quota_per_class_after_step": [plan.quota for plan in plans],
         "limit_in_total_after_step": [plan.quota * plan.num_classes for plan in plans],
     }
@@ -317,13 +264,3 @@ def _batch_normalization(model):
     if model.synchronized_batch_norm:
         return "statistics over the global batch, synchronised between replicas"
     return "statistics per replica, over its share of the global batch"
-
-
-def installed(*distributions):
-    """Version of the first of these packages that is installed, or None."""
-    for name in distributions:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None

@@ -1,4 +1,4 @@
-"""RunFolder: everything a run leaves behind, written by one process at a time."""
+"""RunFolder: the folder of a run, which one process at a time writes."""
 
 import contextlib
 import logging
@@ -16,16 +16,13 @@ from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
     image_differences,
     keep_data_record,
-    stream_facts,
+    stream_digests,
 )
-from bsce_keras.records.protocol import (
-    DECISIVE_PACKAGES,
-    outcome_differences,
-    versions,
-)
+from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
+from bsce_keras.records.versions import DECISIVE_PACKAGES, versions
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.file_lock import try_lock
 from bsce_keras.runtime.files import make_folder
@@ -39,16 +36,16 @@ _LOCK = ".lock"
 class RunFolder:
     """The folder of one run: lock, identity, data record, checkpoints and records.
 
-    Used as a context, which holds the lock. Where several workers train, the chief
-    alone reads and writes; the others get from it what they need. All workers must
-    call the same methods in the same order.
+    Use it as a context, which holds the lock. If several workers train, only the chief
+    reads and writes, and sends the others what they need. All workers must call the
+    same methods in the same order.
 
     Args:
-        config: `ExperimentConfig`, resolved.
+        config: resolved `ExperimentConfig`.
         runtime: `Runtime`.
 
     Attributes:
-        checkpoints: for the `Learner`'s progress within a step.
+        checkpoints: `SharedCheckpoints`, for the `Learner`'s progress within a step.
 
     Raises:
         RequestError: on entering, if the folder is in use, belongs to another
@@ -81,19 +78,19 @@ class RunFolder:
         return self._lock.__exit__(*exception)
 
     def begin(self, stream, flagfile=""):
-        """Writes what a run begins with, once all of its steps can be trained.
+        """Writes the first files of a run, after checking that it can be trained.
 
         Args:
             stream: the `ClassIncrementalStream`.
-            flagfile: text that repeats the run.
+            flagfile: text of a flagfile that repeats the run.
 
         Raises:
-            RequestError: too few images for a step, other images than the run began
-                with, or a base step that does not fit; nothing was written.
+            RequestError: a step has too few images, images differ from those the run
+                began with, or the base step does not fit. Nothing is written then.
         """
         if self._workers.number > 1:
-            facts = [one for step in stream_facts(stream) for one in step]
-            self._workers.refuse_unlike(facts, image_differences, "images")
+            digests = [one for step in stream_digests(stream) for one in step]
+            self._workers.refuse_unlike(digests, image_differences, "images")
         self._workers.from_chief(lambda: self._begin(stream, flagfile))
         states = self.checkpoints.finished_states()
         self._num_finished = len(states)
@@ -101,7 +98,7 @@ class RunFolder:
             self._open_records(stream, states)
 
     def unfinished(self, steps):
-        """Returns those of a stream's steps that are still to be trained."""
+        """Returns the steps of a stream that are not finished."""
         return steps[self._num_finished :]
 
     def last_finished(self, steps):
@@ -118,11 +115,11 @@ class RunFolder:
         return step, arrays
 
     def finish_step(self, record, arrays):
-        """Saves a step; from here on it is finished.
+        """Saves a step, which marks it as finished.
 
         Args:
             record: its `StepRecord`.
-            arrays: named arrays from which later steps and exports are restored.
+            arrays: named arrays that restore later steps and exports.
 
         Returns:
             Finished steps as in steps.jsonl, a dictionary each.
@@ -156,8 +153,8 @@ class RunFolder:
         check_same_run(self._config.run_dir, self._config)
         if not self._config.resume and self._own_checkpoints.exist():
             raise RequestError(
-                f"--noresume was given, but {self._dir} holds checkpoints. Delete it "
-                "to start afresh, or give another --run_dir."
+                f"--noresume was given, but {self._dir} holds checkpoints. To start "
+                "anew, use another --run_dir. To continue the run, omit --noresume."
             )
 
     def _begin(self, stream, flagfile):
@@ -184,15 +181,15 @@ class RunFolder:
         skipped = stream.dataset.skipped_images
         self._records = RunRecords(self._dir, self._config, finished, skipped)
         if len(states) == len(stream.steps):
-            print(f"{self._dir} is complete; to train anew, give another --run_dir")
+            print(f"{self._dir} is complete; to train anew, use another --run_dir")
         elif states:
-            print(f"{self._dir} goes on with step {len(states)}")
+            print(f"{self._dir} continues with step {len(states)}")
         stream_config = self._config.stream
         arriving = stream_config.arriving_class_names
         waiting = sorted({*stream_config.class_names} - {*arriving})
         if waiting and stream_config.dataset == "folder":
             print(
-                f"Not among its steps: {listed(waiting)}. To learn them on top, raise "
+                f"Classes without a step: {listed(waiting)}. To learn them too, raise "
                 f"--num_increments (now {len(stream_config.increments)})"
             )
 
@@ -208,7 +205,7 @@ def _warn_of_unscored_classes(stream):
     unscored = stream.classes_without_test_images()
     if unscored:
         _log.warning(
-            "Without images to be scored on, so left out of every accuracy: %s.",
+            "Classes without images to score, left out of every accuracy: %s.",
             listed(unscored),
         )
 
@@ -227,17 +224,17 @@ def _request_differences(theirs, ours):
 
 @contextlib.contextmanager
 def run_lock(run_dir, flag="--run_dir"):
-    """Keeps a folder to one process; the kernel releases a dead one's lock.
+    """Locks a folder for one process; the kernel releases the lock of a dead process.
 
-    A folder made here that holds nothing but the lock in the end is removed again.
+    The folder is removed at the end if it is new and holds only the lock.
 
     Raises:
-        RequestError: if another process holds it, naming that process.
-        OSError: the folder cannot be made or its file system has no locks.
+        RequestError: another process, which the message names, holds the lock.
+        OSError: the folder cannot be made, or its file system has no locks.
     """
     is_new = not os.path.isdir(run_dir)
     with _locked_file(run_dir, flag) as file:
-        # Only the message of a process that is refused needs the number.
+        # The process id is needed only for the message to a refused process.
         with contextlib.suppress(OSError):
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
@@ -249,7 +246,7 @@ def run_lock(run_dir, flag="--run_dir"):
 
 
 def _locked_file(run_dir, flag):
-    """The lock file of a folder, open and locked."""
+    """Opens and locks the lock file of a folder."""
     path = os.path.join(run_dir, _LOCK)
     while True:
         make_folder(run_dir)
@@ -260,9 +257,9 @@ def _locked_file(run_dir, flag):
                     file.seek(0)
                     raise RequestError(
                         f"{run_dir} is in use by process {file.read().strip()}. Wait "
-                        f"for it, stop it, or give another {flag}."
+                        f"for it, stop it, or use another {flag}."
                     )
-                # A lock on a file that its last holder removed would keep nobody out.
+                # The last holder may have removed the file; its lock is void then.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     stack.pop_all()
                     return file

@@ -1,20 +1,16 @@
-"""Identity of a run folder: what was asked of it, and whether a request may go on.
-
-A run folder belongs to one configuration.
-"""
+"""Identity of a run folder: it belongs to one configuration, and refuses others."""
 
 import pathlib
 
 from bsce_keras.records import schema
-from bsce_keras.records.protocol import (
+from bsce_keras.records.protocol import outcome_differences, protocol, shortened
+from bsce_keras.records.run_records import read_record
+from bsce_keras.records.versions import (
     DECISIVE_PACKAGES,
-    outcome_differences,
-    protocol,
-    shortened,
+    now,
+    provenance,
     versions,
 )
-from bsce_keras.records.provenance import now, provenance
-from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
@@ -27,9 +23,9 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
     Args:
         run_dir: the folder, made if it does not exist.
         config: the `ExperimentConfig`, checked by `check_same_run`.
-        num_replicas: that share a global batch.
-        flagfile: text of flagfile.flags, the command to ask again; nothing keeps what
-            is there.
+        num_replicas: number of replicas that share a global batch.
+        flagfile: text of flagfile.flags, which repeats the command. An empty text
+            keeps an existing file.
     """
     folder = pathlib.Path(run_dir)
     make_folder(folder)
@@ -37,41 +33,41 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
     write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
     before = read_record(folder / "versions.json") or {}
     times = {"started": before.get("started") or now(), "ended": before.get("ended")}
-    facts = {**versions(), **provenance(), **times}
-    write_json(folder / "versions.json", facts)
+    write_json(folder / "versions.json", {**versions(), **provenance(), **times})
     if flagfile or not (folder / "flagfile.flags").exists():
         write_atomically(folder / "flagfile.flags", flagfile)
 
 
 def end_run(run_dir):
-    """Writes the time of the end, once every step is finished.
+    """Writes the time at which the last step was finished.
 
-    Call it before summary.json is written, which says that the run is complete. A run
-    that was complete before keeps its time.
+    Call it before summary.json is written, which marks the run as complete. A run that
+    was complete before keeps its time.
     """
     folder = pathlib.Path(run_dir)
     if not (folder / "summary.json").exists():
-        facts = read_record(folder / "versions.json") or {}
-        write_json(folder / "versions.json", {**facts, "ended": now()})
+        record = read_record(folder / "versions.json") or {}
+        write_json(folder / "versions.json", {**record, "ended": now()})
 
 
 def check_same_run(run_dir, config):
-    """Refuses to go on in a run folder that belongs to another configuration.
+    """Refuses a run folder that belongs to another configuration.
 
-    A folder without config.json is free to use, and one with fewer increments may grow.
+    A folder without config.json is free to use. A run with fewer increments may grow.
 
     Raises:
-        RequestError: naming every field that decides the outcome and differs, and
-            every decisive package whose major version differs.
+        RequestError: the configuration or a major version differs. The message names
+            every differing field that decides the outcome, and every differing
+            version of `DECISIVE_PACKAGES`.
     """
     folder = pathlib.Path(run_dir)
     found = read_record(folder / "config.json", schema.CONFIG)
     if found is None:
         if (folder / "checkpoints").is_dir():
             raise RequestError(
-                f"{run_dir} holds checkpoints but no config.json, so nobody knows what "
-                "they are of. Restore config.json from a copy, or give another "
-                "--run_dir."
+                f"{run_dir} holds checkpoints but no config.json, so their "
+                "configuration is unknown. Restore config.json from a copy, or use "
+                "another --run_dir."
             )
         return
     num_increments = len(found["stream"]["increments"])
@@ -81,9 +77,9 @@ def check_same_run(run_dir, config):
     problems = _version_problems(run_dir)
     if differences:
         problems += [
-            f"{run_dir} holds a run of another configuration. Give its flags to go on "
-            "with it (its flagfile.flags has those that were given, its config.json "
-            "every value), or another --run_dir. What differs:",
+            f"{run_dir} holds a run with another configuration. To continue that run, "
+            "use its flags: flagfile.flags holds those that were given, config.json "
+            "holds every value. Otherwise use another --run_dir. Differences:",
             *differences,
         ]
     if problems:
@@ -101,8 +97,8 @@ def _version_problems(run_dir):
     if not changed:
         return []
     return [
-        f"{run_dir} was made with {', '.join(changed)}. Install that version to go "
-        "on, or give another --run_dir."
+        f"{run_dir} was made with {', '.join(changed)}. Install that version to "
+        "continue the run, or use another --run_dir."
     ]
 
 

@@ -1,14 +1,14 @@
-"""Checkpoints of a run that several workers train: one folder, which the chief has."""
+"""Checkpoints of a run with several workers: one folder, which only the chief uses."""
 
 
 class SharedCheckpoints:
-    """What the learner needs of `Checkpoints`, on every worker.
+    """Interface of `Checkpoints` that every worker may call.
 
-    The chief alone reads and writes; the others get what it read. No file system has to
-    be shared for that, and none can be late to show what was written.
+    Only the chief reads and writes, and sends what it read to the other workers. The
+    workers therefore need not share a file system.
 
     Args:
-        checkpoints: `Checkpoints`, used on the chief.
+        checkpoints: `Checkpoints` that the chief uses.
         workers: `Workers`.
     """
 
@@ -17,30 +17,30 @@ class SharedCheckpoints:
         self._workers = workers
 
     def save_step(self, step, arrays, state):
-        """As `Checkpoints.save_step`, on the chief; nothing elsewhere."""
+        """Calls `Checkpoints.save_step` on the chief only."""
         if self._workers.is_chief:
             self._checkpoints.save_step(step, arrays, state)
 
     def save_progress(self, *progress):
-        """As `Checkpoints.save_progress`, on the chief; nothing elsewhere."""
+        """Calls `Checkpoints.save_progress` on the chief only."""
         if self._workers.is_chief:
             self._checkpoints.save_progress(*progress)
 
     def drop_leftovers(self):
-        """As `Checkpoints.drop_leftovers`, on the chief; nothing elsewhere."""
+        """Calls `Checkpoints.drop_leftovers` on the chief only."""
         if self._workers.is_chief:
             self._checkpoints.drop_leftovers()
 
     def finished_states(self):
-        """As `Checkpoints.finished_states`; all workers have to ask."""
+        """Returns `Checkpoints.finished_states()`; all workers must call it."""
         return self._workers.from_chief(self._checkpoints.finished_states)
 
     def load_step(self, step):
-        """As `Checkpoints.load_step`; all workers have to ask."""
+        """Returns `Checkpoints.load_step(step)`; all workers must call it."""
         return self._shared(lambda: self._checkpoints.load_step(step))
 
     def load_progress(self, step, phase):
-        """As `Checkpoints.load_progress`; all workers have to ask."""
+        """Returns `Checkpoints.load_progress(...)`; all workers must call it."""
         return self._shared(lambda: self._checkpoints.load_progress(step, phase))
 
     def _shared(self, load):

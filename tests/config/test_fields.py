@@ -1,4 +1,4 @@
-"""Facts that every field of a configuration tells about itself."""
+"""Properties that are declared beside every field of a configuration."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def test_a_plain_field_is_set_by_its_flag_and_decides_everything():
     assert found.decides_outcome and found.decides_base_step
 
 
-def test_a_field_that_decides_no_outcome_decides_no_base_step():
+def test_a_field_that_does_not_decide_the_outcome_does_not_decide_the_base_step():
     found = settings_by_name(Config)["section.seconds"]
     assert found.flag == "save_seconds"
     assert not (found.decides_outcome or found.decides_base_step)

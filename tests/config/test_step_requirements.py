@@ -1,4 +1,4 @@
-"""Which numbers of images no run can be made of, and what is said about them."""
+"""Streams with too few images are refused, with the classes that lack them."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from bsce_keras.config.step_requirements import image_problems, small_class_warn
 
 
 def problems(images, num_replicas=1, **request):
-    """Of a run over three base classes and two increments, 2 and 1 classes."""
+    """Returns the problems of a run with 3 base classes and increments of 2 and 1."""
     config = make_config(
         "digits",
         class_order="sorted",
@@ -24,25 +24,25 @@ def meta_problems(images, **memory):
 
 
 @pytest.mark.parametrize(("quota", "aside"), [(2, 1), (19, 1), (20, 2), (500, 50)])
-def test_a_tenth_of_the_quota_validates_alpha(quota, aside):
+def test_the_alpha_split_takes_a_tenth_of_the_quota(quota, aside):
     assert num_set_aside(quota) == aside
 
 
-def test_one_image_of_every_class_will_do_without_meta_learning():
+def test_one_image_of_every_class_suffices_without_meta_learning():
     for method in ("finetune", "il_baseline", "lucir", "podnet"):
         assert problems([1] * 6, method=method, exemplars_per_class=1) == []
 
 
 def test_classes_without_images_are_named():
     (problem,) = problems([1, 0, 1, 1, 1, 0])
-    assert "Received none of: 1, 5." in problem
+    assert "Classes without one: 1, 5." in problem
 
 
-def test_every_new_class_needs_an_image_beside_those_held_out():
-    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are held out."""
+def test_every_new_class_needs_an_image_beside_those_set_aside():
+    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are set aside."""
     assert problems([3, 3, 3, 2, 2, 2], method="bic", memory_budget=60) == []
     first, second = problems([2, 3, 3, 2, 1, 2], method="bic", memory_budget=60)
-    assert first.startswith("At step 0 bic sets 2 of the images of every new class")
+    assert first.startswith("At step 0 bic sets 2 images of every new class")
     assert "Received: 0 with 2. Add images" in first
     assert second.startswith("At step 1") and "Received: 4 with 1." in second
 
@@ -56,18 +56,20 @@ def test_joint_training_needs_the_images_of_finished_steps():
         method="joint",
     )
     (problem,) = image_problems(config, [9, 0, 9, 9, 9, 9], num_finished=1)
-    assert "Received none of: 1." in problem
+    assert "Classes without one: 1." in problem
 
 
-def test_classes_too_small_for_the_split_are_named_with_their_first_step():
+def test_classes_too_small_for_the_alpha_split_are_named_once():
     first, second = meta_problems([2, 3, 9, 3, 2, 1], exemplars_per_class=20)
-    assert first.startswith("At step 1 meta_balanced_softmax sets 2 of the images")
+    assert first.startswith(
+        "At step 1 the alpha split of meta_balanced_softmax takes 2 images"
+    )
     assert "Received: 0 with 2, 4 with 2. Add images" in first
     assert second.startswith("At step 2") and "Received: 5 with 1." in second
 
 
 def test_a_budget_shared_by_more_classes_sets_fewer_images_aside():
-    """60 exemplars: 20 of each class when step 1 begins, 12 when step 2 does."""
+    """60 exemplars: 20 of each class when step 1 begins, 12 when step 2 begins."""
     assert meta_problems([3, 3, 3, 3, 3, 2], memory_budget=60) == []
     assert len(meta_problems([3, 3, 3, 3, 2, 2], memory_budget=60)) == 1
 
@@ -76,7 +78,7 @@ def test_a_budget_shared_by_more_classes_sets_fewer_images_aside():
     ("request_", "fewest"),
     [
         ({"exemplars_per_class": 0}, {2: 3}),
-        # Two classes' exemplars of the fine-tuning would do for all devices.
+        # The exemplars of two classes suffice for fine-tuning on all devices.
         ({"exemplars_per_class": 1, "balanced_finetuning": "true"}, {}),
         ({"memory_budget": 3}, {2: 3}),
     ],
@@ -88,7 +90,7 @@ def test_every_replica_needs_an_image_at_every_step(request_, fewest):
     ]
 
 
-def test_the_split_of_alpha_counts_as_a_pool_of_its_own():
+def test_the_alpha_split_is_a_pool_of_its_own():
     (problem,) = problems(
         [9] * 6,
         num_replicas=6,
@@ -98,15 +100,15 @@ def test_the_split_of_alpha_counts_as_a_pool_of_its_own():
     assert problem.startswith("Step 1 has a pool of 5 images for 6 replicas")
 
 
-def test_images_of_finished_steps_may_be_gone_but_not_their_exemplars():
-    """Steps 0 and 1 are finished: five classes, and no exemplars of the first."""
+def test_only_exemplars_of_finished_steps_are_needed():
+    """Steps 0 and 1 are finished: five classes, the first without exemplars."""
     config = make_config(
         "digits", num_base_classes=3, increments=[2, 1], exemplars_per_class=4
     )
     assert image_problems(config, [0, 4, 4, 4, 4, 9], num_finished=2) == []
     assert image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=3) == []
     (problem,) = image_problems(config, [4, 4, 4, 4, 4, 0], num_finished=2)
-    assert f"none of: {config.stream.arriving_class_names[5]}." in problem
+    assert f"without one: {config.stream.arriving_class_names[5]}." in problem
 
 
 def test_classes_with_few_images_are_named_with_their_numbers():
@@ -121,7 +123,7 @@ def test_classes_with_few_images_are_named_with_their_numbers():
     few, below_quota = small_class_warnings(config, [130, 4, 19, 130, 5, 130])
     assert few.startswith("Fewer than 5 training images") and "1 with 4. " in few
     assert below_quota.endswith("1 with 4, 2 with 19, 4 with 5.")
-    # Finished steps were told of when they were trained.
+    # Warnings about finished steps are not repeated.
     (below_quota,) = small_class_warnings(config, [0, 4, 19, 130, 5, 130], 1)
     assert below_quota.endswith(": 4 with 5.")
 

@@ -1,4 +1,4 @@
-"""Scores against numbers worked out by hand."""
+"""Scores against numbers computed by hand."""
 
 import math
 import subprocess
@@ -40,7 +40,7 @@ def test_forgetting_is_the_mean_drop_from_the_best_earlier_step():
     assert forgetting(matrix) == pytest.approx(11 / 16)
 
 
-def test_forgetting_is_negative_where_the_last_step_is_the_best():
+def test_forgetting_is_negative_if_the_last_step_is_the_best():
     assert forgetting([[0.5, NAN], [0.7, 0.8]]) == pytest.approx(-0.2)
 
 
@@ -59,13 +59,13 @@ def test_forgetting_leaves_out_groups_without_test_images():
 
 
 @pytest.mark.parametrize("matrix", [[0.5, 0.6], [[0.5, 0.6]], np.zeros((0, 0))])
-def test_forgetting_refuses_what_is_not_square(matrix):
+def test_forgetting_refuses_a_matrix_that_is_not_square(matrix):
     with pytest.raises(ValueError, match=r"\(T \+ 1, T \+ 1\).*Received"):
         forgetting(matrix)
 
 
-def test_average_incremental_accuracy_counts_the_base_step_and_no_class_numbers():
-    # 7/8, 9/12 and 6/16 count alike, although step 2 has twice the classes of step 0.
+def test_average_incremental_accuracy_weighs_all_steps_equally():
+    # 7/8, 9/12 and 6/16 weigh the same, although step 2 has twice as many classes.
     steps = [7 / 8, 9 / 12, 6 / 16]
     assert average_incremental_accuracy(steps) == pytest.approx(2 / 3)
 
@@ -86,7 +86,7 @@ def test_group_accuracy_counts_images_not_classes():
 
 
 def test_group_accuracy_is_against_all_classes():
-    # Both images of class 0 taken for class 1 count as wrong within group [0, 1).
+    # Images of class 0 that are predicted as class 1 are wrong within group [0, 1).
     assert group_accuracy(np.array([[0, 2], [0, 2]]), 0, 1) == 0
 
 
@@ -110,14 +110,14 @@ def test_summary_scores_of_the_worked_example():
     )
 
 
-def test_a_lone_base_step_has_no_old_classes_and_no_forgetting():
+def test_old_accuracy_and_forgetting_of_only_a_base_step_are_undefined():
     scores = summary_scores(CONFUSIONS[:1])
     assert scores["final_new_accuracy"] == scores["final_accuracy"] == 7 / 8
     assert math.isnan(scores["final_old_accuracy"])
     assert math.isnan(scores["forgetting"])
 
 
-def test_the_metrics_load_no_tensorflow():
+def test_the_metrics_do_not_import_tensorflow():
     code = (
         "import sys; from bsce_keras.evaluation import forgetting; "
         "import bsce_keras.report; "

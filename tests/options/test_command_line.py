@@ -1,4 +1,4 @@
-"""How command lines are read, refused and repeated."""
+"""Command lines are read, refused and repeated."""
 
 import sys
 import types
@@ -46,12 +46,12 @@ def parse(*arguments, command="train"):
         ([], "resume", True),
     ],
 )
-def test_values(arguments, name, value):
+def test_values_are_parsed_by_type(arguments, name, value):
     values, _ = parse(*arguments)
     assert getattr(values, name) == value
 
 
-def test_files_after_a_double_dash_may_look_like_flags():
+def test_arguments_after_a_double_dash_are_not_flags():
     values, files = parse("--top_k=2", "a.jpg", "--", "--b.jpg", command="predict")
     assert values.top_k == 2
     assert files == ["a.jpg", "--b.jpg"]
@@ -79,7 +79,7 @@ def test_files_after_a_double_dash_may_look_like_flags():
         (["--flagfile=nowhere"], ["--flagfile=nowhere cannot be read: No such file"]),
         (["--num_increments=3"], ["--num_increments=3 does not divide", "1, 5."]),
         (["--dataset=cifar1O0"], ["cifar100", "Received: 'cifar1O0'"]),
-        (["--alpha=2"], ["--alpha=2.0 has no meaning"]),
+        (["--alpha=2"], ["--alpha=2.0 has no effect"]),
         (["--strategy=multi_worker"], ["needs the environment variable TF_CONFIG"]),
         (["--class_order=order.txt"], ["order.txt"]),
     ],
@@ -98,7 +98,7 @@ def test_a_wrong_request_exits_2_and_writes_nothing(
     assert not any(tmp_path.iterdir())
 
 
-def test_mistyped_flags_and_contradictions_are_told_together(capsys):
+def test_mistyped_flags_and_contradictions_are_reported_together(capsys):
     arguments = ["--datset", "digits", "--seed=x", "--alpha=-1", "--epochs=0", "yes"]
     assert train.main(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -114,7 +114,7 @@ def test_mistyped_flags_and_contradictions_are_told_together(capsys):
     assert not any("'digits'" in line for line in lines)
 
 
-def test_train_hands_the_request_and_its_flags_to_the_experiment(monkeypatch):
+def test_train_passes_request_and_flags_to_the_experiment(monkeypatch):
     ran = []
     experiment = types.SimpleNamespace(
         run_experiment=lambda config, flagfile: ran.append((config, flagfile))
@@ -134,7 +134,7 @@ def test_every_train_flag_is_an_option_of_make_config():
     assert names <= set(OPTIONS)
 
 
-def test_a_wrong_request_and_help_start_no_tensorflow(run_python):
+def test_a_wrong_request_and_help_do_not_import_tensorflow(run_python):
     code = """
 import sys
 import bsce_keras
@@ -160,11 +160,17 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_train_help_tells_choices_and_defaults():
+def test_train_help_lists_choices_and_defaults():
     text = " ".join(help_text("train").split())
     assert "one of herding, random (default: herding)" in text
-    assert "classes of the base step (default: half of them, rounded up)" in text
-    assert "--[no]resume go on from what the run folder holds (default: true)" in text
+    assert (
+        "number of classes of the base step (default: half of the classes, rounded up)"
+        in text
+    )
+    assert (
+        "--[no]resume continue from the checkpoints of the run folder (default: true)"
+        in text
+    )
 
 
 def test_flag_files_nest_and_later_flags_win(tmp_path):
@@ -183,7 +189,7 @@ def test_a_flag_file_that_includes_itself_is_refused(tmp_path):
     assert "--epochs must be an integer" in problems[2]
 
 
-def test_the_flags_of_a_run_repeat_it(tmp_path):
+def test_the_flagfile_of_a_run_repeats_it(tmp_path):
     arguments = [
         "--dataset=digits",
         "--alpha=0.1",
@@ -210,7 +216,7 @@ def test_the_flags_of_a_run_repeat_it(tmp_path):
         (KeyboardInterrupt(), 130),
     ],
 )
-def test_exit_codes_tell_failures_apart(raised, code, capsys):
+def test_exit_codes_distinguish_failures(raised, code, capsys):
     def main(values, positional):
         raise raised
 
@@ -228,7 +234,7 @@ def test_a_defect_keeps_its_traceback():
         run_command("report", main, ["run"])
 
 
-def test_main_gets_values_and_other_arguments():
+def test_main_receives_flag_values_and_other_arguments():
     seen = []
 
     def main(values, positional):
@@ -239,6 +245,6 @@ def test_main_gets_values_and_other_arguments():
 
 
 @pytest.mark.parametrize(("command", "name"), [("predict", "FILE"), ("report", "RUN_")])
-def test_commands_that_take_files_say_so_when_there_are_none(command, name, capsys):
+def test_commands_that_need_files_name_them(command, name, capsys):
     assert run_command(command, lambda *_: 0, []) == 2
     assert f"Expected at least one {name}" in capsys.readouterr().err

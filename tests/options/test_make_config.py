@@ -1,4 +1,4 @@
-"""What `make_config` fills in, and what it refuses."""
+"""Defaults that `make_config` fills in, and requests that it refuses."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def problems_of(**request):
     return error.value.problems
 
 
-def test_digits_take_the_published_protocol_and_a_small_schedule():
+def test_digits_use_the_published_protocol_and_a_small_schedule():
     config = make_config("digits")
     assert config.stream.num_base_classes == 5
     assert config.stream.increments == (1, 1, 1, 1, 1)
@@ -53,8 +53,11 @@ def test_digits_take_the_published_protocol_and_a_small_schedule():
     assert config.run_dir == "runs/digits_il_baseline_softmax_seed1"
 
 
-def test_configuration_is_json():
-    assert json.loads(json.dumps(make_config("digits").to_json()))
+def test_the_configuration_survives_json():
+    again = json.loads(json.dumps(make_config("digits").to_json()))
+    assert again["stream"]["increments"] == [1, 1, 1, 1, 1]
+    assert again["method"]["parameters"] == {"temperature": 2.0}
+    assert again["base_run_dir"] is None
 
 
 @pytest.mark.parametrize(
@@ -62,18 +65,18 @@ def test_configuration_is_json():
     [
         (
             {"classification_loss": "nca"},
-            "--method=podnet's own and not --method=il_baseline",
+            "only with --method=podnet. Received: --method=il_baseline",
         ),
         ({"method": "podnet", "nca_variant": "book"}, "one of code, paper. Received"),
         ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
     ],
 )
-def test_choices_are_checked_in_python_as_in_the_shell(request_, fragment):
+def test_choices_are_checked_in_python_as_on_the_command_line(request_, fragment):
     [problem] = problems_of(**request_)
     assert fragment in problem
 
 
-def test_none_means_the_default_like_leaving_out():
+def test_none_means_the_default():
     assert make_config("digits", seed=None, epochs=None, alpha=None) == make_config(
         "digits"
     )
@@ -93,7 +96,7 @@ def test_make_config_is_a_public_name():
         (1, 1, ()),
     ],
 )
-def test_a_folder_gives_half_of_its_classes_to_the_base_step(
+def test_the_base_step_takes_half_of_the_classes_of_a_folder(
     tmp_path, num_classes, num_base, increments
 ):
     root = make_folder_dataset(tmp_path / "photos", num_classes)
@@ -101,7 +104,7 @@ def test_a_folder_gives_half_of_its_classes_to_the_base_step(
     assert (stream.num_base_classes, stream.increments) == (num_base, increments)
 
 
-def test_folder_classes_arrive_in_the_order_they_came(tmp_path):
+def test_folder_classes_arrive_by_time_of_arrival(tmp_path):
     root = make_folder_dataset(tmp_path / "photos", 4)
     config = make_config("folder", data_dir=root)
     assert config.stream.class_order == "arrival"
@@ -120,7 +123,7 @@ def test_folder_classes_arrive_in_the_order_they_came(tmp_path):
         ({"increments": [2, 3]}, (2, 3)),
     ],
 )
-def test_increments(request_, increments):
+def test_increments_share_the_other_classes_equally(request_, increments):
     assert make_config("digits", **request_).stream.increments == increments
 
 
@@ -133,9 +136,7 @@ def test_increments(request_, increments):
         ({"epochs": 4}, 4, (2, 3)),
     ],
 )
-def test_schedules_shrink_in_proportion_and_explicit_epochs_hold(
-    request_, epochs, milestones
-):
+def test_schedules_scale_and_explicit_epochs_stay(request_, epochs, milestones):
     training = make_config("digits", **request_).training
     assert (training.epochs, training.milestones) == (epochs, milestones)
 
@@ -145,7 +146,7 @@ def test_a_memory_budget_replaces_exemplars_per_class():
     assert (memory.exemplars_per_class, memory.memory_budget) == (None, 40)
 
 
-def test_overrides_reach_the_configuration():
+def test_requested_values_reach_the_configuration():
     config = make_config(
         "digits",
         classification_loss="meta_balanced_softmax",
@@ -213,7 +214,7 @@ def test_bad_visits_are_refused(optimizer, visits, fragment):
     assert fragment in str(error.value)
 
 
-def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
+def test_a_tilde_in_paths_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert make_config("digits", run_dir="~/run").run_dir == str(tmp_path / "run")
 
@@ -228,16 +229,19 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
         ({"classification_loss": "bsce"}, ["balanced_softmax", "Received: 'bsce'"]),
         ({"num_base_classes": 0}, ["--num_base_classes must be at least 1"]),
         ({"num_base_classes": 11}, ["need 11 classes", "digits has 10"]),
-        ({"num_increments": 3}, ["5 classes left after 5", "that do: 1, 5."]),
-        ({"num_increments": -1}, ["--num_increments=-1", "that do: 1, 5."]),
-        ({"num_base_classes": 10, "num_increments": 2}, ["0 classes", "do: 0."]),
+        ({"num_increments": 3}, ["5 classes left after 5", "that divide them: 1, 5."]),
+        ({"num_increments": -1}, ["--num_increments=-1", "that divide them: 1, 5."]),
+        (
+            {"num_base_classes": 10, "num_increments": 2},
+            ["0 classes", "divide them: 0."],
+        ),
         ({"increments": [5], "num_increments": 1}, ["either num_increments or"]),
         ({"increments": [3, 0]}, ["at least 1 new class"]),
         ({"increments": [3, 3]}, ["need 11 classes", "digits has 10"]),
         ({"class_order": "lucr"}, ["lucir", "Received: 'lucr'"]),
         ({"on_bad_image": "ignore"}, ["--on_bad_image must be one of error, skip"]),
         ({"image_size": 32}, ["--image_size", "digits"]),
-        ({"alpha": 0.5}, ["--alpha=0.5 has no meaning for --classification_loss=soft"]),
+        ({"alpha": 0.5}, ["--alpha=0.5 has no effect with --classification_loss=soft"]),
         (
             {"alpha": 0.5, "classification_loss": "meta_balanced_softmax"},
             ["which learns alpha", "--classification_loss=balanced_softmax"],
@@ -269,7 +273,7 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
         ({"exemplars_per_class": 2, "memory_budget": 20}, ["Give either", "2 and 20"]),
         ({"exemplars_per_class": -1}, ["--exemplars_per_class must be 0 or more"]),
         ({"exemplar_selection": "best"}, ["must be one of herding, random"]),
-        ({"epochs": 4, "schedule_scale": 0.5}, ["Give one of them"]),
+        ({"epochs": 4, "schedule_scale": 0.5}, ["Set only one of them"]),
         ({"epochs": 0}, ["--epochs must be a finite number above 0. Received: 0"]),
         ({"schedule_scale": float("nan")}, ["--schedule_scale must be", "nan"]),
         ({"learning_rate": float("inf")}, ["--learning_rate must be", "inf"]),
@@ -281,20 +285,20 @@ def test_run_folders_may_lie_in_the_home_folder(monkeypatch, tmp_path):
         ),
         ({"strategy": "multi_worker"}, ["needs the environment variable TF_CONFIG"]),
         ({"backbone": "resnet34"}, ["Did you mean resnet32"]),
-        ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not in this version"]),
+        ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not supported"]),
         ({"export": False, "export_only_last": True}, ["export_only_last=True"]),
         ({"seed": -1}, ["--seed must be in [0, 2**31)"]),
-        ({"base_run_dir": "nowhere"}, ["no run folder", "config.json"]),
+        ({"base_run_dir": "nowhere"}, ["is not a run folder", "config.json"]),
     ],
 )
-def test_refused(request_, fragments, tmp_path):
+def test_a_wrong_request_is_refused_with_the_reason(request_, fragments, tmp_path):
     message = "\n".join(problems_of(**request_))
     for fragment in fragments:
         assert fragment in message
     assert not any(tmp_path.iterdir())
 
 
-def test_every_problem_is_told_at_once():
+def test_all_problems_are_reported_together():
     problems = problems_of(
         dataset="nothing",
         method="best",
@@ -318,7 +322,7 @@ def test_every_problem_is_told_at_once():
         assert [p for p in problems if p.startswith(part)], part
 
 
-def test_problems_of_order_and_sizes_are_told_together():
+def test_problems_of_order_and_sizes_are_reported_together():
     message = "\n".join(
         problems_of(class_order="lucr", num_increments=4, on_bad_image="drop")
     )
@@ -344,7 +348,7 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
     assert "is a file" in problems_of(run_dir="run")[0]
 
 
-def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(monkeypatch):
+def test_a_wrong_request_downloads_nothing(monkeypatch):
     def prepare(*_):
         raise AssertionError("a download was started")
 
@@ -361,7 +365,7 @@ def test_nothing_is_fetched_for_a_request_that_is_wrong_anyway(monkeypatch):
 
 @pytest.mark.parametrize("method", ["podnet", "il_baseline"])
 def test_a_base_step_alone_needs_no_memory(method):
-    """It is not fine-tuned and learns no alpha, and what is kept serves nobody."""
+    """A base step is not fine-tuned and learns no alpha, so it needs no exemplars."""
     config = make_config(
         "digits",
         method=method,

@@ -1,7 +1,7 @@
-"""Wrong requests, one a line: each refused at once, with the way out.
+"""Table of wrong requests: each is refused at once, with a way out.
 
-Before TensorFlow is imported, before data or devices are looked at, with exit code 2,
-and with nothing written.
+They are refused with exit code 2, before TensorFlow is imported and before data or
+devices are read. Nothing is written.
 """
 
 import builtins
@@ -23,9 +23,9 @@ COMMANDS = {
 META = "--classification_loss=meta_balanced_softmax"
 BALANCED = "--classification_loss=balanced_softmax"
 
-# Arguments beside --dataset=digits, and what the answer has to say.
+# Arguments besides --dataset=digits, and a part of the expected message.
 OF_DIGITS = [
-    # Flags as such.
+    # Syntax of flags.
     ("--methd=lucir", "Unknown flag --methd. Did you mean --method"),
     ("--no-resume", "Unknown flag --no-resume. Did you mean --resume?"),
     ("-seed=3", "Unknown flag -seed. Did you mean --seed"),
@@ -40,7 +40,7 @@ OF_DIGITS = [
     ("--resume=maybe", "--resume must be true or false. Received: 'maybe'"),
     ("--noresume=true", "--noresume takes no value. Received: --noresume=true"),
     ("--resume false", "Unexpected argument 'false'"),
-    ("digits", "Unexpected argument 'digits': this command takes flags only"),
+    ("digits", "Unexpected argument 'digits': this command takes only flags"),
     ("--precision=bfloat16", "Received: 'bfloat16'. Did you mean mixed_bfloat16"),
     ("--method=IL_Baseline", "Did you mean il_baseline?"),
     ("--method=icarl2", "--method must be one of finetune"),
@@ -86,7 +86,7 @@ OF_DIGITS = [
     ("--num_base_classes=0", "--num_base_classes must be at least 1. Received: 0"),
     ("--num_base_classes=11", "need 11 classes, but digits has 10"),
     ("--num_increments=3", "--num_increments=3 does not divide the 5 classes left"),
-    ("--num_increments=-1", "Numbers of increments that do: 1, 5."),
+    ("--num_increments=-1", "Numbers of increments that divide them: 1, 5."),
     ("--num_base_classes=10 --num_increments=1", "the 0 classes left"),
     (
         "--class_order=lucr",
@@ -97,32 +97,33 @@ OF_DIGITS = [
     ("--class_order=seed:" + "9" * 5000, "needs an integer N in [0, 2**32)"),
     ("--class_order=given", "Received: 'given', which is not a file"),
     ("--class_order=" + "x" * 5000, "which is not a file"),
-    ("--class_order=", "--class_order must be one line of UTF-8 text, and not empty"),
+    ("--class_order=", "--class_order must be one non-empty line of UTF-8 text"),
     ("--class_order=given/bytes", "must be UTF-8 text with one class name or id"),
     ("--class_order=given/short", "missing: 3, 4, 5, 6, 7, 8, 9."),
     ("--class_order=given/twice", "repeated: 0, 1."),
     ("--class_order=given/invented", "unknown: ten."),
     ("--class_order=given/long", "unknown: 99999"),
     ("--class_order=given/empty", "missing: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9."),
-    # What cannot be had together, or not in this version.
+    # Options that exclude each other or are not supported.
     ("--exemplars_per_class=2 --memory_budget=20", "Received: 2 and 20"),
-    ("--epochs=4 --schedule_scale=0.5", "would scale nothing. Give one of them"),
-    ("--alpha=0.5", "--alpha=0.5 has no meaning for --classification_loss=softmax"),
-    (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Leave --alpha out"),
+    ("--epochs=4 --schedule_scale=0.5", "has no effect. Set only one of them"),
+    ("--alpha=0.5", "--alpha=0.5 has no effect with --classification_loss=softmax"),
+    (f"{META} --alpha=0.5", "which learns alpha, starting at 1. Omit --alpha"),
     (f"{META} --alpha_optimizer=held --alpha=0", "--alpha must be a finite number"),
     (
         f"{META} --alpha_optimizer=held --alpha_learning_rate=1",
-        "--alpha_learning_rate=1.0 has no meaning for --alpha_optimizer=held",
+        "--alpha_learning_rate=1.0 has no effect with --alpha_optimizer=held",
     ),
     (f"{META} --alpha_statistics=none", "--alpha_statistics must be one of batch, "),
     (f"{BALANCED} --alpha_statistics=batch", "use --classification_loss=meta_balanced"),
-    ("--method=tpcil --exemplar_selection=random", "chooses exemplars in its own way"),
-    ("--alpha_every=5", "has no meaning for --classification_loss=softmax"),
+    ("--method=tpcil --exemplar_selection=random", "its own selection of exemplars"),
+    ("--alpha_every=5", "has no effect with --classification_loss=softmax"),
     ("--replay_sampling=old", "one of uniform, memory_oversampling"),
     (
         "--classification_loss=separated_softmax",
-        "separated_softmax compares new classes only with each other, and needs at "
-        "least 2 of them in every increment. Received: increments of [1, 1, 1, 1, 1]",
+        "separated_softmax compares new classes only with each other, so every "
+        "increment needs at least 2 new classes. Received: increments of "
+        "[1, 1, 1, 1, 1]",
     ),
     (
         f"--replay_sampling=class_oversampling {BALANCED}",
@@ -134,36 +135,36 @@ OF_DIGITS = [
     ),
     (
         "--replay_sampling=memory_oversampling --exemplars_per_class=0",
-        "--replay_sampling=memory_oversampling draws old images more often, and the "
+        "--replay_sampling=memory_oversampling draws old images more often, but the "
         "memory holds none",
     ),
     (
         "--alpha=0.5 --num_increments=1 --classification_loss=separated_softmax",
-        "--alpha=0.5 has no meaning for --classification_loss=separated_softmax",
+        "--alpha=0.5 has no effect with --classification_loss=separated_softmax",
     ),
     (
         "--method=icarl --exemplars_per_class=0",
-        "--method=icarl classifies by exemplars: it needs at least 1 of every class",
+        "--method=icarl classifies by exemplars, so it needs at least 1 of every class",
     ),
     (
         "--method=bic --memory_budget=19",
-        "--method=bic trains on exemplars and corrects its head by others: it needs at "
-        "least 2 of every class. The memory holds 1",
+        "--method=bic trains on exemplars and corrects its head by others, so it needs "
+        "at least 2 of every class. The memory holds 1",
     ),
-    (f"--method=bic {BALANCED}", "would leave it nothing to correct"),
+    (f"--method=bic {BALANCED}", "so it excludes --classification_loss="),
     ("--method=joint --memory_budget=50", "trains on all images of all seen classes"),
-    ("--method=joint --exemplar_selection=random", "has no meaning for --method=joint"),
+    ("--method=joint --exemplar_selection=random", "has no effect with --method=joint"),
     (
         f"--method=joint {META}",
-        "--classification_loss=meta_balanced_softmax has no meaning for --method=joint",
+        "--classification_loss=meta_balanced_softmax has no effect with --method=joint",
     ),
     (
         f"--method=joint --alpha=0.5 {BALANCED}",
-        "--alpha=0.5 has no meaning for --method=joint",
+        "--alpha=0.5 has no effect with --method=joint",
     ),
     (
         "--method=joint --balanced_finetuning=true",
-        "--balanced_finetuning=true has no meaning for --method=joint",
+        "--balanced_finetuning=true has no effect with --method=joint",
     ),
     ("--method=bic --balanced_finetuning=true", "Use --method=il_baseline with it"),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
@@ -185,7 +186,7 @@ OF_DIGITS = [
         "Use --precision=mixed_bfloat16",
     ),
     ("--backbone=resnet34", "Did you mean resnet32"),
-    ("--backbone=", "--backbone must be one line of UTF-8 text, and not empty"),
+    ("--backbone=", "--backbone must be one non-empty line of UTF-8 text"),
     ("--backbone=keras_hub:resnet_50", "and use --backbone=NAME.keras"),
     ("--backbone=given/none.keras", "given/none.keras cannot be read: No such file"),
     ("--backbone=given/none.keras --method=podnet", "--method=podnet needs a backbone"),
@@ -194,23 +195,23 @@ OF_DIGITS = [
         "--synchronized_batch_norm needs a backbone of this package",
     ),
     ("--image_size=32", "--image_size is for `folder` and `tfds:NAME`"),
-    ("--data_dir=given", "--data_dir=given has no meaning for --dataset=digits"),
-    ("--download", "--download has no meaning for --dataset=digits"),
-    ("--cache_dir=x", "--cache_dir=x has no meaning for --dataset=digits, which are"),
+    ("--data_dir=given", "--data_dir=given has no effect with --dataset=digits"),
+    ("--download", "--download has no effect with --dataset=digits"),
+    ("--cache_dir=x", "--cache_dir=x has no effect with --dataset=digits, which are"),
     # Run folders.
-    ("--run_dir=given/short", "given/short is a file. Name a folder, new or of a"),
-    ("--run_dir=given/short/run", "given/short is a file. Name a folder"),
+    ("--run_dir=given/short", "given/short is a file. Name a new folder, or that of a"),
+    ("--run_dir=given/short/run", "given/short is a file. Name a new folder"),
     ("--run_dir=" + "x" * 300, "cannot be made: File name too long"),
-    ("--run_dir=\udcff", "--run_dir must be one line of UTF-8 text"),
-    ("--run_dir=", "--run_dir must be one line of UTF-8 text, and not empty"),
-    ("--base_run_dir=nowhere", "is no run folder: it holds no config.json"),
+    ("--run_dir=\udcff", "--run_dir must be one non-empty line of UTF-8 text"),
+    ("--run_dir=", "--run_dir must be one non-empty line of UTF-8 text"),
+    ("--base_run_dir=nowhere", "is not a run folder, because it holds no config.json"),
     ("--base_run_dir=given/begun", "has not finished its base step yet"),
     ("--base_run_dir=given/begun --run_dir=given/begun", "is --run_dir itself"),
 ]
 OTHERS = [
     # Data sets.
     ("train", "", "--dataset is required: digits, cifar10"),
-    ("train", "--dataset=", "--dataset must be one line of UTF-8 text"),
+    ("train", "--dataset=", "--dataset must be one non-empty line of UTF-8 text"),
     ("train", "--dataset=digit", "Received: 'digit'. Did you mean digits?"),
     ("train", "--dataset=CIFAR100", "Received: 'CIFAR100'"),
     ("train", "--dataset=mnist", "Data sets that only TFDS knows are written tfds:"),
@@ -222,7 +223,7 @@ OTHERS = [
     ("train", "--dataset=cifar100 --data_dir=given", "or --download to fetch it"),
     ("train", "--dataset=cifar10 --data_dir=" + "x" * 300, "File name too long"),
     ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
-    ("train", "--dataset=folder --data_dir=", "--data_dir must be one line"),
+    ("train", "--dataset=folder --data_dir=", "--data_dir must be one non-empty line"),
     (
         "train",
         "--dataset=folder --data_dir=nowhere",
@@ -247,12 +248,16 @@ OTHERS = [
         "--dataset=folder --data_dir=given/photos --cache_dir=given/short",
         "--cache_dir=given/short cannot be made",
     ),
-    ("train", "--dataset=folder --cache_dir=", "--cache_dir must be one line"),
+    (
+        "train",
+        "--dataset=folder --cache_dir=",
+        "--cache_dir must be one non-empty line",
+    ),
     # The other commands.
     ("evaluate", "", "Received: neither"),
     ("evaluate", "--run_dir=r --model=m", "Received: both"),
     ("evaluate", "--run_dir=nowhere", "nowhere is no run folder"),
-    ("evaluate", "--run_dir=nowhere --dataset=digits", "--dataset goes with --model"),
+    ("evaluate", "--run_dir=nowhere --dataset=digits", "--dataset is for --model"),
     ("evaluate", "--run_dir=given/torn", "given/torn/config.json is damaged"),
     ("evaluate", "--run_dir=given/list", "given/list/config.json is damaged"),
     ("evaluate", "--model=nowhere", "--model needs --dataset"),
@@ -278,7 +283,7 @@ OTHERS = [
     ("report", "--outptu=x given/run", "Did you mean --output?"),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
     ("reproduce", "nowhere.flags", "--flagfile=nowhere.flags cannot be read"),
-    ("reproduce", "given/own.flags", "--seed is for the matrix to say, by --seeds"),
+    ("reproduce", "given/own.flags", "--seed follows from --seeds"),
     ("reproduce", "given/own.flags", "--lerning_rate. Did you mean --learning_rate"),
     ("reproduce", "--seeds= given/digits.flags", "--seeds must be different whole"),
     ("reproduce", "--seeds=1,1 given/digits.flags", "--seeds must be different whole"),
@@ -286,14 +291,14 @@ OTHERS = [
     ("reproduce", "--seeds=" + "9" * 5000 + " given/digits.flags", "such as 1,2,3"),
     ("reproduce", "--seeds=" + "9" * 15 + " given/digits.flags", "--seed must be in"),
     ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
-    ("reproduce", "--cache_dir=x given/digits.flags", "--cache_dir=x has no meaning"),
+    ("reproduce", "--cache_dir=x given/digits.flags", "--cache_dir=x has no effect"),
     ("reproduce", "--schedule_scale=0 given/digits.flags", "--schedule_scale must be"),
     ("reproduce", "--precision=float given/digits.flags", "Did you mean float32?"),
     ("tune", "", "--dataset is required"),
     *(
         ("tune", f"--dataset=digits {arguments}", fragment)
         for arguments, fragment in (
-            ("--alphas=", "--alphas must be different numbers with commas between"),
+            ("--alphas=", "--alphas must be different numbers separated by commas"),
             ("--alphas=1,1", "such as 0.1:1. Received: '1,1'"),
             ("--alphas=1:0.1", "a range of numbers above 0, such as 0.1:1. Received"),
             ("--alphas=0:1 --search=random", "a range of numbers above 0"),
@@ -302,24 +307,24 @@ OTHERS = [
                 "--alpha must be a finite number above 0. Received: -1",
             ),
             ("--learning_rates=0.1,0", "--learning_rate must be a finite number above"),
-            ("--alphas=0.1:1", "--search=grid tries lists of numbers, and a range"),
+            ("--alphas=0.1:1", "--search=grid needs lists of numbers, not a range"),
             ("--alpha=1", "Unknown flag --alpha. It is a flag of train."),
             (
                 "--learning_rate=1 --learning_rates=1,2",
-                "Give either --learning_rate, the same for all trials, or",
+                "Set either --learning_rate, for all trials, or",
             ),
             ("--classification_loss=softmax", "Nothing to search. Give --alphas"),
             (
                 "--classification_loss=softmax --alphas=1",
-                "--alpha=1.0 has no meaning for --classification_loss=softmax",
+                "--alpha=1.0 has no effect with --classification_loss=softmax",
             ),
-            ("--validation_share=0", "test images are not for choosing"),
+            ("--validation_share=0", "a search must not use test images"),
             ("--validation_share=1", "--validation_share must be at least 0 and below"),
             ("--max_trials=0", "--max_trials must be at least 1. Received: 0"),
             ("--seeds=1,1", "--seeds must be different whole"),
             ("--seeds=5000000000", "--seed must be in [0, 2**31)"),
-            ("--cache_dir=x", "--cache_dir=x has no meaning for --dataset=digits"),
-            ("--num_increments=0", "leaves no old class for alpha to weigh"),
+            ("--cache_dir=x", "--cache_dir=x has no effect with --dataset=digits"),
+            ("--num_increments=0", "has no old classes that alpha could weigh"),
             ("--runs_dir=given/short", "given/short is a file"),
             ("--search=grit", "--search must be one of grid, random, bayesian"),
         )
@@ -332,13 +337,13 @@ TABLE = [
 
 
 def split(arguments):
-    """A command line as a list; here no argument holds a space."""
+    """Splits a command line whose arguments do not contain spaces."""
     return [argument for argument in arguments.split(" ") if argument]
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """A folder with the files that the requests name."""
+    """Folder with the files that the requests name."""
     folder = tmp_path_factory.mktemp("requests")
     root = folder / "given"
     (root / "begun").mkdir(parents=True)
@@ -369,7 +374,7 @@ def given(tmp_path_factory):
 
 @pytest.fixture
 def watched(given, monkeypatch):
-    """The working directory of the requests, and no way to TensorFlow or images."""
+    """Working directory of the requests, without access to TensorFlow or images."""
     monkeypatch.chdir(given)
     original = builtins.__import__
     heavy = ("tensorflow", "keras", "bsce_keras.data.datasets", "bsce_keras.experiment")
@@ -400,7 +405,7 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
     assert everything_below(watched) == before
 
 
-def test_no_wrong_request_starts_tensorflow(run_python, given):
+def test_wrong_requests_do_not_import_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
 from bsce_keras import evaluate, predict, report, reproduce, train, tune

@@ -1,4 +1,4 @@
-"""Texts that say what is searched."""
+"""Texts that define a search space."""
 
 import pytest
 
@@ -22,12 +22,12 @@ def test_lists_and_ranges_are_read(text, space):
     "text",
     ["", ",", "a", "1,", "1,1", "1,1.0", "1_0", "nan", "inf", "1:1", "0:1", "1:2:3"],
 )
-def test_what_is_neither_is_refused(text):
+def test_other_texts_are_refused(text):
     space, (problem,) = read_space("alphas", text)
     assert space is None
     assert problem.startswith("--alphas must be different numbers")
 
 
-def test_a_number_can_be_asked_for_again():
+def test_a_rounded_number_is_repeated_exactly_by_a_flag():
     assert rounded(0.123456) == 0.1235
     assert float(f"{rounded(0.000123456):g}") == rounded(0.000123456)

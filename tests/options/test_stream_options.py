@@ -1,4 +1,4 @@
-"""A run folder fixes what has arrived; new classes come after it."""
+"""A run keeps the classes that have arrived; new classes are appended."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from bsce_keras.runtime.errors import RequestError
 
 @pytest.fixture(autouse=True)
 def photos(tmp_path, monkeypatch):
-    """Four folders of images, the first month's."""
+    """Four class folders of images, which arrived first."""
     monkeypatch.chdir(tmp_path)
     add("cow", "dog", "eel", "fox")
 
@@ -32,7 +32,7 @@ def ask(dataset="folder", **request):
 
 
 def begin(*args, **request):
-    """What a run leaves behind that counts for the next request."""
+    """Writes the record of a run that matters for the next request."""
     config = ask(*args, **request)
     pathlib.Path("run").mkdir(exist_ok=True)
     pathlib.Path("run/config.json").write_text(json.dumps(config.to_json()))
@@ -46,7 +46,7 @@ def problem_of(**request):
     return problem
 
 
-def test_new_classes_come_after_the_old_ones_whatever_their_names():
+def test_new_classes_are_appended_regardless_of_name():
     begin(num_base_classes=4)
     add("ant", "bee")
     shutil.rmtree("photos/train/cow")
@@ -66,7 +66,7 @@ def test_a_run_that_began_with_half_of_its_classes_keeps_them():
     assert (stream.num_base_classes, stream.increments) == (2, (1, 1, 1))
 
 
-def test_unless_it_is_asked_to_grow_a_run_stays_as_it_is():
+def test_a_run_grows_only_on_request():
     begin(num_base_classes=3, num_increments=1)
     add("ant")
     for request in ({}, {"num_increments": 1}):
@@ -84,7 +84,7 @@ def test_a_seeded_order_shuffles_new_classes_among_themselves():
     assert list(grown[4:]) != new
 
 
-def test_a_file_of_names_orders_new_classes_as_it_says():
+def test_a_file_of_names_orders_new_classes():
     path = pathlib.Path("order.txt")
     path.write_text("fox\ncow\ndog\neel\n")
     begin(class_order="order.txt", num_base_classes=4)
@@ -98,25 +98,25 @@ def test_growth_without_new_classes_is_refused():
     begin(num_base_classes=3, num_increments=1)
     problem = problem_of(num_base_classes=3, num_increments=2)
     assert "--num_increments=2: run has 1, and photos holds no further" in problem
-    assert "Add class folders, or give --num_increments=1" in problem
+    assert "Add class folders, or use --num_increments=1" in problem
 
 
-def test_growth_by_a_number_that_does_not_divide_names_those_that_do():
+def test_growth_by_an_uneven_number_names_the_numbers_that_divide():
     begin(num_base_classes=3, num_increments=1)
     add("ant", "bee", "cat", "hen")
     problem = problem_of(num_base_classes=3, num_increments=4)
     assert "adds 3 to the 1 of run, which does not divide the 4 classes left" in problem
-    assert "Numbers that do: 2, 3, 5." in problem
+    assert "Numbers that divide them: 2, 3, 5." in problem
 
 
-def test_a_folder_of_other_classes_alone_is_not_taken_for_that_of_the_run():
+def test_a_folder_with_only_other_classes_is_refused():
     begin(num_base_classes=4)
     shutil.rmtree("photos")
     add("ant", "bee")
     problem = problem_of(num_base_classes=4)
     assert "photos/train holds none of the classes of the run in run (cow, " in problem
     assert "but others (ant, bee)" in problem
-    # Whoever asks for it may learn them on top all the same.
+    # A request with more increments may learn them too.
     assert ask(num_base_classes=4, num_increments=1).stream.increments == (2,)
 
 
@@ -128,7 +128,7 @@ def test_a_stream_of_part_of_the_classes_grows_on_any_data_set():
     assert ask("digits", num_base_classes=4, num_increments=3).stream == stream
 
 
-def test_a_damaged_config_is_refused_before_anything_else():
+def test_a_damaged_config_is_refused_first():
     begin()
     pathlib.Path("run/config.json").write_text('{"stream": 3}')
     assert "run/config.json is damaged" in problem_of()

@@ -1,4 +1,4 @@
-"""Options of a run, and what follows from their table."""
+"""Options of a run, and the values that follow from their table."""
 
 import pytest
 

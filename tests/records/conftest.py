@@ -1,4 +1,4 @@
-"""A made-up three-step run with scores worked out by hand."""
+"""Artificial run of three steps whose scores are computed by hand."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ from bsce_keras.config import (
     StreamConfig,
     TrainingConfig,
 )
+from bsce_keras.data import stream as streams
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.splits import ImageDataset
 from bsce_keras.methods.recipes import NoParameters
 from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, StepRecord, read_run
@@ -27,7 +30,7 @@ CONFUSIONS = (
 
 @pytest.fixture
 def make_config(tmp_path):
-    """A function from a loss, a seed and training fields to an `ExperimentConfig`."""
+    """Function from a loss, a seed and training fields to an `ExperimentConfig`."""
 
     def make(loss="softmax", seed=1, run_dir=None, alpha=1.0, **training):
         return ExperimentConfig(
@@ -70,7 +73,7 @@ def finish_run(records, run_dir):
 
 @pytest.fixture
 def make_record():
-    """A function from a step and fields to the `StepRecord` of the worked example."""
+    """Function from a step and fields to the `StepRecord` of the example."""
 
     def make(step, **fields):
         num_classes = len(CONFUSIONS[step])
@@ -97,7 +100,7 @@ def make_record():
 
 @pytest.fixture
 def make_run(make_config, make_record):
-    """A function from a config's fields to the `RunResult` of a written run."""
+    """Function from fields of a config to the `RunResult` of a written run."""
 
     def make(loss="softmax", num_steps=3, confusion=None, **fields):
         config = make_config(loss, **fields)
@@ -113,3 +116,47 @@ def make_run(make_config, make_record):
         return read_run(config.run_dir)
 
     return make
+
+
+@pytest.fixture
+def photos():
+    """Three training images and one test image of every class, all different."""
+    generator = np.random.default_rng(0)
+    return {
+        split: {
+            name: list(generator.integers(0, 256, (number, 9, 9, 3), np.uint8))
+            for name in ("ant", "bee", "cow", "dog")
+        }
+        for split, number in (("train", 3), ("test", 1))
+    }
+
+
+@pytest.fixture
+def stream_of(monkeypatch):
+    """Function from photos to their stream: two base classes, then one, then one."""
+
+    def stream_of(photos, order=(0, 1, 2, 3)):
+        splits = {split: _examples(classes) for split, classes in photos.items()}
+        dataset = ImageDataset(**splits)
+        monkeypatch.setattr(streams, "load_dataset", lambda *_: dataset)
+        config = StreamConfig(
+            dataset="folder",
+            data_dir=None,
+            class_names=tuple(photos["train"]),
+            class_order="file",
+            order=order,
+            num_base_classes=2,
+            increments=(1, 1),
+            image=ImageSpec(size=8, stored_size=9),
+        )
+        return streams.ClassIncrementalStream(config)
+
+    return stream_of
+
+
+def _examples(classes):
+    labels = np.repeat(
+        np.arange(len(classes)), [len(part) for part in classes.values()]
+    )
+    images = np.stack([image for part in classes.values() for image in part])
+    return Examples(images, labels, np.arange(len(labels)))

@@ -1,4 +1,4 @@
-"""Losses that are one loss in a base step."""
+"""Losses that are equal at a base step."""
 
 import pytest
 
@@ -16,7 +16,7 @@ EQUAL, UNEQUAL = (5, 5), (5, 7)
         ("separated_softmax", "rescaled_softmax", EQUAL),
     ],
 )
-def test_one_loss_under_two_names(theirs, ours, counts):
+def test_losses_that_are_equal_at_a_base_step_do_not_differ(theirs, ours, counts):
     assert _loss_differences(theirs, ours, counts) == []
 
 
@@ -28,10 +28,10 @@ def test_one_loss_under_two_names(theirs, ours, counts):
         ("balanced_softmax", "rescaled_softmax"),
     ],
 )
-def test_unequal_classes_make_two_losses(theirs, ours):
+def test_unequal_class_sizes_make_losses_differ(theirs, ours):
     (line,) = _loss_differences(theirs, ours, UNEQUAL)
     assert line.startswith(f"--classification_loss: {theirs} there, {ours} here, and")
 
 
-def test_podnet_s_own_loss_is_another_whatever_the_counts():
+def test_podnet_s_own_loss_always_differs():
     assert _loss_differences("nca", "softmax", EQUAL)

@@ -1,4 +1,4 @@
-"""Checkpoints come back whole, or the one before does."""
+"""Checkpoints are loaded as a whole, or the previous one is loaded."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def checkpoints(tmp_path):
 
 
 def assert_is(loaded, number, state=STATE):
-    """What was loaded is `ARRAYS` saved under a number, bit for bit."""
+    """Asserts that a loaded checkpoint is that of `numbered`, bit for bit."""
     arrays, loaded_state = loaded
     assert loaded_state == {**state, "number": number}
     assert arrays.keys() == ARRAYS.keys()
@@ -46,7 +46,7 @@ def names(checkpoints):
     return sorted(os.listdir(checkpoints.folder))
 
 
-def test_what_was_saved_comes_back_in_another_process(checkpoints, tmp_path):
+def test_saved_arrays_and_state_are_loaded_by_a_new_object(checkpoints, tmp_path):
     checkpoints.save_step(0, *numbered(0))
     checkpoints.save_progress(3, "main", 7, *numbered(1))
     reopened = Checkpoints(tmp_path)
@@ -54,7 +54,7 @@ def test_what_was_saved_comes_back_in_another_process(checkpoints, tmp_path):
     assert_is(reopened.load_progress(3, "main"), 1)
 
 
-def test_nothing_saved_is_nothing_loaded(checkpoints):
+def test_an_empty_folder_loads_nothing(checkpoints):
     assert checkpoints.load_step(0) is None
     assert checkpoints.load_progress(0, "main") is None
     assert checkpoints.finished_states() == []
@@ -82,7 +82,7 @@ def test_a_finished_step_replaces_its_progress_and_keeps_earlier_steps(checkpoin
 
 
 @pytest.mark.parametrize("position", [0, 80, -1])
-def test_one_flipped_byte_of_the_arrays_goes_back_to_the_one_before(
+def test_one_flipped_byte_of_the_arrays_falls_back_to_the_previous_save(
     checkpoints, tmp_path, caplog, position
 ):
     for epoch in (4, 5):
@@ -99,7 +99,7 @@ def test_one_flipped_byte_of_the_arrays_goes_back_to_the_one_before(
         True,
     ],
 )
-def test_any_flipped_byte_of_the_manifest_goes_back_to_the_one_before(
+def test_any_flipped_byte_of_the_manifest_falls_back_to_the_previous_save(
     checkpoints, tmp_path, in_state
 ):
     for epoch in (4, 5):
@@ -110,14 +110,14 @@ def test_any_flipped_byte_of_the_manifest_goes_back_to_the_one_before(
     for position in range(state, len(good)) if in_state else range(state):
         flip_byte(path, position)
         loaded = checkpoints.load_progress(1, "main")
-        # A flip that goes unnoticed must not matter.
+        # An undetected flip must not change values.
         assert_is(loaded, 5 if loaded[1].get("number") == 5 else 4)
         path.write_bytes(good)
 
 
 @pytest.mark.parametrize("ending", ["npz", "json"])
 @pytest.mark.parametrize("length", [0, 40])
-def test_a_truncated_file_goes_back_to_the_one_before(
+def test_a_truncated_file_falls_back_to_the_previous_save(
     checkpoints, tmp_path, ending, length
 ):
     for epoch in (4, 5):
@@ -127,7 +127,7 @@ def test_a_truncated_file_goes_back_to_the_one_before(
     assert_is(checkpoints.load_progress(1, "main"), 4)
 
 
-def test_missing_arrays_go_back_to_the_one_before(checkpoints, tmp_path):
+def test_missing_arrays_fall_back_to_the_previous_save(checkpoints, tmp_path):
     for epoch in (4, 5):
         checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
     (tmp_path / "checkpoints" / "step_01_main_epoch_0005.npz").unlink()
@@ -145,7 +145,7 @@ def test_leftovers_of_a_crash_are_ignored(checkpoints, tmp_path):
     assert_is(checkpoints.load_progress(1, "main"), 6)
 
 
-def test_a_crash_while_saving_leaves_the_one_before(checkpoints, monkeypatch):
+def test_a_crash_while_saving_keeps_the_previous_save(checkpoints, monkeypatch):
     checkpoints.save_progress(1, "main", 4, *numbered(4))
     original = os.replace
 
@@ -161,18 +161,18 @@ def test_a_crash_while_saving_leaves_the_one_before(checkpoints, monkeypatch):
 
 
 def states(run_dir):
-    """What another process would go on from."""
+    """Returns the numbers of the finished steps that another process sees."""
     return [state["number"] for state in Checkpoints(run_dir).finished_states()]
 
 
-def test_states_are_those_up_to_the_last_whole_checkpoint(checkpoints, tmp_path):
+def test_finished_states_end_with_the_last_undamaged_checkpoint(checkpoints, tmp_path):
     for step in range(4):
         checkpoints.save_step(step, *numbered(step))
     folder = tmp_path / "checkpoints"
     assert states(tmp_path) == [0, 1, 2, 3]
     flip_byte(folder / "step_03.npz", 80)
     assert states(tmp_path) == [0, 1, 2]
-    # Damage to older ones is no reason to lose the work of later steps.
+    # Damage to older checkpoints does not affect later steps.
     flip_byte(folder / "step_00.json", 10)
     (folder / "step_01.json").unlink()
     assert states(tmp_path) == [0, 1, 2]
@@ -180,7 +180,9 @@ def test_states_are_those_up_to_the_last_whole_checkpoint(checkpoints, tmp_path)
     assert states(tmp_path) == []
 
 
-def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(checkpoints, tmp_path):
+def test_a_checkpoint_lost_during_training_does_not_stop_the_next_step(
+    checkpoints, tmp_path
+):
     for step in range(2):
         checkpoints.save_step(step, *numbered(step))
     flip_byte(tmp_path / "checkpoints" / "step_01.npz", 80)
@@ -188,7 +190,7 @@ def test_a_checkpoint_lost_meanwhile_does_not_stop_the_next_step(checkpoints, tm
     assert states(tmp_path) == [0, 1, 2]
 
 
-def test_what_led_to_a_step_goes_where_a_kill_kept_the_step_from_removing_it(
+def test_progress_left_by_a_kill_is_dropped_on_resume(
     checkpoints, tmp_path, monkeypatch
 ):
     for step in range(2):
@@ -212,7 +214,7 @@ def test_a_step_out_of_turn_is_refused(checkpoints):
         checkpoints.save_step(2, *numbered(2))
 
 
-def test_a_phase_trained_again_drops_what_followed_it(checkpoints, tmp_path):
+def test_a_phase_trained_again_drops_later_phases(checkpoints, tmp_path):
     for epoch in (7, 8):
         checkpoints.save_progress(1, "main", epoch, *numbered(epoch))
     checkpoints.save_progress(1, "finetuning", 1, *numbered(91))
@@ -225,19 +227,19 @@ def test_a_phase_trained_again_drops_what_followed_it(checkpoints, tmp_path):
     assert checkpoints.load_progress(1, "finetuning") is None
 
 
-def test_numbers_with_more_digits_come_later(checkpoints):
+def test_epoch_10000_is_later_than_epoch_9999(checkpoints):
     for epoch in (9998, 9999, 10000):
         checkpoints.save_progress(0, "main", epoch, *numbered(epoch))
     assert_is(checkpoints.load_progress(0, "main"), 10000)
 
 
-def test_objects_never_come_back_from_a_pickle(checkpoints, tmp_path):
+def test_pickled_objects_are_never_loaded(checkpoints, tmp_path):
     class Trap:
         def __reduce__(self):
             return (os.mkdir, (str(tmp_path / "trapped"),))
 
     arrays = {"trap": np.array([Trap()], dtype=object)}
-    with contextlib.suppress(ValueError):  # it may as well be refused at once
+    with contextlib.suppress(ValueError):  # Saving may refuse it too.
         checkpoints.save_step(0, arrays, {})
     assert checkpoints.load_step(0) is None
     assert not (tmp_path / "trapped").exists()
@@ -251,7 +253,7 @@ def test_lists_of_arrays_come_back_in_order():
         np.testing.assert_array_equal(ours, expected)
 
 
-def test_a_step_trained_again_drops_what_descended_from_the_old_one(checkpoints):
+def test_a_step_trained_again_drops_later_steps(checkpoints):
     for step in range(3):
         checkpoints.save_step(step, *numbered(step))
     checkpoints.save_progress(3, "main", 1, *numbered(31))

@@ -1,65 +1,16 @@
-"""A run goes on with the images it began with, or is told which are others."""
+"""A run continues only with the images it began with."""
 
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
-from bsce_keras.config import ImageSpec, StreamConfig
-from bsce_keras.data import stream as streams
-from bsce_keras.data.examples import Examples
-from bsce_keras.data.splits import ImageDataset
 from bsce_keras.records.data_record import (
-    class_facts,
     data_differences,
+    image_digests,
     keep_data_record,
 )
 from bsce_keras.runtime.errors import RequestError
-
-
-@pytest.fixture
-def photos():
-    """By split and class, three training images and one test image, all different."""
-    generator = np.random.default_rng(0)
-    return {
-        split: {
-            name: list(generator.integers(0, 256, (number, 9, 9, 3), np.uint8))
-            for name in ("ant", "bee", "cow", "dog")
-        }
-        for split, number in (("train", 3), ("test", 1))
-    }
-
-
-@pytest.fixture
-def stream_of(monkeypatch):
-    """A function from photos to their stream: two base classes, then one, then one."""
-
-    def stream_of(photos, order=(0, 1, 2, 3)):
-        splits = {split: _examples(classes) for split, classes in photos.items()}
-        dataset = ImageDataset(**splits)
-        monkeypatch.setattr(streams, "load_dataset", lambda *_: dataset)
-        config = StreamConfig(
-            dataset="folder",
-            data_dir=None,
-            class_names=tuple(photos["train"]),
-            class_order="file",
-            order=order,
-            num_base_classes=2,
-            increments=(1, 1),
-            image=ImageSpec(size=8, stored_size=9),
-        )
-        return streams.ClassIncrementalStream(config)
-
-    return stream_of
-
-
-def _examples(classes):
-    labels = np.repeat(
-        np.arange(len(classes)), [len(part) for part in classes.values()]
-    )
-    images = np.stack([image for part in classes.values() for image in part])
-    return Examples(images, labels, np.arange(len(labels)))
 
 
 def invert(images, index):
@@ -75,7 +26,7 @@ def refusal(run_dir, stream, num_begun_steps):
     return lines
 
 
-def test_with_the_same_images_a_run_may_go_on(photos, stream_of, tmp_path):
+def test_a_run_continues_with_the_same_images(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     before = (tmp_path / "data.json").read_bytes()
     keep_data_record(tmp_path, stream_of(photos), 3, 0)
@@ -91,25 +42,25 @@ def test_every_class_of_a_begun_step_with_other_images_is_named(
     invert(photos["test"]["cow"], 0)
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 2) == [
-        "class ant: 3 training images as before, but others or in another order",
-        "class bee: 3 training images then, 2 now",
-        "class cow: 1 test images as before, but others or in another order",
+        "class ant: 3 training images as before, but different or reordered",
+        "class bee: 3 training images recorded, 2 now",
+        "class cow: 1 test images as before, but different or reordered",
     ]
 
 
-def test_images_of_steps_that_are_yet_to_come_may_change(photos, stream_of, tmp_path):
+def test_images_of_steps_that_are_not_begun_may_change(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     invert(photos["train"]["dog"], 0)
     photos["train"]["dog"].pop(1)
     keep_data_record(tmp_path, stream_of(photos), 2, 0)
-    # From now on these are the images of the run.
+    # These are the images of the run from here on.
     invert(photos["train"]["dog"], 0)
     assert refusal(tmp_path, stream_of(photos), 3) == [
-        "class dog: 2 training images as before, but others or in another order"
+        "class dog: 2 training images as before, but different or reordered"
     ]
 
 
-def test_images_of_finished_steps_may_be_gone_but_not_others(
+def test_images_of_finished_steps_may_be_missing_but_not_changed(
     photos, stream_of, tmp_path
 ):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
@@ -119,10 +70,10 @@ def test_images_of_finished_steps_may_be_gone_but_not_others(
     keep_data_record(tmp_path, stream_of(photos), 2, 1)
     assert (tmp_path / "data.json").read_text() == recorded
     photos["train"]["bee"] = photos["train"]["bee"][1:]
-    with pytest.raises(RequestError, match="class bee: 3 training images then, 2 now"):
+    with pytest.raises(RequestError, match="bee: 3 training images recorded, 2 now"):
         keep_data_record(tmp_path, stream_of(photos), 2, 1)
-    # In a step that is begun and not finished, nothing may be missing.
-    with pytest.raises(RequestError, match="class ant: 3 training images then, 0 now"):
+    # Images of a step that is begun but not finished must not be missing.
+    with pytest.raises(RequestError, match="ant: 3 training images recorded, 0 now"):
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
@@ -134,8 +85,8 @@ def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
     assert (tmp_path / "data.json").read_bytes() == before
 
 
-def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
-    """It decides which ones a batch holds."""
+def test_reordered_images_count_as_different(photos, stream_of, tmp_path):
+    """The order decides which images a batch holds."""
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     photos["train"]["bee"].reverse()
     [line] = refusal(tmp_path, stream_of(photos), 1)
@@ -145,30 +96,30 @@ def test_the_order_of_images_counts_as_well(photos, stream_of, tmp_path):
 def test_classes_that_changed_places_are_named(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     assert refusal(tmp_path, stream_of(photos, (1, 0, 2, 3)), 1) == [
-        "class bee: its place in the order was that of ant",
-        "class ant: its place in the order was that of bee",
+        "class bee: its place in the class order was that of ant",
+        "class ant: its place in the class order was that of bee",
     ]
 
 
-def test_a_run_without_the_record_is_taken_at_its_word(photos, stream_of, tmp_path):
+def test_a_missing_record_is_written_anew(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 3, 0)
     assert len(json.loads((tmp_path / "data.json").read_text())["classes"]) == 4
 
 
-def test_a_damaged_record_is_refused_with_the_way_out(photos, stream_of, tmp_path):
+def test_a_damaged_record_is_refused_with_a_way_out(photos, stream_of, tmp_path):
     (tmp_path / "data.json").write_text('{"classes": [3]}')
     with pytest.raises(RequestError, match=r"data\.json is damaged .* Delete it"):
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
-def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tmp_path):
+def test_a_base_step_is_compared_by_its_training_images(photos, stream_of, tmp_path):
     stream = stream_of(photos)
     keep_data_record(tmp_path, stream, 0, 0)
     step = stream.steps[0]
-    assert data_differences(tmp_path, class_facts(step)) == []
+    assert data_differences(tmp_path, image_digests(step)) == []
     other = dataclasses.replace(step.examples, images=255 - step.examples.images)
     lines = data_differences(
-        tmp_path, class_facts(dataclasses.replace(step, examples=other))
+        tmp_path, image_digests(dataclasses.replace(step, examples=other))
     )
     assert [line.split(":")[0] for line in lines] == ["class ant", "class bee"]
 
@@ -176,6 +127,6 @@ def test_another_base_step_is_found_by_its_training_images(photos, stream_of, tm
 def test_a_base_run_without_the_record_of_its_images_is_refused(
     photos, stream_of, tmp_path
 ):
-    facts = class_facts(stream_of(photos).steps[0])
+    digests = image_digests(stream_of(photos).steps[0])
     with pytest.raises(RequestError, match=r"has no data\.json"):
-        data_differences(tmp_path, facts)
+        data_differences(tmp_path, digests)

@@ -1,4 +1,4 @@
-"""What a run says about how its numbers came about."""
+"""Protocol of a run, and fields that decide its outcome."""
 
 import dataclasses
 import json
@@ -11,11 +11,10 @@ from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,
     protocol,
-    versions,
 )
 
 
-def test_a_growing_memory_in_numbers(make_config):
+def test_a_growing_memory_has_a_constant_quota(make_config):
     memory = protocol(make_config())["memory"]
     assert memory["policy"].startswith("growing: up to 5 exemplars")
     assert memory["quota_per_class_after_step"] == [5, 5, 5]
@@ -30,7 +29,7 @@ def test_a_fixed_memory_is_shared_by_the_seen_classes(make_config):
     assert memory["limit_in_total_after_step"] == [12, 12, 12]
 
 
-def test_the_questions_users_ask_are_answered(make_config):
+def test_the_protocol_names_order_optimizer_metrics_and_replicas(make_config):
     answers = protocol(make_config(milestones=(4, 8)), num_replicas=2)
     assert answers["class_order"] == {
         "name": "seed:3",
@@ -45,20 +44,20 @@ def test_the_questions_users_ask_are_answered(make_config):
     json.dumps(answers, allow_nan=False)
 
 
-def test_synchronised_batch_normalisation_is_said(make_config):
+def test_synchronised_batch_normalisation_is_named(make_config):
     model = ModelConfig("resnet8", synchronized_batch_norm=True)
     answers = protocol(dataclasses.replace(make_config(), model=model))
     assert "synchronised" in answers["batch_normalization"]
 
 
-def test_where_a_run_is_written_does_not_decide_its_outcome(make_config):
+def test_folders_do_not_decide_the_outcome(make_config):
     config = make_config()
     stream = dataclasses.replace(config.stream, download=True, cache_dir="y")
     other = dataclasses.replace(config, run_dir="x", export=False, stream=stream)
     assert outcome_fields(other.to_json()) == outcome_fields(config.to_json())
 
 
-def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_config):
+def test_options_of_learned_alpha_do_not_matter_for_a_fixed_alpha(make_config):
     def differ(loss):
         config = make_config(loss)
         method = dataclasses.replace(config.method, alpha_every=1)
@@ -69,7 +68,7 @@ def test_how_alpha_would_be_learned_decides_nothing_where_it_is_fixed(make_confi
     assert len(differ("meta_balanced_softmax")) == 1
 
 
-def test_how_exemplars_are_drawn_is_said(make_config):
+def test_the_replay_sampling_is_described(make_config):
     config = make_config()
     assert "once an epoch" in protocol(config)["memory"]["replay"]
     training = dataclasses.replace(
@@ -96,7 +95,7 @@ def test_training_crops_are_described(make_config):
     assert "not mirrored" in told
 
 
-def test_batch_sizes_of_four_to_one_sampling_are_told(make_config):
+def test_batch_sizes_of_four_to_one_sampling_are_named(make_config):
     training = {"batch_size": 128, "replay_sampling": "four_to_one"}
     told = protocol(make_config(**training))["optimizer"]
     assert "global batch 128 at step 0 and 160 later" in told
@@ -104,21 +103,15 @@ def test_batch_sizes_of_four_to_one_sampling_are_told(make_config):
 
 
 @pytest.mark.parametrize("mirrors", [False, True])
-def test_mirrored_exemplars_are_told(make_config, mirrors):
+def test_mirrored_exemplars_are_named(make_config, mirrors):
     method = MethodConfig("icarl", "softmax", IcarlParameters(2.0, mirrors))
     told = protocol(dataclasses.replace(make_config(), method=method))["evaluation"]
     assert told.endswith("mirror images included") is mirrors
 
 
-def test_on_which_images_it_was_scored_is_said(make_config):
+def test_the_scored_images_are_named(make_config):
     config = make_config()
     assert protocol(config)["evaluation"].startswith("test images of all classes")
     stream = dataclasses.replace(config.stream, validation_share=0.1)
     told = protocol(dataclasses.replace(config, stream=stream))["evaluation"]
     assert told.startswith("training images held out (a share of 0.1 of every class)")
-
-
-def test_versions_name_what_ran():
-    found = versions()
-    assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
-    assert found["tensorflow"].startswith("2.")

@@ -268,16 +268,32 @@ def test_files_of_different_steps_are_not_shown_together(make_run, make_config):
     assert (len(run.steps), run.summary, run.confusion) == (2, None, None)
 
 
-def test_the_same_request_may_go_on(make_config, make_run):
+def test_the_same_request_may_continue(make_config, make_run):
     config = make_config()
     run_dir = make_run().run_dir
-    check_same_run(run_dir, config)
+    assert problems_of(run_dir, config) == []
     moved = dataclasses.replace(config, run_dir="elsewhere", resume=False, export=False)
-    check_same_run(run_dir, moved)
+    assert problems_of(run_dir, moved) == []
+    assert len(problems_of(run_dir, make_config(seed=2))) == 2
 
 
-def test_an_empty_folder_is_free(make_config, tmp_path):
-    check_same_run(tmp_path, make_config())
+def test_an_empty_folder_is_free_but_not_one_with_only_checkpoints(
+    make_config, tmp_path
+):
+    assert problems_of(tmp_path, make_config()) == []
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "checkpoints").mkdir()
+    (problem,) = problems_of(tmp_path, make_config())
+    assert "holds checkpoints but no config.json" in problem
+
+
+def problems_of(run_dir, config):
+    """Returns the problems for which `check_same_run` refuses a run folder."""
+    try:
+        check_same_run(run_dir, config)
+    except RequestError as error:
+        return error.problems
+    return []
 
 
 def test_another_request_is_refused_with_every_difference(make_config, make_run):
@@ -300,8 +316,8 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
     assert len(refusal.value.problems) == 6
 
 
-def test_a_run_may_grow_but_what_it_has_stays(make_config, make_run):
-    """Class c is the first to arrive, b the last: see `make_config`."""
+def test_a_run_may_grow_but_keeps_its_classes(make_config, make_run):
+    """Class c arrives first and class b last, see `make_config`."""
     run_dir = make_run().run_dir
     config = make_config()
     names = ("a", "b", "c", "d", "apple")
@@ -327,15 +343,13 @@ def test_another_major_version_is_refused(make_config, make_run, monkeypatch):
         check_same_run(run_dir, make_config())
 
 
-def test_a_run_goes_on_with_another_setting_of_onednn(
-    make_config, make_run, monkeypatch
-):
-    """The setting changes rounding, as another CPU does, and nothing else."""
+def test_another_setting_of_onednn_is_accepted(make_config, make_run, monkeypatch):
+    """Like another CPU, the setting changes only the rounding."""
     run_dir = make_run().run_dir
     for setting in (True, False, None):
         ours = {**run_identity.versions(), "onednn": setting}
         monkeypatch.setattr(run_identity, "versions", lambda ours=ours: ours)
-        check_same_run(run_dir, make_config())
+        assert problems_of(run_dir, make_config()) == []
 
 
 HOLD = """
@@ -347,7 +361,7 @@ with run_lock(sys.argv[1]):
 """
 
 
-def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         stdin=subprocess.PIPE,

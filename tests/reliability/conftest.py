@@ -1,4 +1,4 @@
-"""Disks that fail, and files that somebody spoilt."""
+"""Disks that fail, and damaged files."""
 
 import builtins
 import contextlib
@@ -7,21 +7,21 @@ import os
 
 import pytest
 
-# The worked example of a run that the tests of the records have.
+# The example run of tests/records.
 from tests.records.conftest import make_config, make_record, make_run  # noqa: F401
 
 
 class FailingDisk:
-    """From its n-th use on, or at that one only, the disk refuses every write.
+    """Disk that refuses every write from its n-th use on, or only the n-th.
 
-    Counts what needs the disk: opening a file to write, a write, a sync, a rename, a
-    new folder, a removal. A refused write has written its first half.
+    Uses are: opening a file to write, a write, a sync, a rename, a new folder, a
+    removal. A refused write has written its first half.
 
     Args:
-        monkeypatch: pytest's.
+        monkeypatch: fixture of pytest.
     """
 
-    # A full disk still lets go of files.
+    # A full disk can still remove files.
     _NEEDS_NO_ROOM = {"unlink", "remove", "rmdir"}
 
     def __init__(self, monkeypatch):
@@ -38,7 +38,7 @@ class FailingDisk:
     def failing(self, use, code=errno.ENOSPC, once=False):
         """Fails at a use, counted from 1, inside the `with`.
 
-        `was_reached` then says whether there were that many uses.
+        `was_reached` is True afterwards if there were that many uses.
         """
         self._uses, self._code = 0, code
         self._first, self._last = use, use if once else float("inf")
@@ -71,7 +71,7 @@ class FailingDisk:
 
 
 class _FailingFile:
-    """A file opened to write, on a `FailingDisk`."""
+    """File on a `FailingDisk` that is open for writing."""
 
     def __init__(self, file, disk):
         self._file, self._disk = file, disk
@@ -96,5 +96,5 @@ class _FailingFile:
 
 @pytest.fixture
 def disk(monkeypatch):
-    """The `FailingDisk` under this test; it works until it is told to fail."""
+    """The `FailingDisk` of a test, which works until `failing` is used."""
     return FailingDisk(monkeypatch)

@@ -1,13 +1,13 @@
-"""Trains with `bsce_keras.train` in processes that die where or when they are told.
+"""Trains with `bsce_keras.train` in processes that die at a given place or time.
 
-Every line that comes in is a JSON list of PLACE, NUMBER and the list of flags. A child
-is forked that trains with these, and its exit code goes out: 0 or what went wrong, or
-the negative number of the signal that ended it. PLACE is a key of `PLACES`, and NUMBER
-says at which passing of it the child kills itself. With the place `clock` it dies after
-NUMBER seconds, whatever it is doing then; with `nowhere` it lives.
+Every input line is a JSON list of PLACE, NUMBER and the list of flags. A forked child
+trains with these flags. The output is its exit code, or the negative number of the
+signal that ended it. PLACE is a key of `PLACES`. The child kills itself at the
+NUMBER-th call of that place. With the place `clock` it dies after NUMBER seconds, with
+`nowhere` it lives.
 
-TensorFlow is imported once, which is half of the time that a short training takes.
-Nothing is computed before a fork, for TensorFlow's threads would not follow.
+TensorFlow is imported once, which takes half of the time of a short training. Nothing
+is computed before a fork, because a fork does not copy TensorFlow's threads.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ import subprocess
 import sys
 
 CLOCK, NOWHERE = "clock", "nowhere"
-# A timer of the kernel sends SIGALRM, not SIGKILL. Without a handler it ends the
-# process as abruptly, within whatever operation of TensorFlow.
+# A timer of the kernel sends SIGALRM, not SIGKILL. Without a handler, it ends the
+# process just as abruptly, within any operation of TensorFlow.
 _DEATHS = {-signal.SIGKILL, -signal.SIGALRM}
 _SOON = 0.005
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,13 +32,13 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A function that a run calls.
+    """Function that a run calls.
 
     Args:
-        module: where it is looked up.
-        name: in the module, with dots as in Python.
+        module: module that holds the function.
+        name: name in the module, with dots as in Python.
         when: `before` or `after` its work, or `during`: 5 ms after it began.
-        argument: pattern; only calls with such text among the arguments count.
+        argument: pattern. Only calls with a matching argument count.
     """
 
     module: str
@@ -52,7 +52,7 @@ _CHECKPOINTS = f"{_PACKAGE}.learner.checkpoints"
 _LEARNER = f"{_PACKAGE}.learner.learner"
 _LOOP = f"{_PACKAGE}.learner.loop"
 PLACES = {
-    # Inside a save: of progress in a phase, or of a finished step.
+    # Inside a save of progress in a phase, or of a finished step.
     "arrays not yet on the disk": Place("os", "fsync"),
     "progress without a manifest": Place(
         f"{_PACKAGE}.learner.checkpoint_files", "write_json", argument="_epoch_"
@@ -81,7 +81,7 @@ PLACES = {
     "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
     "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
-    # What a step leaves behind.
+    # Results of a step.
     "evaluation": Place(f"{_PACKAGE}.experiment", "evaluate", "during"),
     "export without checksums": Place(f"{_PACKAGE}.export", "write_json"),
     "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
@@ -95,12 +95,13 @@ PLACES = {
 
 @contextlib.contextmanager
 def trainings(log):
-    """A function that trains, and says whether the training died on the way.
+    """Yields a function that trains, and returns True if the training died.
 
-    It takes the flags, and the place and number at which to die, by default nowhere.
+    Its arguments are the flags, and the place and number of the death; by default the
+    training lives.
 
     Args:
-        log: `pathlib.Path` of a file for what the trainings print.
+        log: `pathlib.Path` of a file for the output of the trainings.
     """
     with (
         open(log, "w") as printed,

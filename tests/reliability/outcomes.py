@@ -1,4 +1,4 @@
-"""Everything in a run folder that a repeated command has to bring about again."""
+"""Contents of a run folder that a repeated command must reproduce."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ import tensorflow as tf
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.runtime import array_files
 
-# What depends on the machine's mood. It is the only thing that may differ.
+# Fields that depend on the load of the machine. Only these may differ.
 _TIMED = {"train_seconds", "images_per_second", "peak_memory_mb"}
 _EQUAL_FILES = {".npy", ".png"}
 
 
 def outcome(run_dir):
-    """What one run folder has to have in common with another, as plain values.
+    """Returns the contents that two equal run folders share, as plain values.
 
     Returns:
         Dictionary of: the names of all files; of every checkpoint the arrays' SHA-256
@@ -28,7 +28,7 @@ def outcome(run_dir):
     run_dir = pathlib.Path(run_dir)
     files = [path for path in run_dir.rglob("*") if path.is_file()]
     config = json.loads((run_dir / "config.json").read_text())
-    # What a command may change when it is repeated.
+    # Files that a repeated command may change.
     del config["run_dir"], config["training"]["save_minutes"]
     lines = (run_dir / "steps.jsonl").read_text().splitlines()
     return {
@@ -69,7 +69,7 @@ def _checkpoint(path):
 
 
 def _scalars(folder):
-    """`(name, number, value)` of everything logged, sorted; what is twice stays so."""
+    """Returns the sorted `(name, number, value)` of all scalars, with repetitions."""
     found = []
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):

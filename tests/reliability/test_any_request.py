@@ -1,4 +1,4 @@
-"""Whatever is asked for, it is either a whole configuration or a list of problems."""
+"""Any request gives either a complete configuration or a list of problems."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 
 def configure(**request):
-    """A configuration that JSON can hold, or None if the request was refused."""
+    """Returns a configuration that JSON can hold, or None for a refused request."""
     try:
         config = make_config(**{"dataset": "digits", **request})
     except RequestError as error:
@@ -171,7 +171,7 @@ def test_any_command_line_is_read_or_refused(arguments):
     request_problems(**{"dataset": None, **command_line.set_values(values)})
 
 
-# Mistakes that have nothing to do with each other, and what each answer has to say.
+# Independent mistakes, and a part of the expected message of each.
 INDEPENDENT = {
     "--seed=-1": "--seed must be in",
     "--method=best": "--method must be one of",
@@ -184,15 +184,15 @@ INDEPENDENT = {
     "--num_increments=3": "--num_increments=3 does not divide",
     "--on_bad_image=no": "--on_bad_image must be one of",
     "--image_size=9": "--image_size is for",
-    "--base_run_dir=no": "--base_run_dir=no is no run folder",
+    "--base_run_dir=no": "--base_run_dir=no is not a run folder",
     "--learnin_rate=1": "Unknown flag --learnin_rate",
-    "--alpha=2": "--alpha=2.0 has no meaning",
+    "--alpha=2": "--alpha=2.0 has no effect",
 }
 
 
 @quick
 @given(st.sets(st.sampled_from(sorted(INDEPENDENT)), min_size=1))
-def test_all_mistakes_are_told_at_once_and_nothing_else(mistakes):
+def test_exactly_the_mistakes_are_reported_together(mistakes):
     arguments = ["--dataset=digits", *sorted(mistakes)]
     values, _, problems = command_line.parse("train", arguments)
     problems += request_problems(**command_line.set_values(values))
@@ -235,11 +235,11 @@ def test_numbers_of_numpy_and_paths_become_plain(tmp_path):
         ("epochs", True, "Received: True"),
         ("resume", "no", "--resume must be true or false. Received: 'no'"),
         ("alpha", "much", "--alpha must be a number. Received: 'much'"),
-        ("method", 3, "--method must be one line of UTF-8 text"),
+        ("method", 3, "--method must be one non-empty line of UTF-8 text"),
         ("increments", 5, "increments must be a list of integers"),
         ("increments", [1, 1.5], "increments must be a list of integers"),
         ("increments", "12", "increments must be a list of integers"),
-        ("dataset", 7, "--dataset must be one line of UTF-8 text"),
+        ("dataset", 7, "--dataset must be one non-empty line of UTF-8 text"),
         ("export_only_last", 1, "export_only_last must be true or false"),
     ],
 )
@@ -250,7 +250,7 @@ def test_values_of_another_type_are_refused_by_name(name, value, fragment):
 
 
 def parts(value, path=()):
-    """Where every part of a JSON value is."""
+    """Yields the path of every part of a JSON value."""
     yield path
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
@@ -259,7 +259,7 @@ def parts(value, path=()):
 
 
 def replaced(value, path, part):
-    """A JSON value with one part exchanged."""
+    """Returns a JSON value with one part replaced."""
     if not path:
         return part
     copy = value.copy()

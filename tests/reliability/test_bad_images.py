@@ -1,4 +1,4 @@
-"""One folder with every kind of image file, whole and spoilt, under both policies."""
+"""Folder with good and bad image files of every kind, under both policies."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from bsce_keras.runtime.errors import RequestError
 
 GREY = 100
 SIZE = (20, 16)
-# Not UTF-8, but a file name all the same.
+# Valid file name that is not UTF-8.
 LATIN_1_NAME = os.fsdecode(b"caf\xe9.png")
 
 
@@ -31,7 +31,7 @@ def frames():
 
 
 def write_good(folder):
-    """Files that decode to grey of level 100 throughout; returns their names."""
+    """Writes files that decode to grey of level 100; returns their names."""
     sixteen_bits = np.full(SIZE[::-1], 257 * GREY, np.uint16)
     images = {
         "grey.jpg": (grey(), {}),
@@ -61,7 +61,7 @@ def write_good(folder):
     }
     for name, (image, options) in images.items():
         image.save(folder / name, **options)
-    # A wrong extension: what is inside counts.
+    # The content counts, not a wrong extension.
     shutil.copy(folder / "grey.png", folder / "really a png.jpg")
     shutil.copy(folder / "moving.gif", folder / "really a gif.bmp")
     (folder / "link.png").symlink_to("grey.png")
@@ -79,7 +79,7 @@ def write_good(folder):
 
 
 def write_bad(folder):
-    """Files that cannot be used: by name, a part of the reason that is to be given."""
+    """Writes bad files; returns a part of the expected reason by name."""
     for kind in ("jpg", "png", "bmp", "gif"):
         path = folder / f"cut.{kind}"
         Image.effect_noise((60, 60), 40).save(path)
@@ -116,7 +116,7 @@ def write_bad(folder):
 
 @contextlib.contextmanager
 def nobody():
-    """Without the rights of the superuser, who may read everything."""
+    """Drops the rights of the superuser, who may read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -129,7 +129,7 @@ def nobody():
 
 @pytest.fixture(scope="module")
 def files():
-    """The folder, and the names of good and bad files in its class `mixed`."""
+    """Folder, and the names of good and bad files in its class `mixed`."""
     # Not below pytest's own folder, which is closed to others.
     with tempfile.TemporaryDirectory() as root:
         os.chmod(root, 0o755)
@@ -151,7 +151,7 @@ def stream_of(root, policy):
         return ClassIncrementalStream(config.stream)
 
 
-def test_every_bad_file_is_named_with_what_is_wrong_and_no_other(files):
+def test_exactly_the_bad_files_are_named_with_the_reason(files):
     root, good, bad = files
     with pytest.raises(RequestError) as refusal:
         stream_of(root, "error")
@@ -165,7 +165,7 @@ def test_every_bad_file_is_named_with_what_is_wrong_and_no_other(files):
         assert reason in reasons[str(root / "train/mixed" / name)], name
 
 
-def test_skipping_keeps_every_good_file_and_lists_the_others(files):
+def test_skipping_keeps_all_good_files_and_lists_the_others(files):
     root, good, bad = files
     stream = stream_of(root, "skip")
     [step, *_] = stream.steps
@@ -188,7 +188,7 @@ def test_counts_of_skipped_files_reach_records_and_report(files, tmp_path, capsy
         *("--num_base_classes=2", "--backbone=resnet8", "--epochs=1"),
         *("--precision=float32", "--noexport", f"--run_dir={tmp_path / 'run'}"),
     ]
-    # The superuser may read `secret.png`, which is spoilt as well.
+    # The superuser may read `secret.png`, which is damaged too.
     assert train.main(arguments) == 2
     assert not (tmp_path / "run").exists()
     assert train.main([*arguments, "--on_bad_image=skip"]) == 0
@@ -204,7 +204,7 @@ def test_counts_of_skipped_files_reach_records_and_report(files, tmp_path, capsy
     assert str(root / "train/mixed/letter.jpg") in summary["skipped_images"]
 
 
-def test_a_class_without_a_usable_test_image_is_fine_but_no_class_is_not(files):
+def test_one_class_may_lack_test_images_but_not_all(files):
     root, *_ = files
     with tempfile.TemporaryDirectory() as copy:
         os.chmod(copy, 0o755)

@@ -1,4 +1,4 @@
-"""Whatever becomes of a checkpoint's files, nothing wrong is ever loaded from them."""
+"""Damaged checkpoint files are detected, and wrong values are never loaded."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ from bsce_keras.records.checkpoints import Checkpoints
 
 
 def numbered(number):
-    """Arrays and state as a run has them: names with slashes, several types."""
+    """Arrays and state like those of a run: names with slashes, several types."""
     generator = np.random.default_rng(number)
     arrays = {
         "student/0000": generator.normal(size=(9, 8)).astype(np.float32),
@@ -25,7 +25,7 @@ def numbered(number):
 
 
 def number_of(loaded):
-    """The number of what was loaded, which must be all of it, bit for bit."""
+    """Returns the number of a loaded checkpoint, which must equal it bit for bit."""
     arrays, state = loaded
     expected_arrays, expected_state = numbered(state["number"])
     assert state == expected_state
@@ -38,7 +38,7 @@ def number_of(loaded):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A run: steps 0 and 1 are finished, step 2 was saved after epochs 4 and 5."""
+    """Run with finished steps 0 and 1, and step 2 saved after epochs 4 and 5."""
     run_dir = tmp_path / "run"
     checkpoints = Checkpoints(run_dir)
     for step in (0, 1):
@@ -48,7 +48,7 @@ def saved(tmp_path):
     return run_dir
 
 
-# What is damaged, the number of what it held, and of what was saved before it.
+# Name of the damaged checkpoint, its number, and the number of the save before it.
 PROGRESS = ("step_02_main_epoch_0005", 5, 4)
 STEP = ("step_01", 1, 0)
 
@@ -63,7 +63,7 @@ def load(run_dir, name):
 
 
 def assert_detected(run_dir, target, caplog):
-    """Loads exactly what was saved last, or what was before it and says so."""
+    """Loads the last save, or the one before with a warning; returns if damaged."""
     name, last, before = target
     caplog.clear()
     found = load(run_dir, name)
@@ -76,7 +76,7 @@ def assert_detected(run_dir, target, caplog):
 
 
 def flips(data, every, bits):
-    """Copies of a file with one bit turned over, at every so many bytes."""
+    """Yields copies of a file with one flipped bit at regular distances."""
     for position in range(0, len(data), every):
         for bit in bits:
             flipped = bytearray(data)
@@ -85,27 +85,27 @@ def flips(data, every, bits):
 
 
 def cuts(data, every):
-    """The beginnings of a file, and the whole of it with something after it."""
+    """Yields truncated copies of a file, and one with extra bytes at the end."""
     for length in range(0, len(data), every):
         yield data[:length]
     yield from (data + b"\0", data + data)
 
 
 def holes(data, size=64):
-    """Blocks of zeros, as a file system leaves them that lost what was in them."""
+    """Yields copies with blocks of zeros, as a file system leaves lost blocks."""
     for start in range(0, len(data), size):
         hole = bytes(len(data[start : start + size]))
         yield data[:start] + hole + data[start + size :]
 
 
 def rewrites(data):
-    """What an editor may make of a text."""
+    """Yields copies of a text as editors may change it."""
     yield from (data.replace(b"\n", b"\r\n"), data.replace(b" ", b""), data.upper())
     yield from (b"\xef\xbb\xbf" + data, data.replace(b"5", b"5.0"), b"null", b"[]")
 
 
 def damage(saved, target, ending, spoilt, caplog):
-    """Tries every spoilt copy of a file; returns how many, and how many were found."""
+    """Tries every damaged copy; returns the numbers of copies and detections."""
     path = pathlib.Path(saved, "checkpoints", f"{target[0]}.{ending}")
     good = path.read_bytes()
     results = []
@@ -132,8 +132,8 @@ def on_every_file(function):
 
 
 @on_every_file
-def test_spoilt_bytes_are_detected(saved, target, ending, caplog):
-    """Every so many bytes, and all of the header and the end of the file."""
+def test_damaged_bytes_are_detected(saved, target, ending, caplog):
+    """Bytes at regular distances, and all bytes of the header and the end."""
 
     def spoilt(data):
         yield from flips(data[:40], 3, [0, 6])
@@ -144,13 +144,13 @@ def test_spoilt_bytes_are_detected(saved, target, ending, caplog):
         yield from rewrites(data)
 
     tried, found = damage(saved, target, ending, spoilt, caplog)
-    # Spaces and line ends of a manifest are all that may differ without consequence.
+    # Only spaces and line ends of a manifest may change without consequence.
     assert found == tried if ending == "npz" else found >= tried - 3
 
 
 @pytest.mark.faults
 @on_every_file
-def test_every_spoilt_bit_is_detected(saved, target, ending, caplog):
+def test_every_damaged_bit_is_detected(saved, target, ending, caplog):
     def spoilt(data):
         yield from flips(data, 1, range(8))
         yield from cuts(data, 1)
@@ -195,7 +195,9 @@ def make_endless(path):
 @pytest.mark.parametrize(
     "replace", [remove, make_folder, dangle, circle, make_pipe, make_endless]
 )
-def test_a_file_that_is_no_file_is_detected(saved, target, ending, replace, caplog):
+def test_a_path_that_is_not_a_regular_file_is_detected(
+    saved, target, ending, replace, caplog
+):
     replace(saved / "checkpoints" / f"{target[0]}.{ending}")
     assert assert_detected(saved, target, caplog)
 
@@ -215,7 +217,7 @@ def test_files_of_another_checkpoint_are_detected(saved, target, endings, caplog
         (saved / "good").rename(folder)
 
 
-def test_checkpoints_that_changed_places_are_detected(saved, caplog):
+def test_exchanged_checkpoints_are_detected(saved, caplog):
     folder = saved / "checkpoints"
     for ending in ("npz", "json"):
         (folder / f"step_00.{ending}").rename(folder / "between")
@@ -226,7 +228,7 @@ def test_checkpoints_that_changed_places_are_detected(saved, caplog):
 
 
 def test_arrays_saved_at_another_time_are_detected(saved, caplog):
-    """As a crash between arrays and manifest leaves them, or half a copy of a run."""
+    """State after a crash between arrays and manifest, or after a partial copy."""
     path = saved / "checkpoints" / f"{PROGRESS[0]}.npz"
     old = path.read_bytes()
     Checkpoints(saved).save_progress(2, "main", 5, *numbered(6))
@@ -234,7 +236,7 @@ def test_arrays_saved_at_another_time_are_detected(saved, caplog):
     assert assert_detected(saved, PROGRESS, caplog)
 
 
-def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
+def test_a_step_starts_anew_without_an_undamaged_save(saved, caplog):
     for path in (saved / "checkpoints").glob("*.npz"):
         path.write_bytes(b"")
     assert Checkpoints(saved).finished_states() == []
@@ -242,8 +244,8 @@ def test_with_nothing_whole_left_a_step_begins_anew(saved, caplog):
     assert len(caplog.records) == 4
 
 
-def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
-    """Training anew would bury a good checkpoint."""
+def test_an_unreadable_file_is_not_taken_for_damaged(saved, monkeypatch):
+    """Training anew would replace a good checkpoint."""
     from bsce_keras.runtime import array_files
 
     def refuse(path):
@@ -254,7 +256,7 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch
         Checkpoints(saved).finished_states()
 
 
-def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch):
+def test_a_save_that_cannot_be_read_back_keeps_the_previous_one(saved, monkeypatch):
     from bsce_keras.runtime import array_files
 
     write = array_files.write_atomically
@@ -269,18 +271,19 @@ def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch)
     assert load(saved, PROGRESS[0]) == 5
 
 
-def test_progress_in_words_of_the_log(saved, caplog):
+def test_the_log_names_the_damaged_checkpoint(saved, caplog):
     caplog.set_level(logging.WARNING)
     (saved / "checkpoints" / f"{PROGRESS[0]}.json").unlink()
     Checkpoints(saved).load_progress(2, "main")
     [record] = caplog.records
     message = record.getMessage()
     assert str(saved) in message
-    assert "no manifest" in message and "the one before it is" in message
+    assert "no manifest" in message
+    assert "continues from the one before it" in message
 
 
-def test_numbers_in_a_manifest_cannot_be_exchanged(saved, caplog):
-    """Valid JSON with other numbers is damage like any other."""
+def test_changed_numbers_in_a_manifest_are_detected(saved, caplog):
+    """Valid JSON with other numbers counts as damage."""
     path = saved / "checkpoints" / f"{PROGRESS[0]}.json"
     manifest = json.loads(path.read_text())
     manifest["state"]["alphas"][0] = 0.25

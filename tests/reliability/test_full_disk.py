@@ -1,4 +1,4 @@
-"""A full or read-only disk costs nothing that was finished."""
+"""Finished work survives a full or read-only disk."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ CODES = [
     pytest.param(errno.EDQUOT, marks=pytest.mark.faults),
     pytest.param(errno.EIO, marks=pytest.mark.faults),
 ]
-# More than any one of the operations here needs.
+# Upper bound of the uses of any operation here.
 MANY = 200
 
 
@@ -38,7 +38,7 @@ def numbered(number):
 
 
 def number_of(loaded):
-    """Which of the `numbered` this is, whole; None for nothing."""
+    """Returns the number of a complete checkpoint of `numbered`, or None."""
     if loaded is None:
         return None
     arrays, state = loaded
@@ -52,9 +52,9 @@ def states(run_dir):
 
 
 def moments(disk, code, once):
-    """A `with disk.failing(...)` for every moment at which an operation can fail.
+    """Yields `disk.failing(...)` for every moment at which an operation can fail.
 
-    Ends after the first one that the operation did not reach.
+    Ends after the first moment that the operation did not reach.
     """
     for use in range(1, MANY):
         yield use, disk.failing(use, code, once)
@@ -65,7 +65,7 @@ def moments(disk, code, once):
 
 @contextlib.contextmanager
 def refused(code):
-    """Lets the disk's refusal pass, which has to say where it was."""
+    """Expects the refusal of the disk, which must name the file."""
     try:
         yield
     except OSError as error:
@@ -79,7 +79,7 @@ def assert_nothing_half_written(run_dir):
 
 
 every_disk = pytest.mark.parametrize("code", CODES)
-# A disk that recovers by itself is the rarer case.
+# True stands for a disk that recovers by itself, which is rarer.
 once_or_on = pytest.mark.parametrize(
     "once", [pytest.param(True, marks=pytest.mark.faults), False]
 )
@@ -87,7 +87,7 @@ once_or_on = pytest.mark.parametrize(
 
 @every_disk
 @once_or_on
-def test_progress_outlasts_a_disk_that_fails_at_any_moment(disk, tmp_path, code, once):
+def test_progress_survives_a_disk_failure_at_any_moment(disk, tmp_path, code, once):
     for use, failing in moments(disk, code, once):
         run_dir = tmp_path / str(use)
         for epoch in (3, 4):
@@ -95,7 +95,7 @@ def test_progress_outlasts_a_disk_that_fails_at_any_moment(disk, tmp_path, code,
         with failing, refused(code):
             Checkpoints(run_dir).save_progress(1, "main", 5, *numbered(5))
         assert number_of(Checkpoints(run_dir).load_progress(1, "main")) in (4, 5)
-        # The disk is mended and the epoch trained again.
+        # The disk works again and the epoch is trained again.
         Checkpoints(run_dir).save_progress(1, "main", 5, *numbered(5))
         assert number_of(Checkpoints(run_dir).load_progress(1, "main")) == 5
         assert_nothing_half_written(run_dir)
@@ -103,7 +103,7 @@ def test_progress_outlasts_a_disk_that_fails_at_any_moment(disk, tmp_path, code,
 
 @every_disk
 @once_or_on
-def test_steps_outlast_a_disk_that_fails_at_any_moment(disk, tmp_path, code, once):
+def test_steps_survive_a_disk_failure_at_any_moment(disk, tmp_path, code, once):
     for use, failing in moments(disk, code, once):
         run_dir = tmp_path / str(use)
         checkpoints = Checkpoints(run_dir)
@@ -124,7 +124,7 @@ def test_steps_outlast_a_disk_that_fails_at_any_moment(disk, tmp_path, code, onc
 
 
 def contents(run_dir):
-    """Every file of a run folder but the pictures, by name."""
+    """Returns every file of a run folder but the figures, by name."""
     return {
         str(path.relative_to(run_dir)): path.read_bytes()
         for path in pathlib.Path(run_dir).rglob("*")
@@ -133,7 +133,7 @@ def contents(run_dir):
 
 
 def record_run(config, make_record, num_finished=0):
-    """Writes all records of a run, as experiment.py does."""
+    """Writes all records of a run, as `experiment.py` does."""
     with run_lock(config.run_dir):
         check_same_run(config.run_dir, config)
         begin_run(config.run_dir, config, num_replicas=1, flagfile="--seed=1\n")
@@ -153,7 +153,7 @@ def check_records(disk, tmp_path, make_config, make_record, code, once):
         with failing, refused(code):
             record_run(config, make_record)
         if os.path.exists(f"{config.run_dir}/steps.jsonl"):
-            read_run(config.run_dir)  # nothing that is there is half written
+            read_run(config.run_dir)  # Files are never partially written.
         record_run(config, make_record, num_finished=2)
         expected = contents(whole.run_dir)
         found = contents(config.run_dir)
@@ -166,16 +166,16 @@ def check_records(disk, tmp_path, make_config, make_record, code, once):
 
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch):
-    """Runs that are compared begin and end at the same time, on the same commit."""
+    """Gives all runs the same times and commit."""
     monkeypatch.setattr(run_identity, "now", lambda: "2026-01-01T00:00:00+00:00")
     monkeypatch.setattr(run_identity, "provenance", lambda: {"commit": None})
 
 
 @every_disk
-def test_records_outlast_a_disk_that_fails_at_any_moment(
+def test_records_survive_a_disk_failure_at_any_moment(
     disk, tmp_path, make_config, make_record, code, monkeypatch
 ):
-    # Pictures and versions take most of the time; the longer check has them as well.
+    # Figures and versions take most of the time; only the longer test has them.
     monkeypatch.setattr(records_fixtures, "write_run_report", lambda *_: None)
     versions = run_identity.versions()
     monkeypatch.setattr(run_identity, "versions", lambda: versions)
@@ -184,14 +184,14 @@ def test_records_outlast_a_disk_that_fails_at_any_moment(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("once", [True, False])
-def test_records_and_pictures_outlast_a_disk_that_is_full_at_any_moment(
+def test_records_and_figures_survive_a_full_disk_at_any_moment(
     disk, tmp_path, make_config, make_record, once
 ):
     check_records(disk, tmp_path, make_config, make_record, errno.ENOSPC, once)
 
 
 def train_digits(run_dir):
-    """The exit code of a short training, of two steps."""
+    """Trains two short steps; returns the exit code."""
     return train.main(
         [
             *("--dataset=digits", "--num_base_classes=9", "--num_increments=1"),
@@ -209,7 +209,7 @@ def undisturbed(tmp_path_factory):
 
 
 def interrupt_training(disk, run_dir, use, capsys):
-    """Trains on a disk that is full from a use on; one line has to say so."""
+    """Trains on a disk that is full from a use on; expects one line of output."""
     capsys.readouterr()
     with disk.failing(use):
         code = train_digits(run_dir)
@@ -220,12 +220,12 @@ def interrupt_training(disk, run_dir, use, capsys):
             for line in capsys.readouterr().err.splitlines()
             if line.startswith("bsce_keras.train")
         ]
-        # Or the folder above, if it is to hold a new name.
+        # The message may name the folder that would hold a new file.
         assert f"No space left on device: {run_dir.parent}" in line
-        assert "give the same command again" in line
+        assert "repeat the command" in line
 
 
-def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(
+def test_training_on_a_full_disk_ends_with_a_message_and_continues_later(
     disk, tmp_path, undisturbed, capsys
 ):
     interrupt_training(disk, tmp_path / "run", 30, capsys)
@@ -235,10 +235,10 @@ def test_training_on_a_full_disk_ends_in_a_line_and_goes_on_later(
 
 
 @pytest.mark.faults
-def test_training_outlasts_a_disk_that_is_full_at_many_moments(
+def test_training_survives_a_full_disk_at_many_moments(
     disk, tmp_path, undisturbed, capsys
 ):
-    """Every third, as each takes two trainings; every one took 14 minutes."""
+    """Tests every third moment, because each takes two trainings."""
     for use in itertools.count(1, 3):
         run_dir = tmp_path / str(use)
         interrupt_training(disk, run_dir, use, capsys)
@@ -259,7 +259,7 @@ mount -o remount,size=100m "$PWD/disk"
 
 
 def may_mount():
-    """Whether this machine lets a process mount a file system of its own."""
+    """Returns True if a process may mount its own file system."""
     command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
@@ -269,7 +269,7 @@ def may_mount():
 
 @pytest.mark.faults
 @pytest.mark.skipif("not may_mount()", reason="needs the right to mount (unshare)")
-def test_a_disk_that_is_really_full_with_exports_and_event_files(tmp_path):
+def test_training_continues_after_a_mounted_disk_was_full(tmp_path):
     (tmp_path / "disk").mkdir()
     command = [
         *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),

@@ -1,4 +1,4 @@
-"""A finished run learns new classes, month after month, as if they had been planned."""
+"""A finished run that learns new classes equals a run that was planned with them."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ MONTHS = (("ant", "bee"), ("cow", "dog"), ("eel", "fox"))
 
 
 def add(month, seed):
-    """Folders of the month's classes: noise around a colour of each class's own."""
+    """Writes folders of new classes: noise around one colour for each class."""
     rng = np.random.default_rng(seed)
     for name in month:
         colour = rng.integers(40, 216, 3)
@@ -42,7 +42,7 @@ def command(run_dir, num_increments, *options):
     ]
 
 
-# Dies when the first update of a step is saved.
+# The process dies when the first update of a step is saved.
 DYING = """
 import os, signal, sys
 from bsce_keras import train
@@ -81,7 +81,7 @@ def train_until_killed(arguments):
 def test_a_run_that_grew_twice_equals_one_of_that_length(
     options, tmp_path, monkeypatch, capsys
 ):
-    """Last month's training images are gone each time, and once it is killed."""
+    """Earlier training images are removed each time, and the run is killed once."""
     monkeypatch.chdir(tmp_path)
     for seed, classes in enumerate(MONTHS):
         add(classes, seed)
@@ -99,7 +99,7 @@ def test_a_run_that_grew_twice_equals_one_of_that_length(
     assert outcome("grown") == outcome("whole")
     assert len(outcome("grown")["steps"]) == 3
 
-    # Nothing is asked of images that are gone until they are needed again.
+    # Removed images cause an error only if they are needed again.
     capsys.readouterr()
     assert train.main(command("grown", 2, *options)) == 0
     assert "grown is complete" in capsys.readouterr().out
@@ -107,11 +107,12 @@ def test_a_run_that_grew_twice_equals_one_of_that_length(
         pathlib.Path("grown/checkpoints", file).unlink()
     assert train.main(command("grown", 2, *options)) == 2
     assert (
-        "Received none of: eel, fox. Add or restore images" in capsys.readouterr().err
+        "Classes without one: eel, fox. Add or restore images"
+        in capsys.readouterr().err
     )
 
 
-def test_old_classes_that_cannot_be_scored_any_more_are_null(tmp_path, monkeypatch):
+def test_scores_of_old_classes_without_test_images_are_null(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     add(MONTHS[0], 0)
     assert train.main(command("run", 0)) == 0

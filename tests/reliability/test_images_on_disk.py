@@ -1,4 +1,4 @@
-"""Whole runs on images that are kept on the disk are those on images in memory."""
+"""Whole runs on images on the disk equal those on images in memory."""
 
 import errno
 import os
@@ -16,14 +16,14 @@ CACHE = "--cache_dir=cache"
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """Two pairs of classes in the working directory's `photos`."""
+    """Four classes in the folder `photos` of the working directory."""
     monkeypatch.chdir(tmp_path)
     for seed, month in enumerate(MONTHS[:2]):
         add(month, seed)
 
 
 class Died(BaseException):
-    """What no part of a run expects, as little as `kill -9`."""
+    """Exception that a run does not handle, like `kill -9`."""
 
 
 def train_until_a_save(monkeypatch, arguments):
@@ -51,22 +51,22 @@ def outcome_of(run_dir):
     "options",
     [
         ("--classification_loss=balanced_softmax",),
-        # alpha is learned on a split that is on the disk as well.
+        # The alpha split is on the disk too.
         pytest.param(
             ("--classification_loss=meta_balanced_softmax", "--alpha_every=2"),
             marks=pytest.mark.faults,
         ),
     ],
 )
-def test_a_run_goes_on_with_and_without_the_cache(options, photos, monkeypatch):
-    """Within an epoch, too."""
+def test_a_run_continues_with_and_without_the_cache(options, photos, monkeypatch):
+    """The run also continues within an epoch."""
     assert train.main(command("memory", 1, *options)) == 0
     train_until_a_save(monkeypatch, command("disk", 1, *options, CACHE))
     assert train.main(command("disk", 1, *options)) == 0
     assert outcome_of("disk") == outcome_of("memory")
 
 
-def test_a_disk_that_fails_while_training_is_named(photos, monkeypatch, capsys):
+def test_a_disk_failure_while_training_names_the_file(photos, monkeypatch, capsys):
     load = streams.load_dataset
 
     def load_and_refuse_the_rest(*args):

@@ -1,8 +1,8 @@
-"""A run that is killed at any moment ends with the same bits as one that was not.
+"""A killed run ends with the same bits as an undisturbed one.
 
-Runs of five systems are killed 110 times, many of them again and again: at 51 places
-that are named below, and at 59 random instants. Saves alone are killed at each of the
-32 times that they use the disk. What has to be equal, `outcomes.outcome` says.
+Runs of five systems are killed 110 times, many of them repeatedly: at 51 places that
+are named below, and at 59 random instants. Saves are also killed at each of the 32
+times that they use the disk. `outcomes.outcome` defines the contents that are compared.
 """
 
 import os
@@ -27,7 +27,7 @@ from tests.reliability.test_full_disk import (
 
 
 class DyingDisk(FailingDisk):
-    """The process dies when it uses the disk for the n-th time."""
+    """Disk at whose n-th use the process dies."""
 
     def __init__(self, monkeypatch, deadly_use):
         self._deadly_use = deadly_use
@@ -42,12 +42,12 @@ class DyingDisk(FailingDisk):
 def die_at_every_use(prepare, save, check):
     """Saves once for every use of the disk, in a process that dies at that use.
 
-    Belongs in a process of one thread, which may fork.
+    Call it in a process with one thread, which may fork.
 
     Args:
-        prepare: function of a run folder; what was there before.
+        prepare: function of a run folder that writes earlier saves.
         save: function of the folder that uses the disk.
-        check: function of the folder, called after the death.
+        check: function of the folder that is called after the death.
     """
     for use in range(1, MANY):
         run_dir = pathlib.Path(str(use))
@@ -112,7 +112,7 @@ def check_steps():
 
 
 @pytest.mark.parametrize("check", ["check_progress", "check_steps"])
-def test_a_save_outlasts_a_kill_at_any_moment(check, run_python):
+def test_a_save_survives_a_kill_at_any_moment(check, run_python):
     run_python(f"from tests.reliability import test_kills\ntest_kills.{check}()")
 
 
@@ -134,7 +134,7 @@ SYSTEM = pytest.mark.parametrize("system", SYSTEMS)
 
 @pytest.fixture(scope="module")
 def die(tmp_path_factory):
-    """The function of `trainings`."""
+    """Function of `trainings`."""
     with trainings(tmp_path_factory.mktemp("trainings") / "log") as function:
         yield function
 
@@ -148,17 +148,15 @@ def assert_same_outcome(run_dir, expected):
         assert found[name] == value
 
 
-def test_a_step_killed_within_an_update_of_alpha_goes_on_to_the_same_bits(
-    tmp_path, die
-):
-    """Killed in one process, gone on with in another; the longer tests have the rest.
+def test_a_step_killed_within_an_update_of_alpha_ends_with_the_same_bits(tmp_path, die):
+    """Killed in one process and continued in another; longer tests cover the rest.
 
     It dies in the third update of step 1, two of which are saved.
     """
     from tests.reliability.outcomes import outcome
 
     flags = [*FLAGS, *META, "--noexport", "--save_minutes=0", "--epochs=1"]
-    # Every update moves alpha: there is but one kind to trace.
+    # Every update moves alpha, so that only one kind of update is traced.
     flags += ["--num_base_classes=9", "--num_increments=1", "--alpha_every=1"]
     whole, killed = tmp_path / "whole/run", tmp_path / "killed/run"
     assert die([*flags, f"--run_dir={killed}"], "meta update", 3)
@@ -187,7 +185,7 @@ def undisturbed(tmp_path_factory, die):
     return run
 
 
-# Each process dies where the next line says, counted from its own begin.
+# Places at which successive processes die, counted from the start of each process.
 PLACES = {
     "il_baseline": [
         ("arrays not yet on the disk", 3),
@@ -238,7 +236,7 @@ PLACES = {
         ("update", 2),
         ("edges of the graph", 1),
     ],
-    # Base step: one group of classes. Then new ones, and both halves of the old ones.
+    # One group of classes at the base step; later new classes and two old groups.
     "mnemonics": [
         ("optimisation of pixels", 1),
         ("step exported, not saved", 1),
@@ -256,7 +254,7 @@ PLACES = {
 
 @pytest.mark.faults
 @SYSTEM
-def test_a_run_killed_again_and_again_at_places_ends_with_the_same_bits(
+def test_a_run_killed_repeatedly_at_named_places_ends_with_the_same_bits(
     system, tmp_path, undisturbed, die
 ):
     expected, _ = undisturbed(system)
@@ -268,7 +266,7 @@ def test_a_run_killed_again_and_again_at_places_ends_with_the_same_bits(
     assert_same_outcome(run_dir, expected)
 
 
-# Every update, some, or none but the end of a phase.
+# Saves of every update, of some updates, or only at the end of a phase.
 SAVE_MINUTES = (0, 0.02, 2)
 NUM_RANDOM_KILLS = {
     "il_baseline": 14,
@@ -281,10 +279,10 @@ NUM_RANDOM_KILLS = {
 
 @pytest.mark.faults
 @SYSTEM
-def test_a_run_killed_again_and_again_at_random_ends_with_the_same_bits(
+def test_a_run_killed_repeatedly_at_random_ends_with_the_same_bits(
     system, tmp_path, undisturbed, die
 ):
-    """Whenever it lives to the end it is compared, and another run begins."""
+    """A run that reaches its end is compared, and another run begins."""
     expected, seconds = undisturbed(system)
     rng = np.random.default_rng(1)
     kills, run = 0, 0

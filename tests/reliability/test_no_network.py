@@ -1,4 +1,4 @@
-"""Nothing goes over the network unasked, and what is missing is told at once."""
+"""Commands do not use the network unasked, and report missing data at once."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(train.__file__).parents[1]
 
 @pytest.fixture
 def attempts(monkeypatch):
-    """What was asked of the network; there is none."""
+    """List of attempted connections; the network is cut off."""
     asked = []
 
     def refuse(*args, **kwargs):
@@ -66,9 +66,7 @@ assert not heavy, heavy
 """
 
 
-def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(
-    run_python, tmp_path
-):
+def test_a_missing_data_set_is_refused_at_once_with_a_way_out(run_python, tmp_path):
     (tmp_path / "empty").mkdir()
     _, said = run_python(REFUSED_AT_ONCE)
     for name in ("cifar10", "cifar100", "mnist"):
@@ -77,13 +75,13 @@ def test_a_data_set_that_is_not_there_is_told_at_once_with_the_way_out(
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_a_download_that_was_asked_for_fails_in_words(
+def test_a_requested_download_fails_with_a_message(
     attempts, tmp_path, capsys, monkeypatch
 ):
     import tensorflow_datasets as tfds
 
     def download(builder):
-        # TFDS itself tries again for minutes.
+        # TFDS would repeat the attempt for minutes.
         socket.create_connection(("host", 443))
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", download)
@@ -99,7 +97,7 @@ def test_a_download_that_was_asked_for_fails_in_words(
 
 
 def may_trace():
-    """Whether this machine lets a process trace the system calls of another."""
+    """Returns True if a process may trace the system calls of another."""
     command = ["strace", "-f", "-o", os.devnull, "true"]
     try:
         return subprocess.run(command, capture_output=True).returncode == 0
@@ -109,7 +107,7 @@ def may_trace():
 
 @pytest.mark.faults
 @pytest.mark.skipif("not may_trace()", reason="needs strace and the right to trace")
-def test_not_even_native_code_opens_a_connection(tmp_path):
+def test_native_code_does_not_open_connections(tmp_path):
     command = [
         *(sys.executable, "-m", "bsce_keras.train", "--dataset=digits"),
         *("--num_base_classes=10", "--epochs=1", "--run_dir=run"),

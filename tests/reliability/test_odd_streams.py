@@ -1,7 +1,7 @@
-"""Whole runs of every method on streams that nobody would choose.
+"""Whole runs of every method on unusual streams.
 
-What is wanted of a run is worked out from the numbers of images alone: whether it is
-refused, what each step trains on and keeps, and which scores are defined.
+`OddRun` computes the expected result only from the numbers of images: a refusal, the
+training images and exemplars of each step, and the scores that are defined.
 """
 
 import contextlib
@@ -40,16 +40,16 @@ SYSTEMS = [
 
 @dataclasses.dataclass(frozen=True)
 class OddRun:
-    """A stream of a few tiny images, and the run on it.
+    """Stream of a few tiny images, and the run on it.
 
     Args:
-        train, test: images of every class, in arrival order.
-        steps: classes of every step, the base step first.
-        method, loss, finetuning, sampling: the system.
-        exemplars_per_class, memory_budget: the memory; one of them is None.
-        batch_size: global.
-        replicas: 1, or virtual devices.
-        export: whether the last step is exported.
+        train, test: numbers of images of every class, in arrival order.
+        steps: numbers of classes of every step, the base step first.
+        method, loss, finetuning, sampling: options of the system.
+        exemplars_per_class, memory_budget: options of the memory; one of them is None.
+        batch_size: global batch size.
+        replicas: 1, or the number of virtual devices.
+        export: True exports the last step.
     """
 
     train: tuple[int, ...]
@@ -67,21 +67,21 @@ class OddRun:
 
     @property
     def ends(self):
-        """Classes seen after every step."""
+        """Numbers of classes seen after every step."""
         return list(itertools.accumulate(self.steps))
 
     def quota(self, num_classes):
-        """Exemplars that a class may have once so many have been seen."""
+        """Number of exemplars that a class may have, by number of seen classes."""
         if self.memory_budget is not None:
             return self.memory_budget // num_classes
         return self.exemplars_per_class
 
     def held_out(self, num_classes):
-        """Exemplars of every class among these that BiC corrects its head by."""
+        """Number of these exemplars of every class that BiC sets aside."""
         return max(1, self.quota(num_classes) // 10) if self.method == "bic" else 0
 
     def replayed(self, num_classes):
-        """Exemplars of every class then that are trained on."""
+        """Number of exemplars of every class that are trained on."""
         if self.method == "joint":
             return list(self.train[:num_classes])
         quota = self.quota(num_classes) - self.held_out(num_classes)
@@ -92,36 +92,36 @@ class OddRun:
         ]
 
     def held(self, num_classes):
-        """Exemplars that every class then has."""
+        """Number of exemplars that every class has."""
         if self.method == "joint":
             return [0] * num_classes
         held_out = self.held_out(num_classes)
         return [held_out + replayed for replayed in self.replayed(num_classes)]
 
     def _arrivals(self):
-        """Of every class, how many had been seen when it had arrived."""
+        """Number of seen classes at the arrival of every class."""
         return np.repeat(self.ends, self.steps).tolist()
 
     def aside(self, step):
-        """Images of every class that alpha is validated on."""
+        """Number of images of every class in the alpha split."""
         if self.loss != META or step == 0:
             return 0
         return max(1, self.quota(self.ends[step - 1]) // 10)
 
     def pool(self, step):
-        """Images of every class that a step may train on."""
+        """Number of images of every class that a step may train on."""
         num_old, num_seen = self.ends[step] - self.steps[step], self.ends[step]
         held_out = self.held_out(num_seen)
         new = [images - held_out for images in self.train[num_old:num_seen]]
         return [*(self.replayed(num_old) if num_old else []), *new]
 
     def trained_on(self, step):
-        """Of these, the images of every class that the network learns from."""
+        """Number of these images of every class that the network is trained on."""
         return [images - self.aside(step) for images in self.pool(step)]
 
     @property
     def steps_without_choice(self):
-        """Steps whose classification loss has one class in it, and so is constant."""
+        """Steps whose classification loss has only one class, so it is constant."""
         choices = self.ends
         if self.loss in BALANCED:
             steps = range(len(self.steps))
@@ -129,7 +129,7 @@ class OddRun:
         return [step for step, num in enumerate(choices) if num == 1]
 
     def refusal(self):
-        """A part of the reason for which this run is to be refused, or None."""
+        """Part of the expected message if the run is refused, else None."""
         later = range(1, len(self.steps))
         if not sum(self.test):
             return "must hold test images"
@@ -139,20 +139,20 @@ class OddRun:
         if self.method == "bic" and last_quota < 2:
             return "trains on exemplars and corrects its head by others"
         if later and self.finetuning and last_quota < 1:
-            return "Balanced fine-tuning trains on exemplars of every seen class"
+            return "Balanced fine-tuning needs exemplars of every seen class"
         if later and self.loss == "separated_softmax" and min(self.steps[1:]) < 2:
-            return "needs at least 2 of them in every increment"
+            return "every increment needs at least 2 new classes"
         if later and self.sampling != "uniform" and self.quota(self.ends[-2]) < 1:
-            return "draws old images more often, and the memory holds none"
+            return "draws old images more often, but the memory holds none"
         if later and self.loss == META and self.quota(self.ends[-2]) < 2:
             return "meta_balanced_softmax needs at least 2 exemplars a class"
         steps = range(len(self.steps))
         if self.method == "bic" and any(min(self.pool(step)) < 1 for step in steps):
-            return "of the images of every new class aside to correct its head by"
+            return "images of every new class aside, by which it corrects its head"
         if any(min(self.trained_on(step)) < 1 for step in later if self.aside(step)):
-            return "of the images of every class aside to validate alpha"
+            return "the alpha split of meta_balanced_softmax takes"
         if any(size < self.replicas for size in self._phase_sizes()):
-            return f"images for {self.replicas} replicas, and each needs one"
+            return f"images for {self.replicas} replicas, but each needs one"
         return None
 
     def _phase_sizes(self):
@@ -164,7 +164,7 @@ class OddRun:
                 yield sum(self.replayed(end)) if self.method != "joint" else 0
 
     def config(self, folder):
-        """Its configuration, once its images are written below a folder."""
+        """Returns the configuration, after writing the images below a folder."""
         joint = self.method == "joint"
         for kind in ("train", "test"):
             write_images(folder / kind, getattr(self, kind))
@@ -193,7 +193,7 @@ class OddRun:
 
 
 def write_images(folder, counts):
-    """Noise, in class folders whose names sort in the order of arrival."""
+    """Writes noise in class folders whose names sort in the order of arrival."""
     rng = np.random.default_rng(0)
     for label, count in enumerate(counts):
         (folder / f"class_{label}").mkdir(parents=True)
@@ -203,7 +203,7 @@ def write_images(folder, counts):
 
 
 def train(config):
-    """The summary of a run in which no mean was empty and nothing divided by 0."""
+    """Trains a run without NumPy warnings; returns its summary."""
     from bsce_keras.experiment import run_experiment
 
     with warnings.catch_warnings():
@@ -213,7 +213,7 @@ def train(config):
 
 
 def check_learned(folder, run):
-    """Everything that a run leaves, against what was worked out."""
+    """Compares the results of a run with those that `OddRun` computes."""
     config = run.config(folder)
     train(config)
     result = read_run(folder / "run")
@@ -238,12 +238,12 @@ def check_learned(folder, run):
     assert report.main([str(folder / "run")]) == 0
     if run.export:
         check_export(folder, run)
-    # The command once more: even an empty memory is read back.
+    # The repeated command restores even an empty memory.
     assert train(config) == result.summary
 
 
 def check_refused(folder, run):
-    """Told why, with nothing written."""
+    """Expects a refusal with the reason, and an empty folder."""
     with pytest.raises(RequestError, match=run.refusal()):
         train(run.config(folder))
     assert not (folder / "run").exists()
@@ -252,7 +252,7 @@ def check_refused(folder, run):
 def check_step(run, step, line, confusion):
     end = run.ends[step]
     start = end - run.steps[step]
-    # A row for each class seen, and all of them among the predictions.
+    # The matrix has a row for each seen class; predictions may be any seen class.
     assert confusion.shape == (end, end)
     assert confusion.sum(axis=1).tolist() == list(run.test[:end])
     assert line["num_classes"] == end
@@ -268,7 +268,7 @@ def check_step(run, step, line, confusion):
 
 
 def share(confusion, first, end):
-    """Correct ones among the test images of some classes; None if there are none."""
+    """Accuracy on the test images of some classes; None without test images."""
     rows = confusion[first:end]
     correct = sum(int(confusion[label, label]) for label in range(first, end))
     return correct / int(rows.sum()) if rows.sum() else None
@@ -280,7 +280,7 @@ def check_summary(run, lines, summary):
     assert (average is None) == (None in accuracies)
     assert average is None or average == pytest.approx(np.mean(accuracies))
     assert summary["final_accuracy"] == accuracies[-1]
-    # What can be forgotten came before the last step.
+    # Only classes of earlier steps can be forgotten.
     num_old = run.ends[-1] - run.steps[-1] if len(run.steps) > 1 else 0
     assert (summary["forgetting"] is not None) == any(run.test[:num_old])
 
@@ -294,11 +294,11 @@ def check_export(folder, run):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         assert evaluate.main([f"--run_dir={folder / 'run'}"]) == 0
-    assert "not what the run recorded" not in printed.getvalue()
+    assert "differs from the recorded accuracy" not in printed.getvalue()
 
 
-# One base class, one class a step, one image a class, fewer images than proxies, a
-# batch larger than the pool, a class without test images.
+# One base class, one class a step, one image a class, fewer images than proxies, batch
+# larger than the pool, class without test images.
 LONELY = OddRun(
     train=(1, 1),
     test=(1, 0),
@@ -309,8 +309,8 @@ LONELY = OddRun(
     exemplars_per_class=1,
     batch_size=64,
 )
-# No exemplars from the middle on, a last batch of one, steps of different size, no test
-# image of the base class, old classes that leave the softmax.
+# No exemplars from the middle on, last batch of one image, steps of different size,
+# base class without test images, old classes that leave the softmax.
 FORGETFUL = OddRun(
     train=(3, 2, 1, 4),
     test=(0, 1, 1, 2),
@@ -320,7 +320,7 @@ FORGETFUL = OddRun(
     memory_budget=2,
     export=True,
 )
-# More exemplars than images, every batch of one image.
+# More exemplars than images, batches of one image.
 THOROUGH = OddRun(
     train=(2, 4, 3),
     test=(1, 1, 1),
@@ -329,7 +329,7 @@ THOROUGH = OddRun(
     exemplars_per_class=9,
     batch_size=1,
 )
-# A graph that loses vertices at every step, until each class has one.
+# Graph that loses vertices at every step, until each class has one.
 JOINED = OddRun(
     train=(4, 3, 1, 2),
     test=(1, 1, 1, 1),
@@ -341,8 +341,8 @@ JOINED = OddRun(
 )
 
 
-# A budget that holds fewer images of a class out from step to step, and scores of a
-# class mean that is one image.
+# Budget that sets fewer images of a class aside at later steps, and class means of only
+# one image.
 CAREFUL = OddRun(
     train=(4, 5, 5, 2),
     test=(1, 1, 0, 1),
@@ -356,7 +356,7 @@ NEAREST = OddRun(
 
 
 @pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED])
-def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog):
+def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, caplog):
     assert run.refusal() is None
     check_learned(tmp_path, run)
     told = [
@@ -367,7 +367,7 @@ def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog
     assert told == run.steps_without_choice
 
 
-# What the images tell; the rest is among the wrong requests.
+# Refusals that follow from the images; others are in `test_request_table`.
 @pytest.mark.usefixtures("two_devices")
 @pytest.mark.parametrize(
     "run",
@@ -384,14 +384,14 @@ def test_an_odd_stream_is_learned_and_scored_as_worked_out(run, tmp_path, caplog
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_trained(run, tmp_path):
+def test_an_impossible_stream_is_refused_before_training(run, tmp_path):
     check_refused(tmp_path, run)
 
 
 def test_a_class_of_the_stream_without_training_images_is_refused(
     tmp_path, monkeypatch
 ):
-    """As a prepared copy may have one; of folders it is told before."""
+    """Prepared copies may have such a class; folders are refused earlier."""
     from bsce_keras.data import stream as streams
     from bsce_keras.experiment import run_experiment
 
@@ -400,7 +400,9 @@ def test_a_class_of_the_stream_without_training_images_is_refused(
     some = loaded.train.select(~np.isin(loaded.train.labels, [3, 8]))
     loaded = dataclasses.replace(loaded, train=some)
     monkeypatch.setattr(streams, "load_dataset", lambda *_: loaded)
-    with pytest.raises(RequestError, match=r"Received none of: 3, 8\. Add or restore"):
+    with pytest.raises(
+        RequestError, match=r"Classes without one: 3, 8\. Add or restore"
+    ):
         run_experiment(config)
     assert not (tmp_path / "run").exists()
 
@@ -410,9 +412,9 @@ _MEMORIES = [0, 1, 2, 5, 9, 20]
 
 @st.composite
 def odd_runs(draw, method, loss):
-    """Any small stream and memory, among them some that are to be refused."""
+    """Strategy of small streams and memories, some of which are impossible."""
     steps = draw(st.lists(st.integers(1, 3), min_size=1, max_size=3))
-    num_classes = sum(steps) + draw(st.integers(0, 1))  # one that never arrives
+    num_classes = sum(steps) + draw(st.integers(0, 1))  # One may never arrive.
     fewest = draw(st.integers(1, 3))
     memory = draw(st.sampled_from(["exemplars_per_class", "memory_budget"]))
     batch_size = draw(st.sampled_from([1, 2, 3, 64]))
@@ -437,7 +439,7 @@ def odd_runs(draw, method, loss):
 many = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    # To find a smaller example takes many runs.
+    # Shrinking an example takes many runs.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 
@@ -447,7 +449,7 @@ many = settings(
 @pytest.mark.parametrize(("method", "loss"), SYSTEMS)
 @settings(many, max_examples=3)
 @given(data=st.data())
-def test_any_stream_that_can_be_is_learned_as_worked_out(method, loss, data):
+def test_any_possible_stream_is_learned_as_the_oracle_says(method, loss, data):
     runs = odd_runs(method, loss).filter(lambda run: run.refusal() is None)
     with tempfile.TemporaryDirectory() as name:
         check_learned(pathlib.Path(name), data.draw(runs))
@@ -457,7 +459,7 @@ def test_any_stream_that_can_be_is_learned_as_worked_out(method, loss, data):
 @pytest.mark.usefixtures("two_devices")
 @settings(many, max_examples=60)
 @given(data=st.data())
-def test_any_other_stream_is_refused_with_the_reason(data):
+def test_any_impossible_stream_is_refused_with_the_reason(data):
     runs = odd_runs(*data.draw(st.sampled_from(SYSTEMS)))
     with tempfile.TemporaryDirectory() as name:
         run = data.draw(runs.filter(OddRun.refusal))

@@ -1,4 +1,4 @@
-"""A run folder belongs to one process at a time, and a dead one leaves no lock."""
+"""One process at a time uses a run folder; the lock of a dead process is free."""
 
 import contextlib
 import fcntl
@@ -29,7 +29,7 @@ except RequestError as error:
 
 @contextlib.contextmanager
 def holder(run_dir):
-    """Another process that wants the lock, and what it said first."""
+    """Another process that requests the lock, and its first line of output."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(run_dir)],
         stdin=subprocess.PIPE,
@@ -42,17 +42,17 @@ def holder(run_dir):
 
 
 def asked_to_train(run_dir):
-    """The exit code of a request to train, which is not to be let in."""
+    """Runs `train` in a folder in use; returns the exit code."""
     return train.main(["--dataset=digits", "--epochs=1", f"--run_dir={run_dir}"])
 
 
-def test_training_in_a_folder_in_use_is_refused_and_touches_nothing(tmp_path, capsys):
+def test_training_in_a_folder_in_use_is_refused_and_changes_nothing(tmp_path, capsys):
     with holder(tmp_path / "run") as (process, word):
         assert word == "held"
         assert asked_to_train(tmp_path / "run") == 2
         message = capsys.readouterr().err
         assert f"{tmp_path / 'run'} is in use by process {process.pid}." in message
-        assert "Wait for it, stop it, or give another --run_dir" in message
+        assert "Wait for it, stop it, or use another --run_dir" in message
         assert os.listdir(tmp_path / "run") == [".lock"]
 
 
@@ -66,16 +66,14 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
             assert (tmp_path / ".lock").read_text() == str(os.getpid())
 
 
-def test_of_many_that_begin_together_one_gets_the_folder(tmp_path):
+def test_only_one_of_several_processes_gets_the_folder(tmp_path):
     with contextlib.ExitStack() as stack:
         words = [stack.enter_context(holder(tmp_path / "run"))[1] for _ in range(4)]
     assert sorted(word == "held" for word in words) == [False] * 3 + [True]
 
 
-def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
-    tmp_path, monkeypatch
-):
-    """The last holder removes a folder that it made and left empty."""
+def test_a_lock_in_a_removed_folder_is_taken_again(tmp_path, monkeypatch):
+    """The last holder removes a folder that it made and that stayed empty."""
     removals = [tmp_path / "run", tmp_path / "run"]
 
     def lock_late(file, operation):
@@ -93,7 +91,7 @@ def test_a_lock_on_a_folder_that_was_removed_meanwhile_is_not_enough(
     assert removals == []
 
 
-def test_a_file_system_without_locks_is_told_by_name(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_refused_with_the_path(tmp_path, monkeypatch):
     def refuse(file, operation):
         raise OSError(95, "Operation not supported")
 

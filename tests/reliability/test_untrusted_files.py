@@ -1,4 +1,4 @@
-"""Files that somebody planted are refused: nothing that is loaded runs code."""
+"""Planted files are refused: loading never runs code."""
 
 import ast
 import io
@@ -31,7 +31,7 @@ PACKAGE = pathlib.Path(bsce_keras.__file__).parent
 
 
 class Trap:
-    """Makes a folder when it is unpickled."""
+    """Object that makes a folder when it is unpickled."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -42,13 +42,13 @@ class Trap:
 
 @pytest.fixture
 def trap(tmp_path):
-    """An array that runs code when it is unpickled; at the end it must not have run."""
+    """Array that would run code when it is unpickled, which must never happen."""
     yield np.array([Trap(tmp_path / "trapped")], dtype=object)
     assert not (tmp_path / "trapped").exists()
 
 
 def sign(path):
-    """Gives planted arrays a manifest whose every checksum holds."""
+    """Writes a manifest with valid checksums for planted arrays."""
     manifest = json.loads(pathlib.Path(f"{path}.json").read_text())
     del manifest["sha256"]
     manifest["arrays_sha256"] = array_files.sha256(f"{path}.npz")
@@ -80,7 +80,7 @@ def plant_earlier_states(path, array):
 @pytest.mark.parametrize(
     "plant", [plant_npz, plant_npy, plant_pickle, plant_earlier_states]
 )
-def test_a_pickle_in_a_checkpoint_is_refused_though_all_checksums_hold(
+def test_a_pickle_in_a_checkpoint_with_valid_checksums_is_refused(
     plant, tmp_path, trap, caplog
 ):
     checkpoints = Checkpoints(tmp_path)
@@ -94,7 +94,7 @@ def test_a_pickle_in_a_checkpoint_is_refused_though_all_checksums_hold(
         assert checkpoints.load_step(0) is None
 
 
-def test_a_pickle_in_place_of_an_array_of_a_report_is_refused(
+def test_a_pickle_in_place_of_a_recorded_array_is_refused(
     make_run, trap, capsys, tmp_path
 ):
     for name in ("confusion.npy", "per_class_accuracy.npy"):
@@ -105,7 +105,7 @@ def test_a_pickle_in_place_of_an_array_of_a_report_is_refused(
 
 
 def digits_run(run_dir):
-    """A run folder whose base step was finished, as records and a checkpoint tell."""
+    """Writes a run folder with a finished base step: records and a checkpoint."""
     config = make_config("digits", run_dir=str(run_dir), num_base_classes=10)
     record = StepRecord(
         step=0,
@@ -143,7 +143,7 @@ def test_a_pickle_in_a_base_run_is_refused(tmp_path, trap):
 
 @pytest.fixture
 def lambda_model(tmp_path):
-    """A saved Keras model whose layer would make a folder when it is called."""
+    """Saved Keras model with a layer that would make a folder when it is called."""
     folder = str(tmp_path / "called")
     images = keras.Input((8, 8, 3))
     spy = keras.layers.Lambda(
@@ -151,7 +151,7 @@ def lambda_model(tmp_path):
     )
     path = tmp_path / "model.keras"
     keras.Model(images, spy(images)).save(path)
-    shutil.rmtree(folder, ignore_errors=True)  # building the model called it
+    shutil.rmtree(folder, ignore_errors=True)  # Building the model made it.
     yield path
     assert not os.path.exists(folder)
 
@@ -163,7 +163,7 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     image = str(tmp_path / "a.png")
     assert predict.main([f"--model={lambda_model}", image]) == 2
     assert "--model must be the folder of an exported step" in capsys.readouterr().err
-    # Inside folders that are loaded it is a file that does not belong there.
+    # Inside loaded folders it is an unexpected file.
     digits_run(tmp_path / "run")
     shutil.copy(lambda_model, tmp_path / "run/checkpoints/step_01.npz")
     shutil.copy(lambda_model, tmp_path / "run/checkpoints/step_01.json")
@@ -172,7 +172,7 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     export_brightness(export)
     shutil.copy(lambda_model, export / "model.keras")
     assert predict.main([f"--model={export}", image]) == 2
-    assert "altered, missing or added: model.keras" in capsys.readouterr().err
+    assert "Altered, missing or added: model.keras" in capsys.readouterr().err
 
 
 def export_brightness(path):
@@ -188,7 +188,7 @@ def export_brightness(path):
 
 
 class Writer(tf.Module):
-    """A SavedModel that looks like an export and writes a file when it is asked."""
+    """SavedModel that looks like an export and writes a file when it is called."""
 
     def __init__(self, target):
         super().__init__()
@@ -208,7 +208,7 @@ class Writer(tf.Module):
         return {"probabilities": tf.zeros((tf.shape(encoded)[0], 10))}
 
 
-def test_a_program_planted_among_the_exports_of_a_run_is_not_run(tmp_path, capsys):
+def test_a_foreign_model_among_the_exports_of_a_run_is_not_run(tmp_path, capsys):
     digits_run(tmp_path / "run")
     export = tmp_path / "run/exports/step_00"
     module = Writer(str(tmp_path / "written"))
@@ -219,12 +219,12 @@ def test_a_program_planted_among_the_exports_of_a_run_is_not_run(tmp_path, capsy
     tf.saved_model.save(module, str(export), signatures=signatures)
     assert evaluate.main([f"--run_dir={tmp_path / 'run'}"]) == 2
     message = capsys.readouterr().err
-    assert f"{export} has no {CHECKSUMS}, as every export of a run has" in message
+    assert f"{export} lacks {CHECKSUMS}, which every export of a run has" in message
     assert "A SavedModel is a program" in message
     assert not (tmp_path / "written").exists()
 
 
-def test_damage_to_any_file_of_an_export_is_found_and_named(tmp_path, capsys):
+def test_damage_to_any_file_of_an_export_is_named(tmp_path, capsys):
     export = export_brightness(tmp_path / "step_00")
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     files = sorted(path for path in export.rglob("*") if path.is_file())
@@ -245,17 +245,17 @@ def test_damage_to_any_file_of_an_export_is_found_and_named(tmp_path, capsys):
             else:
                 path.write_bytes(spoilt)
             if path.name == CHECKSUMS and spoilt is None:
-                break  # then it is nobody's export, which another test is about
+                break  # Another test covers exports without checksums.
             assert predict.main([f"--model={export}", str(tmp_path / "a.png")]) == 2
             output = capsys.readouterr()
-            assert "is not what was exported" in output.err
+            assert "was changed after the export" in output.err
             assert output.out == ""
             if path.name != CHECKSUMS:
                 assert path.name in output.err
         path.write_bytes(good)
 
 
-# What can run code that comes with data, and where that is meant.
+# Functions that can run code in data, and the modules that may call them.
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {
     "eval",
@@ -273,17 +273,17 @@ FORBIDDEN_CALLS = {
     "full_load",
 }
 ALLOWED = {
-    # Ours: it verifies checksums first, and says what a SavedModel is.
+    # `served_model.load_model` verifies checksums and warns about SavedModels.
     ("predict.py", "load_model"),
     ("evaluate.py", "load_model"),
-    # Keras's, of a file that the user names as a backbone, in its safe mode.
+    # Keras loads the backbone that the user names in safe mode.
     ("saved_backbone.py", "load_model"),
-    # Ours: it reads pixels while training, and is in no file.
+    # This function of the package reads pixels while training.
     ("pipeline.py", "numpy_function"),
 }
 
 
-def test_no_loader_that_runs_code_is_in_the_package():
+def test_the_package_uses_only_known_loaders():
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

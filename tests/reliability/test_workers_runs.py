@@ -1,4 +1,4 @@
-"""Two workers train as two replicas of one process do, and end and go on together."""
+"""Two workers equal two replicas of one process, and stop and resume together."""
 
 import os
 import re
@@ -30,7 +30,7 @@ LOST = "has lost the others"
 
 
 def training(run_dir, *flags):
-    """Arguments of one worker that trains."""
+    """Returns the arguments of one worker that trains."""
     own = ["--strategy=multi_worker", f"--run_dir={run_dir}", *flags]
     return ["-m", "bsce_keras.train", *FLAGS, *own]
 
@@ -52,8 +52,8 @@ def codes(workers, expected):
     return [log for _, log in ends]
 
 
-def test_they_equal_two_replicas_of_one_process(train, two_devices, tmp_path):
-    """Both phases, alpha, distillation; and one of the two writes."""
+def test_two_workers_equal_two_replicas_of_one_process(train, two_devices, tmp_path):
+    """Covers both phases, alpha and distillation; only one worker writes."""
     from bsce_keras import make_config, run_experiment
 
     workers = train()
@@ -79,8 +79,8 @@ def test_they_equal_two_replicas_of_one_process(train, two_devices, tmp_path):
     assert [list(worker.folder.iterdir()) for worker in workers] == [[], []]
 
 
-def test_however_they_are_stopped_they_end_with_the_same_bits(train, tmp_path):
-    """Killed, asked to stop by a signal to one of them, one of them killed."""
+def test_stopped_workers_end_with_the_same_bits(train, tmp_path):
+    """Both are killed, one receives a signal, or only one is killed."""
     codes(train(), [0, 0])
     expected = outcome(tmp_path / "run")
     os.rename(tmp_path / "run", tmp_path / "whole")
@@ -110,7 +110,7 @@ def test_however_they_are_stopped_they_end_with_the_same_bits(train, tmp_path):
     assert outcome(tmp_path / "run") == expected
 
 
-def test_without_their_chief_the_others_end(train, tmp_path):
+def test_workers_end_without_their_chief(train, tmp_path):
     workers = train("--save_minutes=0")
     wait_for(tmp_path / "run", r"step_00_main_epoch_0000_update_\d+\.json")
     workers[0].process.kill()
@@ -118,12 +118,12 @@ def test_without_their_chief_the_others_end(train, tmp_path):
     assert LOST in logs[1] and "same command" in logs[1]
 
 
-def test_a_loss_that_is_not_finite_stops_both_alike(train):
+def test_a_loss_that_is_not_finite_stops_both_workers(train):
     for log in codes(train("--learning_rate=1e30"), [1, 1]):
         assert "Training stopped in step 0, epoch 1, update 2" in log
 
 
-def test_unlike_requests_and_folders_in_use_are_refused_by_both(
+def test_both_workers_refuse_different_requests_and_folders_in_use(
     start_workers, tmp_path
 ):
     run_dir = tmp_path / "run"
@@ -143,7 +143,7 @@ def test_unlike_requests_and_folders_in_use_are_refused_by_both(
 
 
 def wait_for(run_dir, pattern):
-    """Until a checkpoint of such a name is there."""
+    """Waits for a checkpoint whose name matches a pattern."""
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         folder = run_dir / "checkpoints"

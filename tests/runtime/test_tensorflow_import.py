@@ -68,7 +68,7 @@ def test_run_experiment_and_the_commands_load_tensorflow_with_onednn(
 ):
     run_python(f"""
 import os
-from bsce_keras.records.protocol import versions
+from bsce_keras.records.versions import versions
 assert versions()["onednn"] is None
 {load}
 assert os.environ["{SETTING}"] == "1"
@@ -85,7 +85,7 @@ os.environ["{SETTING}"] = "0"
 import tensorflow
 del os.environ["{SETTING}"]
 from bsce_keras import run_experiment
-from bsce_keras.records.protocol import versions
+from bsce_keras.records.versions import versions
 assert "{SETTING}" not in os.environ
 assert versions()["onednn"] is False
 """)

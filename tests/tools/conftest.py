@@ -1,3 +1,3 @@
-"""Runs as `tests/records` makes them."""
+"""Fixtures of runs, shared with `tests/records`."""
 
 from tests.records.conftest import make_config, make_record, make_run  # noqa: F401

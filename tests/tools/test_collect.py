@@ -41,7 +41,7 @@ def test_a_record_is_a_run_folder_with_the_same_numbers(make_run, results):
     }
 
 
-def test_a_record_says_how_the_run_was_made_and_names_no_place(
+def test_a_record_describes_the_run_without_paths(
     make_config, make_record, results, tmp_path
 ):
     config = make_config()
@@ -69,7 +69,7 @@ def test_a_record_says_how_the_run_was_made_and_names_no_place(
     assert (told["times_from"], told["commit_from"]) == ("the run", "the run")
 
 
-def test_an_unfinished_run_says_so_and_is_collected_again(
+def test_an_unfinished_run_is_marked_and_collected_again(
     make_run, make_record, results, capsys
 ):
     run = make_run(num_steps=2)
@@ -79,13 +79,13 @@ def test_an_unfinished_run_says_so_and_is_collected_again(
     told = made(folder)
     assert (told["steps"], told["complete"]) == ("2 of 3 steps", False)
     assert not (folder / "summary.json").exists()
-    # The same command once the run is finished.
+    # Repeat the command after the run is finished.
     finished = make_run()
     assert collect.collect(finished.run_dir, results) == folder
     assert made(folder)["complete"]
 
 
-def test_what_an_older_run_does_not_say_is_marked(make_run, results):
+def test_values_missing_in_an_older_run_are_marked(make_run, results):
     run = make_run()
     path = pathlib.Path(run.run_dir, "versions.json")
     versions = read_record(path)
@@ -98,7 +98,7 @@ def test_what_an_older_run_does_not_say_is_marked(make_run, results):
     assert told["started"] <= told["ended"]
 
 
-def test_another_experiment_does_not_take_a_name(make_run, results, capsys):
+def test_another_experiment_cannot_take_the_name(make_run, results, capsys):
     first = make_run()
     collect.collect(first.run_dir, results, name="mine")
     other = make_run("balanced_softmax")
@@ -111,7 +111,7 @@ def test_another_experiment_does_not_take_a_name(make_run, results, capsys):
     assert "classification_loss" in capsys.readouterr().err
 
 
-def test_names_tell_the_rows_of_the_paper_apart(prepared):
+def test_names_distinguish_the_rows_of_the_paper(prepared):
     requests = (
         {},
         {"seed": 2},
@@ -151,7 +151,7 @@ def test_the_record_of_a_full_schedule_in_ten_steps_fits(prepared, results, tmp_
     whole, kept = read_run(config.run_dir), read_run(folder)
     for ours, theirs in zip(kept.steps[1:], whole.steps[1:], strict=True):
         alphas = theirs["alpha_by_epoch"]["alpha"]
-        # The last epoch, where alpha ends, is always there.
+        # The last epoch, with the final alpha, is always kept.
         assert ours["alpha_by_epoch"]["alpha"] == alphas[::-1][::every][::-1]
         assert ours["alpha_gradient_mean"] == theirs["alpha_gradient_mean"]
     assert every > 1

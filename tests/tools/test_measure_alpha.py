@@ -1,4 +1,4 @@
-"""Rows of the table that tells where the gradient of alpha is 0."""
+"""Rows of the table that shows the root of alpha's gradient."""
 
 import numpy as np
 import pytest

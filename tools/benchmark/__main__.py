@@ -1,11 +1,10 @@
-"""Speed and memory, side by side with stock Keras and, where installed, PyTorch.
+"""Benchmark of speed and memory against stock Keras and, if installed, PyTorch.
 
-`make benchmark` runs it; `make benchmark ARGS=--quick` only tries that it works.
-Variants take turns, updates each in a process of its own, warm-up is left out, and a
-ratio is the median of those of all rounds, so ratios hold on a noisy machine; absolute
-numbers do not.
-Leave the machine alone while it runs. On a machine with GPUs the same call measures
-these.
+`make benchmark` runs it. `make benchmark ARGS=--quick` only tests that it works.
+Variants take turns, and each computes its updates in its own process. Warm-up is left
+out. A ratio is the median over all rounds, so ratios hold on a noisy machine. Absolute
+numbers do not. Leave the machine idle otherwise. With GPUs, the same call measures
+those.
 """
 
 import argparse
@@ -17,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 
-import_tensorflow()  # With oneDNN, as `train`; the processes of variants inherit it.
+import_tensorflow()  # Uses oneDNN, as `train` does; child processes inherit it.
 
 import tensorflow as tf
 
@@ -36,14 +35,15 @@ def main(argv=None):
     """Measures, prints Markdown tables, writes JSON.
 
     Args:
-        argv: arguments without the program's name; those of the process by default.
+        argv: arguments without the name of the program; those of the process by
+            default.
     """
     asked = _parser().parse_args(argv)
     plan = _plan(asked)
     _announce(plan)
-    # TensorFlow takes several variants of one function for a mistake.
+    # TensorFlow warns about several variants of one function.
     tf.get_logger().setLevel("ERROR")
-    limit_threads()  # As `train` does, for the parts that this process computes.
+    limit_threads()  # For the parts that this process computes, as `train` does.
     load_average = os.getloadavg()
     measurements = []
     for name in asked.only or PARTS:
@@ -61,7 +61,7 @@ def main(argv=None):
     )
     print(markdown(result))
     if asked.quick:
-        print("\nA quick run shows that everything works; its numbers mean nothing.")
+        print("\nA quick run only tests that everything works. Ignore its numbers.")
     output = asked.output or _default_output(asked)
     if output:
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
@@ -77,7 +77,7 @@ def _parser():
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"one short round at batch size {QUICK_BATCH_SIZE}, to try that it works",
+        help=f"one short round at batch size {QUICK_BATCH_SIZE}, to test that it works",
     )
     parser.add_argument(
         "--full",
@@ -88,13 +88,14 @@ def _parser():
         "--rounds",
         type=_positive,
         metavar="N",
-        help=f"turns of every variant ({Effort.rounds}; --quick: {QUICK.rounds})",
+        help="number of turns of every variant "
+        f"({Effort.rounds}; --quick: {QUICK.rounds})",
     )
     parser.add_argument(
         "--repeats",
         type=_positive,
         metavar="N",
-        help="updates, or what else is measured, a turn "
+        help="number of updates, or of other measured calls, in a turn "
         f"({Effort.repeats}; --quick: {QUICK.repeats})",
     )
     parser.add_argument(
@@ -102,7 +103,7 @@ def _parser():
         nargs="+",
         metavar="NAME",
         choices=PARTS,
-        help=f"measure these parts alone: {', '.join(PARTS)}",
+        help=f"measure only these parts: {', '.join(PARTS)}",
     )
     parser.add_argument(
         "--output",
@@ -120,7 +121,7 @@ def _positive(text):
 
 
 def _default_output(asked):
-    """Part of the numbers must not take the place of all of them."""
+    """Returns the default output file, or None for a partial run."""
     return None if asked.quick or asked.only else DEFAULT_OUTPUT
 
 
@@ -142,7 +143,7 @@ def _plan(asked):
 
 
 def _announce(plan):
-    """What will be missing or off, before the wait."""
+    """Warns about missing variants and a busy machine before measuring."""
     if not any(name.startswith("torch") for name in plan.variants):
         print(
             "PyTorch is not installed, so its variants are skipped. To compare with "
@@ -152,8 +153,8 @@ def _announce(plan):
     load = os.getloadavg()[0]
     if load > 0.5:
         print(
-            f"Something else keeps this machine busy (load {load:.1f}). Speeds will be "
-            "too low and ratios less sure.",
+            f"Other processes keep this machine busy (load {load:.1f}). Speeds will be "
+            "too low and ratios less certain.",
             file=sys.stderr,
         )
 

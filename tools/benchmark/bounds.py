@@ -1,6 +1,6 @@
-"""What bounds an update: its convolutions with nothing around them.
+"""Upper bounds of the speed of an update: its convolutions only.
 
-Also the matrix product, as the fastest thing that the machine does.
+A matrix product shows the peak speed of the machine.
 """
 
 import collections
@@ -15,7 +15,7 @@ from tools.benchmark.keras_updates import make_network
 from tools.benchmark.measure import Measurement, alternate
 from tools.benchmark.task import PRECISIONS
 
-# Batches that take turns: the next layer does not find its input in the cache either.
+# Batches take turns, because the next layer does not find its input in the cache.
 _BATCHES = 8
 _MATRIX_SIZE = 2048
 _DTYPES = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16}
@@ -23,12 +23,12 @@ _DTYPES = {"float32": tf.float32, "mixed_bfloat16": tf.bfloat16}
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What tells one convolution of a network from another.
+    """Shapes and options of a convolution.
 
     Args:
         inputs, outputs: shapes `(batch, height, width, channels)`.
         kernel: shape `(height, width, input channels, output channels)`.
-        stride, padding: as of the layer.
+        stride, padding: options of the layer.
     """
 
     inputs: tuple[int, ...]
@@ -39,12 +39,12 @@ class Shape:
 
     @property
     def options(self):
-        """Arguments that all three operations take."""
+        """Arguments of all three operations."""
         return {"strides": [1, self.stride, self.stride, 1], "padding": self.padding}
 
 
 def convolutions(plan):
-    """The convolutions of an update alone, and a matrix product."""
+    """Speed of the convolutions of an update, and of a matrix product."""
     products = {name: _product(_DTYPES[name]) for name in PRECISIONS}
     measured = [
         Measurement(
@@ -67,7 +67,7 @@ def _convolutions(case, precision, effort):
         (kind, shape): _run(kind, shape, _DTYPES[precision])
         for shape in counts
         for kind in _KINDS
-        # Nobody asks for the gradient by the images.
+        # Training does not compute the gradient by the images.
         if not (kind == "by_input" and shape == first)
     }
     seconds = {
@@ -88,7 +88,7 @@ def _convolutions(case, precision, effort):
 
 
 def _shapes(case):
-    """The convolutions of the network, the first one first."""
+    """Yields the `Shape`s of the convolutions of the network in their order."""
     keras.config.set_dtype_policy("float32")
     for layer in make_network(case)._flatten_layers():
         if isinstance(layer, keras.layers.Conv2D):
@@ -102,14 +102,14 @@ def _shapes(case):
 
 
 def _operations(shape):
-    """Multiplications and additions; as many for each gradient."""
+    """Number of multiplications and additions; each gradient has the same number."""
     height, width, channels, filters = shape.kernel
     pixels = shape.outputs[0] * shape.outputs[1] * shape.outputs[2]
     return 2 * pixels * height * width * channels * filters
 
 
 def _run(kind, shape, dtype):
-    """A function that computes one kind of convolution on a few batches in turn."""
+    """Returns a function that computes one kind of convolution on batches."""
     compute, sources = _KINDS[kind]
     batches = [
         [

@@ -1,8 +1,9 @@
-"""One variant in a process of its own: a server of updates to `tools.benchmark`.
+"""Process that computes the updates of one variant for `tools.benchmark`.
 
-Every answer is a JSON object on a line: when the first update was done, then, for each
-line with a number on stdin, the seconds of that many updates; when stdin ends, the peak
-memory. Between two turns it waits for stdin and computes nothing.
+Every answer is a JSON object on a line. The first one is the time at which the first
+update was done. For each line with a number on stdin, the answer is the seconds of that
+many updates. When stdin ends, the answer is the peak memory. Between two turns the
+process is idle.
 """
 
 import argparse
@@ -19,8 +20,8 @@ from bsce_keras.runtime.machine import peak_memory_mb
 from tools.benchmark.measure import seconds_of
 from tools.benchmark.task import CASES, make_update
 
-# Updates at the start of a turn that are not measured: caches, and memory on a virtual
-# machine, have gone cold while others had their turns.
+# Number of unmeasured updates at the start of a turn. They warm up caches and memory
+# after the turns of other variants.
 SETTLING = 3
 
 
@@ -33,7 +34,7 @@ def main():
         parser.add_argument(name, type=int)
     asked = parser.parse_args()
     answers = sys.stdout
-    # What a framework prints must not pass for an answer.
+    # Output of a framework must not be mixed with answers.
     with contextlib.redirect_stdout(sys.stderr):
         for answer in _serve(asked, sys.stdin):
             print(json.dumps(answer), file=answers, flush=True)

@@ -1,7 +1,7 @@
-"""Runs of the benchmark that take turns, each in a process of its own.
+"""Runs of the benchmark that take turns, each in its own process.
 
-Thread pools and settings of one variant then cannot disturb another, and start-up and
-peak memory are those of one variant alone.
+Thread pools and settings of one variant cannot affect another. Start-up time and peak
+memory are those of only one variant.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one process computes, again and again.
+    """Update that one process repeats.
 
     Args:
-        variant, kind, precision: as of `make_update`.
+        variant, kind, precision: arguments of `make_update`.
     """
 
     variant: str
@@ -37,21 +37,22 @@ class Run:
 
 
 def measure_runs(part, case, runs, effort):
-    """Speed, start-up time and peak memory of runs that are compared with each other.
+    """Measures speed, start-up time and peak memory of runs that are compared.
 
-    All processes are there at once, so that they can take turns: about eight of them
-    fit into the memory of a common machine. One starts after the other, so that none
-    disturbs another's start.
+    All processes exist at the same time, so that they can take turns. About eight of
+    them fit into the memory of a common machine. They start one after another, so that
+    a start does not affect the others.
 
     Args:
-        part: the first part of the names, before that of the case.
+        part: first part of the names, before the name of the case.
         case: `Case`.
         runs: list of `Run`.
         effort: `Effort`.
 
     Returns:
         List of `Measurement`: `PART/CASE/RUN`, and the same after `start_up/` and
-        `peak_memory/`, which have one sample, for a process starts and ends once.
+        `peak_memory/`. The latter two have one sample, because a process starts and
+        ends once.
 
     Raises:
         RuntimeError: a process ended early.
@@ -80,20 +81,20 @@ def measure_runs(part, case, runs, effort):
 
 
 class Child:
-    """A started and warmed-up process of `tools.benchmark.child`.
+    """Started and warmed-up process of `tools.benchmark.child`.
 
-    Used as a context, which ends it.
+    Use it as a context, which ends the process.
 
     Args:
         case: `Case`.
         run: `Run`.
-        warm_up: updates after the first one and before the first turn.
+        warm_up: number of updates after the first one and before the first turn.
 
     Attributes:
-        start_up_seconds: from its start to the end of its first update.
+        start_up_seconds: time from the start to the end of the first update.
 
     Raises:
-        RuntimeError: it ended early; so too from every method.
+        RuntimeError: the process ended early. Every method may raise it too.
     """
 
     def __init__(self, case: Case, run: Run, warm_up):
@@ -119,14 +120,14 @@ class Child:
         return self
 
     def __exit__(self, *_):
-        # After `finish` it has ended already; otherwise nobody wants its answers.
+        # Ends the process if an error kept `finish` from ending it.
         self._process.kill()
         with self._process:
             pass
 
     def seconds(self, num_updates):
-        """Seconds of that many updates, as the process itself takes the time."""
-        # That nobody reads any more is what the missing answer says.
+        """Returns the seconds of `num_updates` updates, measured by the process."""
+        # `_answer` reports a process that ended.
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(b"%d\n" % num_updates)
         return self._answer()["seconds"]
@@ -143,7 +144,7 @@ class Child:
         if not line:
             raise RuntimeError(
                 f"The process that measures {self._name} ended early, with code "
-                f"{self._process.wait()}. What it printed above says why; if nothing, "
-                "the system may have stopped it for want of memory."
+                f"{self._process.wait()}. Its output above may give the reason. "
+                "Without output, the system may have stopped it for lack of memory."
             )
         return json.loads(line)

@@ -1,4 +1,4 @@
-"""The update as `train` runs it, and the same network in stock Keras."""
+"""Update as `train` computes it, and the same network in stock Keras."""
 
 import keras
 import tensorflow as tf
@@ -17,13 +17,13 @@ from bsce_keras.models.layers import FusedBatchNormalization, NormalizeImages
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.runtime.devices import limit_threads
 from tools.benchmark.task import (
+    ALPHA_SPLIT_IMAGES,
     LEARNING_RATE,
     MOMENTUM,
     NEW_COUNT,
     NUM_NEW,
     NUM_OLD,
     OLD_COUNT,
-    VALIDATION_IMAGES,
     WEIGHT_DECAY,
     random_batch,
 )
@@ -32,19 +32,20 @@ METHOD = "il_baseline"
 
 
 def our_update(case, precision, teacher=False, meta_gradient=None):
-    """An update as `train` runs it; with `meta_gradient`, one that moves alpha.
+    """Returns a function that computes an update as `train` does.
 
-    For a process of its own, which gets the threads of `train`.
+    With `meta_gradient`, the update also moves alpha. The process gets the threads of
+    `train`, so it must be used for this variant only.
     """
     limit_threads()
     batch = random_batch(case)
     if meta_gradient:
-        batch += random_batch(case, min(case.batch_size, VALIDATION_IMAGES))
+        batch += random_batch(case, min(case.batch_size, ALPHA_SPLIT_IMAGES))
     return bare_update(make_trainer(case, precision, teacher, meta_gradient), batch)
 
 
 def bare_update(trainer, batch):
-    """One update of a trainer, traced as `EpochLoop` traces it."""
+    """Returns a function that computes an update, traced as `EpochLoop` does."""
     strategy = tf.distribute.get_strategy()
     batches = _again_and_again(batch)
 
@@ -56,13 +57,13 @@ def bare_update(trainer, batch):
 
 
 def make_trainer(case, precision, teacher=False, meta_gradient=None):
-    """An `IncrementalTrainer` as the learner makes it.
+    """Returns an `IncrementalTrainer` as the learner makes it.
 
     Args:
         case: `Case`.
         precision: Keras dtype policy.
-        teacher: an increment of the IL-Baseline; otherwise its base step.
-        meta_gradient: `closed_form` or `nested_tapes`, to learn alpha.
+        teacher: True for an increment of IL-Baseline, False for its base step.
+        meta_gradient: `closed_form` or `nested_tapes` to learn alpha, None otherwise.
     """
     keras.config.set_dtype_policy(precision)
     num_old, num_new = (NUM_OLD, NUM_NEW) if teacher else (0, NUM_OLD)
@@ -91,12 +92,12 @@ def make_trainer(case, precision, teacher=False, meta_gradient=None):
 
 
 def make_classifier(case, num_classes=NUM_OLD):
-    """Our classifier with random weights, in the precision Keras is set to."""
+    """Returns our classifier with random weights, in the precision set in Keras."""
     return build_classifier(make_network(case), LinearHead(num_classes), case.image)
 
 
 def stock_update(case, precision, teacher=False):
-    """An update as `fit` runs it on stock layers, loss and optimizer."""
+    """Returns a function that computes an update as `fit` does, with stock parts."""
     keras.config.set_dtype_policy(precision)
     model = make_stock_model(case, NUM_OLD + NUM_NEW if teacher else NUM_OLD)
     if teacher:
@@ -111,14 +112,14 @@ def stock_update(case, precision, teacher=False):
 
 
 class StockModel(keras.Model):
-    """A functional model that can learn from a teacher too, as Keras users write it."""
+    """Functional model that may learn from a teacher, as Keras users write it."""
 
     _teach = None
 
     def distil_from(self, teacher, weight):
         """Weighs distillation from `teacher` against the loss of `compile`."""
         teacher.trainable = False
-        # A function: Keras would count the weights of a model it can see.
+        # A function hides the model, whose weights Keras would count otherwise.
         self._teach = lambda images: teacher(images, training=False)
         self._weight = weight
 
@@ -131,7 +132,7 @@ class StockModel(keras.Model):
 
 
 def make_stock_model(case, num_classes=NUM_OLD):
-    """Our architecture with Keras's own batch normalisation and dense head."""
+    """Returns our architecture with Keras's batch normalisation and dense head."""
     backbone = keras.models.clone_model(make_network(case), clone_function=_stock_layer)
     images = keras.Input((case.image.size, case.image.size, case.image.channels))
     features = backbone(NormalizeImages(case.image.mean, case.image.std)(images))
@@ -146,7 +147,7 @@ def _stock_layer(layer):
 
 
 def make_network(case):
-    """Our backbone with random weights, in the precision Keras is set to."""
+    """Returns our backbone with random weights, in the precision set in Keras."""
     return make_backbone(ModelConfig(case.backbone), case.image, "il_baseline")
 
 

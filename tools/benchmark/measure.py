@@ -1,4 +1,4 @@
-"""How it is measured: effort, workloads that take turns, samples and medians."""
+"""Measurement: effort, workloads that take turns, samples and medians."""
 
 import dataclasses
 import functools
@@ -8,16 +8,16 @@ import time
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much work a measurement takes.
+    """Amount of work of a measurement.
 
     Args:
-        rounds: turns every workload gets; a turn is one sample.
-        repeats: calls a turn.
-        warm_up: calls before the first turn, which trace and fill caches.
-        epoch_updates: updates in an epoch; by default those of an increment of
-            CIFAR-100 (10 x 500 + 50 x 20 images).
-        evaluation_images: at 32x32; fewer where they are larger.
-        herding_classes: classes of 1300 images each.
+        rounds: number of turns of every workload. A turn is one sample.
+        repeats: number of calls in a turn.
+        warm_up: number of calls before the first turn, which trace and fill caches.
+        epoch_updates: number of updates in an epoch; by default that of an increment
+            of CIFAR-100 (10 x 500 + 50 x 20 images).
+        evaluation_images: number of images of 32x32; fewer of larger images.
+        herding_classes: number of classes of 1300 images each.
     """
 
     rounds: int = 5
@@ -44,7 +44,7 @@ class Measurement:
 
     Args:
         name: `part/case/variant/precision`, as far as they apply.
-        unit: of the samples.
+        unit: unit of the samples.
         samples: at least one number.
     """
 
@@ -57,13 +57,13 @@ class Measurement:
         return statistics.median(self.samples)
 
     def to_json(self):
-        """The median for readers, the samples for whoever doubts it."""
+        """Returns unit, median and samples."""
         samples = list(self.samples)
         return {"unit": self.unit, "median": self.median, "samples": samples}
 
 
 def speeds(prefix, seconds, num_images):
-    """Measurements in images per second out of what `take_turns` returned."""
+    """Converts results of `take_turns` to measurements in images per second."""
     return [
         Measurement(
             f"{prefix}/{name}",
@@ -75,15 +75,15 @@ def speeds(prefix, seconds, num_images):
 
 
 def alternate(workloads, effort):
-    """Seconds per call of several workloads of this process that take turns.
+    """Measures workloads of this process that take turns, in seconds per call.
 
     Args:
-        workloads: by name, functions without arguments that return a number, or a
-            tensor of one that is ready when the work is done.
+        workloads: functions without arguments by name. Each returns a number, or a
+            scalar tensor that is ready when the work is done.
         effort: `Effort`.
 
     Returns:
-        By name, a tuple of one sample a round.
+        Dictionary by name of tuples with one sample a round.
     """
     for workload in workloads.values():
         seconds_of(workload, effort.warm_up)
@@ -95,18 +95,18 @@ def alternate(workloads, effort):
 
 
 def take_turns(timers, effort):
-    """Seconds per call of what several timers time, in turns.
+    """Measures seconds per call with several timers that take turns.
 
-    A machine's speed drifts with its temperature and its other work; taking turns
-    spreads the drift over all workloads, so that ratios within a round hold. Every
-    second round runs backwards, so that no workload always follows the same one.
+    The speed of a machine drifts with its temperature and other work. Turns spread the
+    drift over all workloads, so that ratios within a round hold. Every second round
+    has the reverse order, so that the predecessor of a workload changes.
 
     Args:
-        timers: by name, functions of a number of calls that return their seconds.
-        effort: `Effort`; its warm-up is past.
+        timers: functions by name, from a number of calls to their seconds.
+        effort: `Effort`. Its warm-up must be done.
 
     Returns:
-        By name, a tuple of one sample a round.
+        Dictionary by name of tuples with one sample a round.
     """
     samples = {name: [] for name in timers}
     order = list(timers)
@@ -118,7 +118,7 @@ def take_turns(timers, effort):
 
 
 def seconds_of(workload, calls):
-    """Seconds that `calls` calls of a workload, as of `alternate`, take."""
+    """Returns the seconds of `calls` calls of a workload, see `alternate`."""
     began = time.perf_counter()
     for _ in range(calls):
         result = workload()

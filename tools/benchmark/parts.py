@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each takes a `Plan` and returns its measurements."""
+"""Parts of the benchmark: each takes a `Plan` and returns its measurements."""
 
 import contextlib
 import dataclasses
@@ -48,12 +48,12 @@ META_KINDS = ("teacher", "closed_form", "nested_tapes")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to measure on, and how thoroughly.
+    """Cases, variants and effort of the benchmark.
 
     Args:
         cases: list of `Case`.
-        variants: those that are installed.
-        auto_precision: what `--precision=auto` means on this machine.
+        variants: names of the installed variants.
+        auto_precision: precision that `--precision=auto` selects on this machine.
         effort: `Effort`.
     """
 
@@ -64,24 +64,24 @@ class Plan:
 
 
 def update(plan):
-    """The update of a base step, every variant in every precision."""
+    """Update of a base step, every variant in every precision."""
     return _updates("update", plan, plan.variants, ["plain"])
 
 
 def update_with_teacher(plan):
-    """The update of an increment with distillation, every variant and precision."""
+    """Update of an increment with distillation, every variant and precision."""
     return _updates("update_with_teacher", plan, plan.variants, ["teacher"])
 
 
 def onednn(plan):
-    """The update of a base step in float32, with oneDNN and without it."""
+    """Update of a base step in float32, with oneDNN and without it."""
     # Without oneDNN an update in bfloat16 takes many seconds.
     variants = ["ours", ONEDNN_OFF]
     return _updates("onednn", plan, variants, ["plain"], ["float32"])
 
 
 def teacher(plan):
-    """The teacher's forward pass: batch normalisation folded, and by itself."""
+    """Forward pass of the teacher, with batch normalisation folded and not."""
     measured = []
     for case in plan.cases:
         keras.backend.clear_session()
@@ -106,7 +106,7 @@ def _teaching(teacher, images):
 
 
 def meta_update(plan):
-    """Updates of an increment: plain, and the two that move alpha."""
+    """Updates of an increment: plain, and the two kinds that move alpha."""
     return _updates("meta_update", plan, ["ours"], META_KINDS)
 
 
@@ -124,7 +124,7 @@ def evaluation(plan):
     measured = []
     for case in plan.cases:
         keras.backend.clear_session()
-        # As many pixels whatever the size.
+        # The number of pixels does not depend on the size of images.
         pixels = plan.effort.evaluation_images * 32**2
         images = random_pool(case, max(1, pixels // case.image.size**2)).images
         workloads = {}
@@ -156,7 +156,7 @@ def _centres(images, image):
 
 
 def herding_exemplars(plan):
-    """20 of 1300 features of 512 numbers, class by class, and a loop over images."""
+    """Herding of 20 of 1300 features of 512 numbers, and the same by a loop."""
     rng = np.random.default_rng(1)
     seconds = {"ours": [], "per_image_loop": []}
     for _ in range(plan.effort.herding_classes):
@@ -175,7 +175,7 @@ def herding_exemplars(plan):
 
 
 def herding_loop(features, num_exemplars):
-    """The released procedure, one image after the other."""
+    """Selects exemplars as the released code does, by a loop over images."""
     rows = [row / np.linalg.norm(row) for row in features.astype(np.float64)]
     mean = np.mean(rows, axis=0)
     target, picked = mean, []
@@ -192,7 +192,7 @@ def herding_loop(features, num_exemplars):
 
 
 def input_pipeline(plan):
-    """Shuffled, cropped and mirrored batches, taken and thrown away."""
+    """Input of training: shuffled, cropped and mirrored batches."""
     measured = []
     for case in plan.cases:
         batches = _training_input(case, plan.effort.epoch_updates)
@@ -214,7 +214,7 @@ def _drain(batches):
 
 
 def train(plan):
-    """Epochs with everything `train` does around them, and as many bare updates."""
+    """Whole epochs of `train`, and the same number of bare updates."""
     effort = dataclasses.replace(plan.effort, repeats=1, warm_up=1)
     measured = []
     for case in plan.cases:
@@ -233,12 +233,12 @@ def train(plan):
 
 
 def _epochs(case, trainer, effort, folder):
-    """A function that trains the next epoch, callbacks and checkpoint included."""
+    """Returns a function that trains the next epoch, with callbacks and checkpoint."""
     batches = _training_input(case, effort.epoch_updates)
     schedule = FinetuningConfig(effort.warm_up + effort.rounds, LEARNING_RATE)
     phase = PhasePlan("main", 0, schedule)
     num_images = effort.epoch_updates * case.batch_size
-    # Tables go to stdout, progress does not.
+    # Only tables go to stdout.
     with contextlib.redirect_stdout(sys.stderr):
         line = ProgressLine("step 0", num_images)
     scalars = ScalarLog(folder)
@@ -270,7 +270,7 @@ def _repeat(workload, times):
 
 
 def serving(plan):
-    """The exported SavedModel on batches of 1 and 64 images."""
+    """Calls of the exported SavedModel with batches of 1 and 64 images."""
     measured = []
     for case in plan.cases:
         keras.backend.clear_session()
@@ -307,7 +307,7 @@ def _serve(loaded, images):
 
 
 def saving(plan):
-    """A save of the progress within a step, of either network."""
+    """Saves of the progress within a step, for both networks."""
     effort = dataclasses.replace(plan.effort, repeats=1)
     networks = {case.backbone: case for case in reversed(CASES.values())}
     measured = []

@@ -1,4 +1,4 @@
-"""Measurements -> targets met or missed, Markdown tables and the JSON document."""
+"""Results of the benchmark: targets, Markdown tables and the JSON document."""
 
 import dataclasses
 import datetime
@@ -9,22 +9,24 @@ from collections.abc import Callable
 import numpy as np
 
 from bsce_keras.config import TrainingConfig
-from bsce_keras.records.protocol import installed, versions
+from bsce_keras.records.versions import installed, versions
+
+_BF16 = "mixed_bfloat16"
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A ratio and the bound that the median of it over all rounds has to keep.
+    """Ratio and the bound of its median over all rounds.
 
-    Within a round the speeds of a machine that drifts belong together; medians of one
-    variant and of another may come from different hours of it.
+    Speeds of one round are compared, because the speed of a machine drifts. Medians of
+    two variants may come from different times.
 
     Args:
-        name: what is compared, for the table.
-        ratio: from samples by name, one a round (of herding, one a class), to ratios; a
-            KeyError means that something it needs was not measured.
-        bound: the target.
-        at_least: whether the ratio must reach the bound, or else stay within it.
+        name: description of the ratio, for the table.
+        ratio: function from samples by name to ratios. Samples are one a round, or one
+            a class for herding. It raises KeyError if a measurement is missing.
+        bound: bound of the ratio.
+        at_least: True for a lower bound, False for an upper bound.
     """
 
     name: str
@@ -33,10 +35,10 @@ class Target:
     at_least: bool = True
 
     def judge(self, samples):
-        """The row of the table as a dictionary; None for what was not measured.
+        """Returns a row of the table as a dictionary, with None if not measured.
 
         Args:
-            samples: arrays by name; those of length 1 go with every round.
+            samples: arrays by name. Arrays of length 1 belong to every round.
         """
         measured = self._median(samples)
         met = None
@@ -56,12 +58,26 @@ class Target:
 
 
 def targets(auto_precision, case="resnet32@32"):
-    """The targets of the project, for two cores and ResNet-32.
+    """Returns the targets of the project, for two cores and ResNet-32.
 
     Args:
-        auto_precision: what `--precision=auto` means on this machine.
-        case: the case they are judged on.
+        auto_precision: precision that `--precision=auto` selects on this machine.
+        case: name of the case that the targets apply to.
     """
+    return [
+        *_update_targets(auto_precision, case),
+        *_meta_targets(case),
+        Target(
+            "herding 20 of 1300 x 512: per-image loop / ours, identical picks",
+            lambda m: m["herding/per_image_loop"] / m["herding/ours"],
+            20,
+        ),
+        *map(_saving_target, ("resnet32", "resnet18")),
+    ]
+
+
+def _update_targets(auto_precision, case):
+    """Targets of updates, in ratios of speeds."""
 
     def speed(samples, variant, precision="float32"):
         return samples[f"update/{case}/{variant}/plain/{precision}"]
@@ -74,24 +90,6 @@ def targets(auto_precision, case="resnet32@32"):
         part = f"train/{case}"
         return samples[f"{part}/end_to_end"] / samples[f"{part}/bare_updates"]
 
-    def meta_every_tenth(precision):
-        def ratio(samples):
-            part = f"meta_update/{case}/ours"
-            plain = 1 / samples[f"{part}/teacher/{precision}"]
-            meta = 1 / samples[f"{part}/closed_form/{precision}"]
-            return (9 * plain + meta) / (10 * plain)
-
-        return ratio
-
-    def extra_memory(samples):
-        peak = {
-            kind: samples[f"peak_memory/meta_update/{case}/ours/{kind}/float32"]
-            for kind in ("teacher", "closed_form", "nested_tapes")
-        }
-        extra = peak["nested_tapes"] - peak["teacher"]
-        return (peak["closed_form"] - peak["teacher"]) / extra
-
-    bf16 = "mixed_bfloat16"
     return [
         Target(
             "update, float32: ours / stock Keras float32",
@@ -100,7 +98,7 @@ def targets(auto_precision, case="resnet32@32"):
         ),
         Target(
             "update, mixed_bfloat16: ours / stock Keras float32",
-            lambda m: speed(m, "ours", bf16) / speed(m, "stock_keras"),
+            lambda m: speed(m, "ours", _BF16) / speed(m, "stock_keras"),
             2.8,
         ),
         Target(
@@ -110,7 +108,7 @@ def targets(auto_precision, case="resnet32@32"):
         ),
         Target(
             "update, mixed_bfloat16: ours / PyTorch bfloat16, channels-last",
-            lambda m: speed(m, "ours", bf16) / speed(m, "torch_channels_last", bf16),
+            lambda m: speed(m, "ours", _BF16) / speed(m, "torch_channels_last", _BF16),
             1.15,
         ),
         Target(
@@ -123,6 +121,30 @@ def targets(auto_precision, case="resnet32@32"):
             end_to_end,
             0.93,
         ),
+    ]
+
+
+def _meta_targets(case):
+    """Targets of updates that move alpha, in time and memory."""
+    part = f"meta_update/{case}/ours"
+
+    def meta_every_tenth(precision):
+        def ratio(samples):
+            plain = 1 / samples[f"{part}/teacher/{precision}"]
+            meta = 1 / samples[f"{part}/closed_form/{precision}"]
+            return (9 * plain + meta) / (10 * plain)
+
+        return ratio
+
+    def extra_memory(samples):
+        peak = {
+            kind: samples[f"peak_memory/{part}/{kind}/float32"]
+            for kind in ("teacher", "closed_form", "nested_tapes")
+        }
+        extra = peak["nested_tapes"] - peak["teacher"]
+        return (peak["closed_form"] - peak["teacher"]) / extra
+
+    return [
         *(
             Target(
                 f"time of an average update, alpha every 10th / plain ({precision})",
@@ -130,7 +152,7 @@ def targets(auto_precision, case="resnet32@32"):
                 1.3,
                 at_least=False,
             )
-            for precision in ("float32", bf16)
+            for precision in ("float32", _BF16)
         ),
         Target(
             "extra peak memory of a meta update: closed form / nested tapes",
@@ -138,33 +160,27 @@ def targets(auto_precision, case="resnet32@32"):
             0.35,
             at_least=False,
         ),
-        Target(
-            "herding 20 of 1300 x 512: per-image loop / ours, identical picks",
-            lambda m: m["herding/per_image_loop"] / m["herding/ours"],
-            20,
-        ),
-        *(
-            Target(
-                f"a save of {backbone} every {TrainingConfig.save_minutes:g} minutes / "
-                "training time",
-                lambda m, name=f"saving/{backbone}": (
-                    m[name] / (60 * TrainingConfig.save_minutes)
-                ),
-                0.02,
-                at_least=False,
-            )
-            for backbone in ("resnet32", "resnet18")
-        ),
     ]
 
 
+def _saving_target(backbone):
+    """Target of the share of training time that saves take."""
+    minutes = TrainingConfig.save_minutes
+    return Target(
+        f"a save of {backbone} every {minutes:g} minutes / training time",
+        lambda m: m[f"saving/{backbone}"] / (60 * minutes),
+        0.02,
+        at_least=False,
+    )
+
+
 def document(measurements, auto_precision, **settings):
-    """Everything as one JSON-able dictionary.
+    """Returns all results as one JSON-able dictionary.
 
     Args:
         measurements: list of `Measurement`.
-        auto_precision: as in `targets`.
-        **settings: further facts of the run, kept under `settings`.
+        auto_precision: see `targets`.
+        **settings: further settings of the benchmark, stored as `settings`.
     """
     samples = {measured.name: np.array(measured.samples) for measured in measurements}
     return {
@@ -184,7 +200,7 @@ def machine():
 
 
 def markdown(result):
-    """A `document` as two Markdown tables: targets, then raw numbers."""
+    """Converts a `document` to two Markdown tables: targets, then raw numbers."""
     targets_table = _table(
         ["what", "measured", "target", "met"],
         [_target_row(row) for row in result["targets"]],
@@ -193,8 +209,8 @@ def markdown(result):
         ["measurement", "median", "lowest", "highest", "unit"],
         [_raw_row(name, raw) for name, raw in result["measurements"].items()],
     )
-    facts = result["machine"]
-    head = f"{result['date']}, {facts['cpu']}, {facts['cores']} cores"
+    computer = result["machine"]
+    head = f"{result['date']}, {computer['cpu']}, {computer['cores']} cores"
     return "\n\n".join([head, targets_table, raw_table])
 
 

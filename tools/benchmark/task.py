@@ -1,6 +1,6 @@
-"""What is measured: networks, batches, and the update every variant makes of them.
+"""Measured work: networks, batches, and the update of every variant.
 
-Imports no framework, so that a process of one variant holds no other.
+Imports no framework, so that the process of a variant holds only its own.
 """
 
 import dataclasses
@@ -12,17 +12,18 @@ import numpy as np
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.examples import Examples
 
-# The second step of the usual CIFAR-100 stream; without a teacher, its first.
+# Class counts of the second step of the usual CIFAR-100 stream; without a teacher, of
+# its first step.
 NUM_OLD, NUM_NEW = 50, 10
 OLD_COUNT, NEW_COUNT = 20, 500
-# The balanced split: 2 of 20 exemplars a class.
-VALIDATION_IMAGES = 2 * (NUM_OLD + NUM_NEW)
-# Small, for the same batch comes again and again. Speed does not depend on it.
+# Images of the alpha split: 2 of 20 exemplars a class.
+ALPHA_SPLIT_IMAGES = 2 * (NUM_OLD + NUM_NEW)
+# The rate is small, because the same batch repeats. Speed does not depend on it.
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 1e-3, 0.9, 2e-4
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
-# Ours in a process whose environment turns oneDNN off. It is compared with ours only.
+# Our variant in a process without oneDNN. It is compared only with our variant.
 ONEDNN_OFF = "ours_onednn_off"
 
 _MAKERS = {
@@ -43,7 +44,7 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A network on images of one size, at one batch size."""
+    """Network on images of one size, with one batch size."""
 
     backbone: str
     image: ImageSpec
@@ -65,16 +66,17 @@ CASES = {
 
 
 def make_update(variant, kind, case, precision):
-    """A function that runs one update on a constant batch and returns the loss.
+    """Returns a function that computes an update on a constant batch and its loss.
 
-    What the variants build is on purpose the same: architecture, loss, momentum. Ours
-    also normalises the uint8 images, which PyTorch gets normalised.
+    All variants have the same architecture, loss and momentum. Ours also normalises
+    the uint8 images. PyTorch gets normalised images.
 
     Args:
         variant: `ours`, `ours_onednn_off`, `stock_keras`, `torch_nchw` or
             `torch_channels_last`.
-        kind: `plain` (a base step), `teacher` (an increment with distillation), or, of
-            ours only, `closed_form` or `nested_tapes` (with a teacher, moving alpha).
+        kind: `plain` (a base step) or `teacher` (an increment with distillation). For
+            our variant also `closed_form` or `nested_tapes` (with a teacher, moving
+            alpha).
         case: `Case`.
         precision: one of `PRECISIONS`.
     """
@@ -84,12 +86,12 @@ def make_update(variant, kind, case, precision):
 
 
 def environment(variant):
-    """Environment variables that the process of a variant gets beside those of ours."""
+    """Returns additional environment variables of the process of a variant."""
     return _ENVIRONMENTS.get(variant, {})
 
 
 def installed_variants():
-    """Names of the variants to compare whose framework is installed."""
+    """Returns the names of the variants whose framework is installed."""
     with_torch = importlib.util.find_spec("torch") is not None
     return [
         name
@@ -99,13 +101,13 @@ def installed_variants():
 
 
 def random_batch(case, num_images=None):
-    """uint8 images as the network sees them, and int32 labels, as NumPy arrays."""
+    """Returns uint8 images as the network sees them and int32 labels, in NumPy."""
     num_images = num_images or case.batch_size
     return _random_images(case, num_images, case.image.size), _labels(num_images)
 
 
 def random_pool(case, num_images):
-    """`Examples` as training and evaluation hold them."""
+    """Returns `Examples` as training and evaluation hold them."""
     images = _random_images(case, num_images, case.image.stored_size)
     return Examples(images, _labels(num_images).astype(np.int64), np.arange(num_images))
 

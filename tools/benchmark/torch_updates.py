@@ -1,6 +1,6 @@
-"""The same networks and update in plain PyTorch, as the reference code bases run them.
+"""The same networks and update in plain PyTorch, as in the reference code bases.
 
-Needs torch, which the package does not: the benchmark runs without this module too.
+Needs torch. The benchmark runs without this module if torch is not installed.
 """
 
 import torch
@@ -21,7 +21,7 @@ _TEMPERATURE = 2.0
 
 
 class Block(nn.Module):
-    """The basic residual block, with a projection where the shape changes."""
+    """Basic residual block, with a projection if the shape changes."""
 
     def __init__(self, channels, filters, stride):
         super().__init__()
@@ -42,13 +42,13 @@ class Block(nn.Module):
 
 
 def resnet32(num_classes):
-    """ResNet-32 for small images, as `bsce_keras.models.resnet32`."""
+    """Builds ResNet-32 for small images, as `bsce_keras.models.resnet32`."""
     stem = [_convolution(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
     return _resnet(stem, 16, [(16, 5, 1), (32, 5, 2), (64, 5, 2)], num_classes)
 
 
 def resnet18(num_classes):
-    """ResNet-18 for larger images, as `bsce_keras.models.resnet18`."""
+    """Builds ResNet-18 for larger images, as `bsce_keras.models.resnet18`."""
     stem = [
         _convolution(3, 64, 7, 2),
         nn.BatchNorm2d(64),
@@ -63,12 +63,12 @@ NETWORKS = {"resnet18": resnet18, "resnet32": resnet32}
 
 
 def nchw_update(case, precision, teacher=False):
-    """An update in the layout PyTorch starts with, that of the reference code bases."""
+    """Returns an update in PyTorch's default layout, as in the reference code bases."""
     return _make_update(case, precision, teacher, torch.contiguous_format)
 
 
 def channels_last_update(case, precision, teacher=False):
-    """An update in the layout that suits CPUs and tensor cores."""
+    """Returns an update in the layout that suits CPUs and tensor cores."""
     return _make_update(case, precision, teacher, torch.channels_last)
 
 
@@ -106,7 +106,7 @@ def _make_update(case, precision, teacher, layout):
 
 
 def _batch(case, layout):
-    """The random batch, normalised as a data loader would have done."""
+    """Returns the random batch, normalised as by a data loader."""
     images, labels = random_batch(case)
     images = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     mean, std = (

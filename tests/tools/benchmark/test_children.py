@@ -1,4 +1,4 @@
-"""Processes of the benchmark: one variant each, started one by one, in turns."""
+"""Processes of the benchmark: one variant each, started one by one, taking turns."""
 
 import argparse
 import dataclasses
@@ -32,7 +32,7 @@ def test_workloads_take_turns_and_warm_up_is_not_counted():
     assert [len(samples) for samples in seconds.values()] == [2, 2]
 
 
-def test_a_process_computes_what_it_is_asked_for_and_no_more(monkeypatch):
+def test_a_process_computes_only_the_requested_updates(monkeypatch):
     made, updates = [], []
 
     def make_update(*what):
@@ -44,8 +44,8 @@ def test_a_process_computes_what_it_is_asked_for_and_no_more(monkeypatch):
         variant="ours", kind="plain", case=CASE, precision=BF16, batch_size=7, warm_up=2
     )
     answers = child._serve(asked, ["4\n", "1\n"])
-    # One update for the start, two to warm up, and then, every turn, three that are not
-    # measured and as many as its line says.
+    # One update for the start, two to warm up. Every turn has three unmeasured updates
+    # and the number of its line.
     counts = [(list(answer), len(updates)) for answer in answers]
     assert counts == [
         (["first_update_at"], 3),
@@ -102,9 +102,7 @@ def test_runs_start_one_by_one_and_take_turns(monkeypatch):
 @pytest.mark.parametrize(
     ("variant", "setting"), [("ours", "1"), ("ours_onednn_off", "0")]
 )
-def test_only_the_variant_without_onednn_gets_a_process_that_has_it_off(
-    variant, setting, monkeypatch
-):
+def test_only_the_variant_without_onednn_turns_it_off(variant, setting, monkeypatch):
     environments = []
 
     class FakeProcess:
@@ -127,7 +125,7 @@ def test_a_process_that_ends_early_is_named():
 
 
 @pytest.mark.slow
-def test_a_real_process_measures_its_own_time_and_memory_and_ends():
+def test_a_process_measures_its_own_time_and_memory_and_ends():
     case = dataclasses.replace(CASES[CASE], batch_size=2)
     with Child(case, Run("ours", "plain", "float32"), warm_up=0) as measured:
         began = time.perf_counter()
@@ -135,14 +133,14 @@ def test_a_real_process_measures_its_own_time_and_memory_and_ends():
         waited = time.perf_counter() - began
         peak_before = high_water_mb(measured._process.pid)
         peak = measured.finish()
-    # Its caller waits for the updates that settle it as well.
+    # The caller also waits for the unmeasured updates.
     assert 0 < seconds < waited
-    # The peak never falls; beyond it may go only what answering takes.
+    # The peak never falls, and only the answer may raise it.
     assert peak_before <= peak < peak_before + 16
     assert measured._process.returncode == 0
 
 
 def high_water_mb(pid):
-    """Peak memory of a process as the kernel knows it."""
+    """Returns the peak memory of a process as the kernel counts it."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10

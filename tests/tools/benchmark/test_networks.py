@@ -12,7 +12,7 @@ CASE = "resnet32@32"
 
 @pytest.fixture(scope="module")
 def sizes():
-    """Trainable numbers of ResNet-32 with a head for 50 classes, by variant."""
+    """Numbers of parameters of ResNet-32 with a head of 50 classes, by variant."""
     import keras
 
     from tools.benchmark.keras_updates import make_classifier, make_stock_model
@@ -47,8 +47,8 @@ def test_pytorch_has_the_same_network(sizes):
 def test_the_convolutions_measured_are_those_of_the_network():
     from tools.benchmark.bounds import _operations, _shapes
 
-    # ResNet-32: a stem, then 10 convolutions of 3 x 3 a stage. They all multiply as
-    # often, but for the two that halve the image, with their shortcuts of 1 x 1.
+    # ResNet-32 has a stem and 10 convolutions of 3 x 3 a stage. All have equally many
+    # multiplications, apart from the two that halve the image and their shortcuts.
     stem = 32 * 32 * 9 * 3 * 16
     one = 32 * 32 * 9 * 16 * 16
     shortcut = 16 * 16 * 16 * 32

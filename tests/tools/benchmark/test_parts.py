@@ -1,11 +1,11 @@
-"""Parts of the benchmark: what they measure, and where a run writes it."""
+"""Parts of the benchmark: their measurements and the file of a run."""
 
 import itertools
 
 import numpy as np
 
 
-def test_the_per_image_loop_picks_what_herding_picks():
+def test_the_per_image_loop_selects_the_same_exemplars_as_herding():
     from bsce_keras.memory import herding
     from tools.benchmark.parts import herding_loop
 
@@ -24,7 +24,7 @@ def test_a_smaller_run_does_not_replace_the_committed_numbers():
         assert output(*arguments) is None
 
 
-def test_onednn_is_measured_on_and_off_and_off_nowhere_else(monkeypatch):
+def test_only_one_part_measures_without_onednn(monkeypatch):
     from tools.benchmark import parts
     from tools.benchmark.measure import QUICK
     from tools.benchmark.task import CASES, installed_variants

@@ -1,4 +1,4 @@
-"""Targets, tables and the document of a benchmark, from made-up measurements."""
+"""Targets, tables and the document of a benchmark, from artificial measurements."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ BF16 = "mixed_bfloat16"
 
 
 def made_up():
-    """Samples by name, one of each, chosen so that every ratio is a round number."""
+    """Returns a sample for each name, so that every ratio is a round number."""
     speeds = {
         f"update/{CASE}/ours/plain/float32": 400,
         f"update/{CASE}/ours/plain/{BF16}": 600,
@@ -48,21 +48,21 @@ def measured(values):
     return [Measurement(name, "u", (value,)) for name, value in values.items()]
 
 
-def test_every_target_is_the_ratio_its_name_says():
+def test_every_target_is_the_ratio_of_its_name():
     expected = {
         "update, float32: ours / stock Keras float32": 400 / 200,
         "update, mixed_bfloat16: ours / stock Keras float32": 600 / 200,
-        # The better layout of the two is the one to beat.
+        # The faster layout of the two is compared.
         "update, float32: ours / PyTorch float32, the better layout": 400 / 320,
         "update, mixed_bfloat16: ours / PyTorch bfloat16, channels-last": 600 / 500,
         "update, auto (mixed_bfloat16): ours / PyTorch float32, NCHW": 600 / 250,
         "train end to end / bare update on a constant batch (mixed_bfloat16)": 0.95,
-        # Nine plain updates and one that takes 4 (5) times as long.
+        # Nine plain updates and one that takes 4 (or 5) times as long.
         "time of an average update, alpha every 10th / plain (float32)": 1.3,
         "time of an average update, alpha every 10th / plain (mixed_bfloat16)": 1.4,
         "extra peak memory of a meta update: closed form / nested tapes": 0.3,
         "herding 20 of 1300 x 512: per-image loop / ours, identical picks": 25,
-        # Of the 120 seconds between two saves.
+        # Shares of the 120 seconds between two saves.
         "a save of resnet32 every 2 minutes / training time": 0.001,
         "a save of resnet18 every 2 minutes / training time": 0.03,
     }
@@ -70,8 +70,8 @@ def test_every_target_is_the_ratio_its_name_says():
     assert rows == pytest.approx(expected)
 
 
-def test_what_drifts_within_a_run_is_compared_round_by_round():
-    """1.5 in two of three rounds; the medians, 24 and 20, would say 1.2."""
+def test_drifting_speeds_are_compared_round_by_round():
+    """The ratio is 1.5 in two of three rounds. The medians 24 and 20 would give 1.2."""
     samples = {
         f"update/{CASE}/ours/plain/float32": np.array([30.0, 15.0, 24.0]),
         f"update/{CASE}/stock_keras/plain/float32": np.array([20.0, 10.0, 25.0]),
@@ -80,7 +80,7 @@ def test_what_drifts_within_a_run_is_compared_round_by_round():
     assert row["measured"] == pytest.approx(1.5)
 
 
-def test_a_target_is_met_on_its_own_side_of_the_bound():
+def test_a_target_is_met_on_the_correct_side_of_the_bound():
     rows = {row["name"]: row["met"] for row in judged(made_up())}
     missed = [name for name, met in rows.items() if not met]
     assert missed == [
@@ -90,7 +90,7 @@ def test_a_target_is_met_on_its_own_side_of_the_bound():
     ]
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed():
+def test_a_missing_measurement_is_neither_met_nor_missed():
     rows = judged({"herding/per_image_loop": 2.0, "herding/ours": 0.05})
     [herding] = [row for row in rows if row["name"].startswith("herding")]
     assert herding["met"] is True

@@ -5,14 +5,14 @@ import subprocess
 import pytest
 
 from bsce_keras.records import run_identity
-from bsce_keras.records.provenance import commit, iso_time, provenance
 from bsce_keras.records.run_identity import begin_run, end_run
 from bsce_keras.records.run_records import read_record
+from bsce_keras.records.versions import commit, iso_time, provenance, versions
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A repository of one commit, and a function that runs git in it."""
+    """Repository with one commit, and a function that runs git in it."""
 
     def git(*arguments):
         user = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
@@ -30,7 +30,7 @@ def checkout(tmp_path):
     commit.cache_clear()
 
 
-def test_the_commit_is_that_of_the_checkout_and_tells_of_changes(checkout):
+def test_the_commit_is_that_of_the_checkout_and_marks_changes(checkout):
     root, git = checkout
     assert commit(root) == git("rev-parse", "HEAD")
     (root / "package/code.py").write_text("2\n")
@@ -38,12 +38,12 @@ def test_the_commit_is_that_of_the_checkout_and_tells_of_changes(checkout):
     assert commit(root) == git("rev-parse", "HEAD") + "-dirty"
 
 
-def test_a_package_installed_inside_another_checkout_has_no_commit(checkout, tmp_path):
+def test_a_package_inside_another_checkout_lacks_a_commit(checkout, tmp_path):
     root, _ = checkout
     assert commit(root / "package") is None
 
 
-def test_the_machine_is_told_in_numbers():
+def test_provenance_counts_cores_and_memory():
     told = provenance()
     assert told["cores"] >= 1 and told["memory_gb"] > 0
 
@@ -65,7 +65,13 @@ def test_a_resumed_run_keeps_its_start_and_a_complete_one_its_end(
     end_run(config.run_dir)
     assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")
     (tmp_path / "run/summary.json").write_text("{}")
-    # The same command again trains nothing.
+    # Repeating the command of a complete run keeps the time.
     begin_run(config.run_dir, config, 1)
     end_run(config.run_dir)
     assert times() == ("1970-01-01T00:00:00+00:00", "1970-01-01T00:01:00+00:00")
+
+
+def test_versions_name_the_packages_of_this_process():
+    found = versions()
+    assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
+    assert found["tensorflow"].startswith("2.")
