@@ -1,9 +1,9 @@
 """Configuration of one experiment in final values. Imports no TensorFlow."""
 
 from bsce_keras.config.experiment_config import SETTINGS, ExperimentConfig
+from bsce_keras.config.image_spec import ImageSpec
 from bsce_keras.config.sections import (
     FinetuningConfig,
-    ImageSpec,
     MemoryConfig,
     MemoryUse,
     MethodConfig,

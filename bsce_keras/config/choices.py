@@ -39,3 +39,5 @@ TRAINING_CROPS = ("pad", "resized")
 # Limits of a resized crop: share of the stored square, and width over height.
 CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)
+# Pixels that Pillow decodes without a warning: 256 MiB as RGB.
+MAX_IMAGE_PIXELS = 89_478_485

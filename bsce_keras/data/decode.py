@@ -6,7 +6,7 @@ deployed model sees what the network was trained on.
 
 import tensorflow as tf
 
-from bsce_keras.config.sections import MAX_IMAGE_PIXELS
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.data.image_headers import (
     header_part,
     is_bmp,

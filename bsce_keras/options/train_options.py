@@ -9,8 +9,8 @@ import pathlib
 
 from bsce_keras.config import choices
 from bsce_keras.config.backbones import BACKBONES_TEXT
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
-from bsce_keras.config.sections import MAX_IMAGE_PIXELS
 from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Option

@@ -1,0 +1,44 @@
+"""ImageSpec: how images are stored, cropped and normalised."""
+
+import dataclasses
+
+from bsce_keras.config.checks import Checked, one_of, positive
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS, TRAINING_CROPS
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec(Checked):
+    """Form of the images that the network sees in training, evaluation and export.
+
+    Images are held as uint8 squares of side `stored_size`. Evaluation takes the centre
+    square of side `size`. Pixels become `(x / 255 - mean) / std`.
+
+    Args:
+        pad: width of the black border that the crop `pad` may reach into.
+        flip: True if training mirrors half of its crops left to right.
+        training_crop: `pad` for a random square of side `size` from the padded image.
+            `resized` for a random box of `CROP_AREA` and `CROP_ASPECT` from the stored
+            square, resized to side `size`.
+        max_pixels: images with more pixels in the file are refused before they are
+            decoded, in training and in exports.
+    """
+
+    size: int
+    stored_size: int
+    channels: int = 3
+    pad: int = 0
+    flip: bool = True
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    training_crop: str = "pad"
+    max_pixels: int = MAX_IMAGE_PIXELS
+
+    def problems(self):
+        found = one_of("training_crop", self.training_crop, TRAINING_CROPS)
+        found += positive("--max_image_pixels", self.max_pixels)
+        if self.training_crop == "resized" and self.pad:
+            found.append(
+                "Resized crops are taken from images without padding. "
+                f"Received: pad={self.pad}"
+            )
+        return found
