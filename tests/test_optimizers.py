@@ -67,11 +67,11 @@ RATES = {
 
 
 @pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
-def test_a_virtual_step_is_the_next_update_and_changes_nothing(rate):
+def test_a_virtual_update_is_the_next_update_and_changes_nothing(rate):
     optimizer, variable = warmed_up(learning_rate=rate(), gradient_clamp=1.0)
     gradient = tf.constant([0.25, 8.0])
     before = [weight.numpy() for weight in [variable, *optimizer.variables]]
-    (virtual,) = optimizer.virtual_step([gradient], [variable.value], [variable])
+    (virtual,) = optimizer.virtual_update([gradient], [variable.value], [variable])
     for weight, value in zip([variable, *optimizer.variables], before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
     optimizer.apply([gradient], [variable])
@@ -80,12 +80,12 @@ def test_a_virtual_step_is_the_next_update_and_changes_nothing(rate):
 
 @pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("clamp", [None, 1.0])
-def test_sensitivity_is_the_derivative_of_the_virtual_step(rate, clamp):
+def test_sensitivity_is_the_derivative_of_the_virtual_update(rate, clamp):
     optimizer, variable = warmed_up(learning_rate=rate(), gradient_clamp=clamp)
     gradient, tangent = tf.constant([0.25, 8.0]), tf.constant([2.0, -3.0])
     with tf.autodiff.ForwardAccumulator(gradient, tangent) as accumulator:
-        step = optimizer.virtual_step([gradient], [variable.value], [variable])
-    (sensitivity,) = optimizer.virtual_step_sensitivity([gradient], [tangent])
+        step = optimizer.virtual_update([gradient], [variable.value], [variable])
+    (sensitivity,) = optimizer.virtual_update_sensitivity([gradient], [tangent])
     np.testing.assert_allclose(sensitivity, accumulator.jvp(step[0]), rtol=1e-6)
     assert (sensitivity[1] == 0) == (clamp == 1.0)
 

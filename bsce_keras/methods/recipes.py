@@ -1,7 +1,7 @@
 """Published hyper-parameters of every method, per kind of data set.
 
-Free of TensorFlow, so that a request is checked before it loads. A new method adds
-its recipe here only where the defaults of `recipe()` do not suit it.
+This module does not import TensorFlow, so that requests are checked before TensorFlow
+loads. A new method adds its recipe here only if the default does not suit it.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from bsce_keras.config.sections import MemoryUse
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one step is trained."""
+    """Schedule and optimizer settings of one step."""
 
     epochs: int
     batch_size: int
@@ -28,7 +28,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningRecipe:
-    """How the class weights are tuned on balanced exemplars after a step."""
+    """Schedule of balanced fine-tuning of the class weights after a step."""
 
     epochs: int
     learning_rate: float
@@ -37,19 +37,19 @@ class FinetuningRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class NoParameters:
-    """For methods without hyper-parameters of their own."""
+    """Parameters of methods without own hyper-parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DistillationParameters:
-    """Logit distillation (Jodelet et al., section 4.1.3)."""
+    """Parameters of logit distillation (Jodelet et al., section 4.1.3)."""
 
     temperature: float = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
 class IcarlParameters(DistillationParameters):
-    """iCaRL: distillation, and the views of exemplars that class means are made of.
+    """Parameters of iCaRL: distillation, and the views of exemplars in class means.
 
     `mirrors_exemplars` adds the mirror image of every exemplar to its class mean.
     """
@@ -59,7 +59,7 @@ class IcarlParameters(DistillationParameters):
 
 @dataclasses.dataclass(frozen=True)
 class LucirParameters:
-    """LUCIR (`run.sh` of the authors' code)."""
+    """Parameters of LUCIR (`run.sh` of the authors' code)."""
 
     less_forget_weight: float
     margin_ranking_weight: float = 1.0
@@ -69,10 +69,11 @@ class LucirParameters:
 
 @dataclasses.dataclass(frozen=True)
 class MnemonicsParameters(LucirParameters):
-    """LUCIR's, and how exemplars are optimised (see `methods.mnemonics`).
+    """Parameters of LUCIR, and of the optimisation of exemplars (`methods.mnemonics`).
 
-    `pixel_passes` shrinks with the schedule, as epochs do. What is not in the paper is
-    ours: nothing that was released trains what the paper describes.
+    `pixel_passes` is scaled with the schedule, as epochs are. Values that the paper
+    does not give are ours, because the released code does not train what the paper
+    describes.
     """
 
     inner_steps: int = 20
@@ -85,7 +86,7 @@ class MnemonicsParameters(LucirParameters):
 
 @dataclasses.dataclass(frozen=True)
 class PodnetParameters:
-    """PODNet (`options/podnet/*.yaml` of the authors' code).
+    """Parameters of PODNet (`options/podnet/*.yaml` of the authors' code).
 
     `nca` is `code`, the loss as released, or `paper`, as printed.
     """
@@ -98,7 +99,7 @@ class PodnetParameters:
 
 @dataclasses.dataclass(frozen=True)
 class BicParameters:
-    """BiC: distillation, and the penalty of the correction's offset."""
+    """Parameters of BiC: distillation, and the penalty of the correction's offset."""
 
     temperature: float = 2.0
     offset_penalty: float = 0.05
@@ -106,13 +107,13 @@ class BicParameters:
 
 @dataclasses.dataclass(frozen=True)
 class TpcilParameters:
-    """TPCIL, whose figures are recalled or ours: no code was released.
+    """Parameters of TPCIL, recalled or ours, because its code was not released.
 
     Args:
         topology_weight: of the topology-preserving term; 0 leaves it out.
         pairs: `all_in_batch`, all pairs of the exemplars that an update draws, or
             `edges`, those that the graph joins.
-        num_edges: edges whose ends every update draws.
+        num_edges: number of edges that every update draws.
     """
 
     topology_weight: float = 10.0
@@ -122,13 +123,13 @@ class TpcilParameters:
 
 @dataclasses.dataclass(frozen=True)
 class _Published:
-    """What is published of one method; kinds that are not named follow the default.
+    """Published settings of one method.
 
     Args:
-        recipes, parameters, finetuning: by kind of data set.
-        own_loss: classification loss it was published with.
-        finetunes: kinds on which its own loss is followed by balanced fine-tuning.
-        memory: what it does with images of old classes.
+        recipes, parameters, finetuning: dictionaries by kind of data set.
+        own_loss: classification loss of the publication.
+        finetunes: kinds of data set on which balanced fine-tuning follows the own loss.
+        memory: use of images of old classes.
     """
 
     recipes: dict
@@ -155,8 +156,8 @@ def _ssil_recipe(epochs, batch_size, milestones):
     )
 
 
-# The figures for SMALL are ours throughout. 30 to 50 exemplars fill 1 or 2 batches: 160
-# epochs have the 160 to 320 updates that 20 epochs have on CIFAR-100 in 5 increments.
+# All numbers for SMALL are ours. 30 to 50 exemplars fill 1 or 2 batches. 160 epochs
+# have 160 to 320 updates, as many as 20 epochs on CIFAR-100 in 5 increments.
 _SMALL_FINETUNING = FinetuningRecipe(160, 0.01, milestones=(80,))
 _IMAGENET_100_EPOCHS = Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90))
 _IMAGENET_90_EPOCHS = Recipe(90, 128, 0.1, 1e-4, milestones=(30, 60))
@@ -189,8 +190,8 @@ _LUCIR_RECIPES = {
 _LWF = dataclasses.replace(
     _IL_BASELINE, recipes=_LUCIR_RECIPES, memory=MemoryUse(has_exemplars=False)
 )
-# LUCIR's script for CIFAR has a second view of exemplars; that for ImageNet sets it
-# equal to the first.
+# LUCIR's script for CIFAR has a second view of exemplars. In the script for ImageNet,
+# both views are equal.
 _ICARL = dataclasses.replace(
     _LWF,
     parameters=_on_every_kind(IcarlParameters())
@@ -198,7 +199,7 @@ _ICARL = dataclasses.replace(
     memory=MemoryUse(needs_exemplars=True),
 )
 
-# Only the script for ImageNet-1k launches the fine-tuning.
+# Only the script for ImageNet-1k runs the fine-tuning.
 _LUCIR = _Published(
     recipes=_LUCIR_RECIPES,
     parameters=_on_every_kind(LucirParameters(10.0))
@@ -212,7 +213,7 @@ _PUBLISHED = {
     "il_baseline": _IL_BASELINE,
     "icarl": _ICARL,
     "lwf": _LWF,
-    # Stage 1 is IL-Baseline's; the paper's figures of BiC are those of IL-Baseline.
+    # Stage 1 is that of IL-Baseline, and so are the paper's settings of BiC.
     "bic": dataclasses.replace(
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
@@ -245,7 +246,8 @@ _PUBLISHED = {
         finetuning=_IL_BASELINE.finetuning,
         memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
     ),
-    # The yaml's batch and rate on ImageNet; its author ran 256 and 0.2, the same ratio.
+    # Batch and rate on ImageNet are those of the yaml. Its author ran 256 and 0.2, the
+    # same ratio.
     "podnet": _Published(
         recipes={
             SMALL: Recipe(16, 32, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
@@ -268,12 +270,12 @@ _PUBLISHED = {
 
 
 def recipe(method, kind):
-    """The published schedule of `method` on a data set of this kind."""
+    """Returns the published `Recipe` of `method` on a kind of data set."""
     return _published(method).recipes[kind]
 
 
 def parameters(method, kind, scale=1.0):
-    """The method's own hyper-parameters, passes over the data scaled as epochs are."""
+    """Returns the method's own hyper-parameters; passes are scaled as epochs are."""
     published = _published(method).parameters[kind]
     if not isinstance(published, MnemonicsParameters):
         return published
@@ -282,33 +284,33 @@ def parameters(method, kind, scale=1.0):
 
 
 def own_loss(method):
-    """The classification loss the method was published with."""
+    """Returns the classification loss of the method's publication."""
     return _published(method).own_loss
 
 
 def own_sampling(method):
-    """The replay sampling the method was published with."""
+    """Returns the replay sampling of the method's publication."""
     return recipe(method, CIFAR).replay_sampling
 
 
 def memory_use(method):
-    """The `MemoryUse` of a method."""
+    """Returns the `MemoryUse` of a method."""
     return _published(method).memory
 
 
 def finetuning(method, kind):
-    """The `FinetuningRecipe` of a balanced fine-tuning after this method."""
+    """Returns the `FinetuningRecipe` of balanced fine-tuning after this method."""
     return _published(method).finetuning[kind]
 
 
 def finetunes(method, kind, loss):
-    """Whether the publication fine-tunes: with the method's own loss alone."""
+    """Returns True if the publication fine-tunes, only with the method's own loss."""
     published = _published(method)
     return loss == published.own_loss and kind in published.finetunes
 
 
 def differ_in(method, other):
-    """Names of the `Recipe` fields that two methods publish different values of."""
+    """Returns names of the `Recipe` fields in which two methods differ."""
     pairs = [(recipe(method, kind), recipe(other, kind)) for kind in KINDS]
     return {
         field.name
@@ -318,22 +320,22 @@ def differ_in(method, other):
 
 
 def _published(method):
-    """IL-Baseline's figures serve a method that is not known, as it is refused."""
+    """Returns IL-Baseline's settings for unknown methods, refused elsewhere."""
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 
 def scaled(recipe, scale):
-    """A `Recipe` or `FinetuningRecipe` with its schedule shrunk in proportion."""
+    """Returns a `Recipe` or `FinetuningRecipe` with a scaled schedule."""
     epochs, milestones = scaled_schedule(recipe.epochs, recipe.milestones, scale)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones)
 
 
 def scaled_schedule(epochs, milestones, scale):
-    """Shrinks a schedule in proportion.
+    """Scales a schedule.
 
-    Epochs become `max(1, round(scale * epochs))` and drops `round(scale * m)`, kept
-    distinct by moving a drop that would coincide one epoch on, and left out at or
-    past the end.
+    Epochs become `max(1, round(scale * epochs))`, and drops `round(scale * m)`. A drop
+    that would coincide with the previous one moves to the next epoch. Drops at or after
+    the end are left out.
 
     Returns:
         `(epochs, milestones)`.

@@ -15,7 +15,7 @@ from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learned_alpha import LearnedAlpha
-from bsce_keras.learner.step_progress import EpochSums
+from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
 from bsce_keras.methods.recipes import TpcilParameters

@@ -10,7 +10,7 @@ from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.learned_alpha import LearnedAlpha
-from bsce_keras.learner.step_progress import EpochSums
+from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.methods.base import LossTerm, StepContext
@@ -142,7 +142,7 @@ def test_a_bad_gradient_of_alpha_is_named_and_changes_nothing(precision):
     """The virtual step overflows; all terms of the real one are finite."""
     keras.config.set_dtype_policy(precision)
     trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
-    trainer.optimizer.virtual_step = lambda gradients, start, variables: [
+    trainer.optimizer.virtual_update = lambda gradients, start, variables: [
         value * np.float32(np.inf) for value in start
     ]
     before = state_of(trainer)

@@ -222,7 +222,7 @@ def test_checkpoints_that_changed_places_are_detected(saved, caplog):
         (folder / f"step_01.{ending}").rename(folder / f"step_00.{ending}")
         (folder / "between").rename(folder / f"step_01.{ending}")
     assert Checkpoints(saved).finished_states() == []
-    assert "its manifest is that of step_00" in caplog.text
+    assert "its manifest belongs to step_00" in caplog.text
 
 
 def test_arrays_saved_at_another_time_are_detected(saved, caplog):
@@ -264,7 +264,7 @@ def test_a_save_that_does_not_come_back_keeps_the_one_before(saved, monkeypatch)
 
     with monkeypatch.context() as patched:
         patched.setattr(array_files, "write_atomically", write_badly)
-        with pytest.raises(OSError, match="does not come back"):
+        with pytest.raises(OSError, match="cannot be read back"):
             Checkpoints(saved).save_progress(2, "main", 6, *numbered(6))
     assert load(saved, PROGRESS[0]) == 5
 
@@ -276,7 +276,7 @@ def test_progress_in_words_of_the_log(saved, caplog):
     [record] = caplog.records
     message = record.getMessage()
     assert str(saved) in message
-    assert "no manifest" in message and "the one before it is" in message
+    assert "its manifest is missing" in message and "the one before it is" in message
 
 
 def test_numbers_in_a_manifest_cannot_be_exchanged(saved, caplog):
