@@ -52,7 +52,7 @@ class Mnemonics(LUCIR):
         def loss(features, labels, query_features, query_labels):
             trained = trained_vectors(
                 *(vectors, scale, features, labels),
-                *(parameters.inner_steps, parameters.inner_learning_rate),
+                *(parameters.inner_updates, parameters.inner_learning_rate),
             )
             logits = scale * cosines(query_features, trained)
             return tf.reduce_mean(plain_crossentropy(query_labels, logits))

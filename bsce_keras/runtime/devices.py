@@ -117,9 +117,9 @@ def _mirrored_strategy(devices):
 def _multi_worker_strategy(cluster):
     """Returns the process's only multi-worker strategy; waits for all workers."""
     others = [a for i, a in enumerate(cluster.workers) if i != cluster.index]
-    role = "the chief, which writes the run folder" if cluster.is_chief else "a helper"
+    role = ", the chief, which writes the run folder," if cluster.is_chief else ""
     if others:
-        print(f"worker {cluster.index}, {role}, waits for {listed(others)}", flush=True)
+        print(f"worker {cluster.index}{role} waits for {listed(others)}", flush=True)
     try:
         with _ctrl_c_at_once():
             return tf.distribute.MultiWorkerMirroredStrategy()

@@ -1,4 +1,4 @@
-"""Memory of a process, in the units that are promised."""
+"""Memory of a process, in the documented units."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import pytest
 from bsce_keras.runtime.machine import available_memory, peak_memory_mb
 
 
-def test_peak_memory_is_that_of_this_process_in_megabytes():
+def test_peak_memory_grows_by_an_allocation_in_mib():
     before = peak_memory_mb()
-    # Far more than whatever the peak so far exceeds the present use by.
+    # Far more than the difference between the peak so far and the current use.
     size = int(before * 2**20) + 2**26
     assert np.ones(size, np.uint8).sum() == size
     assert peak_memory_mb() >= before + 64

@@ -17,9 +17,9 @@ from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
+from bsce_keras.learner.phase_progress import PhaseProgress
 from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
-from bsce_keras.learner.phase_progress import PhaseProgress
 from bsce_keras.memory import herding
 from bsce_keras.models.folding import folded
 from bsce_keras.records.checkpoints import Checkpoints
