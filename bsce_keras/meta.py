@@ -221,7 +221,6 @@ def alpha_gradient(
     """
     _check(alpha, method)
     images, labels = train_batch
-    validation_images, validation_labels = validation_batch
     values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
     alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
     term = BalancedTerm(
@@ -232,15 +231,8 @@ def alpha_gradient(
         tf.shape(labels)[0],
     )
     update = _plain_update(tf.constant(learning_rate, values[0].dtype))
-
-    def forward(start):
-        logits = _logits(model, start, images)
-        return logits, None if other_loss is None else other_loss(images, logits)
-
-    def validate(start):
-        logits = _logits(model, start, validation_images)
-        return tf.reduce_mean(plain_crossentropy(validation_labels, logits))
-
+    forward = _forward_of(model, images, other_loss)
+    validate = _validation_of(model, *validation_batch)
     rest = (term, values, alpha, update, validate, _unreduced)
     if method == "nested_tapes":
         return nested_tapes(forward, *rest)
@@ -260,6 +252,26 @@ def _check(alpha, method):
         raise ValueError(
             f"`alpha` must be a finite number above 0. Received: alpha={float(alpha)}"
         )
+
+
+def _forward_of(model, images, other_loss):
+    """Returns `values -> (logits, other_loss)` of the training batch."""
+
+    def forward(values):
+        logits = _logits(model, values, images)
+        return logits, None if other_loss is None else other_loss(images, logits)
+
+    return forward
+
+
+def _validation_of(model, images, labels):
+    """Returns `values -> scalar`, the validation loss."""
+
+    def validate(values):
+        logits = _logits(model, values, images)
+        return tf.reduce_mean(plain_crossentropy(labels, logits))
+
+    return validate
 
 
 def _plain_update(rate):

@@ -11,9 +11,10 @@ def resnet18(variant="il_baseline", image_size=224, channels=3, synchronized=Fal
     """Builds the ResNet-18 of the reference code bases, without head.
 
     Args:
-        variant: `il_baseline` (torchvision's), `lucir` (no ReLU after the last block)
-            or `podnet` (3x3 stem without stride, which doubles height and width of
-            maps; no ReLU at the end of a stage; second gamma at 0).
+        variant: `il_baseline` (torchvision's), `lucir` (without ReLU after the last
+            block) or `podnet`. `podnet` has a 3x3 stem without stride, which doubles
+            height and width of maps. Its stages end without ReLU, and the second gammas
+            start at 0.
         image_size: height and width of the images.
         channels: channels of the images.
         synchronized: batch statistics are taken over all replicas.
