@@ -223,13 +223,9 @@ def alpha_gradient(
     images, labels = train_batch
     values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
     alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
-    term = BalancedTerm(
-        tf.convert_to_tensor(labels),
-        class_counts,
-        num_old_classes,
-        classification_weight,
-        tf.shape(labels)[0],
-    )
+    counts = (class_counts, num_old_classes)
+    labels = tf.convert_to_tensor(labels)
+    term = BalancedTerm(labels, *counts, classification_weight, tf.shape(labels)[0])
     update = _plain_update(tf.constant(learning_rate, values[0].dtype))
     forward = _forward_of(model, images, other_loss)
     validate = _validation_of(model, *validation_batch)

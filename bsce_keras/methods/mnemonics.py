@@ -71,8 +71,8 @@ def trained_vectors(vectors, scale, features, labels, num_updates, learning_rate
 
         W <- W - learning_rate * d/dW mean_i CE(scale * cos(features_i, W), labels_i)
 
-    f' and w' are the rows f of F and w of W, scaled to length 1. Q is the softmax of the
-    logits, Y the one-hot labels and n the number of images. The gradient is then
+    f' and w' are the rows f of F and w of W, scaled to length 1. Q is the softmax of
+    the logits, Y the one-hot labels and n the number of images. The gradient is then
 
         G = scale / n (Q - Y)^T F',   d/dw = (g - <g, w'> w') / |w|
 

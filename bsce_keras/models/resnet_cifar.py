@@ -14,8 +14,8 @@ def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=Fals
     (`stage4`), because PODNet takes its maps there.
 
     Args:
-        variant: `il_baseline`, `lucir` (without ReLU after the last block) or `podnet` (without
-            ReLU after any block, parameter-free shortcuts, second gamma at 0).
+        variant: `il_baseline`, `lucir` (without ReLU after the last block) or `podnet`
+            (without ReLU after any block, parameter-free shortcuts, second gamma at 0).
         image_size: height and width of the images.
         channels: channels of the images.
         synchronized: batch statistics are taken over all replicas.
