@@ -6,7 +6,7 @@ released. The article's abstract names an elastic graph built by competitive Heb
 learning. The neural-gas update and its rates are those of a re-implementation of the
 authors' later TOPIC. The lifetime of edges is recalled; the rest is ours.
 
-It is the selection policy of TPCIL's memory.
+`ExemplarGraph` is the selection policy of TPCIL's memory.
 """
 
 import numpy as np

@@ -8,8 +8,8 @@ import sys
 
 CPU_INFO = "/proc/cpuinfo"
 _STATUS = "/proc/self/status"
-# Below the mount point of control groups: the limit, the use, and the field of
-# memory.stat that counts cached files, which the kernel gives up when it has to.
+# Mount points of control groups, files of the limit and the use, and the field of
+# memory.stat that counts cached files. The kernel frees these if it needs memory.
 _CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     (

@@ -75,7 +75,7 @@ def test_checksum_is_the_sha256_of_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("read", [read_json, sha256])
-def test_what_may_never_end_is_not_read(tmp_path, read):
+def test_pipes_and_devices_are_not_read(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     for name in ("pipe", "endless"):

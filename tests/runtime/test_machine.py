@@ -40,7 +40,7 @@ VERSION_1 = {
     f"{V1}/job/memory.usage_in_bytes": 300_000,
     f"{V1}/job/memory.stat": "cache 9\ntotal_inactive_file 1000",
 }
-# A container sees its own group as the root, and the name that it has outside.
+# A container sees its group as the root, but under the name of the host.
 CONTAINER = {
     "proc/self/cgroup": "0::/docker/0123",
     "sys/fs/cgroup/memory.max": 600_000,
@@ -64,11 +64,11 @@ def test_memory_is_bounded_by_machine_and_control_groups(tmp_path, groups, expec
     assert available_memory(tmp_path) == expected
 
 
-def test_a_control_group_above_its_limit_leaves_nothing(tmp_path):
+def test_control_group_above_its_limit_has_0_bytes(tmp_path):
     full = {"sys/fs/cgroup/memory.current": 700_000}
     write_files(tmp_path, MACHINE | CONTAINER | full)
     assert available_memory(tmp_path) == 0
 
 
-def test_without_files_of_linux_all_memory_is_available(tmp_path):
+def test_all_memory_is_available_without_files_of_linux(tmp_path):
     assert available_memory(tmp_path) > 2**20
