@@ -92,7 +92,7 @@ class Learner:
     def images_after(self, step):
         """Returns the number of images that later steps train on, over all epochs.
 
-        An estimate: their classes are taken to be as large as those of this step.
+        This is an estimate, with classes as large as those of this step.
         """
         images = [len(step.examples) // step.num_new_classes]
         images *= self.config.stream.num_classes

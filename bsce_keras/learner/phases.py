@@ -126,8 +126,7 @@ def train_phase(run, phase, trainer, pool, alpha_split=None, probabilities=None)
             print(_pool_line(phase, trainer.student, len(pool)))
         folder = os.path.join(config.run_dir, "tensorboard", phase.folder)
         scalar_logs = [ScalarLog(folder, progress.history, progress.alphas, len(pool))]
-        line = ProgressLine(phase.title, len(pool), phase.images_after)
-        shown = [line, *scalar_logs]
+        shown = [ProgressLine(phase.title, len(pool), phase.images_after), *scalar_logs]
     loop = EpochLoop(
         trainer,
         _batches(run, phase, pool, probabilities),
