@@ -261,7 +261,7 @@ def test_weights_are_read_again_after_alpha_has_moved():
         assert any(alpha not in read.control_inputs for read in reads)
 
 
-def test_the_training_accuracy_is_logged():
+def test_training_accuracy_is_logged():
     batch = make_batch()
     trainer = make_trainer()
     logits = trainer.student(batch[0], training=True)["logits"].numpy()
