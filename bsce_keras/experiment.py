@@ -1,4 +1,4 @@
-"""run_experiment(): one class-incremental system on one stream, step after step."""
+"""run_experiment(): trains one class-incremental system on one stream."""
 
 import contextlib
 import dataclasses
@@ -24,21 +24,21 @@ from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resol
 def run_experiment(config, flagfile=""):
     """Trains one class-incremental system on one stream.
 
-    A run folder that holds finished steps or epochs of the same configuration is
-    resumed.
+    It resumes a run folder that holds finished steps or saved progress of the same
+    configuration.
 
     Args:
         config: `ExperimentConfig`, see `bsce_keras.make_config`.
-        flagfile: text that repeats the run, kept in its folder.
+        flagfile: text of a flagfile that repeats the run; saved in its folder.
 
     Returns:
         The summary, as in summary.json.
 
     Raises:
-        RequestError: the run folder belongs to another configuration or process; data
-            that cannot be read, or too few images for a step.
-        RunError: training cannot go on; what was finished stays.
-        Stopped: asked to by Ctrl-C or SIGTERM, after a save.
+        RequestError: the run folder belongs to another configuration or process, data
+            cannot be read, or a step has too few images.
+        RunError: training cannot go on; finished steps stay.
+        Stopped: on Ctrl-C or SIGTERM, after a save.
     """
     config = dataclasses.replace(config, training=resolved(config.training))
     with (
@@ -47,7 +47,7 @@ def run_experiment(config, flagfile=""):
     ):
         stream = ClassIncrementalStream(config.stream)
         if config.model.backbone == SAVED:
-            # A backbone that cannot be used is refused before anything is written.
+            # Refuse an unusable backbone before writing to the run folder.
             load_backbone(config.model.backbone_path, config.stream.image)
         run.begin(stream, flagfile)
         memory = ReplayMemory(config.memory, config.training.seed)
@@ -65,7 +65,7 @@ def run_experiment(config, flagfile=""):
 
 
 def _restore(run, stream, memory, learner):
-    """Puts memory and learner where the last finished step left them."""
+    """Restores memory and learner after the last finished step."""
     step, arrays = run.last_finished(stream.steps)
     if step is None:
         return
@@ -75,7 +75,7 @@ def _restore(run, stream, memory, learner):
 
 
 def _finish_step(run, stream, step, stats, memory, learner):
-    """Scores, exports and saves a trained step; from then on it is finished."""
+    """Scores, exports and saves a trained step; the step is finished then."""
     predictor = learner.predictor(memory)
     scores = _scores(learner, predictor, stream.seen_test(step), step)
     _export(run, step, predictor, learner.config)
@@ -86,9 +86,9 @@ def _finish_step(run, stream, step, stats, memory, learner):
 
 
 def _scores(learner, predictor, test, step):
-    """Confusion matrix of the predictor, as a field of a `StepRecord`.
+    """Returns the confusion matrix of the predictor, as a field of a `StepRecord`.
 
-    Where the predictor has a head of its own, also the accuracies of both heads.
+    If the predictor has a separate head, the accuracies of both heads are added.
     """
     by_head = evaluate(learner.logits, test, step.num_classes)
     if predictor is learner.classifier:

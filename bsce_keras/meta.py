@@ -1,19 +1,21 @@
-"""The gradient of the validation loss by alpha: closed form and nested tapes.
+"""Gradient of the validation loss with respect to alpha, in two forms.
 
 Meta-Balanced Softmax (Jodelet et al., section 3.3, Algorithm 1) takes one virtual
-update theta* of the network under the balanced softmax with weight alpha, measures
-the plain cross-entropy of theta* on a small balanced batch, and moves alpha against
-its gradient. Both functions here return that gradient exactly:
+update theta* of the network under the balanced softmax with weight alpha. The
+validation loss is the plain cross-entropy of theta* on a batch of the alpha split, the
+balanced split. Alpha moves against the gradient of this loss. Both functions return
+that gradient exactly:
 
-`nested_tapes` differentiates through the virtual update, as the algorithm reads.
+`nested_tapes` differentiates through the virtual update, as the algorithm is written.
 
-`closed_form` uses that alpha enters only the log prior. With q the balanced softmax
-and Q_b = sum of q_bk over old k, d L / d alpha = (w_c / alpha) mean_b(Q_b - [y_b old]),
-so that d theta* / d alpha = -(lr w_c / alpha) grad_theta mean_b Q_b and
+`closed_form` uses that alpha enters only the log prior. Let q be the balanced softmax
+and Q_b the sum of q_bk over old classes k. Then
 
+    d L / d alpha = (w_c / alpha) mean_b(Q_b - [y_b old])
+    d theta* / d alpha = -(lr w_c / alpha) grad_theta mean_b Q_b
     d CE_val / d alpha = < grad CE_val(theta*), d theta* / d alpha >
 
-which takes first-order gradients only.
+which needs first-order gradients only.
 """
 
 import dataclasses
@@ -32,14 +34,14 @@ from bsce_keras.losses.dtypes import at_least_float32
 
 @dataclasses.dataclass(frozen=True)
 class BalancedTerm:
-    """The balanced softmax term of one batch, summed over images and divided by `size`.
+    """Balanced softmax term of one batch: sum over images, divided by `size`.
 
     Args:
         labels: int, shape `(batch,)`.
         class_counts, num_old_classes: as in `balanced_softmax_crossentropy`.
-        weight: w_c, what the term is multiplied by in the training loss.
-        size: images of the batch over all replicas, so that sums over replicas are
-            means over the global batch.
+        weight: w_c, factor of the term in the training loss.
+        size: images of the batch over all replicas. Sums over replicas are then means
+            over the global batch.
     """
 
     labels: tf.Tensor
@@ -56,7 +58,7 @@ class BalancedTerm:
         return self.weight * tf.reduce_sum(values) / tf.cast(self.size, values.dtype)
 
     def gradient_by_logits(self, logits, alpha):
-        """Its gradient by the logits, shape `(batch, num_classes)`."""
+        """Gradient of the loss by the logits, shape `(batch, num_classes)`."""
         with tf.GradientTape() as tape:
             tape.watch(logits)
             loss = self.loss(logits, alpha)
@@ -81,39 +83,41 @@ class BalancedTerm:
 
 
 @dataclasses.dataclass(frozen=True)
-class VirtualStep:
-    """One update on paper.
+class VirtualUpdate:
+    """One optimizer update that is computed but not applied.
 
     Args:
         apply: `(gradients, values) -> values`, differentiable.
-        sensitivity: `(gradients, tangents) -> tangents`: how the result moves when the
-            gradients move along `tangents`.
+        sensitivity: `(gradients, tangents) -> tangents`: derivative of the result when
+            the gradients move along `tangents`.
     """
 
     apply: Callable
     sensitivity: Callable
 
 
-def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, reduce):
-    """Gradient of the validation loss by alpha from first-order gradients.
+def closed_form(
+    tape, logits, other_loss, term, values, alpha, update, validate, reduce
+):
+    """Gradient of the validation loss by alpha, from first-order gradients.
 
     Args:
-        tape: a persistent tape that watched `values` and recorded the forward pass.
-        logits: of the training batch, recorded by the tape.
-        other_loss: scalar, everything in the training loss but the balanced term,
-            already divided by the global batch size; None for nothing.
+        tape: persistent tape that watched `values` and recorded the forward pass.
+        logits: logits of the training batch, recorded by the tape.
+        other_loss: scalar: the training loss without the balanced term, already
+            divided by the global batch size. None if there are no other terms.
         term: the `BalancedTerm` of the training batch.
         values: list of tensors, the parameters theta.
         alpha: scalar tensor.
-        step: the `VirtualStep`.
-        validate: `values -> scalar`: cross-entropy of the validation batch, divided by
-            its global size.
+        update: the `VirtualUpdate`.
+        validate: `values -> scalar`: cross-entropy of a batch of the alpha split,
+            divided by its global size.
         reduce: sums a list of tensors over replicas.
 
     Returns:
         Scalar, the same on every replica.
     """
-    # The gradient of the whole loss, from that of its balanced term at the logits.
+    # Gradient of the whole loss, from the balanced term's gradient by the logits.
     targets, upstream = [logits], [term.gradient_by_logits(logits, alpha)]
     if other_loss is not None:
         targets.append(other_loss)
@@ -131,17 +135,17 @@ def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, r
             values,
         )
     )
-    # What the tape keeps of the training batch is gone before the validation batch
-    # needs as much memory.
+    # The activations of the training batch are freed before those of the alpha split
+    # are computed: both need as much memory.
     with tf.control_dependencies(tangents):
-        virtual_values = step.apply(gradients, values)
+        virtual_values = update.apply(gradients, values)
     with tf.GradientTape() as validation_tape:
         validation_tape.watch(virtual_values)
         validation_loss = validate(virtual_values)
     slopes = reduce(
         _filled(validation_tape.gradient(validation_loss, virtual_values), values)
     )
-    moves = step.sensitivity(gradients, tangents)
+    moves = update.sensitivity(gradients, tangents)
     return tf.add_n(
         [
             tf.cast(tf.reduce_sum(slope * move), alpha.dtype)
@@ -150,13 +154,13 @@ def closed_form(tape, logits, other_loss, term, values, alpha, step, validate, r
     )
 
 
-def nested_tapes(forward, term, values, alpha, step, validate, reduce):
-    """The same gradient by differentiating through the virtual update.
+def nested_tapes(forward, term, values, alpha, update, validate, reduce):
+    """Same gradient as `closed_form`, by differentiating through the virtual update.
 
     Args:
         forward: `values -> (logits, other_loss)` of the training batch.
-        term, values, alpha, step, validate, reduce: as in `closed_form`; `reduce` must
-            be differentiable.
+        term, values, alpha, update, validate, reduce: as in `closed_form`. `reduce`
+            must be differentiable.
 
     Returns:
         Scalar, the same on every replica.
@@ -170,7 +174,7 @@ def nested_tapes(forward, term, values, alpha, step, validate, reduce):
             if other_loss is not None:
                 loss += tf.cast(other_loss, loss.dtype)
         gradients = reduce(_filled(inner.gradient(loss, values), values))
-        validation_loss = validate(step.apply(gradients, values))
+        validation_loss = validate(update.apply(gradients, values))
     return reduce([outer.gradient(validation_loss, alpha)])[0]
 
 
@@ -187,33 +191,54 @@ def alpha_gradient(
     other_loss=None,
     method="closed_form",
 ):
-    """Exact d(validation loss) / d(alpha) of Algorithm 1, for a plain gradient step.
+    """Exact d(validation loss) / d(alpha) of Algorithm 1, for plain gradient descent.
 
         theta* = theta - learning_rate grad_theta [ w_c mean L_bal(alpha) + other ]
         returns d mean CE(model(theta*, validation images)) / d alpha
 
-    Batch normalisation uses batch statistics; no variable of the model changes.
+    Batch normalisation uses batch statistics. The variables of the model do not
+    change.
 
     Args:
         model: built `keras.Model` from images to logits.
         alpha: number above 0.
         train_batch, validation_batch: `(images, labels)`.
         class_counts: training images per seen class.
-        num_old_classes: the first classes, which alpha weighs.
-        learning_rate: of the virtual step.
+        num_old_classes: number of old classes, the first ones, which alpha weighs.
+        learning_rate: rate of the virtual update.
         classification_weight: w_c.
         other_loss: `(images, logits) -> scalar`, added to the training loss.
-        method: `closed_form` or `nested_tapes`: the same number at different cost.
+        method: `closed_form` or `nested_tapes`: same result, different cost.
 
     Returns:
         Scalar tensor.
 
     Raises:
-        ValueError: an unknown method, or alpha not above 0.
+        ValueError: unknown method, or alpha is not a finite number above 0.
 
-    Source: Jodelet et al., Algorithm 1. It prints the virtual step without a rate; the
-    caller gives the rate in force.
+    Source: Jodelet et al., Algorithm 1. It prints the virtual update without a rate;
+    the caller gives the current rate.
     """
+    _check(alpha, method)
+    images, labels = train_batch
+    values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
+    alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
+    counts = (class_counts, num_old_classes)
+    labels = tf.convert_to_tensor(labels)
+    term = BalancedTerm(labels, *counts, classification_weight, tf.shape(labels)[0])
+    update = _plain_update(tf.constant(learning_rate, values[0].dtype))
+    forward = _forward_of(model, images, other_loss)
+    validate = _validation_of(model, *validation_batch)
+    rest = (term, values, alpha, update, validate, _unreduced)
+    if method == "nested_tapes":
+        return nested_tapes(forward, *rest)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(values)
+        logits, other = forward(values)
+    return closed_form(tape, logits, other, *rest)
+
+
+def _check(alpha, method):
     if method not in ("closed_form", "nested_tapes"):
         raise ValueError(
             "`method` must be 'closed_form' or 'nested_tapes'. "
@@ -223,19 +248,31 @@ def alpha_gradient(
         raise ValueError(
             f"`alpha` must be a finite number above 0. Received: alpha={float(alpha)}"
         )
-    images, labels = train_batch
-    validation_images, validation_labels = validation_batch
-    values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
-    alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
-    term = BalancedTerm(
-        tf.convert_to_tensor(labels),
-        class_counts,
-        num_old_classes,
-        classification_weight,
-        tf.shape(labels)[0],
-    )
-    rate = tf.constant(learning_rate, values[0].dtype)
-    step = VirtualStep(
+
+
+def _forward_of(model, images, other_loss):
+    """Returns `values -> (logits, other_loss)` of the training batch."""
+
+    def forward(values):
+        logits = _logits(model, values, images)
+        return logits, None if other_loss is None else other_loss(images, logits)
+
+    return forward
+
+
+def _validation_of(model, images, labels):
+    """Returns `values -> scalar`, the validation loss."""
+
+    def validate(values):
+        logits = _logits(model, values, images)
+        return tf.reduce_mean(plain_crossentropy(labels, logits))
+
+    return validate
+
+
+def _plain_update(rate):
+    """Returns the `VirtualUpdate` of gradient descent at a rate."""
+    return VirtualUpdate(
         apply=lambda gradients, start: [
             value - rate * gradient
             for value, gradient in zip(start, gradients, strict=True)
@@ -243,34 +280,15 @@ def alpha_gradient(
         sensitivity=lambda _, tangents: [-rate * tangent for tangent in tangents],
     )
 
-    def logits_of(start, batch_images):
-        return model.stateless_call(
-            start,
-            [v.value for v in model.non_trainable_variables],
-            batch_images,
-            training=True,
-        )[0]
 
-    def forward(start):
-        logits = logits_of(start, images)
-        return logits, None if other_loss is None else other_loss(images, logits)
-
-    def validate(start):
-        logits = logits_of(start, validation_images)
-        return tf.reduce_mean(plain_crossentropy(validation_labels, logits))
-
-    if method == "nested_tapes":
-        return nested_tapes(forward, term, values, alpha, step, validate, _unreduced)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(values)
-        logits, other = forward(values)
-    return closed_form(
-        tape, logits, other, term, values, alpha, step, validate, _unreduced
-    )
+def _logits(model, values, images):
+    """Logits of a model with other trainable values; its variables do not change."""
+    state = [v.value for v in model.non_trainable_variables]
+    return model.stateless_call(values, state, images, training=True)[0]
 
 
 def plain_crossentropy(labels, logits):
-    """Softmax cross-entropy, one value per image, in float32 at least."""
+    """Softmax cross-entropy, one value per image, in at least float32."""
     return ops.sparse_categorical_crossentropy(
         ops.reshape(ops.cast(labels, "int32"), (-1,)),
         at_least_float32(logits),
@@ -279,7 +297,7 @@ def plain_crossentropy(labels, logits):
 
 
 def _filled(gradients, values):
-    """Zeros where a loss does not depend on a parameter."""
+    """Replaces None by zeros where a loss does not depend on a parameter."""
     return [
         tf.zeros_like(value) if gradient is None else gradient
         for gradient, value in zip(gradients, values, strict=True)

@@ -1,4 +1,4 @@
-"""SGD as the references run it, and its learning-rate schedules."""
+"""CoupledSGD, the SGD of the references, and its learning-rate schedules."""
 
 import dataclasses
 import math
@@ -9,22 +9,23 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class CoupledSGD(keras.optimizers.Optimizer):
-    """SGD with L2 inside the gradient and a momentum buffer free of the rate.
+    """SGD with L2 in the gradient and a momentum buffer independent of the rate.
 
         g <- clamp(gradient) + weight_decay * w
         m <- momentum * m + g
         w <- w - learning_rate * m
 
-    This is PyTorch's recursion. Keras's own `SGD` decouples weight decay from the
-    gradient (after 200 updates a lone weight falls to .990 instead of .909) and keeps
-    the old rate inside its buffer when the rate drops.
+    This is PyTorch's recursion. Keras's `SGD` differs in two ways. It decouples weight
+    decay from the gradient: after 200 updates without a gradient, a weight falls from 1
+    to .990 instead of .909. It also keeps the old rate in its buffer when the rate
+    drops.
 
     Args:
         learning_rate: a number or a Keras schedule.
-        momentum: share of the buffer that stays.
+        momentum: factor of the buffer in every update.
         weight_decay: L2 coefficient, applied to every variable.
         gradient_clamp: bound on every gradient element, after the sum over replicas and
-            before weight decay; None for none.
+            before weight decay. None for unbounded gradients.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class CoupledSGD(keras.optimizers.Optimizer):
         self.buffers = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient, variable, learning_rate):
-        # `variable` is one replica's tf.Variable here, whatever Keras was handed.
+        # `variable` is a tf.Variable of one replica here.
         buffer = self.buffers[self._get_variable_index(variable)]
         value = tf.convert_to_tensor(variable)
-        # One pass for buffer and weight, in place.
+        # One operation updates buffer and weight in place.
         tf.raw_ops.ResourceApplyMomentum(
             var=variable.handle,
             accum=buffer.value.handle,
@@ -60,18 +61,18 @@ class CoupledSGD(keras.optimizers.Optimizer):
             momentum=tf.constant(self.momentum, value.dtype),
         )
 
-    def virtual_step(self, gradients, values, variables):
-        """The values one update would lead to, on paper: nothing is assigned.
+    def virtual_update(self, gradients, values, variables):
+        """Returns the values after one update, without assigning them.
 
-        Differentiable by the gradients, so that nested tapes can pass through it.
+        The result is differentiable by the gradients, so that nested tapes can use it.
 
         Args:
-            gradients, values: tensors, one per variable; gradients are already summed
-                over replicas.
-            variables: whose momentum buffers to use.
+            gradients, values: lists of tensors, one per variable. Gradients are already
+                summed over replicas.
+            variables: variables whose momentum buffers are used.
 
         Returns:
-            A list of tensors.
+            List of tensors.
         """
         rate = tf.convert_to_tensor(self.learning_rate)  # a schedule has no `.value`
         return [
@@ -86,11 +87,11 @@ class CoupledSGD(keras.optimizers.Optimizer):
             )
         ]
 
-    def virtual_step_sensitivity(self, gradients, tangents):
-        """How `virtual_step` moves when `gradients` move along `tangents`.
+    def virtual_update_sensitivity(self, gradients, tangents):
+        """Returns the derivative of `virtual_update` along tangents of the gradients.
 
-        Momentum and weight decay are constants of the step and drop out; an element
-        whose gradient is clamped does not move.
+        Momentum and weight decay are constants of the update and drop out. An element
+        with a clamped gradient has derivative 0.
         """
         rate = tf.convert_to_tensor(self.learning_rate)
         if self.gradient_clamp is None:
@@ -105,7 +106,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
         ]
 
     def _decayed(self, gradient, value):
-        """What enters the momentum buffer."""
+        """Returns the summand that enters the momentum buffer."""
         if self.gradient_clamp is not None:
             bound = self.gradient_clamp
             gradient = tf.clip_by_value(gradient, -bound, bound)
@@ -124,12 +125,12 @@ ADAM_MEAN_STAYS, ADAM_SQUARE_STAYS = 0.9, 0.999
 
 
 def adam_update(gradient, mean, square, number, epsilon):
-    """Direction of one update of Adam, and both moments after it.
+    """Returns the direction of one update of Adam, and both moments after it.
 
         m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
         direction = m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon)
 
-    Tensors instead of a Keras optimizer, which keeps variables and sums gradients over
+    It works on tensors. A Keras optimizer would create variables and sum gradients over
     replicas.
 
     Args:
@@ -150,7 +151,7 @@ def adam_update(gradient, mean, square, number, epsilon):
 
 
 def training_of_step(training, step):
-    """A `TrainingConfig` with the learning rate and the batch size of a step."""
+    """Returns the `TrainingConfig` with learning rate and batch size of a step."""
     divisor = step + 1 if training.rate_falls_with_steps else 1
     return dataclasses.replace(
         training,
@@ -160,12 +161,16 @@ def training_of_step(training, step):
 
 
 def learning_rate_at(config, epoch):
-    """Rate of a 0-based epoch under a `TrainingConfig`.
+    """Returns the learning rate of an epoch, counted from 0.
 
-    `multistep`: a tenth after each milestone that has been reached. `cosine`: half a
-    cosine from the full rate towards 0 over the epochs of the step, one epoch late.
-    PODNet's released code hands its scheduler the number of the epoch that ended, so
-    that the first two epochs have the full rate.
+    `multistep`: the rate falls to a tenth at each milestone. `cosine`: half a cosine
+    from the full rate towards 0 over the epochs of the step, one epoch late. PODNet's
+    released code gives its scheduler the number of the previous epoch. The first two
+    epochs therefore have the full rate.
+
+    Args:
+        config: `TrainingConfig` or `FinetuningConfig`.
+        epoch: number of the epoch.
     """
     if config.schedule == "cosine":
         share = max(epoch - 1, 0) / config.epochs

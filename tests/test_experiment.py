@@ -1,4 +1,4 @@
-"""Whole runs: what they leave behind, how they go on, whom they share a base with."""
+"""Whole runs: run folders, resuming, and shared base steps."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def tiny(run_dir, **request):
-    """Eight base classes and two increments of one, an epoch each."""
+    """Configuration of eight base classes and two increments of one, one epoch each."""
     defaults = {
         "num_base_classes": 8,
         "num_increments": 2,
@@ -28,7 +28,7 @@ def tiny(run_dir, **request):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Folder and summary of a finished run."""
+    """Returns folder and summary of a finished run."""
     from bsce_keras.experiment import run_experiment
 
     run_dir = tmp_path_factory.mktemp("runs") / "finished"
@@ -40,8 +40,8 @@ def lines_of(run_dir):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_run_folder_holds_what_the_contract_says(finished):
-    run_dir, summary = finished
+def test_run_folder_has_the_files_of_the_contract(finished):
+    run_dir, _ = finished
     for name in (
         "config.json",
         "flagfile.flags",
@@ -54,16 +54,27 @@ def test_a_run_folder_holds_what_the_contract_says(finished):
         "checkpoints",
     ):
         assert (run_dir / name).exists(), name
-    lines = lines_of(run_dir)
+
+
+def test_steps_file_has_a_line_per_step_with_the_counts_of_its_pool(finished):
+    lines = lines_of(finished[0])
     assert [line["num_classes"] for line in lines] == [8, 9, 10]
     assert lines[1]["class_counts"] == [5] * 8 + [130]
-    accuracies = [line["accuracy"] for line in lines]
+
+
+def test_summary_has_the_mean_accuracy_of_the_steps(finished):
+    run_dir, summary = finished
+    accuracies = [line["accuracy"] for line in lines_of(run_dir)]
     assert summary["average_incremental_accuracy"] == pytest.approx(np.mean(accuracies))
+
+
+def test_arrays_of_a_run_cover_every_class_and_test_image(finished):
+    run_dir, _ = finished
     assert np.load(run_dir / "per_class_accuracy.npy").shape == (3, 10)
     assert np.load(run_dir / "confusion.npy").sum() == 497
 
 
-def test_a_finished_run_is_not_trained_again(finished):
+def test_finished_run_is_not_trained_again(finished):
     from bsce_keras.experiment import run_experiment
 
     run_dir, summary = finished
@@ -72,7 +83,7 @@ def test_a_finished_run_is_not_trained_again(finished):
     assert lines_of(run_dir) == before
 
 
-def test_a_folder_of_another_configuration_is_refused(finished):
+def test_folder_of_another_configuration_is_refused(finished):
     from bsce_keras.experiment import run_experiment
 
     with pytest.raises(RequestError, match="seed"):
@@ -86,7 +97,7 @@ def test_noresume_refuses_a_folder_with_checkpoints(finished):
         run_experiment(tiny(finished[0], resume=False))
 
 
-def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
+def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 
     run_dir, _ = finished
@@ -99,7 +110,7 @@ def test_a_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
     assert ours[1]["accuracy"] != theirs[1]["accuracy"]
 
 
-def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
+def test_shared_base_step_includes_the_graph_of_its_exemplars(tmp_path):
     from bsce_keras.experiment import run_experiment
     from bsce_keras.records.checkpoints import Checkpoints
 
@@ -124,8 +135,8 @@ def test_a_shared_base_step_brings_the_graph_of_its_exemplars(tmp_path):
         run_experiment(other)
 
 
-def test_a_base_step_with_optimised_exemplars_is_shared_with_its_method_alone(tmp_path):
-    """They are no images of the data set any more, of which data.json knows."""
+def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
+    """Their pixels differ from the images that data.json describes."""
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.experiment import run_experiment
     from bsce_keras.records.base_step import load_base_step
@@ -153,11 +164,11 @@ def test_a_base_step_with_optimised_exemplars_is_shared_with_its_method_alone(tm
     assert change.min() >= 1
     with pytest.raises(RequestError, match="--method .*: mnemonics there") as refused:
         load_base_step(other, step)
-    # Pixels that are others are no sign of other images.
+    # Optimised pixels do not count as other images.
     assert "training images" not in str(refused.value)
 
 
-def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tmp_path):
+def test_base_step_of_another_recipe_is_refused_with_differences(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 
     run_dir = tmp_path / "run"
@@ -167,7 +178,7 @@ def test_a_base_step_of_another_recipe_is_refused_with_what_differs(finished, tm
     assert not run_dir.exists()
 
 
-def test_what_auto_meant_is_recorded_and_the_policy_put_back(finished):
+def test_auto_values_are_recorded_and_the_policy_restored(finished):
     import keras
 
     training = json.loads((finished[0] / "config.json").read_text())["training"]
@@ -175,7 +186,7 @@ def test_what_auto_meant_is_recorded_and_the_policy_put_back(finished):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_a_diverging_run_says_where_and_keeps_nothing_of_the_update(tmp_path):
+def test_diverging_run_reports_step_epoch_and_update(tmp_path):
     from bsce_keras.experiment import run_experiment
 
     message = r"step 0, epoch 1, update \d+: the .* is (Inf|NaN|-Inf).*last finite"
@@ -183,7 +194,7 @@ def test_a_diverging_run_says_where_and_keeps_nothing_of_the_update(tmp_path):
         run_experiment(tiny(tmp_path, learning_rate=1e30))
 
 
-def test_checkpoints_without_a_config_are_nobodys(finished, tmp_path):
+def test_checkpoints_without_config_are_refused(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 
     shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
@@ -191,7 +202,7 @@ def test_checkpoints_without_a_config_are_nobodys(finished, tmp_path):
         run_experiment(tiny(tmp_path))
 
 
-def test_a_base_step_of_other_images_is_refused(finished):
+def test_base_step_of_other_images_is_refused(finished):
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.records.base_step import load_base_step
     from bsce_keras.runtime.devices import resolved
@@ -205,7 +216,7 @@ def test_a_base_step_of_other_images_is_refused(finished):
         load_base_step(config, dataclasses.replace(step, examples=examples))
 
 
-def test_a_run_does_not_go_on_with_other_images(finished, tmp_path, monkeypatch):
+def test_run_does_not_resume_with_other_images(finished, tmp_path, monkeypatch):
     from bsce_keras.data import stream as streams
     from bsce_keras.experiment import run_experiment
 
@@ -216,13 +227,13 @@ def test_a_run_does_not_go_on_with_other_images(finished, tmp_path, monkeypatch)
     monkeypatch.setattr(streams, "load_dataset", lambda *_: other)
     with pytest.raises(RequestError, match=r"class 4: 130 training images as before"):
         run_experiment(tiny(run_dir))
-    # A base step is told apart by all of its images, not only by its exemplars.
+    # All images of a base step are compared, not only its exemplars.
     with pytest.raises(RequestError, match=r"class 4: 130 training images as before"):
         run_experiment(tiny(tmp_path / "new", base_run_dir=str(finished[0])))
     assert not (tmp_path / "new").exists()
 
 
-def test_a_damaged_shared_base_step_is_taken_anew(finished, tmp_path, monkeypatch):
+def test_damaged_shared_base_step_is_copied_again(finished, tmp_path, monkeypatch):
     from bsce_keras import experiment
     from bsce_keras.records.checkpoints import Checkpoints
 

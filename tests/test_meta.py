@@ -1,4 +1,4 @@
-"""The gradient by alpha: both forms, against each other and against differences."""
+"""Gradient of alpha: both forms agree, and equal central differences."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ COUNTS = (2, 2, 2, 20, 20)
 
 @pytest.fixture
 def problem():
-    """A small float64 network with batch normalisation, and two batches."""
+    """Returns a small float64 network with batch normalisation, and two batches."""
     keras.utils.set_random_seed(3)
     keras.config.set_dtype_policy("float64")
     model = keras.Sequential(
@@ -64,7 +64,7 @@ def gradient(problem, method, alpha=0.8, other_loss=None):
 
 
 @pytest.mark.parametrize("with_distillation", [False, True])
-def test_both_forms_give_the_same_number(problem, with_distillation):
+def test_closed_form_equals_nested_tapes(problem, with_distillation):
     other = None
     if with_distillation:
         rng = np.random.default_rng(0)
@@ -75,8 +75,8 @@ def test_both_forms_give_the_same_number(problem, with_distillation):
     assert closed == pytest.approx(nested, abs=1e-12, rel=1e-6)
 
 
-def test_it_is_the_slope_of_the_validation_loss(problem):
-    """Central difference over alpha of the loss after one update, all written out."""
+def test_alpha_gradient_equals_a_central_difference(problem):
+    """The difference is that of the loss after one update, computed here."""
     model, (images, labels), (validation_images, validation_labels) = problem
 
     def validation_loss(alpha):
@@ -105,7 +105,7 @@ def test_it_is_the_slope_of_the_validation_loss(problem):
     assert gradient(problem, "closed_form") == pytest.approx(slope, rel=1e-5)
 
 
-def test_no_variable_of_the_model_changes(problem):
+def test_variables_of_the_model_do_not_change(problem):
     model = problem[0]
     before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
     for method in ("closed_form", "nested_tapes"):
@@ -114,7 +114,7 @@ def test_no_variable_of_the_model_changes(problem):
         np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(variable))
 
 
-def test_without_old_classes_alpha_has_no_effect(problem):
+def test_gradient_is_zero_without_old_classes(problem):
     model, train, validation = problem
     for method in ("closed_form", "nested_tapes"):
         slope = alpha_gradient(
@@ -130,7 +130,7 @@ def test_without_old_classes_alpha_has_no_effect(problem):
         assert float(slope) == 0.0
 
 
-def test_unknown_method_and_bad_alpha_are_refused(problem):
+def test_unknown_method_and_invalid_alpha_are_refused(problem):
     with pytest.raises(ValueError, match="closed_form"):
         gradient(problem, "forward_mode")
     with pytest.raises(ValueError, match="above 0"):

@@ -1,4 +1,4 @@
-"""CoupledSGD is PyTorch's recursion, on one replica and on two."""
+"""CoupledSGD equals PyTorch's recursion, on one replica and on two."""
 
 import keras
 import numpy as np
@@ -10,29 +10,31 @@ from bsce_keras.optimizers import CoupledSGD, learning_rate_at
 
 
 def start(values, **kwargs):
-    """An optimizer and the variable it updates."""
+    """Returns an optimizer and the variable that it updates."""
     optimizer = CoupledSGD(**kwargs)
     variable = keras.Variable(np.array(values, np.float32))
     optimizer.build([variable])
     return optimizer, variable
 
 
-def step_on_paper(value, buffer, gradient, rate, momentum=0.9, decay=0.0, clamp=np.inf):
+def expected_update(
+    value, buffer, gradient, rate, momentum=0.9, decay=0.0, clamp=np.inf
+):
     gradient = np.clip(gradient, -clamp, clamp) + decay * value
     buffer = momentum * buffer + gradient
     return value - rate * buffer, buffer
 
 
-def test_weight_decay_alone_shrinks_a_weight_as_measured_in_pytorch():
+def test_weight_decay_without_gradient_equals_pytorchs():
     optimizer, variable = start(1.0, learning_rate=0.1, weight_decay=5e-4)
     update = tf.function(lambda: optimizer.apply([tf.constant(0.0)], [variable]))
     for _ in range(200):
         update()
-    # Keras's decoupled decay would leave .9900.
+    # Keras's decoupled decay gives .9900.
     assert round(float(variable), 4) == 0.9085
 
 
-def test_a_drop_of_the_rate_reaches_the_momentum_at_once():
+def test_drop_of_the_rate_scales_the_momentum_at_once():
     options = {"momentum": 0.9, "weight_decay": 5e-4}
     optimizer, variable = start([1.0, -2.0, 3.0], learning_rate=0.1, **options)
     value, buffer = variable.numpy().astype(np.float64), np.zeros(3)
@@ -41,7 +43,7 @@ def test_a_drop_of_the_rate_reaches_the_momentum_at_once():
         rate = 0.1 if update < 10 else 0.01
         optimizer.learning_rate = rate
         optimizer.apply([tf.constant(gradient)], [variable])
-        value, buffer = step_on_paper(value, buffer, gradient, rate, decay=5e-4)
+        value, buffer = expected_update(value, buffer, gradient, rate, decay=5e-4)
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-5)
 
 
@@ -54,7 +56,7 @@ def test_gradients_are_clamped_before_weight_decay():
 
 
 def warmed_up(**kwargs):
-    """An optimizer in the middle of training: its buffer is not 0."""
+    """Returns an optimizer with a momentum buffer that is not 0, and its variable."""
     optimizer, variable = start([1.0, -1.0], weight_decay=0.1, **kwargs)
     optimizer.apply([tf.constant([0.5, -2.0])], [variable])
     return optimizer, variable
@@ -67,11 +69,11 @@ RATES = {
 
 
 @pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
-def test_a_virtual_step_is_the_next_update_and_changes_nothing(rate):
+def test_virtual_update_equals_the_next_update_and_changes_nothing(rate):
     optimizer, variable = warmed_up(learning_rate=rate(), gradient_clamp=1.0)
     gradient = tf.constant([0.25, 8.0])
     before = [weight.numpy() for weight in [variable, *optimizer.variables]]
-    (virtual,) = optimizer.virtual_step([gradient], [variable.value], [variable])
+    (virtual,) = optimizer.virtual_update([gradient], [variable.value], [variable])
     for weight, value in zip([variable, *optimizer.variables], before, strict=True):
         np.testing.assert_array_equal(weight.numpy(), value)
     optimizer.apply([gradient], [variable])
@@ -80,17 +82,17 @@ def test_a_virtual_step_is_the_next_update_and_changes_nothing(rate):
 
 @pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("clamp", [None, 1.0])
-def test_sensitivity_is_the_derivative_of_the_virtual_step(rate, clamp):
+def test_sensitivity_is_the_derivative_of_the_virtual_update(rate, clamp):
     optimizer, variable = warmed_up(learning_rate=rate(), gradient_clamp=clamp)
     gradient, tangent = tf.constant([0.25, 8.0]), tf.constant([2.0, -3.0])
     with tf.autodiff.ForwardAccumulator(gradient, tangent) as accumulator:
-        step = optimizer.virtual_step([gradient], [variable.value], [variable])
-    (sensitivity,) = optimizer.virtual_step_sensitivity([gradient], [tangent])
-    np.testing.assert_allclose(sensitivity, accumulator.jvp(step[0]), rtol=1e-6)
+        update = optimizer.virtual_update([gradient], [variable.value], [variable])
+    (sensitivity,) = optimizer.virtual_update_sensitivity([gradient], [tangent])
+    np.testing.assert_allclose(sensitivity, accumulator.jvp(update[0]), rtol=1e-6)
     assert (sensitivity[1] == 0) == (clamp == 1.0)
 
 
-def test_it_comes_back_from_its_config():
+def test_optimizer_is_restored_from_its_config():
     optimizer = CoupledSGD(0.2, 0.8, weight_decay=1e-4, gradient_clamp=5.0)
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(optimizer)
@@ -99,7 +101,7 @@ def test_it_comes_back_from_its_config():
     assert copy.get_config() == optimizer.get_config()
 
 
-def test_training_goes_on_exactly_from_a_saved_model(tmp_path):
+def test_training_continues_exactly_from_a_saved_model(tmp_path):
     rng = np.random.default_rng(0)
     data = tf.data.Dataset.from_tensors((rng.normal(size=(8, 3)), rng.normal(size=8)))
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -119,7 +121,7 @@ def test_replicas_clamp_the_sum_of_their_gradients(two_devices):
         optimizer, variable = start(
             0.0, learning_rate=1.0, momentum=0.0, gradient_clamp=5.0
         )
-    # Clamped one by one they would make 3; their sum is 6, which is clamped to 5.
+    # Clamping each gradient would give 3. Their sum is 6, which is clamped to 5.
     gradients = two_devices.experimental_distribute_values_from_function(
         lambda context: tf.constant([8.0, -2.0][context.replica_id_in_sync_group])
     )
@@ -132,7 +134,7 @@ def test_replicas_clamp_the_sum_of_their_gradients(two_devices):
     assert [float(replica) for replica in variable.value.values] == [-5.0, -5.0]
 
 
-def test_an_update_is_one_operation_in_place_a_variable():
+def test_update_is_one_operation_per_variable():
     variables = [keras.Variable([1.0, 2.0]), keras.Variable([[3.0]])]
     optimizer = CoupledSGD(0.1, weight_decay=0.1)
     optimizer.build(variables)
@@ -156,7 +158,7 @@ def schedule(**kwargs):
     )
 
 
-def test_the_rate_falls_to_a_tenth_from_each_milestone_on():
+def test_rate_falls_to_a_tenth_at_each_milestone():
     config = schedule(milestones=(4, 6, 8))
     rates = [learning_rate_at(config, epoch) for epoch in (0, 3, 4, 5, 6, 7, 8, 9)]
     expected = [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]

@@ -1,4 +1,4 @@
-"""Anchors: exemplars that updates see as they are, besides the batch they train on."""
+"""Anchors: uncropped exemplars that updates see in addition to their batch."""
 
 import dataclasses
 
@@ -11,12 +11,13 @@ from bsce_keras.runtime.replicas import share_of
 
 @dataclasses.dataclass(frozen=True)
 class DrawnAnchors:
-    """The anchors of one update.
+    """Anchors of one update.
 
     Args:
-        images: uint8, those that this replica adds to its batch, uncropped.
-        features: of all of them, by the network of the step before, shape `(n, d)`.
-        edges: bool, shape `(n, n)`, true at `i < j` where the graph joins the two.
+        images: uint8, uncropped: the anchors that this replica adds to its batch.
+        features: features of all anchors by the network of the previous step, shape
+            `(n, d)`.
+        edges: bool, shape `(n, n)`, true at `i < j` where the graph joins both.
     """
 
     images: tf.Tensor
@@ -25,17 +26,17 @@ class DrawnAnchors:
 
 
 class Anchors:
-    """A graph of exemplars with the features that they had before the step.
+    """Graph of exemplars with their features before the step.
 
     Args:
         images: uint8, shape `(num_vertices, stored_size, stored_size, channels)`.
-        features: float, shape `(num_vertices, d)`, by the network before the step, in
-            inference mode.
-        edges: int, shape `(num_edges, 2)`, pairs of places among the images; at least
+        features: float, shape `(num_vertices, d)`, by the network of the previous step
+            in inference mode.
+        edges: int, shape `(num_edges, 2)`, pairs of indices into the images; at least
             one.
-        num_drawn: edges drawn for an update.
+        num_drawn: number of edges drawn for an update.
         image: `ImageSpec`.
-        seed: whole number below 2**31, key of all draws.
+        seed: integer below 2**31, key of all draws.
     """
 
     def __init__(self, images, features, edges, num_drawn, image, seed):
@@ -43,23 +44,23 @@ class Anchors:
         self._seed = seed
         self._num_drawn = num_drawn
         self._centre = tf.constant(centre_crops(1, image))
-        # The network needs the memory of the devices that it computes on.
+        # The devices that run the network need their memory for it.
         with tf.device("CPU:0"):
             self._images = tf.constant(images)
             self._features = tf.constant(features)
             self._edges = tf.constant(np.asarray(edges, np.int32))
 
     def draw(self, update):
-        """The anchors of an update: the ends of edges drawn with replacement.
+        """Draws edges with replacement; their ends are the anchors of an update.
 
-        A function of seed and update alone, so that a step that is resumed repeats its
-        draws, and every replica knows those of all. Replicas share the images out.
+        The draw depends only on seed and update. A resumed step repeats its draws, and
+        every replica knows all of them. Each replica takes a share of the images.
 
         Args:
-            update: integer tensor, updates done before in this phase.
+            update: integer tensor, number of earlier updates in this phase.
 
         Returns:
-            `DrawnAnchors`, no image twice among them.
+            `DrawnAnchors`; each image occurs once.
         """
         with tf.device("CPU:0"):
             drawn = tf.random.stateless_uniform(

@@ -1,4 +1,4 @@
-"""The epoch loop: one traced update per kind, on one device or many replicas."""
+"""EpochLoop: one traced update per kind, on one device or many replicas."""
 
 import re
 
@@ -9,33 +9,34 @@ from bsce_keras.runtime.traced_graphs import release
 
 
 class NotFiniteError(Exception):
-    """A loss or gradient is not finite; says where and what was last finite."""
+    """Not-finite loss or gradient; the message names it and the last finite values."""
 
 
 class EpochLoop:
     """Runs epochs of updates through `strategy.run(trainer.train_step, ...)`.
 
-    Own loop instead of `fit`: updates that move alpha alternate with plain ones, the
-    data position is ours, and Keras's `fit` does not run on several workers. Keras
-    callbacks get the calls that `fit` makes in training; `stop_training` is not looked
-    at. Used as a context, which begins and ends training for them.
+    It replaces `fit` for three reasons. Updates that move alpha alternate with plain
+    ones, a resumed epoch continues within the data, and Keras's `fit` does not run on
+    several workers. Keras callbacks get the calls that `fit` makes in training.
+    `stop_training` has no effect. Use it as a context, which begins and ends training
+    for the callbacks.
 
     Args:
         trainer: compiled `IncrementalTrainer`, built inside the strategy's scope.
         training_input: `TrainingInput`.
-        validation_input: `TrainingInput` of the balanced split, or None.
-        alpha_every: updates between two that move alpha; the first update does.
+        split_input: `TrainingInput` of the alpha split, or None.
+        alpha_every: every how many updates alpha moves; the first update moves it.
         strategy: `tf.distribute` strategy.
-        callbacks: Keras callbacks. `on_train_batch_end` gets tensors, not floats:
-            reading one waits for the device.
-        num_epochs: for callbacks that show progress.
+        callbacks: Keras callbacks. `on_train_batch_end` gets tensors instead of
+            floats, because reading one waits for the device.
+        num_epochs: number of epochs, for callbacks that show progress.
     """
 
     def __init__(
         self,
         trainer,
         training_input,
-        validation_input,
+        split_input,
         alpha_every,
         strategy,
         callbacks,
@@ -43,7 +44,7 @@ class EpochLoop:
     ):
         self._trainer = trainer
         self._input = training_input
-        self._validation_input = validation_input
+        self._split_input = split_input
         self._alpha_every = alpha_every
         self._strategy = strategy
         self._callbacks = keras.callbacks.CallbackList(
@@ -53,14 +54,14 @@ class EpochLoop:
             steps=training_input.updates_per_epoch,
         )
 
-        # No Python control flow depends on tensors: AutoGraph would only cost time.
+        # Python control flow does not depend on tensors, so AutoGraph is not needed.
         @tf.function(autograph=False)
         def plain_update(batches):
             return strategy.run(trainer.train_step, (next(batches),))
 
         @tf.function(autograph=False)
-        def alpha_update(batches, validation_batches):
-            batch = (*next(batches), *next(validation_batches))
+        def alpha_update(batches, split_batches):
+            batch = (*next(batches), *next(split_batches))
             return strategy.run(trainer.train_step, (batch,))
 
         self._updates = {False: plain_update, True: alpha_update}
@@ -68,12 +69,12 @@ class EpochLoop:
 
     @property
     def updates_per_epoch(self):
-        """Global batches of one epoch."""
+        """Number of global batches per epoch."""
         return self._input.updates_per_epoch
 
     @property
     def num_traces(self):
-        """How often each kind of update was traced: at most once, see the tests."""
+        """Number of traces of each kind of update, `(plain, alpha)`; at most 1 each."""
         return tuple(
             update.experimental_get_tracing_count() for update in self._updates.values()
         )
@@ -88,22 +89,22 @@ class EpochLoop:
             release(traced)
 
     def run_epoch(self, epoch, learning_rate, sums, after_update=None):
-        """One epoch, or the rest of one, at one learning rate.
+        """Runs one epoch, or the rest of one, at one learning rate.
 
-        Callbacks get the mean of each term over the epoch's updates, the rate, and
-        what `EpochSums.alpha_means` says of alpha.
+        Callbacks get the mean of each term over the epoch's updates, the rate, and the
+        values of `EpochSums.alpha_means`.
 
         Args:
-            epoch: 0-based.
-            learning_rate: of all its updates.
-            sums: `EpochSums` of the updates done before; the others are added.
+            epoch: number of the epoch, from 0.
+            learning_rate: rate of all updates of the epoch.
+            sums: `EpochSums` of the updates already done. It takes in the others.
             after_update: called without arguments after every update.
 
         Returns:
             The means, as the callbacks got them.
 
         Raises:
-            NotFiniteError: naming epoch, update, what is not finite, and the last logs.
+            NotFiniteError: a loss or gradient is not finite; names epoch and update.
             OSError: images cannot be read from the disk.
         """
         self._trainer.optimizer.learning_rate = learning_rate
@@ -112,11 +113,11 @@ class EpochLoop:
         updates = range(done, self.updates_per_epoch)
         moves = [self._moves_alpha(first + update) for update in updates]
         batches = self._distribute(self._input.epoch(epoch, done))
-        validation_batches = self._validation_batches(first + done, sum(moves))
+        split_batches = self._split_batches(first + done, sum(moves))
         self._callbacks.on_epoch_begin(epoch)
         for update, moves_alpha in zip(updates, moves, strict=True):
             self._callbacks.on_train_batch_begin(update)
-            iterators = (batches, validation_batches) if moves_alpha else (batches,)
+            iterators = (batches, split_batches) if moves_alpha else (batches,)
             try:
                 logs = self._local(self._update(moves_alpha, iterators)(*iterators))
             except tf.errors.OpError as error:
@@ -137,31 +138,31 @@ class EpochLoop:
         return means
 
     def _update(self, moves_alpha, iterators):
-        """The traced update of this kind; iterators of all epochs have one type."""
+        """Returns the traced update of a kind; all epochs' iterators have one type."""
         if moves_alpha not in self._traced:
             update = self._updates[moves_alpha]
             self._traced[moves_alpha] = update.get_concrete_function(*iterators)
         return self._traced[moves_alpha]
 
     def _input_failure(self):
-        inputs = (self._input, self._validation_input)
+        inputs = (self._input, self._split_input)
         return next((one.failure for one in inputs if one and one.failure), None)
 
     def _moves_alpha(self, update):
-        return self._validation_input is not None and update % self._alpha_every == 0
+        return self._split_input is not None and update % self._alpha_every == 0
 
-    def _validation_batches(self, first_update, num_batches):
-        if self._validation_input is None:
+    def _split_batches(self, first_update, num_batches):
+        if self._split_input is None:
             return None
         already = -(-first_update // self._alpha_every)
-        return self._distribute(self._validation_input.cycle(already, num_batches))
+        return self._distribute(self._split_input.cycle(already, num_batches))
 
     def _distribute(self, dataset):
-        """An iterator whose elements hold one batch per replica."""
+        """Returns an iterator whose elements hold one batch per replica."""
         return iter(self._strategy.distribute_datasets_from_function(lambda _: dataset))
 
     def _local(self, logs):
-        """Logs are the same on every replica: take the first."""
+        """Returns the first replica's logs; all replicas have the same."""
         return {
             name: self._strategy.experimental_local_results(value)[0]
             for name, value in logs.items()
@@ -169,7 +170,7 @@ class EpochLoop:
 
 
 def _not_finite(error, epoch, update, last):
-    """The `NotFiniteError` of a failed check; None for any other failure."""
+    """Returns the `NotFiniteError` of a failed check; None for other failures."""
     found = re.search(r"(the [^:\n]+) : Tensor had (\w+)", str(error))
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""Exemplars whose pixels are optimised for what a head learns from them."""
+"""Optimisation of the pixels of exemplars, so that a head learns more from them."""
 
 import contextlib
 import dataclasses
@@ -16,30 +16,30 @@ from bsce_keras.runtime.randomness import Purpose, generator, integer
 from bsce_keras.runtime.signals import Stopped
 from bsce_keras.runtime.traced_graphs import release
 
-# Epsilon of Adam; the first release of Mnemonics has a mean of 0.5 instead of 0.9. The
-# usual 1e-8 would decide how far pixels go: slopes are no larger before anything is
-# trained (ResNet-32, 200 exemplars, scale 1), and shrink with the losses.
+# Epsilon of Adam. Gradients are about as small as the usual 1e-8 before training
+# (ResNet-32, 200 exemplars, scale 1) and shrink with the losses. 1e-8 would therefore
+# limit the moves. The first release of Mnemonics has a mean of 0.5 instead of 0.9.
 _EPSILON = 1e-12
 
 
 def optimized_exemplars(run, step, exemplars, features_of, objective):
-    """Images of the memory's exemplars, changed so that a head learns more from them.
+    """Optimises the images of the memory's exemplars, so that a head learns more.
 
-    Those of the step's classes come first, with the step's images as queries. Old
-    images are not at hand: the exemplars of every old class are cut into two halves at
-    random, and the first halves are optimised with the second ones as queries, then the
-    other way round. A class of one exemplar keeps it as it is.
+    Exemplars of the step's classes come first, with the step's images as queries. Old
+    images are not available, so the exemplars of every old class are split into two
+    random halves. The first halves are optimised with the second ones as queries, then
+    the second halves with the first ones. A class with one exemplar keeps it unchanged.
 
-    Classes are dealt out to groups at random. Each group is optimised by itself with
-    its share of the updates, against queries of all classes that there are. Queries are
-    drawn and cropped as in training. All draws are keyed by (seed, step): what was
-    interrupted is repeated from the end of the main phase. One device does the work,
-    with the first replica's weights, and holds the activations of a group's exemplars.
+    Classes are assigned to groups at random. Each group is optimised separately with
+    its share of the updates, against queries of all classes. Queries are drawn and
+    cropped as in training. All draws are keyed by (seed, step). An interrupted
+    optimisation starts again from the end of the main phase. One device does the work,
+    with the first replica's weights. It holds the activations of a group's exemplars.
 
     Args:
         run: the `Run`.
         step: the `Step` whose main phase is finished.
-        exemplars: the memory's `Examples`, those of the step chosen.
+        exemplars: `Examples` of the memory, including those of the step.
         features_of, objective: see `PixelOptimizer`.
 
     Returns:
@@ -67,7 +67,7 @@ def optimized_exemplars(run, step, exemplars, features_of, objective):
         ):
             pool = step.examples
             if asked is not None:
-                # By now the first halves are what they were optimised to.
+                # The first halves have their optimised pixels by now.
                 pool = dataclasses.replace(exemplars, images=images).select(asked)
             rng = generator(training.seed, Purpose.EXEMPLAR_GROUPS, step.index, part)
             groups = _groups(labels[chosen], objective.classes_at_once, rng)
@@ -83,7 +83,7 @@ def optimized_exemplars(run, step, exemplars, features_of, objective):
 
 
 def _halves(labels, is_old, seed, step):
-    """Places of the first and of the second half of every old class's exemplars."""
+    """Returns indices of the two halves of every old class's exemplars."""
     halves = [[], []]
     for label in np.unique(labels[is_old]):
         rng = generator(seed, Purpose.EXEMPLAR_HALVES, step, int(label))
@@ -95,14 +95,14 @@ def _halves(labels, is_old, seed, step):
 
 
 def _groups(labels, most, rng):
-    """The classes in random order, in as few parts of nearly equal size as suffice."""
+    """Returns the classes in random order, in as few nearly equal parts as suffice."""
     classes = rng.permutation(np.unique(labels))
     num_groups = -(-len(classes) // most)
     return np.array_split(classes, num_groups) if num_groups else []
 
 
 def _queries(run, step, part, pool):
-    """Batches of a pool without end, until a stop is requested."""
+    """Yields batches of a pool endlessly, until a stop is requested."""
     training = run.config.training
     batches = TrainingInput(
         pool,
@@ -117,24 +117,24 @@ def _queries(run, step, part, pool):
             if signum is not None:
                 raise Stopped(
                     f"stopped in step {step.index}, while exemplars were optimised. "
-                    "The main phase is saved: give the same command to go on with it.",
+                    "The main phase is saved: give the same command to go on.",
                     signum,
                 )
             yield batch
 
 
 class PixelOptimizer:
-    """Moves the pixels of images down a `PixelObjective`, by Adam.
+    """Minimises a `PixelObjective` over the pixels of images, by Adam.
 
         u = (x / 255 - mean) / std,   u <- u - rate * Adam(d loss / d u)
 
-    What is kept are grey values x in float32, in which the same update is 255 std times
-    as large; after every one they are clipped to [0, 255]. The network sees the centre
-    crop, and that is what changes of a stored image.
+    The optimizer stores grey values x in float32. The same update of x is 255 std times
+    as large. Every update clips x to [0, 255]. The network sees the centre crop of a
+    stored image, and only this crop changes.
 
     Args:
-        features_of: images `(n, size, size, channels)` of [0, 255], uint8 or float32,
-            to features `(n, d)`; differentiable, and nothing in it changes.
+        features_of: differentiable function from images `(n, size, size, channels)` of
+            [0, 255], uint8 or float32, to features `(n, d)`. It changes no state.
         objective: the `PixelObjective`.
         image: `ImageSpec`.
     """
@@ -153,7 +153,7 @@ class PixelOptimizer:
             input_signature=[(pixels,) * 3, number, labels, queries], autograph=False
         )
         def update(state, number, labels, queries):
-            """Pixels and both moments after the update of this number, from 1 on."""
+            """Returns pixels and both moments after update `number`, counted from 1."""
             pixels, mean, square = state
             slope = span * pixel_gradient(
                 features_of, objective.loss, pixels, labels, *queries
@@ -165,11 +165,11 @@ class PixelOptimizer:
         self._update = update.get_concrete_function()
 
     def close(self):
-        """Frees the traced graph; nothing can be optimised afterwards."""
+        """Frees the traced graph; `optimized` cannot be called afterwards."""
         release(self._update)
 
     def optimized(self, images, labels, queries):
-        """The images after one update for every batch of queries.
+        """Returns the images after one update for every batch of queries.
 
         Args:
             images: uint8, shape `(n, stored_size, stored_size, channels)`.
@@ -177,10 +177,10 @@ class PixelOptimizer:
             queries: iterator of batches `(images, labels)`, cropped.
 
         Returns:
-            uint8, of the same shape; grey values are the nearest ones.
+            uint8, same shape; grey values are rounded to the nearest ones.
 
         Raises:
-            DivergedError: pixels became infinite or no number.
+            DivergedError: pixels became infinite or NaN.
         """
         pixels = tf.constant(images[:, self._seen, self._seen], tf.float32)
         state = (pixels, tf.zeros_like(pixels), tf.zeros_like(pixels))
@@ -192,16 +192,16 @@ class PixelOptimizer:
             raise DivergedError(
                 "The gradient by the pixels of exemplars is not finite. Look at the "
                 "images, or start another --run_dir with --method=lucir and "
-                "--balanced_finetuning=true, which leaves them as they are."
+                "--balanced_finetuning=true, which does not change exemplars."
             )
         changed = images.copy()
-        # Cut off instead of rounded, as in a release of the paper's, images darken.
+        # Truncation instead of rounding, as in a release of Mnemonics, darkens images.
         changed[:, self._seen, self._seen] = np.rint(pixels).astype(np.uint8)
         return changed
 
 
 def pixel_gradient(features_of, loss, pixels, labels, query_images, query_labels):
-    """Slope of a `PixelObjective.loss` by the pixels of exemplars, of their shape.
+    """Returns the gradient of a `PixelObjective.loss` by pixels, shape of `pixels`.
 
     The features of the queries are constants.
     """

@@ -1,4 +1,4 @@
-"""FinetuningPhase: class weights are tuned on the exemplars of all seen classes."""
+"""FinetuningPhase: tunes class weights on the exemplars of all seen classes."""
 
 import dataclasses
 
@@ -11,10 +11,10 @@ from bsce_keras.models.classifier import head_of, train_only
 class FinetuningPhase(StepPhase):
     """Balanced fine-tuning: trains only the class weights, on exemplars.
 
-    The loss is that of the step, against the same teacher, with the classification term
-    at weight 1. Losses that use class counts take those of the exemplars, which differ
-    where a class has fewer images than its quota; alpha is 1. A separated softmax is
-    replaced by the plain one, because old and new classes are to be balanced.
+    Loss and teacher are those of the step, with the classification term at weight 1 and
+    alpha at 1. Losses that use class counts take the counts of the exemplars. These
+    differ where a class has fewer images than its quota. The plain softmax replaces a
+    separated one, because fine-tuning balances old and new classes.
     """
 
     name = "finetuning"

@@ -1,4 +1,4 @@
-"""Growth: a student of all seen classes that starts from what was learned before."""
+"""Growth: a student of all seen classes, started from the previous classifier."""
 
 from bsce_keras.models.classifier import (
     build_classifier,
@@ -16,7 +16,7 @@ def new_classifier(config, method, step):
 
     Args:
         config: `ExperimentConfig`.
-        method: the `Method`, which chooses head and variant of the backbone.
+        method: the `Method`, which selects head and variant of the backbone.
         step: the `Step`.
     """
     image = config.stream.image
@@ -28,12 +28,12 @@ def new_classifier(config, method, step):
 
 
 def grown_student(learner, step, pool):
-    """Builds the student of a step: old weights are copied, new classes imprinted.
+    """Builds the student of a step: copies old weights, imprints new classes.
 
     Args:
         learner: the `Learner` after the previous step.
         step: the `Step`.
-        pool: `Examples` it trains on, from which new classes are imprinted.
+        pool: `Examples` to train on; new classes are imprinted from them.
     """
     config, method = learner.config, learner.method
     student = new_classifier(config, method, step)

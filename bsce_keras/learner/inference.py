@@ -1,4 +1,4 @@
-"""A trained classifier on arrays of images, in inference mode."""
+"""Inference: a trained classifier on arrays of images, in inference mode."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,7 @@ import tensorflow as tf
 from bsce_keras.data.crops import centre_crops, gather_crops
 from bsce_keras.runtime.traced_graphs import release
 
-# Batches hold about as many pixels as this many images of CIFAR.
+# Batches have about as many pixels as this number of CIFAR images.
 _CIFAR_IMAGES = 500
 
 
@@ -37,15 +37,15 @@ class Inference:
         self._forward = forward.get_concrete_function()
 
     def close(self):
-        """Frees the traced graph; nothing can be inferred afterwards."""
+        """Frees the traced graph; the object cannot be used afterwards."""
         release(self._forward)
 
     def features(self, images):
-        """Features of stored images, shape `(n, d)`."""
+        """Returns features of stored images, shape `(n, d)`."""
         return self._run(images, "features")
 
     def logits(self, images):
-        """Logits of stored images, shape `(n, num_classes)`."""
+        """Returns logits of stored images, shape `(n, num_classes)`."""
         return self._run(images, "logits")
 
     def _run(self, images, name):

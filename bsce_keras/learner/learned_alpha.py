@@ -1,29 +1,29 @@
-"""alpha, the weight of the old classes: a variable that learns by its own gradient."""
+"""LearnedAlpha: weight of the old classes, with an optimizer of its own."""
 
 import keras
 import tensorflow as tf
 
 from bsce_keras.optimizers import adam_update
 
-# The paper says "usually between 0 and 1". A bound at the starting value 1 would push
-# alpha down by noise alone.
+# The paper says "usually between 0 and 1". With a bound at the starting value 1, noise
+# would only push alpha down.
 LOWEST, HIGHEST = 0.01, 1.5
 
 _ADAM_EPSILON = 1e-8
 
 
 class LearnedAlpha:
-    """alpha of one step, with the state of its optimizer.
+    """Alpha of one step, with the state of its optimizer.
 
-    Plain variables instead of a Keras optimizer: the gradient is already the sum over
-    replicas, and Keras's optimizers would sum it again.
+    It has plain variables instead of a Keras optimizer, because the gradient is already
+    summed over replicas and a Keras optimizer would sum it again.
 
     Args:
-        learning_rate: of the outer update; the paper prints 1. Not used by `held`.
-        optimizer: `sgd`, as printed, `adam`, or `held`, which never moves alpha.
+        learning_rate: rate of the outer update; the paper prints 1. `held` ignores it.
+        optimizer: `sgd`, as printed, `adam`, or `held`, which keeps alpha constant.
         start: value before the first update.
-        uses_running_statistics: makes batch normalisation use running instead of batch
-            statistics where the gradient of alpha is measured.
+        uses_running_statistics: batch normalisation uses running statistics on the
+            alpha split instead of batch statistics.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LearnedAlpha:
 
     @property
     def variables(self):
-        """Everything a checkpoint has to hold."""
+        """Variables that a checkpoint must contain."""
         return [
             self.value,
             self.first_moment,
@@ -54,12 +54,12 @@ class LearnedAlpha:
         ]
 
     def descend(self, gradient):
-        """One outer update; returns the new alpha, clipped to [0.01, 1.5].
+        """Runs one outer update; returns the new alpha, clipped to [0.01, 1.5].
 
-        A held alpha is returned as it is, computed from the gradient nevertheless, so
-        that it waits for the check of the gradient as a moving one does.
+        A held alpha is returned unchanged. It still depends on the gradient, so that it
+        waits for the check that the gradient is finite.
         """
-        # The count, too, waits for a gradient that was found to be finite.
+        # The count also waits for the check that the gradient is finite.
         finite = tf.cast(tf.math.is_finite(gradient), tf.float32)
         self.num_updates.assign_add(finite)
         if self.optimizer == "held":

@@ -1,4 +1,4 @@
-"""Learner: a method on a model; trains the phases of a step, keeps the teacher."""
+"""Learner: a method with its model; trains the phases of each step."""
 
 import importlib
 
@@ -16,19 +16,19 @@ from bsce_keras.runtime.randomness import Purpose, integer
 
 
 class Learner:
-    """A method on a model, trained step after step.
+    """Method with its model, trained step by step.
 
     Args:
         config: `ExperimentConfig`.
         runtime: `Runtime`.
-        checkpoints: `Checkpoints`, for progress within a step.
+        checkpoints: `Checkpoints`, which keep progress within a step.
 
     Attributes:
         config, runtime: as given.
         method: the `Method`.
         run: `Run`, shared by all phases.
         plans: `StepPlan` of every step.
-        classifier: the model after the last finished phase; None before the first.
+        classifier: model after the last finished phase; None before the first one.
         teacher: frozen classifier of the previous step, or None.
     """
 
@@ -44,17 +44,17 @@ class Learner:
         self._phases = [_load_phase(path)(self) for path in self.method.phases]
 
     def learn(self, step, memory):
-        """Trains the phases of a step, from where they were saved if they were.
+        """Trains the phases of a step; goes on from the last save if there is one.
 
         Args:
             step: the `Step`.
-            memory: the `ReplayMemory`, which holds the step's exemplars afterwards.
+            memory: the `ReplayMemory`. It holds the step's exemplars afterwards.
 
         Returns:
             `TrainingStats`.
 
         Raises:
-            RunError: a loss or gradient that is not finite.
+            RunError: a loss or gradient is not finite.
             Stopped: on request, after a save.
         """
         self.teacher = None
@@ -62,7 +62,7 @@ class Learner:
         if self.classifier is not None and self.method.uses_teacher:
             with self.runtime.strategy.scope():
                 self.teacher = folded(self.classifier)
-        # Building the teacher draws numbers too, so the seed is set after it.
+        # Set the seed after building the teacher, which draws random numbers too.
         seed = integer(self.config.training.seed, Purpose.WEIGHTS, step.index)
         keras.utils.set_random_seed(seed)
         phases = [phase for phase in self._phases if phase.applies(step)]
@@ -72,18 +72,18 @@ class Learner:
         return stats
 
     def restore(self, step, arrays):
-        """Takes over a finished step's weights out of a checkpoint's arrays."""
+        """Restores the weights of a finished step from a checkpoint's arrays."""
         with self.runtime.strategy.scope():
             classifier = new_classifier(self.config, self.method, step)
         classifier.set_weights(unpack("classifier", arrays))
         self.adopt(classifier)
 
     def to_arrays(self):
-        """Returns the classifier's weights as named arrays, for checkpoints."""
+        """Returns the classifier's weights as named arrays for checkpoints."""
         return pack("classifier", self.classifier.get_weights())
 
     def adopt(self, classifier):
-        """Makes a trained classifier the one that is evaluated, exported and grown."""
+        """Takes a trained classifier to evaluate, export and grow."""
         if self._inference is not None:
             self._inference.close()
         self.classifier = classifier
@@ -92,7 +92,7 @@ class Learner:
     def images_after(self, step):
         """Returns the number of images that later steps train on, over all epochs.
 
-        An estimate: their classes are taken to be as large as those of this step.
+        This is an estimate, with classes as large as those of this step.
         """
         images = [len(step.examples) // step.num_new_classes]
         images *= self.config.stream.num_classes
@@ -103,7 +103,7 @@ class Learner:
     def predictor(self, memory):
         """Returns the model to evaluate and export. Call it on the chief only.
 
-        It is the classifier, under another head if the method predicts by exemplars.
+        It is the classifier, with another head if the method predicts by exemplars.
 
         Args:
             memory: the `ReplayMemory` after the last step.
@@ -120,8 +120,8 @@ class Learner:
     def features(self, images):
         """Returns features of uint8 images, shape `(n, d)`, in inference mode.
 
-        The chief computes them for all workers, because exemplars and new class weights
-        must not differ by rounding. All workers must call it.
+        The chief computes them for all workers: exemplars and new class weights must
+        not differ by rounding. All workers must call this method.
         """
         arrays, _ = self.runtime.workers.arrays_from_chief(
             lambda: ({"features": self._inference.features(images)}, None)
@@ -133,7 +133,7 @@ class Learner:
         return self._inference.logits(images)
 
     def logits_and_labels(self, examples):
-        """Returns the chief's logits of `Examples`, and their labels; None of None."""
+        """Returns the chief's logits of `Examples`, and labels; None if given None."""
         if examples is None:
             return None
         arrays, _ = self.runtime.workers.arrays_from_chief(
@@ -142,7 +142,7 @@ class Learner:
         return arrays["logits"], examples.labels
 
     def _features_of_exemplars(self, exemplars):
-        """Yields the features of each class's exemplars, mirrored ones included."""
+        """Yields the features of each class's exemplars, including mirrored ones."""
         mirrors = self.method.mirrors_exemplars
         for label in range(int(exemplars.labels.max()) + 1):
             images = exemplars.images[exemplars.labels == label]
@@ -156,11 +156,11 @@ def _load_phase(path):
 
 
 def _forget_former_models():
-    """Frees the models of earlier steps, which Keras keeps otherwise.
+    """Frees the models of earlier steps, which Keras would keep.
 
-    Clearing the session collects garbage as well, which takes a fraction of a second.
-    Python alone waits for many small objects and does not see the megabytes of
-    TensorFlow's that each holds.
+    Clearing the session also collects garbage, in a fraction of a second. Python's own
+    collection starts only after many new objects. It does not see that each object
+    holds megabytes of TensorFlow's memory.
     """
     policy = keras.config.dtype_policy()
     keras.backend.clear_session()

@@ -1,4 +1,4 @@
-"""MainPhase: training on new images and the memory; every step begins with it."""
+"""MainPhase: trains on new images and the memory; first phase of every step."""
 
 import dataclasses
 
@@ -24,7 +24,8 @@ class MainPhase(StepPhase):
     """Trains a grown student on new images and the memory, then chooses exemplars.
 
     The pool is one shuffled set of the new images and the memory. Where alpha is
-    learned, a balanced split of the pool is kept for it (Jodelet et al., section 3.3).
+    learned, the balanced alpha split is taken out of the pool (Jodelet et al., section
+    3.3).
     """
 
     name = "main"
@@ -72,7 +73,7 @@ class MainPhase(StepPhase):
         return training_stats(training, context, alpha, len(pool), progress)
 
     def _pools(self, step, replay):
-        """Returns the training pool and the balanced alpha split, or None for it."""
+        """Returns the training pool, and the alpha split or None."""
         pool = step.examples
         if replay is not None:
             pool = Examples.concatenate([pool, replay])
@@ -84,7 +85,7 @@ class MainPhase(StepPhase):
         return split_validation(pool, number, rng)
 
     def _anchors(self, step, replay, edges):
-        """Exemplars that every update sees besides its batch, or None."""
+        """Returns the `Anchors` of the step, or None."""
         number = self.learner.method.num_anchor_edges
         if not number or edges is None or not len(edges):
             return None

@@ -1,14 +1,15 @@
-"""Training of one phase: from its last save, epoch by epoch, with saves."""
+"""Training of one phase of a step: resumes, trains epoch by epoch, saves."""
 
 import dataclasses
+import functools
 import math
 import os
 
 from bsce_keras.config import ExperimentConfig, FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.epoch_loop import EpochLoop, NotFiniteError
+from bsce_keras.learner.phase_progress import PhaseProgress
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
-from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.optimizers import CoupledSGD, learning_rate_at
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import DivergedError
@@ -17,17 +18,17 @@ from bsce_keras.runtime.signals import Stopped
 
 @dataclasses.dataclass(frozen=True)
 class PhasePlan:
-    """Which phase of which step, and how long at which rates.
+    """Name, step and schedule of one phase.
 
     Args:
-        name: `main` or `finetuning`, in checkpoints and on the progress line.
+        name: `main` or `finetuning`; used in checkpoints and on the progress line.
         step: the step's number.
-        schedule: epochs and rates; of the main phase, `training_of_step`.
-        num_steps: of the run, for messages.
-        first_draw: number of the first epoch among the step's random draws, so that
-            no phase repeats the order and the crops of another.
-        is_followed: whether another phase begins where this one ends.
-        images_after: images that later steps train on, once for every epoch.
+        schedule: epochs and rates; `training_of_step` for the main phase.
+        num_steps: number of steps of the run, for messages.
+        first_draw: number of the first epoch among the step's random draws. It keeps
+            phases from repeating each other's order and crops.
+        is_followed: another phase of the step begins where this one ends.
+        images_after: number of images that later steps train on, over all epochs.
     """
 
     name: str
@@ -40,17 +41,17 @@ class PhasePlan:
 
     @property
     def title(self):
-        """What the progress line calls it."""
+        """Name on the progress line."""
         return f"step {self.step}/{self.num_steps - 1}{self._suffix}"
 
     @property
     def place(self):
-        """Where in the run it is."""
+        """Name in messages: step and phase."""
         return f"step {self.step}{self._suffix}"
 
     @property
     def folder(self):
-        """Name of its folder of TensorBoard scalars."""
+        """Name of the folder of TensorBoard scalars."""
         return f"step_{self.step:02d}{self._suffix.replace(' ', '_')}"
 
     @property
@@ -62,10 +63,10 @@ def compile_trainer(trainer, training, schedule):
     """Gives a trainer the optimizer of a phase; call it inside the strategy's scope.
 
     Args:
-        trainer: `IncrementalTrainer` whose student has exactly those weights trainable
-            that this phase trains.
+        trainer: `IncrementalTrainer`. Exactly the weights that this phase trains are
+            trainable in its student.
         training: `TrainingConfig`.
-        schedule: of the phase.
+        schedule: schedule of the phase.
     """
     optimizer = CoupledSGD(
         schedule.learning_rate,
@@ -79,7 +80,7 @@ def compile_trainer(trainer, training, schedule):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What all phases of a run share.
+    """Objects that all phases of a run share.
 
     Args:
         config: `ExperimentConfig`.
@@ -92,27 +93,27 @@ class Run:
     checkpoints: object
 
 
-def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
-    """Trains a phase, from where it was last saved if it was.
+def train_phase(run, phase, trainer, pool, alpha_split=None, probabilities=None):
+    """Trains a phase; goes on from its last save if there is one.
 
     Args:
         run: the `Run`.
         phase: the `PhasePlan`.
         trainer: compiled `IncrementalTrainer`.
         pool: `Examples` to train on.
-        validation: `Examples` of the balanced split that alpha is learned on, or None.
-        probabilities: of every image of the pool to be drawn next; by default each is
-            taken once an epoch.
+        alpha_split: `Examples` of the alpha split, or None where alpha is not learned.
+        probabilities: for each image of the pool, its probability of being drawn next.
+            By default, every epoch takes each image once.
 
     Returns:
-        The `StepProgress` at the end.
+        The `PhaseProgress` at the end.
 
     Raises:
-        DivergedError: a loss or gradient that is not finite.
+        DivergedError: a loss or gradient is not finite.
         Stopped: on request, after a save.
     """
     config = run.config
-    progress = StepProgress(
+    progress = PhaseProgress(
         run.checkpoints, phase, trainer, config.training.save_minutes
     )
     is_resumed = progress.restore()
@@ -125,64 +126,73 @@ def train_phase(run, phase, trainer, pool, validation=None, probabilities=None):
             print(_pool_line(phase, trainer.student, len(pool)))
         folder = os.path.join(config.run_dir, "tensorboard", phase.folder)
         scalar_logs = [ScalarLog(folder, progress.history, progress.alphas, len(pool))]
-        line = ProgressLine(phase.title, len(pool), phase.images_after)
-        shown = [line, *scalar_logs]
+        shown = [ProgressLine(phase.title, len(pool), phase.images_after), *scalar_logs]
     loop = EpochLoop(
         trainer,
         _batches(run, phase, pool, probabilities),
-        validation and _batches(run, phase, validation),
+        alpha_split and _batches(run, phase, alpha_split),
         config.method.alpha_every,
         run.runtime.strategy,
         shown,
         phase.schedule.epochs,
     )
-
-    def after_update():
-        # Asked at every update: a worker that stopped alone would leave the others
-        # waiting for its gradients. When to save is the chief's own affair.
-        signum = max(run.runtime.workers.told(run.runtime.stop_requests.signum or 0))
-        if signum or progress.is_due:
-            progress.save()
-        if signum:
-            # Whoever left before the save is done would look lost to the chief.
-            run.runtime.workers.wait()
-            raise Stopped(
-                f"stopped in {phase.place}, epoch {progress.epoch + 1}, after update "
-                f"{progress.sums.num_updates}. Everything up to there is saved: give "
-                "the same command to go on.",
-                signum,
-            )
-
     try:
         with loop:
-            for epoch in range(progress.epoch, phase.schedule.epochs):
-                rate = learning_rate_at(phase.schedule, epoch)
-                held_alpha = config.method.held_alpha(epoch)
-                if trainer.learned_alpha is not None and held_alpha is not None:
-                    trainer.learned_alpha.value.assign(held_alpha)
-                means = loop.run_epoch(epoch, rate, progress.sums, after_update)
-                for scalars in scalar_logs:
-                    scalars.log_alphas(progress.sums.alphas, len(progress.alphas))
-                progress.finish_epoch(means)
+            _train_epochs(run, phase, loop, progress, trainer, scalar_logs)
     except NotFiniteError as error:
-        # Nothing of the update was applied: what there is, is finite.
+        # The failed update changed nothing, so all saved numbers are finite.
         progress.save()
         run.runtime.workers.wait()
         raise DivergedError(
             f"Training stopped in {phase.place}, {error}. Nothing of this update was "
-            "applied, and what came before is saved. Look at the images, or start "
-            "another --run_dir with a lower --learning_rate or --precision=float32."
+            "applied, and all updates before it are saved. Look at the images, or "
+            "start another --run_dir with a lower --learning_rate or "
+            "--precision=float32."
         ) from error
-    # Saved again, it would drop the progress of the phase that follows as outdated.
+    # A second save of a finished phase would delete the progress of the next phase.
     if phase.is_followed and not was_finished:
         progress.save()
     return progress
 
 
 def _pool_line(phase, student, num_images):
-    """Images and parameters that a phase trains."""
+    """Returns a line with the numbers of images and parameters of a phase."""
     number = sum(math.prod(value.shape) for value in student.trainable_variables)
     return f"{phase.title}: {num_images} images, {number:,} trainable parameters"
+
+
+def _train_epochs(run, phase, loop, progress, trainer, scalar_logs):
+    """Runs the epochs that are left of a phase."""
+    after_update = functools.partial(_save_or_stop, run, phase, progress)
+    for epoch in range(progress.epoch, phase.schedule.epochs):
+        rate = learning_rate_at(phase.schedule, epoch)
+        held_alpha = run.config.method.held_alpha(epoch)
+        if trainer.learned_alpha is not None and held_alpha is not None:
+            trainer.learned_alpha.value.assign(held_alpha)
+        means = loop.run_epoch(epoch, rate, progress.sums, after_update)
+        for scalars in scalar_logs:
+            scalars.log_alphas(progress.sums.alphas, len(progress.alphas))
+        progress.finish_epoch(means)
+
+
+def _save_or_stop(run, phase, progress):
+    """Saves when a save is due; saves and raises `Stopped` when a stop is requested."""
+    workers = run.runtime.workers
+    # Every worker asks after every update. A worker that stopped without the others
+    # would leave them waiting for its gradients. Only the chief decides when to save.
+    signum = max(workers.told(run.runtime.stop_requests.signum or 0))
+    if signum or progress.is_due:
+        progress.save()
+    if signum:
+        # Wait for the save: a worker that exits earlier looks like a failure to the
+        # chief.
+        workers.wait()
+        raise Stopped(
+            f"stopped in {phase.place}, epoch {progress.epoch + 1}, after update "
+            f"{progress.sums.num_updates}. All updates so far are saved: give the "
+            "same command to go on.",
+            signum,
+        )
 
 
 def _batches(run, phase, examples, probabilities=None):

@@ -1,4 +1,4 @@
-"""PixelPhase: the pixels of the memory's exemplars are optimised."""
+"""PixelPhase: optimises the pixels of the memory's exemplars."""
 
 import dataclasses
 import time
@@ -13,10 +13,10 @@ from bsce_keras.runtime.text import duration
 
 
 class PixelPhase(StepPhase):
-    """Changes the pixels of exemplars by the method's `PixelObjective`.
+    """Optimises the pixels of exemplars for the method's `PixelObjective`.
 
-    The network computes in float32 here whatever it trains in, in inference mode. The
-    chief does the work; other workers wait for its images.
+    The network runs in inference mode and in float32, independent of the training
+    precision. The chief does the work; other workers wait for its images.
     """
 
     name = "pixels"

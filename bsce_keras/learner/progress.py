@@ -1,4 +1,4 @@
-"""What a user sees and keeps of training: a progress line, TensorBoard scalars."""
+"""Progress line and TensorBoard scalars of a training phase."""
 
 import contextlib
 import pathlib
@@ -23,7 +23,7 @@ STEP_SCALARS = (
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """One line per epoch of at most 80 characters.
+    """Line of at most 80 characters per epoch.
 
     It has step, epoch, loss, training accuracy, images per second, and the time left in
     this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate of the
@@ -36,7 +36,7 @@ class ProgressLine(keras.callbacks.Callback):
     Args:
         title: phase and step.
         images_per_epoch: size of the training pool.
-        images_after: images that later steps train on, once for every epoch.
+        images_after: number of images that later steps train on, over all epochs.
     """
 
     REFRESH_SECONDS = 0.5
@@ -75,7 +75,7 @@ class ProgressLine(keras.callbacks.Callback):
         self.on_train_end()
 
     def on_train_end(self, logs=None):
-        # Left running by an epoch that failed, it would keep the cursor hidden.
+        # A failed epoch leaves the live line running, which hides the cursor.
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -115,7 +115,7 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 def _fitted(head, optional, tail):
-    """Parts of a line with those that fit into its width in between."""
+    """Returns a line of head, the optional parts that fit, and tail."""
     parts = [head]
     for part in optional:
         if len("  ".join([*parts, part, tail])) <= _WIDTH:
@@ -126,14 +126,14 @@ def _fitted(head, optional, tail):
 class ScalarLog(keras.callbacks.Callback):
     """Means and images per second of every epoch as TensorBoard scalars.
 
-    What an earlier process wrote of the phase is written anew, from what its checkpoint
-    knows, so that nothing is there twice.
+    Scalars of an earlier process are deleted and written again from the checkpoint, so
+    that each value occurs once.
 
     Args:
-        folder: of one phase, inside the run's `tensorboard/` folder.
-        history: means of the epochs before, a dictionary each.
-        alphas: alpha after every update of these that moved it.
-        images_per_epoch: size of the training pool; without it there is no speed.
+        folder: folder of the phase, inside the run's `tensorboard/` folder.
+        history: means of the earlier epochs, one dictionary each.
+        alphas: alpha after every update of these epochs that moved it.
+        images_per_epoch: size of the training pool; 0 leaves the speed out.
     """
 
     def __init__(self, folder, history=(), alphas=(), images_per_epoch=0):
@@ -163,7 +163,7 @@ class ScalarLog(keras.callbacks.Callback):
                 tf.summary.scalar(name, value, step=epoch)
 
     def log_alphas(self, alphas, first):
-        """alpha after every update that moved it."""
+        """Writes alpha after every update that moved it, numbered from `first`."""
         with self._written():
             for number, alpha in enumerate(alphas, start=first):
                 tf.summary.scalar("alpha_by_update", alpha, step=number)

@@ -1,4 +1,4 @@
-"""StepPhase: a part of a step; the learner runs the phases of a step in order."""
+"""StepPhase: part of a step; the learner runs the phases of a step in order."""
 
 import abc
 from typing import ClassVar
@@ -11,10 +11,10 @@ from bsce_keras.methods.base import StepContext
 
 
 class StepPhase(abc.ABC):
-    """A part of a step, such as the main training or balanced fine-tuning.
+    """Part of a step, such as the main training or balanced fine-tuning.
 
     Args:
-        learner: the `Learner`, whose classifier a phase trains or reads.
+        learner: the `Learner`; a phase trains or reads its classifier.
 
     Attributes:
         name: lower-case letters; used in checkpoints and on the progress line.
@@ -26,24 +26,24 @@ class StepPhase(abc.ABC):
         self.learner = learner
 
     def applies(self, step):
-        """Returns whether a `Step` has this phase; by default, every step has."""
+        """Returns True if a `Step` has this phase; by default, always."""
         return True
 
     @abc.abstractmethod
     def run(self, step, memory, stats, is_followed):
-        """Runs the phase and brings the memory up to date.
+        """Runs the phase and updates the memory.
 
         Args:
             step: the `Step`.
             memory: the `ReplayMemory`.
-            stats: `TrainingStats` of the phases before; None in the first phase.
+            stats: `TrainingStats` of the earlier phases; None in the first phase.
             is_followed: another phase of the step begins where this one ends.
 
         Returns:
             `TrainingStats` of all phases so far.
 
         Raises:
-            RunError: a loss or gradient that is not finite.
+            RunError: a loss or gradient is not finite.
             Stopped: on request, after a save.
         """
 
@@ -63,14 +63,14 @@ class StepPhase(abc.ABC):
     def trainer(
         self, student, context, terms, alpha=None, batch_statistics=True, anchors=None
     ):
-        """Returns an `IncrementalTrainer` against the learner's teacher.
+        """Returns an `IncrementalTrainer` with the learner's teacher.
 
         Args:
             student: the classifier to train.
             context: the `StepContext`.
             terms: list of `LossTerm`.
             alpha: `LearnedAlpha` whose variable the terms use, or None.
-            batch_statistics: batch normalisation is in training mode.
+            batch_statistics: batch normalisation runs in training mode.
             anchors: `Anchors`, or None.
         """
         return IncrementalTrainer(
@@ -85,7 +85,7 @@ class StepPhase(abc.ABC):
         )
 
     def learned_alpha(self, step):
-        """Returns a new `LearnedAlpha`, or None where the loss learns none.
+        """Returns a new `LearnedAlpha`; None where the loss does not learn alpha.
 
         Call it inside the strategy's scope, so that all replicas share its variables.
         """

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from bsce_keras.meta import (
     BalancedTerm,
-    VirtualStep,
+    VirtualUpdate,
     closed_form,
     nested_tapes,
     plain_crossentropy,
@@ -20,31 +20,31 @@ from bsce_keras.runtime.replicas import (
 
 
 class IncrementalTrainer(keras.Model):
-    """Trains a student against the loss terms of one step.
+    """Trains a student on the loss terms of one step.
 
-    Student and teacher are parts of the trainer, so neither ships with the other.
-    `train_step` takes `(images, labels)`, or `(images, labels, validation_images,
-    validation_labels)` for an update that also moves alpha. It works under `fit` and
-    under `strategy.run`; batches are per replica.
+    Student and teacher are separate parts of the trainer, so neither is exported with
+    the other. `train_step` takes `(images, labels)`. An update that also moves alpha
+    takes `(images, labels, split_images, split_labels)`, with a batch of the alpha
+    split. It works under `fit` and under `strategy.run`; batches are per replica.
 
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
     `accuracy` is that of the batch in training, by plain logits.
 
-    Before anything is assigned the loss terms and gradients are checked, summed over
-    replicas, so that all find the same: one that is not finite raises
-    `tf.errors.InvalidArgumentError` and leaves the student as it was.
+    Loss terms and gradients are checked before variables change. The checks use sums
+    over replicas, so all replicas agree. A value that is not finite raises
+    `tf.errors.InvalidArgumentError` and leaves the student unchanged.
 
     Args:
-        student: classifier in training, images -> dictionary of outputs.
+        student: classifier to train, images -> dictionary of outputs.
         teacher: frozen classifier of the previous step, or None.
         terms: list of `LossTerm`.
         context: the `StepContext`.
         learned_alpha: `LearnedAlpha`, or None where alpha is fixed.
         meta_gradient: `closed_form` or `nested_tapes`.
-        batch_statistics: whether batch normalisation runs in training mode.
-        anchors: `Anchors`, exemplars that pass the student together with every batch
-            and enter no term but those that ask for them; None for none.
+        batch_statistics: batch normalisation runs in training mode.
+        anchors: `Anchors`, or None. These exemplars pass through the student together
+            with every batch. Only terms that ask for them use them.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class IncrementalTrainer(keras.Model):
         return self.student(images, training=training)["logits"]
 
     def train_step(self, data):
-        images, labels, *validation_batch = data
+        images, labels, *split_batch = data
         taught = self._teach(images)
         if self.anchors is not None:
             drawn = self.anchors.draw(self.optimizer.iterations)
             images = tf.concat([images, drawn.images], axis=0)
             known = {"anchor_features": drawn.features, "anchor_edges": drawn.edges}
             taught = {**(taught or {}), **known}
-        if not validation_batch:
+        if not split_batch:
             return self._update(images, labels, taught)
-        alpha, slope = self._move_alpha(images, labels, taught, *validation_batch)
-        # Weights are read again after alpha has moved, so that this forward pass is
-        # another one: sharing the first one's activations would keep them alive during
-        # the validation batch, for all the time that saves.
+        alpha, slope = self._move_alpha(images, labels, taught, *split_batch)
+        # Weights are read again after alpha has moved, which repeats the forward pass.
+        # A shared forward pass would be faster, but its activations would stay in
+        # memory during the batch of the alpha split.
         with tf.control_dependencies([alpha]):
             logs = self._update(images, labels, taught)
         return {**logs, "alpha": alpha, "alpha_gradient": slope}
@@ -104,7 +104,7 @@ class IncrementalTrainer(keras.Model):
         accuracy = _share_of_mean(tf.cast(hits, tf.float32), size)
         return self._assign(tape.gradient(loss, values), state, means, accuracy)
 
-    def _move_alpha(self, images, labels, taught, validation_images, validation_labels):
+    def _move_alpha(self, images, labels, taught, split_images, split_labels):
         """Moves alpha against its gradient; returns both."""
         size = _global_size(labels)
         values = self._values()
@@ -116,27 +116,26 @@ class IncrementalTrainer(keras.Model):
             )
         term = self._balanced_term(labels, size)
         variables = self.student.trainable_variables
-        step = VirtualStep(
-            apply=lambda gradients, start: self.optimizer.virtual_step(
+        update = VirtualUpdate(
+            apply=lambda gradients, start: self.optimizer.virtual_update(
                 gradients, start, variables
             ),
-            sensitivity=self.optimizer.virtual_step_sensitivity,
+            sensitivity=self.optimizer.virtual_update_sensitivity,
         )
-        validation_size = _global_size(validation_labels)
+        split_size = _global_size(split_labels)
 
         def validate(start):
             uses_batch = not self.learned_alpha.uses_running_statistics
-            outputs, _ = self._forward(start, validation_images, uses_batch)
-            validation_logits = outputs["logits"]
-            losses = plain_crossentropy(validation_labels, validation_logits)
-            return tf.reduce_sum(losses) / tf.cast(validation_size, losses.dtype)
+            outputs, _ = self._forward(start, split_images, uses_batch)
+            losses = plain_crossentropy(split_labels, outputs["logits"])
+            return tf.reduce_sum(losses) / tf.cast(split_size, losses.dtype)
 
         def forward(start):
             again = self._train_forward(start, images, labels, taught)[0]
             return self._logits_and_other_loss(labels, again, taught, size)
 
         alpha = tf.convert_to_tensor(self.learned_alpha.value)
-        rest = (term, values, alpha, step, validate, all_reduce_sum)
+        rest = (term, values, alpha, update, validate, all_reduce_sum)
         if self.meta_gradient == "nested_tapes":
             slope = nested_tapes(forward, *rest)
         else:
@@ -152,13 +151,13 @@ class IncrementalTrainer(keras.Model):
         return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]
 
     def _forward(self, values, images, uses_batch_statistics):
-        """Outputs, and `(variable, value)` of new batch statistics; nothing changes."""
+        """Returns outputs and new batch statistics as `(variable, value)`."""
         variables = self.student.non_trainable_variables
         before = [tf.convert_to_tensor(variable.value) for variable in variables]
         outputs, after = self.student.stateless_call(
             values, before, images, training=uses_batch_statistics
         )
-        # Frozen weights are among the variables and stay the tensors they were.
+        # The variables include frozen weights, whose tensors stay the same objects.
         moved = [
             (variable, new)
             for variable, old, new in zip(variables, before, after, strict=True)
@@ -167,7 +166,10 @@ class IncrementalTrainer(keras.Model):
         return outputs, moved
 
     def _train_forward(self, values, images, labels, taught):
-        """As `_forward`; of images beyond the labels, the anchors, features alone."""
+        """Runs `_forward` and returns the features of the anchors as an output.
+
+        Images beyond the labels are anchors; other outputs leave them out.
+        """
         outputs, moved = self._forward(values, images, self.batch_statistics)
         if self.anchors is not None:
             size = tf.shape(labels)[0]
@@ -183,7 +185,7 @@ class IncrementalTrainer(keras.Model):
         return self.teacher(images, training=False)
 
     def _term_means(self, labels, outputs, taught, size):
-        """This replica's share of each term's mean over the global batch."""
+        """Returns this replica's share of each term's mean over the global batch."""
         return {
             term.name: _share_of_mean(term.values(labels, outputs, taught), size)
             for term in self.terms
@@ -211,13 +213,13 @@ class IncrementalTrainer(keras.Model):
         )
 
     def _assign(self, gradients, state, means, accuracy):
-        """One guarded step: weights and batch statistics together, or neither.
+        """Applies one checked update to weights and batch statistics, or to neither.
 
-        Returns the logs: the loss, its terms, and the training accuracy.
+        Returns the logs: loss, terms, and training accuracy.
         """
         norm = {}
         if not hasattr(self.optimizer, "inner_optimizer"):
-            # A loss-scaling optimizer meets infinities by design and skips them.
+            # A loss-scaling optimizer expects infinities and skips such updates.
             norm["the gradient"] = tf.linalg.global_norm(gradients)
         sums = _over_replicas({**means, **norm, "accuracy": accuracy})
         logs = {name: sums[name] for name in means}
@@ -233,7 +235,7 @@ class IncrementalTrainer(keras.Model):
 
 
 def _global_size(labels):
-    """Images of the batch over all replicas."""
+    """Number of images of the batch over all replicas."""
     local = tf.shape(labels)[0]
     if num_replicas() == 1:
         return local
@@ -241,7 +243,7 @@ def _global_size(labels):
 
 
 def _over_replicas(values):
-    """Named scalars, summed over replicas in one reduction."""
+    """Sums named scalars over replicas in one reduction."""
     dtype = next(iter(values.values())).dtype
     packed = tf.stack([tf.cast(value, dtype) for value in values.values()])
     totals = tf.unstack(all_reduce_sum([packed])[0])
@@ -253,11 +255,11 @@ def _named(means):
 
 
 def _one_if_finite(watched):
-    """1.0, which is not computed before every named value was found to be finite.
+    """Returns 1.0, computed only after every named value was found to be finite.
 
-    What is multiplied by it waits for the checks. A control dependency would not do:
-    TensorFlow's graph optimizer drops it (2.21, dependency optimization), and the
-    weights were NaN by the time the error was raised.
+    A value that is multiplied by it waits for the checks. A control dependency does
+    not suffice: the graph optimizer of TensorFlow 2.21 drops it (dependency
+    optimization), and weights became NaN before the error was raised.
     """
     checked = [
         tf.debugging.check_numerics(tf.cast(value, tf.float32), name)

@@ -4,7 +4,7 @@ import dataclasses
 
 from bsce_keras.config.classification_losses import loss_facts
 
-# As `EpochSums.alpha_means` names them.
+# Names of `EpochSums.alpha_means`.
 ALPHA_COLUMNS = (
     "alpha_updates",
     "alpha",
@@ -17,11 +17,11 @@ ALPHA_COLUMNS = (
 class TrainingStats:
     """Images, epochs, time and alpha of a trained step.
 
-    `train_seconds` covers every phase, the other figures the main one. `alphas` holds
-    alpha after every update that moved it; `alpha` is None where none is in play: at
-    the base step and under losses without one. `alpha_by_epoch` holds a list over the
-    epochs for each of `ALPHA_COLUMNS`, to 6 digits, None in an epoch that does not move
-    alpha; it is None where alpha is not learned.
+    `train_seconds` covers all phases; the other values describe the main phase.
+    `alphas` holds alpha after every update that moved it. `alpha` is None at the base
+    step and under losses without alpha. `alpha_by_epoch` holds a list over the epochs
+    for each of `ALPHA_COLUMNS`, to 6 digits. Epochs that do not move alpha have None.
+    `alpha_by_epoch` itself is None where alpha is not learned.
     """
 
     train_images: int
@@ -42,8 +42,8 @@ def training_stats(training, context, learned_alpha, num_images, progress):
         training: `TrainingConfig`.
         context: the `StepContext`.
         learned_alpha: `LearnedAlpha`, or None where alpha is not learned.
-        num_images: of the pool.
-        progress: `StepProgress` at its end.
+        num_images: size of the pool.
+        progress: `PhaseProgress` at the end of the phase.
     """
     fixed = loss_facts(context.classification_loss).takes_alpha
     alpha, clips = context.alpha if fixed else None, 0

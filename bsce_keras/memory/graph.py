@@ -1,12 +1,12 @@
-"""ExemplarGraph: a neural gas over the features of every class, and its neighbourhoods.
+"""ExemplarGraph: neural gas over the features of every class, with its neighbourhoods.
 
-The graph of TPCIL (Tao et al., ECCV 2020), whose vertices stand for images that are
-kept and whose edges join what lies side by side in feature space. Reconstruction: the
-article's abstract names an elastic graph built by competitive Hebbian learning, and no
-code was released. The neural-gas update and its rates are those of a re-implementation
-of the authors' later TOPIC, the lifetime of edges is recalled, the rest is ours.
+This is the graph of TPCIL (Tao et al., ECCV 2020). A vertex represents a stored image;
+edges join neighbours in feature space. It is a reconstruction, because code was not
+released. The article's abstract names an elastic graph built by competitive Hebbian
+learning. The neural-gas update and its rates are those of a re-implementation of the
+authors' later TOPIC. The lifetime of edges is recalled; the rest is ours.
 
-It is the selection policy of TPCIL's memory.
+`ExemplarGraph` is the selection policy of TPCIL's memory.
 """
 
 import numpy as np
@@ -15,27 +15,27 @@ from bsce_keras.memory.policies import SelectionPolicy
 from bsce_keras.memory.selection import herding
 from bsce_keras.memory.unit_rows import unit_rows
 
-# Passes over the features of a class, rate of the nearest vertex, ranks over which the
-# rate falls by e, and how many vertices move at all.
+# Passes over the features of a class, rate of the nearest vertex, number of ranks over
+# which the rate falls by e, and number of vertices that move.
 _PASSES = 2
 _RATE = 0.1
 _REACH = 10.0
 _NUM_MOVED = 10
-# Wins of either end, shared with another vertex, that an edge outlives.
+# Largest age of an edge. It ages when either end wins together with another vertex.
 _LIFETIME = 200
 _BLOCK = 256
 
 
 class ExemplarGraph(SelectionPolicy):
-    """Vertices of all seen classes, in the order of the exemplars they stand for.
+    """Vertices of all seen classes, in the order of the exemplars they represent.
 
-    A vertex has a centroid, which never moves once its step is over, and edges to other
-    vertices. Classes are added one by one; `connect` then gives all of them edges.
+    A vertex has a centroid and edges to other vertices. The centroid does not move
+    after its step. Classes are added one by one; `connect` then adds edges.
 
     Attributes:
         centroids: float64, shape `(num_vertices, d)`, unit rows.
         edges: int64, shape `(num_edges, 2)`, pairs `i < j` in rising order. Once
-            connected, every vertex has one, unless it is the only vertex.
+            connected, every vertex has an edge, unless it is the only vertex.
     """
 
     description = "images of the vertices of a neural-gas graph over the features"
@@ -47,10 +47,10 @@ class ExemplarGraph(SelectionPolicy):
         self._rows = []
 
     def keep(self, vertices):
-        """Drops all vertices but these, and the edges of those dropped.
+        """Drops all other vertices and their edges.
 
         Args:
-            vertices: int, places among the vertices, in rising order.
+            vertices: int, indices of the vertices to keep, in rising order.
         """
         place = np.full(len(self.centroids), -1)
         place[vertices] = np.arange(len(vertices))
@@ -63,17 +63,17 @@ class ExemplarGraph(SelectionPolicy):
         return self.add_class(features_of(images), quota, rng)
 
     def add_class(self, features, num_vertices, rng):
-        """Places the vertices of a new class and chooses an image for each.
+        """Adds the vertices of a new class and chooses an image for each.
 
-        Those that stand for most images come first.
+        Vertices that are nearest to most images come first.
 
         Args:
-            features: float, shape `(num_images, d)`, of the class.
-            num_vertices: how many; one for every image if there are not more.
+            features: float, shape `(num_images, d)`, features of the class.
+            num_vertices: number of vertices, at most one per image.
             rng: `np.random.Generator`.
 
         Returns:
-            int64 indices of the images, all different, one for each vertex.
+            int64 indices of the images, all different, one per vertex.
         """
         rows = unit_rows(np.asarray(features, np.float64))
         centroids = neural_gas(rows, num_vertices, rng)
@@ -84,10 +84,10 @@ class ExemplarGraph(SelectionPolicy):
         return images
 
     def connect(self, rng):
-        """Joins neighbours, by the features of the classes added since the last time.
+        """Joins neighbours, by the features of classes added since the last call.
 
         Args:
-            rng: `np.random.Generator`, for the order in which features are looked at.
+            rng: `np.random.Generator` for the order of the features.
         """
         if self._rows and len(self.centroids) > 1:
             nearest = [nearest_two(rows, self.centroids) for rows in self._rows]
@@ -97,26 +97,27 @@ class ExemplarGraph(SelectionPolicy):
         self.edges = without_isolated(self.edges, self.centroids)
 
     def to_arrays(self):
-        """The graph as named arrays, for checkpoints."""
+        """Returns the graph as named arrays for checkpoints."""
         return {"graph_centroids": self.centroids, "graph_edges": self.edges}
 
     def restore(self, arrays):
-        """Takes over what `to_arrays` returned."""
+        """Restores the graph from the arrays of `to_arrays`."""
         self.centroids, self.edges = arrays["graph_centroids"], arrays["graph_edges"]
         self._num_old, self._rows = len(self.centroids), []
 
 
 def neural_gas(rows, num_vertices, rng):
-    """Centroids that spread over the unit features of a class.
+    """Returns centroids that spread over the unit features of a class.
 
-    They start at random images. For every image, in random order and twice, the ten
-    nearest ones move towards its features f, and are brought to unit length again:
+    Centroids start at random images. Two passes visit all images in random order. The
+    ten centroids nearest to an image move towards its features f, then are scaled to
+    unit length:
 
         m_k <- m_k + 0.1 exp(-k / 10) (f - m_k),   k = 0, ..., 9 by distance
 
     Args:
         rows: float64, shape `(num_images, d)`, unit features.
-        num_vertices: how many; one for every image if there are not more.
+        num_vertices: number of centroids, at most one per image.
         rng: `np.random.Generator`.
 
     Returns:
@@ -127,7 +128,7 @@ def neural_gas(rows, num_vertices, rng):
     rates = _RATE * np.exp(-np.arange(num_moved) / _REACH)[:, None]
     for _ in range(_PASSES):
         for row in rows[rng.permutation(len(rows))]:
-            # Of unit vectors the nearest has the largest product.
+            # The nearest of unit vectors has the largest product.
             nearest = np.argsort(-(centroids @ row), kind="stable")[:num_moved]
             moved = centroids[nearest]
             centroids[nearest] = unit_rows(moved + rates * (row - moved))
@@ -135,14 +136,16 @@ def neural_gas(rows, num_vertices, rng):
 
 
 def represented(rows, centroids):
-    """An image for every centroid, those that are nearest to most images first.
+    """Chooses an image for every centroid.
 
-    In this order each takes the nearest image that is still free. One that is nearest
-    to no image has lost its place: it moves to the next free image of the herding list.
+    Centroids that are nearest to most images come first. In this order, each takes the
+    nearest image that is still free. A centroid that is not nearest to any image moves
+    to the next free image of the herding list.
 
     Args:
         rows: float64, shape `(num_images, d)`, unit features of one class.
-        centroids: float64, shape `(num_vertices, d)`, unit rows, not more than images.
+        centroids: float64, shape `(num_vertices, d)`, unit rows; at most as many as
+            images.
 
     Returns:
         `(centroids, images)`: the centroids in their new order, and int64 indices of
@@ -164,7 +167,7 @@ def represented(rows, centroids):
 
 
 def nearest_two(rows, centroids):
-    """The nearest and the second nearest centroid of every row.
+    """Returns the nearest and the second nearest centroid of every row.
 
     Args:
         rows: float, shape `(num_images, d)`, unit features.
@@ -183,19 +186,19 @@ def nearest_two(rows, centroids):
 
 
 def hebbian_edges(nearest, edges, num_old, lifetime=_LIFETIME):
-    """Competitive Hebbian learning: what is nearest to one image together is joined.
+    """Joins vertices by competitive Hebbian learning.
 
-    For every image its two nearest vertices get an edge of age 0, and every other edge
-    of the nearest one ages by 1. An edge older than `lifetime` is cut. Edges between
-    two old vertices stay, for the images that made them are gone; so age is of no use
-    beyond a step.
+    The two nearest vertices of every image get an edge of age 0. All other edges of the
+    nearest vertex age by 1. An edge older than `lifetime` is removed. Edges between two
+    old vertices stay, because their images are gone. Ages are therefore not kept after
+    a step.
 
     Args:
-        nearest: int, shape `(num_images, 2)`, of `nearest_two`, in the order in which
-            images are looked at.
-        edges: int64, shape `(num_edges, 2)`, between old vertices.
-        num_old: the first vertices, which are of earlier steps.
-        lifetime: the age that an edge may reach.
+        nearest: int, shape `(num_images, 2)`, result of `nearest_two` in the order of
+            the visits.
+        edges: int64, shape `(num_edges, 2)`, edges between old vertices.
+        num_old: number of vertices of earlier steps, which come first.
+        lifetime: largest age of an edge.
 
     Returns:
         int64, shape `(num_edges, 2)`, pairs `i < j` in rising order.
@@ -217,15 +220,15 @@ def hebbian_edges(nearest, edges, num_old, lifetime=_LIFETIME):
 
 
 def without_isolated(edges, centroids):
-    """The edges, and one to its nearest vertex for every vertex that has none.
+    """Adds an edge to the nearest vertex for every vertex without edges.
 
     Args:
         edges: int64, shape `(num_edges, 2)`.
         centroids: float, shape `(num_vertices, d)`, unit rows.
 
     Returns:
-        int64, shape `(num_edges, 2)`, pairs `i < j` in rising order. A vertex that is
-        alone stays so.
+        int64, shape `(num_edges, 2)`, pairs `i < j` in rising order. A single vertex
+        stays without edges.
     """
     isolated = np.setdiff1d(np.arange(len(centroids)), edges)
     if not len(isolated) or len(centroids) < 2:

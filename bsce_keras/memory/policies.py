@@ -1,4 +1,4 @@
-"""Selection policies: which images of a class become its exemplars, best first."""
+"""Selection policies: rankings of the images of a class, best exemplars first."""
 
 import importlib
 
@@ -6,50 +6,52 @@ from bsce_keras.memory.selection import herding, random_exemplars
 
 
 class SelectionPolicy:
-    """Ranks the images of new classes; may keep a state of its own.
+    """Ranks the images of new classes; may keep a state.
 
-    `ReplayMemory` calls `keep` when a step ends, `rank` for each new class, and then
+    When a step ends, `ReplayMemory` calls `keep`, then `rank` for each new class, then
     `connect`.
 
     Attributes:
-        edges: int64 pairs of places among all exemplars that training may use, shape
+        edges: int64 pairs of indices into the exemplars to train on, shape
             `(num_edges, 2)`; None for policies without a graph.
-        description: how exemplars are chosen, for the protocol of a run.
+        description: selection of exemplars in words, for the protocol of a run.
     """
 
     edges = None
     description = ""
 
     def keep(self, places):
-        """Keeps the state of these exemplars of old classes only.
+        """Drops the state of all other exemplars of old classes.
 
         Args:
-            places: int, places among the exemplars of all classes, in rising order.
+            places: int, indices into the exemplars of all classes, in rising order.
         """
 
     def rank(self, images, quota, features_of, rng):
-        """Returns indices of the exemplars of a class, best first. Every policy has it.
+        """Returns indices of the exemplars of a class, best first.
+
+        Every policy overrides it.
 
         Args:
             images: uint8 images of the class.
             quota: largest number of exemplars.
-            features_of: images -> features `(n, d)`.
+            features_of: function from images to features `(n, d)`.
             rng: `np.random.Generator` of the class.
         """
 
     def connect(self, rng):
-        """Completes the state, once all classes of a step are ranked."""
+        """Completes the state after all classes of a step are ranked."""
 
     def to_arrays(self):
         """Returns the state as named arrays, for checkpoints."""
         return {}
 
     def restore(self, arrays):
-        """Takes over the arrays that `to_arrays` returned."""
+        """Restores the state from the arrays of `to_arrays`."""
 
 
 class HerdingPolicy(SelectionPolicy):
-    """Chooses images whose mean feature follows that of the class, see `herding`."""
+    """Selects images whose mean feature follows that of the class, see `herding`."""
 
     description = "herding"
 
@@ -58,7 +60,7 @@ class HerdingPolicy(SelectionPolicy):
 
 
 class RandomPolicy(SelectionPolicy):
-    """Chooses images uniformly at random."""
+    """Selects images uniformly at random."""
 
     description = "random"
 
@@ -70,7 +72,7 @@ _BY_NAME = {"herding": HerdingPolicy, "random": RandomPolicy}
 
 
 def selection_policy(config):
-    """Returns a new `SelectionPolicy`: that of the method, or the one asked for."""
+    """Returns a new `SelectionPolicy`: that of the method, else the configured one."""
     if not config.use.policy:
         return _BY_NAME[config.selection]()
     module, name = config.use.policy.split(":")

@@ -1,4 +1,4 @@
-"""ReplayMemory: the few images of old classes that may be seen again."""
+"""ReplayMemory: stored images of old classes for later steps."""
 
 import dataclasses
 
@@ -11,15 +11,15 @@ from bsce_keras.runtime.randomness import Purpose, generator
 
 
 class ReplayMemory:
-    """Ranked exemplars of every seen class, never more than the budget.
+    """Ranked exemplars of every seen class, within the budget.
 
-    A class is ranked once, when it arrives. A fixed budget later keeps a prefix of
-    each list; ranks never change. Where the configuration sets images aside, a tenth of
-    every class's quota is drawn at random out of images that no step trains on.
+    A class is ranked once, when it arrives. A fixed budget later keeps a prefix of each
+    list; ranks do not change. If the configuration sets images aside, a tenth of every
+    class's quota is drawn at random, and training never uses these images.
 
     Args:
         config: `MemoryConfig`.
-        seed: of the experiment, for random choices.
+        seed: seed of the experiment, for random choices.
     """
 
     def __init__(self, config, seed):
@@ -34,7 +34,7 @@ class ReplayMemory:
 
     @property
     def counts(self):
-        """Exemplars per seen class, in arrival order, those set aside included."""
+        """Exemplars per seen class in order of arrival, including those set aside."""
         return [
             len(trained_on) + len(set_aside)
             for trained_on, set_aside in zip(
@@ -43,15 +43,15 @@ class ReplayMemory:
         ]
 
     def examples(self):
-        """All exemplars to train on as one `Examples`, by class and rank, or None."""
+        """Returns all exemplars to train on, by class and rank; None if empty."""
         return _joined(self._trained_on)
 
     def replay(self, earlier):
         """Returns the `Examples` of old classes to train on, or None.
 
         Args:
-            earlier: all training images of earlier classes; returned where the
-                configuration replays everything, instead of the exemplars.
+            earlier: all training images of earlier classes. They are returned instead
+                of exemplars if the configuration replays everything.
         """
         return earlier if self.config.use.replays_everything else self.examples()
 
@@ -59,33 +59,33 @@ class ReplayMemory:
     def edges(self):
         """Edges of the policy's graph over `examples()`, or None.
 
-        Pairs of places, shape `(num_edges, 2)`.
+        Pairs of indices, shape `(num_edges, 2)`.
         """
         return self._policy.edges
 
     def split(self, step):
-        """Keeps images of a step's classes from training, where that is configured.
+        """Sets images of a step's classes aside, if that is configured.
 
         Args:
-            step: the `Step` that is to be learned.
+            step: the `Step` to be learned.
 
         Returns:
-            The `Step` with the images to train on, and the `Examples` of all classes up
-            to it that no step trains on; None where nothing is set aside.
+            The `Step` with the images to train on, and the `Examples` set aside of all
+            seen classes, or None.
         """
         training, set_aside = self._divide(step)
         old = self._shortened(self._set_aside, step, self.config.num_aside)
         return training, _joined([*old, *set_aside])
 
     def update(self, step, features_of):
-        """Makes room, then ranks and stores exemplars of the step's new classes.
+        """Shortens old lists, then ranks and stores exemplars of the new classes.
 
-        Called again for the same step, it chooses these anew.
+        A second call for the same step replaces the exemplars of its classes.
 
         Args:
-            step: the finished `Step`, as the stream has it.
-            features_of: images -> features `(n, d)` of the model after training, in
-                inference mode.
+            step: the finished `Step` of the stream.
+            features_of: function from images to features `(n, d)` of the trained model
+                in inference mode.
         """
         quota = self._training_quota(step.num_classes)
         training, set_aside = self._divide(step)
@@ -104,21 +104,20 @@ class ReplayMemory:
 
     @staticmethod
     def _shortened(per_class, step, quota):
-        """Lists of the classes before a step, cut to what each may have from it on."""
+        """Returns the old classes' lists, shortened to the quota of this step."""
         most = slice(quota(step.num_classes))
         return [held.select(most) for held in per_class[: step.num_old_classes]]
 
     def replace_images(self, images):
-        """Takes other pixels for the exemplars that are trained on.
+        """Replaces the pixels of the exemplars to train on.
 
         Labels, ids and ranks stay, and so do images set aside.
 
         Args:
-            images: uint8, as many, in the order and of the shape of those that
-                `examples` returns.
+            images: uint8, with the order and shape of the images of `examples()`.
 
         Raises:
-            ValueError: images of another type or shape.
+            ValueError: images have another type or shape.
         """
         held = self.examples()
         if (images.dtype, images.shape) != (held.images.dtype, held.images.shape):
@@ -134,7 +133,7 @@ class ReplayMemory:
         ]
 
     def _divide(self, step):
-        """A step without the images set aside, and a list of these for each class."""
+        """Returns the step without images set aside, and a list of these per class."""
         num_aside = self.config.num_aside(step.num_classes)
         if not num_aside:
             nothing = step.examples.select(slice(0))
@@ -157,14 +156,14 @@ class ReplayMemory:
         return self._policy.rank(candidates.images, quota, features_of, rng)
 
     def to_arrays(self):
-        """The memory as named arrays, for checkpoints."""
+        """Returns the memory as named arrays for checkpoints."""
         arrays = _to_arrays(self._trained_on, "")
         if self.config.use.sets_aside:
             arrays |= _to_arrays(self._set_aside, _ASIDE_PREFIX)
         return arrays | self._policy.to_arrays()
 
     def restore(self, arrays):
-        """Takes over what `to_arrays` returned."""
+        """Restores the memory from the arrays of `to_arrays`."""
         self._trained_on = _from_arrays(arrays, "")
         self._set_aside = [held.select(slice(0)) for held in self._trained_on]
         if self.config.use.sets_aside:
@@ -176,14 +175,14 @@ _ASIDE_PREFIX = "set_aside_"
 
 
 def _joined(per_class):
-    """One `Examples` of all classes, or None if there is no image among them."""
+    """Returns one `Examples` of all classes; None if it would be empty."""
     if not any(len(held) for held in per_class):
         return None
     return Examples.concatenate(per_class)
 
 
 def _places(per_class, num_classes, quota):
-    """Where the first `quota` of each of the first classes lie in `_joined`."""
+    """Returns indices into `_joined` of the first `quota` of each of the classes."""
     sizes = [len(held) for held in per_class]
     starts = np.cumsum([0, *sizes])[:num_classes]
     kept = [
@@ -200,7 +199,7 @@ def _of_class(examples, label):
 def _to_arrays(per_class, prefix):
     counts = np.array([len(held) for held in per_class], np.int64)
     arrays = {"counts": counts}
-    if per_class:  # also where all are empty: they are still seen classes
+    if per_class:  # even if all are empty, because the classes were seen
         held = Examples.concatenate(per_class)
         arrays |= {"images": held.images, "labels": held.labels, "ids": held.ids}
     return {f"{prefix}{name}": values for name, values in arrays.items()}

@@ -1,53 +1,53 @@
-"""Features in, exemplar indices out."""
+"""Selection of exemplars: from features to indices."""
 
 import math
 
 import numpy as np
 
-# Exact arithmetic would tie identical rows; floating point may not.
+# Identical rows have equal scores, but rounding may make them differ.
 _TIE = 1e-12
 _MIN_LENGTH = 1e-12
-# What numbers below 1e-38, which float32 drops, can add up to over _MIN_LENGTH.
+# Bound on the sum of numbers below 1e-38, which float32 drops, over _MIN_LENGTH.
 _UNDERFLOW = 1e-20
 _MAX_ITERATIONS = 1000
 _BLOCK = 256
 
 
 def herding(features, num_exemplars):
-    """Exemplars whose mean follows the class mean, best first.
+    """Selects exemplars whose mean follows the class mean, best first.
 
     Rows are normalised, mu is their mean and w starts at mu. Each iteration takes
-    j = argmax_i <w, row_i> over all rows, those already picked included, records j if
-    it is new, and sets w <- w + mu - row_j. After 1000 iterations what is still missing
-    is filled up in index order.
+    j = argmax_i <w, row_i> over all rows, including those already picked. It records j
+    if j is new, and sets w <- w + mu - row_j. After 1000 iterations, missing exemplars
+    are filled up in index order.
 
-    Source: iCaRL, as released by its authors, LUCIR and PODNet alike. A pick that is
-    repeated still moves w, which the greedy nearest-mean form of other code bases
-    misses. Where LUCIR would keep fewer exemplars after 1000 iterations, we fill up, as
-    PODNet does.
+    Source: iCaRL as released by its authors, LUCIR and PODNet alike. A repeated pick
+    still moves w; the greedy nearest-mean form of other code bases omits this. After
+    1000 iterations, LUCIR keeps fewer exemplars. We fill up, as PODNet does.
 
     Args:
-        features: float, shape `(num_images, d)`, of one class; no row longer than 1e30.
-        num_exemplars: how many to pick; all images if there are not more.
+        features: float, shape `(num_images, d)`, features of one class; rows of length
+            at most 1e30.
+        num_exemplars: number of exemplars to pick, at most all images.
 
     Returns:
         int64 indices, shape `(min(num_exemplars, num_images),)`, all different. Scores
-        within 1e-12 of each other, relatively, count as tied: the lowest index wins.
+        with a relative difference within 1e-12 are tied: the lowest index wins.
     """
     features = np.asarray(features)
     wanted = min(num_exemplars, len(features))
     if wanted == 0:
         return np.zeros(0, dtype=np.int64)
-    # Scores are scaled instead of rows, which spares a copy of all of them.
+    # Scores are scaled instead of rows, which avoids a copy of all rows.
     scales, mean = _scales_and_mean(features)
     rough_rows = features.astype(np.float32, copy=False)
     rough_scales = scales.astype(np.float32)
     slack = _slack(features.shape[1])
     target = mean
-    picked = {}  # A dictionary keeps the order of picks and finds repeats.
+    picked = {}  # A dictionary keeps the order of picks and detects repeats.
     for _ in range(_MAX_ITERATIONS):
-        # Memory bounds these products: float32 finds the few rows that can have the
-        # best score in half the time, float64 tells them apart.
+        # Memory bandwidth bounds these products. float32 finds the few rows that can
+        # have the best score in half the time; float64 decides between them.
         rough = rough_rows @ target.astype(np.float32) * rough_scales
         floor = rough.max() - slack * math.sqrt(target @ target) - _UNDERFLOW
         near = np.flatnonzero(rough >= floor)
@@ -68,9 +68,9 @@ def _first_of_the_best(scores):
 
 
 def _scales_and_mean(features):
-    """What brings rows to length 1, and the mean of these, in float64.
+    """Returns factors that scale rows to length 1, and the scaled mean, in float64.
 
-    Block by block: a float64 copy of all rows would not stay in the cache.
+    It works block by block, because a float64 copy of all rows does not fit the cache.
     """
     scales, total = [], 0
     for start in range(0, len(features), _BLOCK):
@@ -81,14 +81,15 @@ def _scales_and_mean(features):
 
 
 def _slack(size):
-    """How far apart, relative to |w|, equal scores can come out in float32.
+    """Returns the largest float32 difference of equal scores, relative to |w|.
 
-    A score scale * <row, w> in float32 takes n = d + 4 roundings in a row, each off by
-    at most u = 2^-24: of row, w and scale, of d products and sums in whatever order, of
-    the last product. By Higham's gamma_n = n u / (1 - n u) its error is at most
-    gamma_n * scale * sum_k |row_k w_k| <= gamma_n |w|, by Cauchy and Schwarz, and two
-    scores may err in opposite directions. Four roundings more stand for what is far
-    smaller: the tie of 1e-12 and the rounding of float64.
+    A score scale * <row, w> in float32 has n = d + 4 successive roundings, each with a
+    relative error of at most u = 2^-24. They are those of row, w and scale, of d
+    products and sums in any order, and of the last product. With Higham's gamma_n =
+    n u / (1 - n u), the error is at most gamma_n * scale * sum_k |row_k w_k|. By Cauchy
+    and Schwarz, this is at most gamma_n |w|. Two scores may err in opposite directions.
+    Four additional roundings cover the tie of 1e-12 and the rounding of float64, which
+    are much smaller.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
@@ -97,11 +98,11 @@ def _slack(size):
 
 
 def random_exemplars(num_images, num_exemplars, rng):
-    """Exemplars drawn without replacement, in the order drawn.
+    """Draws exemplars without replacement, in the order drawn.
 
     Args:
-        num_images: images of one class.
-        num_exemplars: how many to pick; all images if there are not more.
+        num_images: number of images of one class.
+        num_exemplars: number of exemplars to pick, at most all images.
         rng: `np.random.Generator`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Rows brought to length 1, in NumPy."""
+"""Rows scaled to length 1, in NumPy."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ _SHORTEST = 1e-12
 
 
 def unit_rows(rows):
-    """The rows of an array `(..., d)`, each divided by its length.
+    """Returns the rows of an array `(..., d)`, each divided by its length.
 
-    One shorter than 1e-12 is divided by that: a row of zeros stays one.
+    Rows shorter than 1e-12 are divided by 1e-12, so a row of zeros stays zero.
     """
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.maximum(lengths, _SHORTEST)

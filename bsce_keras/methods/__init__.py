@@ -1,4 +1,4 @@
-"""Methods by name. Free of TensorFlow: `load_method` imports only the one asked for."""
+"""Methods by name, without TensorFlow: `load_method` imports only one of them."""
 
 from bsce_keras.runtime.named_objects import named_object
 
@@ -34,5 +34,5 @@ TITLES = {
 
 
 def load_method(config):
-    """The method of a `MethodConfig`, ready to train."""
+    """Returns the `Method` of a `MethodConfig`."""
     return named_object(METHODS[config.name])(config.parameters)

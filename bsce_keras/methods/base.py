@@ -1,4 +1,4 @@
-"""What a method is: a head, a backbone variant, and the loss terms of a step."""
+"""Method: a head, a backbone variant, and the loss terms of a step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,17 +17,17 @@ FINETUNING = "bsce_keras.learner.finetuning_phase:FinetuningPhase"
 
 @dataclasses.dataclass(frozen=True)
 class StepContext:
-    """Facts of one step, all a method may know.
+    """Facts about one step that a method may use.
 
     Args:
-        num_old_classes, num_new_classes: before and in this step; 0 old ones mean the
-            base step.
-        class_counts: training images per seen class, memory included.
+        num_old_classes: number of classes before this step; 0 at the base step.
+        num_new_classes: number of classes of this step.
+        class_counts: training images per seen class, including the memory.
         classification_loss: one of `config.classification_losses`.
-        alpha: weight of the old classes; a number, or the variable that is learned.
-        step_sizes: classes that each step so far brought, this one included; they add
-            up to `num_classes`.
-        has_anchors: whether updates see anchors besides their batch.
+        alpha: weight of the old classes; a number, or the learned variable.
+        step_sizes: number of classes of each step up to this one; the sum is
+            `num_classes`.
+        has_anchors: updates see anchors in addition to their batch.
     """
 
     num_old_classes: int
@@ -45,19 +45,20 @@ class StepContext:
 
 @dataclasses.dataclass(frozen=True)
 class LossTerm:
-    """One addend of the training loss.
+    """One weighted term of the training loss.
 
     Args:
-        name: what it is tracked under.
-        weight: what it is multiplied by in the sum; it is tracked without.
-        values: `(labels, student, teacher) -> (batch,)`, one value per image, or a pair
-            `(values, mask)` whose mean is taken over the images where mask is 1.
-            `student` and `teacher` are the classifiers' output dictionaries; `teacher`
-            is None at the base step. Where updates see anchors, both also hold their
-            `anchor_features`, shape `(num_anchors, d)`, and `teacher` which of them the
-            memory's graph joins: `anchor_edges`, bool, shape `(num_anchors,
-            num_anchors)`, true at i < j. These are the same on all replicas. A term of
-            theirs is a pair of one value, and of a mask that leaves it out if it is 0.
+        name: name in logs.
+        weight: factor in the sum; logs hold the unweighted term.
+        values: `(labels, student, teacher) -> (batch,)`, one value per image. It may
+            return `(values, mask)` instead; the mean is then over images with mask 1.
+
+    `student` and `teacher` are the classifiers' output dictionaries; `teacher` is None
+    at the base step. With anchors, both also hold `anchor_features`, shape
+    `(num_anchors, d)`. `teacher` then holds `anchor_edges`, bool, shape
+    `(num_anchors, num_anchors)`, true at i < j where the memory's graph joins both.
+    These entries are the same on all replicas. A term of anchors returns one value, and
+    a mask that is 0 to leave the term out.
     """
 
     name: str
@@ -67,16 +68,18 @@ class LossTerm:
 
 @dataclasses.dataclass(frozen=True)
 class PixelObjective:
-    """What the pixels of exemplars are optimised for, and how long.
+    """Objective and schedule of the optimisation of exemplars' pixels.
 
     Args:
-        loss: `(features, labels, query_features, query_labels) -> ()`: how badly a head
-            that learned from the exemplars' features does on the queries'.
-        learning_rate: of Adam on the pixels, in the network's normalised units.
-        passes: over the step's new images, as queries for its new exemplars.
-        old_share: of that number of updates, for either half of the old exemplars.
-        classes_at_once: whose exemplars are optimised together, at most. It bounds the
-            memory: activations of all their exemplars are kept.
+        loss: `(features, labels, query_features, query_labels) -> ()`: loss on the
+            queries of a head that was trained on the exemplars' features.
+        learning_rate: rate of Adam on the pixels, in normalised units.
+        passes: passes over the step's new images, the queries of its new exemplars.
+        old_share: updates for each half of the old exemplars, as a fraction of those
+            for the new ones.
+        classes_at_once: largest number of classes whose exemplars are optimised
+            together. It bounds memory use, because the activations of all their
+            exemplars are stored.
     """
 
     loss: Callable
@@ -90,25 +93,25 @@ CLASSIFICATION = "classification"
 
 
 class Method:
-    """Base of all methods: a linear head and the classification term alone.
+    """Base of all methods: a linear head and only the classification term.
 
-    The classification loss and the method are independent: a method only says how much
-    its classification term weighs. Hooks come in the order in which a step calls them.
+    Classification loss and method are independent: a method only sets the weight of its
+    classification term. Hooks are listed in the order in which a step calls them.
 
     Attributes:
-        variant: of the backbone.
-        phases: of a step, in order: `"module:StepPhase"`. A phase decides itself
-            whether a step has it.
-        uses_teacher: whether any term looks at the frozen previous model.
-        finetunes_with_batch_statistics: whether batch normalisation goes on in training
-            mode while balanced fine-tuning trains the class weights.
-        selects_again_after_finetuning: whether the exemplars that fine-tuning used are
-            chosen anew with the network it leaves.
-        starts_afresh: whether every step trains a new network.
-        num_anchor_edges: edges of the memory's graph whose ends every update of an
-            increment sees besides its batch, as anchors; 0 for none.
-        mirrors_exemplars: True if `predictor_head` gets the features of mirror images
-            of the exemplars as well.
+        variant: variant of the backbone.
+        phases: phases of a step in order, as `"module:StepPhase"`. Each phase decides
+            for each step if it applies.
+        uses_teacher: some term uses the frozen previous model.
+        finetunes_with_batch_statistics: batch normalisation runs in training mode
+            during balanced fine-tuning.
+        selects_again_after_finetuning: exemplars are selected again with the fine-tuned
+            network.
+        starts_afresh: every step trains a new network.
+        num_anchor_edges: number of edges of the memory's graph that every update of an
+            increment draws. Their ends are its anchors. 0 turns anchors off.
+        mirrors_exemplars: `predictor_head` also gets the features of mirrored
+            exemplars.
     """
 
     variant: ClassVar[str] = "il_baseline"
@@ -124,30 +127,30 @@ class Method:
         self.parameters = parameters
 
     def make_head(self, num_old_classes, num_new_classes):
-        """The head of a step: a layer from features to a dictionary with `logits`."""
+        """Returns the head of a step, a layer from features to a dict with `logits`."""
         return LinearHead(num_old_classes + num_new_classes)
 
     def imprint(self, head, features_of_classes, seed):
-        """Starts the new classes of a grown head; by default they stay random.
+        """Initialises the new classes of a grown head; by default they stay random.
 
         Args:
-            head: with the old classes in place.
-            features_of_classes: iterator over the new classes: features `(n, d)` of
-                their training images by the previous model in inference mode. Nothing
-                is computed for a method that does not look.
-            seed: of random choices, a whole number.
+            head: head that already has the old classes.
+            features_of_classes: iterator over the new classes. It yields features
+                `(n, d)` of their training images, by the previous model in inference
+                mode. They are computed only when a method asks for them.
+            seed: integer seed of random choices.
         """
 
     def classification_weight(self, context):
-        """Weight of the classification term."""
+        """Returns the weight of the classification term."""
         return 1.0
 
     def classification_values(self, context):
-        """`values` of the classification term."""
+        """Returns the `LossTerm.values` of the classification term."""
         return classification_values(context)
 
     def loss_terms(self, context):
-        """The terms of this step; the classification term comes first."""
+        """Returns the terms of this step; the classification term comes first."""
         return [
             LossTerm(
                 CLASSIFICATION,
@@ -157,41 +160,43 @@ class Method:
         ]
 
     def finetuning_terms(self, context):
-        """The terms of balanced fine-tuning: the step's, classification at weight 1.
+        """Returns the step's terms with the weight of classification set to 1.
 
-        Source: LUCIR's and PODNet's released code, which the paper's balanced
-        fine-tuning of IL-Baseline is "similar to" (Jodelet et al., section 4.3.4).
+        Balanced fine-tuning trains on them.
+
+        Source: LUCIR's and PODNet's released code. The paper calls its balanced
+        fine-tuning of IL-Baseline "similar to" theirs (Jodelet et al., section 4.3.4).
         """
         classification, *others = self.loss_terms(context)
         return [dataclasses.replace(classification, weight=1.0), *others]
 
-    def after_training(self, head, context, held_out):
-        """Changes the head once the main phase is over; by default nothing.
+    def after_training(self, head, context, set_aside):
+        """Corrects the head after the main phase; by default, the head stays.
 
         Args:
-            head: of the student, trained.
+            head: head of the trained student.
             context: the `StepContext`.
-            held_out: logits `(n, num_classes)` and labels `(n,)` of images of all seen
-                classes that no step trained on, where the memory sets some aside; else
-                None.
+            set_aside: logits `(n, num_classes)` and labels `(n,)` of the images that
+                the memory sets aside. They are of all seen classes, and training never
+                used them. None if the memory does not set images aside.
         """
 
     def pixel_objective(self, head):
-        """Returns what exemplars are optimised for, a `PixelObjective`.
+        """Returns the `PixelObjective` of exemplars.
 
-        Called only where `PIXELS` is one of the phases.
+        It is called only if `PIXELS` is one of the phases.
 
         Args:
-            head: of the student after its main phase, in float32.
+            head: head of the student after its main phase, in float32.
         """
         return None
 
     def predictor_head(self, features_of_classes):
-        """A head to predict with instead of the trained one; by default None.
+        """Returns a head that replaces the trained one in predictions, or None.
 
         Args:
-            features_of_classes: iterator over the seen classes: features `(n, d)` of
-                their exemplars, and of their mirror images with `mirrors_exemplars`.
-                Nothing is computed for a method that does not look.
+            features_of_classes: iterator over the seen classes. It yields features
+                `(n, d)` of their exemplars, and of the mirrored ones with
+                `mirrors_exemplars`. They are computed only when a method asks for them.
         """
         return None

@@ -1,4 +1,4 @@
-"""BiC: IL-Baseline, then two numbers that correct the logits of the new classes."""
+"""BiC: IL-Baseline, with two numbers that correct the logits of new classes."""
 
 import numpy as np
 from scipy.optimize import minimize
@@ -11,20 +11,25 @@ _LARGEST_SCALE = 10.0
 
 
 class BiC(ILBaseline):
-    """IL-Baseline whose logits of new classes z become beta z + gamma after training.
+    """IL-Baseline with a correction: logits z of new classes become beta z + gamma.
 
         L = rho L_d / tau^2 + (1 - rho) L_c,   rho = N_{t-1} / N_t
 
-    beta and gamma minimise the cross-entropy of images that no step trained on, the
-    same number of every class, plus a penalty of gamma. The next step grows the head as
-    it was before the correction, and distils from the corrected one.
+    After training, beta and gamma minimise the cross-entropy of the images set aside,
+    plus a penalty of gamma. Training never used these images, and every class has the
+    same number of them. The next step grows the uncorrected head and distils from the
+    corrected one.
 
-    Source: Wu et al., CVPR 2019, as released: no factor tau^2, corrections are not
-    stacked. There, beta and gamma take twice the updates of a step, with batch
-    statistics in the network; here the minimum is found at once on logits in inference
-    mode: the loss is convex in both. beta is held between -10 and 10, for a head that
-    makes no mistake on these images has no minimum. A tenth of the exemplars is held
-    out, where the released code shares a fixed number of images out in another way.
+    Source: Wu et al., CVPR 2019, as released: without the factor tau^2, and corrections
+    are not stacked. What differs here:
+
+    - The released code trains beta and gamma for twice the updates of a step, with
+      batch statistics in the network. Here, a solver finds the minimum on logits in
+      inference mode, because the loss is convex in both.
+    - beta stays between -10 and 10. A head without a mistake on these images has an
+      unbounded beta otherwise.
+    - A tenth of the exemplars is set aside. The released code distributes a fixed
+      number of images in another way.
     """
 
     distillation_has_factor = False
@@ -32,30 +37,31 @@ class BiC(ILBaseline):
     def make_head(self, num_old_classes, num_new_classes):
         return BiasCorrectedHead(num_old_classes, num_new_classes)
 
-    def after_training(self, head, context, held_out):
+    def after_training(self, head, context, set_aside):
         if not context.num_old_classes:
             return
         scale, offset = fit_bias_correction(
-            *held_out, context.num_old_classes, self.parameters.offset_penalty
+            *set_aside, context.num_old_classes, self.parameters.offset_penalty
         )
         head.scale.assign(scale)
         head.offset.assign(offset)
 
 
 def fit_bias_correction(logits, labels, num_old_classes, offset_penalty=0.05):
-    """The scale and offset of new logits that fit the labels best.
+    """Returns the scale and offset of new logits that fit the labels best.
 
         mean_i -log softmax([z_i,old, beta z_i,new + gamma])_{y_i} + penalty gamma^2
 
-    It is convex, for the corrected logits are linear in both. Where old and new images
-    are told apart without a mistake it falls for ever as beta grows: beta stays within
-    [-10, 10].
+    This loss is convex, because the corrected logits are linear in both. If old and new
+    images are separated without a mistake, it decreases in beta without a minimum. beta
+    is therefore bounded to [-10, 10].
 
     Args:
         logits: float, shape `(num_images, num_classes)`.
         labels: int, shape `(num_images,)`.
-        num_old_classes: columns that stay as they are.
-        offset_penalty: 0.05 is TensorFlow's `l2_loss` times the released code's 0.1.
+        num_old_classes: number of the first columns, which are not corrected.
+        offset_penalty: factor of gamma^2. 0.05 is the released code's 0.1 times the 1/2
+            of TensorFlow's `l2_loss`.
 
     Returns:
         `(beta, gamma)`, two numbers.

@@ -1,11 +1,11 @@
-"""`LossTerm.values` of the classification losses that methods can be combined with."""
+"""`LossTerm.values` of the classification losses."""
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.runtime.named_objects import named_object
 
 
 def classification_values(context):
-    """`LossTerm.values` of the loss that a `StepContext` names."""
+    """Returns the `LossTerm.values` of the loss that a `StepContext` names."""
     facts = loss_facts(context.classification_loss)
     loss = named_object(facts.values)
     arguments = [getattr(context, name) for name in facts.arguments]

@@ -4,6 +4,6 @@ from bsce_keras.methods.base import Method
 
 
 class Finetune(Method):
-    """The classification term alone; every method should do better."""
+    """Only the classification term; every method should do better."""
 
     uses_teacher = False

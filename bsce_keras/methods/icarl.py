@@ -1,4 +1,4 @@
-"""iCaRL: replay and distillation, classified by the nearest mean of exemplars."""
+"""iCaRL: replay, distillation and a nearest-mean classifier."""
 
 import numpy as np
 
@@ -8,16 +8,16 @@ from bsce_keras.models.heads import NearestMeanHead
 
 
 class ICaRL(LwF):
-    """The terms of LwF on new images and exemplars; predicts by class means.
+    """LwF's terms on new images and exemplars; predicts the class of the nearest mean.
 
-    The mean of a class is that of its exemplars' unit features, by the network as it is
-    now, brought to unit length. On CIFAR, mirror images of the exemplars count as well.
+    The mean of a class is the mean of its exemplars' unit features by the current
+    network, scaled to unit length. On CIFAR, it includes the mirrored exemplars.
 
-    Source: Rebuffi et al., CVPR 2017. Two algorithms carry the name: the original has
-    sigmoid outputs; LUCIR's code trains softmax cross-entropy plus distillation and
-    calls its nearest-mean accuracy iCaRL. The paper's Table 1 quotes the latter, which
-    is what this is. LUCIR's code reverses the colours of CIFAR images where it means to
-    mirror them; we mirror. Its scripts for ImageNet have no mirror images.
+    Source: Rebuffi et al., CVPR 2017. Two algorithms have this name. The original has
+    sigmoid outputs. LUCIR's code trains softmax cross-entropy plus distillation and
+    calls its nearest-mean accuracy iCaRL. This class is the second one, which the
+    paper's Table 1 quotes. Where LUCIR's code intends to mirror CIFAR images, it
+    reverses their colours; we mirror. Its scripts for ImageNet do not mirror images.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""The paper's incremental-learning baseline: replay and logit distillation."""
+"""IL-Baseline, the paper's baseline: replay and logit distillation."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from bsce_keras.methods.base import LossTerm, Method
 
 
 class ILBaseline(Method):
-    """Classification and distillation, weighed by the share of old classes.
+    """Classification and distillation, weighted by the fraction of old classes.
 
         L = rho L_d + (1 - rho) L_c,   rho = N_{t-1} / N_t
 
@@ -31,7 +31,7 @@ class ILBaseline(Method):
         return terms
 
     def distillation(self, labels, student, teacher):
-        """`LossTerm.values` of the distillation."""
+        """Returns the `LossTerm.values` of the distillation."""
         temperature = self.parameters.temperature
         values = logit_distillation(teacher["logits"], student["logits"], temperature)
         return values if self.distillation_has_factor else values / temperature**2

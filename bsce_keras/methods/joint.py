@@ -1,13 +1,13 @@
-"""Joint training: every step learns all seen classes anew, an upper bound."""
+"""Joint training: every step learns all seen classes again, an upper bound."""
 
 from bsce_keras.methods.base import Method
 
 
 class Joint(Method):
-    """The classification term alone, on all images of all seen classes.
+    """Only the classification term, on all images of all seen classes.
 
-    Every step begins with a new network, so that its accuracy is what training on all
-    these images at once gives.
+    Every step starts with a new network. Its accuracy is therefore that of training on
+    all these images at once.
     """
 
     uses_teacher = False

@@ -1,4 +1,4 @@
-"""LUCIR: cosine head, features that do not forget, new classes kept at a distance."""
+"""LUCIR: cosine head, less-forget term on features, and margin ranking."""
 
 import math
 
@@ -16,9 +16,9 @@ class LUCIR(Method):
 
         L = L_c + lambda_t L_LF + w L_MR,   lambda_t = lambda sqrt(N_{t-1} / M_t)
 
-    Old class vectors rest while a step trains, new ones start at the mean direction of
-    their images' features. Balanced fine-tuning, where it is asked for, trains the
-    class vectors alone, with batch normalisation in inference mode.
+    Old class vectors are frozen while a step trains. New ones start at the mean
+    direction of their images' features. Balanced fine-tuning, if requested, trains only
+    the class vectors, with batch normalisation in inference mode.
 
     Source: Hou et al., CVPR 2019, Eqs. 6 to 8; their
     `incremental_train_and_eval_MR_LF.py`. The margin ranking is a mean over the old
@@ -59,10 +59,10 @@ class LUCIR(Method):
 
 
 def imprint_mean_directions(head, features_of_classes):
-    """Starts new class vectors at the mean direction of their images' features.
+    """Sets new class vectors to the mean direction of their images' features.
 
     Args:
-        head, features_of_classes: as `Method.imprint` gets them.
+        head, features_of_classes: arguments of `Method.imprint`.
     """
     means = [
         unit_rows(unit_rows(features).mean(axis=0)) for features in features_of_classes

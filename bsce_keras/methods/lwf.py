@@ -1,19 +1,19 @@
-"""Learning without forgetting: classification and distillation, no memory."""
+"""LwF, learning without forgetting: classification and distillation only."""
 
 from bsce_keras.losses import logit_distillation
 from bsce_keras.methods.base import LossTerm, Method
 
 
 class LwF(Method):
-    """Both terms at full weight on a linear head; by default no exemplars are kept.
+    """Both terms at weight 1 on a linear head; by default without exemplars.
 
         L = L_c + L_d / tau^2
 
-    Source: Li and Hoiem, ECCV 2016, in the form in which LUCIR's code carries it over
-    to one head for all classes (`class_incremental_cifar100.py`): there beta tau^2 is 1
-    and multiplies the divergence itself, a quarter of the paper's distillation. The
-    original has one softmax per step instead: `separated_softmax`, for increments of
-    two classes and more.
+    Source: Li and Hoiem, ECCV 2016, in the form of LUCIR's code, which has one head for
+    all classes (`class_incremental_cifar100.py`). There, beta tau^2 is 1 and multiplies
+    the divergence itself, a quarter of the paper's distillation. The original has one
+    softmax per step. `separated_softmax` gives this for increments of two or more
+    classes.
     """
 
     def loss_terms(self, context):

@@ -1,4 +1,4 @@
-"""LUCIR with Mnemonics: exemplars whose pixels are made for training a head on them."""
+"""Mnemonics: LUCIR with exemplars whose pixels are optimised to train a head."""
 
 import tensorflow as tf
 
@@ -9,30 +9,35 @@ from bsce_keras.models.heads import cosines, normalized
 
 
 class Mnemonics(LUCIR):
-    """LUCIR whose exemplars E are optimised after a step, as pixels; then fine-tuning.
+    """LUCIR that optimises the pixels of exemplars E after a step, then fine-tunes.
 
         min over E of  L_c(W'(E); queries),
-        W'(E) = class vectors after some steps of descent on L_c(W; E)
+        W'(E) = class vectors after some updates of descent on L_c(W; E)
 
-    New exemplars start as herding chose them, and the queries are the step's new
-    images. Exemplars of an old class are cut in two halves, each the queries of the
-    other. L_c is the plain softmax cross-entropy, whatever loss the step trained with,
-    for exemplars are about equally many of every class. Where that was the plain one,
-    LUCIR's own, balanced fine-tuning of the class vectors on all exemplars follows.
+    New exemplars start as selected by herding; their queries are the step's new images.
+    Exemplars of an old class are split into two halves; each half has the other one as
+    queries. L_c is always the plain softmax cross-entropy, because all classes have
+    about the same number of exemplars. If the step trained with LUCIR's own loss, the
+    plain softmax, balanced fine-tuning of the class vectors on all exemplars follows.
 
-    What is found is not how a class looks: on digits the trained network errs on most
-    of an increment's optimised exemplars, which pull the class vectors the more for it.
+    Optimised exemplars do not look like their class. On digits, the trained network
+    misclassifies most optimised exemplars of an increment. They change the class
+    vectors more for this reason.
 
-    Source: Liu et al., CVPR 2020, whose bilevel program this is, not their code. In
-    neither of its releases does a pixel move: the first takes the outer gradient
-    through inner updates that have none, and starts every exemplar of a class from the
-    same image; the second moves a pixel by far less than a grey level, and darkens
-    images by cutting decimals off. The paper's inner problem trains the whole network;
-    its first release, like this, the class vectors alone. Logits are `scale * cos` with
-    the scale that LUCIR learned, which both releases leave out, and inner gradients are
-    tiny without. The paper starts from random images and leaves updates and rates open;
-    ours are in `recipes.MnemonicsParameters`. Its released code goes over to a network
-    with weight transfer after the base step, which is not here.
+    Source: Liu et al., CVPR 2020. This is their bilevel program, not their code:
+
+    - Pixels do not move noticeably in either release. The first takes the outer
+      gradient through inner updates without a gradient, and starts all exemplars of a
+      class from the same image. The second moves a pixel by far less than a grey level,
+      and darkens images by truncation.
+    - The paper's inner problem trains the whole network. Its first release and this
+      class train only the class vectors.
+    - Logits are `scale * cos` with LUCIR's learned scale. Both releases omit the scale,
+      which makes inner gradients tiny.
+    - The paper starts from random images and does not give numbers of updates and
+      rates. Ours are in `recipes.MnemonicsParameters`.
+    - The released code uses a network with weight transfer after the base step. We do
+      not.
     """
 
     phases = (MAIN, PIXELS, FINETUNING)
@@ -47,7 +52,7 @@ class Mnemonics(LUCIR):
         def loss(features, labels, query_features, query_labels):
             trained = trained_vectors(
                 *(vectors, scale, features, labels),
-                *(parameters.inner_steps, parameters.inner_learning_rate),
+                *(parameters.inner_updates, parameters.inner_learning_rate),
             )
             logits = scale * cosines(query_features, trained)
             return tf.reduce_mean(plain_crossentropy(query_labels, logits))
@@ -61,26 +66,27 @@ class Mnemonics(LUCIR):
         )
 
 
-def trained_vectors(vectors, scale, features, labels, num_steps, learning_rate):
-    """Class vectors after steps of gradient descent on all features at once.
+def trained_vectors(vectors, scale, features, labels, num_updates, learning_rate):
+    """Returns class vectors after updates of gradient descent on all features.
 
         W <- W - learning_rate * d/dW mean_i CE(scale * cos(features_i, W), labels_i)
 
-    With rows f of F and w of W brought to length 1 as f' and w', Q the softmax of the
-    logits, Y the labels as one-hot rows and n images, the gradient is written out:
+    f' and w' are the rows f of F and w of W, scaled to length 1. Q is the softmax of
+    the logits, Y the one-hot labels and n the number of images. The gradient is then
 
         G = scale / n (Q - Y)^T F',   d/dw = (g - <g, w'> w') / |w|
 
-    A tape within a tape gives the same and takes three times as long to trace. The
-    result depends on the features by way of every step, so that a tape around the call
-    differentiates through the descent.
+    where g is the row of G for w. Nested tapes give the same result and take three
+    times as long to trace. Every update depends on the features, so a tape around the
+    call differentiates through the descent.
 
     Args:
-        vectors: float, shape `(num_classes, d)`, where it starts.
-        scale: of the cosines, a scalar.
+        vectors: float, shape `(num_classes, d)`, initial class vectors.
+        scale: scalar factor of the cosines.
         features: float, shape `(num_images, d)`.
         labels: int, shape `(num_images,)`.
-        num_steps, learning_rate: of the descent.
+        num_updates: number of updates of the descent.
+        learning_rate: rate of the descent.
 
     Returns:
         Float, shape `(num_classes, d)`.
@@ -88,7 +94,7 @@ def trained_vectors(vectors, scale, features, labels, num_steps, learning_rate):
     rows = normalized(features)
     target = tf.one_hot(labels, tf.shape(vectors)[0], dtype=rows.dtype)
     factor = scale / tf.cast(tf.shape(rows)[0], rows.dtype)
-    for _ in range(num_steps):
+    for _ in range(num_updates):
         directions = normalized(vectors)
         lengths = tf.reduce_sum(vectors * directions, axis=-1, keepdims=True)
         logits = scale * tf.matmul(rows, directions, transpose_b=True)

@@ -1,4 +1,4 @@
-"""PODNet: proxies per class, and pooled maps that stay as they were."""
+"""PODNet: several proxies per class, and distillation of pooled maps."""
 
 import math
 
@@ -17,13 +17,13 @@ class PODNet(Method):
 
         L = L_c + a_s sqrt(N_t / M_t) L_spatial + a_f sqrt(N_t / M_t) L_flat
 
-    Old proxies rest while a step trains; new ones start at the centres of their
-    images' features (k-means). Its own classification loss is `nca`; with it comes a
-    balanced fine-tuning of all proxies, batch normalisation in training mode, after
-    which the exemplars are chosen again.
+    Old proxies are frozen while a step trains. New ones start at the k-means centres of
+    their images' features. PODNet's own classification loss is `nca`. With it, balanced
+    fine-tuning of all proxies follows, with batch normalisation in training mode.
+    Exemplars are selected again afterwards.
 
-    Source: Douillard et al., ECCV 2020, and their `podnet.py` as released, which is
-    followed where it differs from the paper (see `nca`, `pod_spatial`).
+    Source: Douillard et al., ECCV 2020, and their released `podnet.py`. Where they
+    differ, this follows the code (see `nca`, `pod_spatial`).
     """
 
     variant = "podnet"
@@ -81,15 +81,15 @@ def _pod_flat(labels, student, teacher):
 
 
 def _centres(features, num_proxies, seed):
-    """Cluster centres of unit features; repeated where images are fewer than proxies.
+    """Returns cluster centres of unit features, repeated if images are too few.
 
-    PODNet's defaults of 2020 are spelled out: k-means++ with 10 restarts.
+    The settings are PODNet's defaults of 2020: k-means++ with 10 restarts.
     """
     rows = unit_rows(features)
     num_clusters = min(num_proxies, len(np.unique(rows, axis=0)))
     clustering = KMeans(num_clusters, init="k-means++", n_init=10, random_state=seed)
-    # Threads would add their sums up in the order in which they end, which from three
-    # threads on is another result every time. One is as fast.
+    # Threads add their sums in the order in which they end. With three or more threads,
+    # results would differ from run to run. One thread is as fast.
     with threadpool_limits(1, user_api="openmp"):
         centres = clustering.fit(rows).cluster_centers_
     return centres[np.arange(num_proxies) % num_clusters]

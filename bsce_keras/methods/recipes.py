@@ -76,7 +76,7 @@ class MnemonicsParameters(LucirParameters):
     describes.
     """
 
-    inner_steps: int = 20
+    inner_updates: int = 20
     inner_learning_rate: float = 0.01
     pixel_learning_rate: float = 0.01
     pixel_passes: int = 10

@@ -1,4 +1,4 @@
-"""SS-IL: separate softmaxes, and a distillation of its own for every earlier step."""
+"""SS-IL: separated softmax, and one distillation per earlier step."""
 
 import itertools
 
@@ -11,8 +11,8 @@ class SSIL(Method):
 
         L = L_ss + sum_s L_d(z restricted to the classes of step s)
 
-    A batch has 128 images at the base step, and 128 new images and 32 exemplars after
-    it. The rate of step t is that of the base step divided by t + 1.
+    A batch has 128 images at the base step. Later it has 128 new images and 32
+    exemplars. The rate of step t is the rate of the base step divided by t + 1.
 
     Source: Ahn et al., ICCV 2021, and their `main.py` and `trainer/`: distillations are
     summed over steps at full weight. What differs here:

@@ -1,4 +1,4 @@
-"""TPCIL: a cosine head, and features that keep the topology they had."""
+"""TPCIL: a cosine head, and features that preserve their topology."""
 
 import tensorflow as tf
 from keras import ops
@@ -10,34 +10,36 @@ from bsce_keras.methods.lucir import imprint_mean_directions
 from bsce_keras.models.heads import CosineHead, cosines
 
 _PAIRS = ("all_in_batch", "edges")
-# A correlation of fewer says little.
+# A correlation of fewer pairs is mostly noise.
 _FEWEST_PAIRS = 8
 
 
 class TPCIL(Method):
-    """Classification, and topology preservation among exemplars, on a cosine head.
+    """Classification and topology preservation of exemplars, on a cosine head.
 
         L = L_c + lambda L_TP
 
-    L_TP compares the cosines of pairs of exemplars, as they come out of the network in
-    training, with those by the network of the step before. Every update sees some
-    exemplars for that, uncropped, besides its batch: the ends of edges that are drawn
-    out of the memory's graph (`memory.graph`). The pairs are all of them or, on
-    request, those that the graph joins. Fewer than 8 leave the term out. All class
-    vectors train, and new ones start as LUCIR's do.
+    L_TP compares cosines of pairs of exemplars under the network in training with those
+    under the network of the previous step. Every update sees anchors for this, which
+    are uncropped exemplars in addition to its batch. Anchors are the ends of edges
+    drawn from the memory's graph (`memory.graph`). Pairs are all pairs of anchors or,
+    on request, only those that the graph joins. Fewer than 8 pairs leave the term out.
+    All class vectors train, and new ones start as in LUCIR.
 
-    Of the two kinds of pairs the first is nearer to the recalled formula, which has all
-    pairs of vertices. The second correlates neighbours alone, whose cosines are all
-    much the same: it magnifies differences that mean little. On a fifth of digits'
-    training images, held out, it was far the worse at the default lambda.
+    The recalled formula has all pairs of vertices, so the default is all pairs. With
+    `edges`, the term correlates only neighbours. Their cosines are almost equal, which
+    magnifies small differences. At the default lambda, `edges` was far worse on a
+    validation split, a fifth of the training images of digits.
 
     Source: reconstruction of Tao et al., "Topology-Preserving Class-Incremental
-    Learning", ECCV 2020, which promises code that was not released. From its abstract:
-    the graph, competitive Hebbian learning, and a term that penalises changes of
-    neighbourhoods. Recalled and not compared with the article: the correlation, an
-    exemplar for every vertex, no other term, LUCIR's protocol, lambda of about 10 to
-    15. Ours: how exemplars and pairs are drawn, that old class vectors train, and all
-    figures of the graph that `memory.graph` does not say to be recalled.
+    Learning", ECCV 2020. The article announces code that was not released.
+
+    - From its abstract: the graph, competitive Hebbian learning, and a term that
+      penalises changes of neighbourhoods.
+    - Recalled and not compared with the article: the correlation, an exemplar for every
+      vertex, the absence of other terms, LUCIR's protocol, lambda of about 10 to 15.
+    - Ours: the draws of exemplars and pairs, trained old class vectors, and all numbers
+      of the graph that `memory.graph` does not call recalled.
     """
 
     variant = "lucir"
@@ -82,6 +84,6 @@ class TPCIL(Method):
 
 
 def _cosines(features):
-    """Of all pairs of rows, shape `(num_rows, num_rows)`."""
+    """Returns cosines of all pairs of rows, shape `(num_rows, num_rows)`."""
     rows = at_least_float32(features)
     return cosines(rows, rows)

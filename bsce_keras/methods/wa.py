@@ -1,4 +1,4 @@
-"""WA: IL-Baseline, its new class weights then scaled to the length of the old ones."""
+"""WA: IL-Baseline that scales new class weights to the length of the old ones."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from bsce_keras.methods.il_baseline import ILBaseline
 
 
 class WA(ILBaseline):
-    """Weight aligning: a correction without images, once after every increment.
+    """Weight aligning: a correction without images after every increment.
 
         L = rho L_d / tau^2 + (1 - rho) L_c,   rho = N_{t-1} / N_t
         w_c <- w_c mean_old |w| / mean_new |w|   for new classes c; biases stay
 
-    Source: Zhao et al., CVPR 2020, Eqs. 5 to 7. The distillation there, and in PyCIL,
-    is without the factor tau^2. The authors also keep the class weights at 0 or above
-    while they train; like PyCIL, we do not.
+    Source: Zhao et al., CVPR 2020, Eqs. 5 to 7. The distillation of the article and of
+    PyCIL does not have the factor tau^2. The authors also clip class weights to 0 or
+    above during training; PyCIL and this class do not.
     """
 
     distillation_has_factor = False
 
-    def after_training(self, head, context, held_out):
+    def after_training(self, head, context, set_aside):
         num_old = context.num_old_classes
         if not num_old:
             return

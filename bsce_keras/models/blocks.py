@@ -1,4 +1,4 @@
-"""The basic residual block and a stage of them, shared by every ResNet here."""
+"""Basic residual blocks and stages, shared by all ResNets."""
 
 import keras
 
@@ -12,13 +12,14 @@ from bsce_keras.models.layers import (
 class ResidualStages:
     """Adds stages of basic blocks to a graph of layers.
 
-    A block is conv-BN-ReLU-conv-BN, plus shortcut. The sum that ends a stage is a layer
-    named `stage1`, `stage2`, ...: its output, before any ReLU, is the stage's map.
+    A block is conv-BN-ReLU-conv-BN, plus shortcut. The sum at the end of a stage is a
+    layer named `stage1`, `stage2`, ... Its output, before any ReLU, is the stage's map.
 
     Args:
         variant: a `Variant`.
-        num_stages: stages in all; the last block of the last one is special.
-        synchronized: take batch statistics over all replicas.
+        num_stages: number of stages. The variant treats the last block of the last
+            stage separately.
+        synchronized: batch statistics are taken over all replicas.
     """
 
     def __init__(self, variant, num_stages, synchronized=False):
@@ -31,7 +32,7 @@ class ResidualStages:
         return FusedBatchNormalization(synchronized=self.synchronized, **kwargs)(inputs)
 
     def add(self, inputs, filters, num_blocks, strides=1):
-        """One more stage; `strides` belongs to its first block."""
+        """Adds a stage; `strides` applies to its first block."""
         self.stage += 1
         outputs = inputs
         for block in range(num_blocks):

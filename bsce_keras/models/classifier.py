@@ -1,4 +1,4 @@
-"""Backbone + head: one model from uint8 images to named outputs."""
+"""Classifier: one model of backbone and head, from uint8 images to named outputs."""
 
 import keras
 
@@ -10,10 +10,10 @@ from bsce_keras.runtime.named_objects import named_object
 
 
 def make_backbone(config, image, variant):
-    """The backbone of a `ModelConfig` for images of an `ImageSpec`.
+    """Builds the backbone of a `ModelConfig` for images of an `ImageSpec`.
 
     Raises:
-        RequestError: a saved one that cannot be loaded or is no backbone for them.
+        RequestError: a saved backbone cannot be loaded or does not fit the images.
     """
     if config.backbone == SAVED:
         return load_backbone(config.backbone_path, image)
@@ -32,12 +32,12 @@ def build_classifier(backbone, head, image):
         backbone: `keras.Model` from normalised images to features, with layers named
             `stage1`, `stage2`, ... whose outputs are attention maps.
         head: layer from features to a dictionary that holds `logits`.
-        image: `ImageSpec`; its mean and std normalise.
+        image: `ImageSpec`; its mean and std normalise images.
 
     Returns:
         `keras.Model` from images `(batch, size, size, channels)` with values in
-        [0, 255] to a dictionary: what the head returns, `features`, and the maps by
-        layer name. A method picks what it needs; what nobody uses costs nothing.
+        [0, 255] to a dictionary: outputs of the head, `features`, and maps by layer
+        name. Unused outputs cost nothing.
     """
     maps = {
         layer.name: layer.output
@@ -55,30 +55,30 @@ def build_classifier(backbone, head, image):
 
 
 def with_head(classifier, head):
-    """The same network under another head; the trained one's logits lose their name."""
+    """Returns the network with another head; its logits replace the trained ones."""
     features = classifier.output["features"]
     outputs = {**classifier.output, **head(features)}
     return keras.Model(classifier.input, outputs, name="predictor")
 
 
 def head_of(classifier):
-    """The classifier's head: its last layer."""
+    """Returns the classifier's head, its last layer."""
     return classifier.layers[-1]
 
 
 def backbone_of(classifier):
-    """The part of a classifier from normalised images to features and maps."""
+    """Returns the part of a classifier from normalised images to features and maps."""
     return classifier.get_layer("backbone")
 
 
 def grow_classifier(classifier, old):
-    """Copies a classifier of fewer classes into a new one: backbone and old columns."""
+    """Copies backbone and old columns of a classifier with fewer classes."""
     backbone_of(classifier).set_weights(backbone_of(old).get_weights())
     head_of(classifier).grow_from(head_of(old))
 
 
 def train_only(classifier, weights):
-    """Makes exactly these weights trainable; gradients still pass through the rest."""
+    """Makes only these weights trainable; gradients still pass through the others."""
     chosen = {id(weight) for weight in weights}
     for weight in classifier.weights:
         weight.trainable = id(weight) in chosen

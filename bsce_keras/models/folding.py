@@ -1,4 +1,4 @@
-"""A copy of a classifier for inference: batch normalisation inside the convolutions."""
+"""Copies of a classifier for inference, with batch normalisation in convolutions."""
 
 import keras
 import numpy as np
@@ -7,26 +7,27 @@ from bsce_keras.models.layers import ChannelShift, FusedBatchNormalization
 
 
 def folded(classifier, dtype=None):
-    """A copy whose convolutions carry the batch normalisation after them.
+    """Returns a copy that folds batch normalisation into the convolutions before it.
 
-    In inference mode batch normalisation is a product and a sum per channel, and the
-    product may as well be taken with the kernel before it:
+    In inference mode, batch normalisation is a product and a sum per channel. The
+    product is moved into the kernel of the convolution:
 
         factor = gamma / sqrt(moving_variance + epsilon)
         kernel <- kernel * factor        shift = beta - moving_mean * factor
 
     On a CPU, TensorFlow (2.21) then computes convolution, shift, residual sum and ReLU
-    as one operation. Without, it fuses normalisation and ReLU into the convolution in
-    float32, but not the sum, and in bfloat16 nothing.
+    as one operation. Without folding, it fuses normalisation and ReLU into the
+    convolution only in float32, and never the sum.
 
     Args:
         classifier: functional `keras.Model`, such as `build_classifier` returns.
-        dtype: what the copy computes in and keeps its weights in; by default as the
-            classifier does.
+        dtype: dtype of the copy's weights and computations; by default that of the
+            classifier.
 
     Returns:
-        A `keras.Model` for inference, of the same inputs and outputs. It differs by
-        rounding; later changes of `classifier` do not reach it.
+        `keras.Model` for inference, with the same inputs and outputs. Its results
+        differ by rounding. It does not share weights with
+        `classifier`.
     """
     pairs = list(_foldable(classifier))
     shifted = {id(normalization) for _, normalization in pairs}
@@ -52,13 +53,13 @@ def folded(classifier, dtype=None):
         weights[id(convolution)] = [kernel * factor]
         weights[id(normalization)] = [beta - mean * factor]
     for original, values in weights.items():
-        if values:  # Keras makes inputs itself: they are not among the copies.
+        if values:  # Keras copies input layers itself, so `copies` lacks them.
             copies[original].set_weights(values)
     return copy
 
 
 def _leaves(model):
-    """The layers of a model and of the models in it."""
+    """Yields the layers of a model and of the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _leaves(layer)
@@ -67,11 +68,11 @@ def _leaves(model):
 
 
 def _foldable(classifier):
-    """Pairs of a convolution and the normalisation that alone reads its output."""
+    """Yields pairs of a convolution and the normalisation that is its only reader."""
     outputs = {id(output) for output in _outputs(classifier)}
     for layer in _leaves(classifier):
         if isinstance(layer, FusedBatchNormalization):
-            # Keras (3.15) has no public way from a layer to its neighbours.
+            # Keras (3.15) has only private ways from a layer to its neighbours.
             before = layer.input._keras_history.operation
             if (
                 isinstance(before, keras.layers.Conv2D)
@@ -84,7 +85,7 @@ def _foldable(classifier):
 
 
 def _outputs(model):
-    """Tensors that leave a model or a model in it."""
+    """Yields output tensors of a model and of the models in it."""
     yield from model.outputs
     for layer in model.layers:
         if isinstance(layer, keras.Model):

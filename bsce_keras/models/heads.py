@@ -1,4 +1,4 @@
-"""Heads: from features to logits, able to grow by the classes of a step."""
+"""Heads: layers from features to logits that grow by the classes of a step."""
 
 import keras
 from keras import ops
@@ -8,13 +8,13 @@ _NORM_FLOOR = 1e-12
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class LinearHead(keras.layers.Layer):
-    """`logits = features W + b`, in float32 whatever the backbone computes in.
+    """Linear head `logits = features W + b`, always in float32.
 
-    Weights and biases start uniform in +-1/sqrt(d), PyTorch's default, which the
-    references use; Keras's own would be Glorot uniform and zero.
+    Weights and biases start uniform in +-1/sqrt(d). This is PyTorch's default, which
+    the references use. Keras's defaults are Glorot uniform and zero.
 
     Args:
-        num_classes: columns of the logits.
+        num_classes: number of columns of the logits.
     """
 
     def __init__(self, num_classes, dtype="float32", **kwargs):
@@ -35,7 +35,7 @@ class LinearHead(keras.layers.Layer):
         return {"logits": ops.matmul(features, self.kernel) + self.bias}
 
     def grow_from(self, old):
-        """Takes over the columns of a head of fewer classes; new ones stay random.
+        """Copies the columns of a head with fewer classes; new ones stay random.
 
         Source: LUCIR `class_incremental_cifar100.py`, which copies weights and biases.
         """
@@ -46,7 +46,7 @@ class LinearHead(keras.layers.Layer):
 
     @property
     def class_weights(self):
-        """What says how a class looks; all that balanced fine-tuning trains."""
+        """Per-class weights; balanced fine-tuning trains only these."""
         return [self.kernel, self.bias]
 
     def get_config(self):
@@ -55,15 +55,14 @@ class LinearHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class BiasCorrectedHead(LinearHead):
-    """BiC's head: a linear one whose new logits z are `scale z + offset`.
+    """BiC's head: a linear head that maps new logits z to `scale z + offset`.
 
-    Scale and offset do not train with the rest. They are 1 and 0 until they are set,
-    and again in the head that grows from this one, which takes over what lies before
-    the correction.
+    Scale and offset are not trainable. They are 1 and 0 until they are assigned. A head
+    that grows from this one copies the uncorrected columns, and starts at 1 and 0.
 
     Args:
-        num_old_classes, num_new_classes: columns of the logits; the correction is of
-            the new ones.
+        num_old_classes, num_new_classes: numbers of columns of the logits. The new ones
+            are corrected.
     """
 
     def __init__(self, num_old_classes, num_new_classes, dtype="float32", **kwargs):
@@ -98,15 +97,15 @@ class BiasCorrectedHead(LinearHead):
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class NearestMeanHead(keras.layers.Layer):
-    """iCaRL's classifier: the class whose mean is nearest to the image's features.
+    """iCaRL's classifier: predicts the class with the mean nearest to the features.
 
         logit_c = -|| f/|f| - mean_c ||^2
 
     Args:
-        num_classes: columns of the logits.
+        num_classes: number of columns of the logits.
 
     Attributes:
-        means: weight of shape `(num_classes, d)`, not trained, to be assigned unit
+        means: weight of shape `(num_classes, d)`, not trainable. Callers assign unit
             vectors.
     """
 
@@ -130,15 +129,15 @@ class NearestMeanHead(keras.layers.Layer):
 class VectorHead(keras.layers.Layer):
     """Base of heads that compare the direction of the features with class vectors.
 
-    The vectors of old and new classes are two weights: unless asked to, the old ones do
-    not train with the rest, though gradients pass through them to the features. A
-    learned scalar `scale`, started at 1, multiplies what is compared. Computes in
-    float32 whatever the backbone computes in.
+    The vectors of old and new classes are two weights. By default, the old ones are not
+    trainable, but gradients pass through them to the features. A learned scalar
+    `scale`, started at 1, multiplies the similarities. The head always computes in
+    float32.
 
     Args:
-        num_old_classes, num_new_classes: rows of the two weights; 0 old ones at the
-            base step.
-        trains_old: whether the old vectors train as well.
+        num_old_classes, num_new_classes: numbers of rows of the two weights.
+            `num_old_classes` is 0 at the base step.
+        trains_old: the old vectors are trainable as well.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class VectorHead(keras.layers.Layer):
         self.num_new_classes = num_new_classes
         self.trains_old = trains_old
 
-    # Shape of what stands for one class, without the features' axis.
+    # Shape of the vectors of one class, without the features' axis.
     vectors_shape = ()
 
     def build(self, input_shape):
@@ -175,16 +174,16 @@ class VectorHead(keras.layers.Layer):
         )
 
     def initializer(self, num_features):
-        """Of class vectors that no class was imprinted on: uniform in +-1/sqrt(d)."""
+        """Returns the initializer of class vectors: uniform in +-1/sqrt(d)."""
         return _uniform(num_features**-0.5)
 
     @property
     def class_weights(self):
-        """What says how a class looks; all that balanced fine-tuning trains."""
+        """Per-class weights; balanced fine-tuning trains only these."""
         return [w for w in (self.old_vectors, self.new_vectors) if w is not None]
 
     def cosines(self, features):
-        """Cosines of features and class vectors, `(batch, classes, *vectors_shape)`."""
+        """Returns cosines with class vectors, `(batch, classes, *vectors_shape)`."""
         vectors = ops.concatenate(
             [ops.convert_to_tensor(w) for w in self.class_weights]
         )
@@ -192,19 +191,19 @@ class VectorHead(keras.layers.Layer):
         return ops.reshape(cosines(features, rows), (-1, *vectors.shape[:-1]))
 
     def grow_from(self, old):
-        """Takes over the scale, and every class vector of `old` as an old one."""
+        """Copies the scale, and every class vector of `old` as an old one."""
         self.scale.assign(old.scale)
         vectors = [weight.numpy() for weight in old.class_weights]
         self.old_vectors.assign(ops.concatenate(vectors))
 
     def imprint(self, directions):
-        """Starts the new class vectors along `directions`, at the old ones' length.
+        """Sets the new class vectors to `directions`, at the mean length of old ones.
 
-        Source: LUCIR and PODNet as released: multiplied by the mean norm of the rows
-        that stand for old classes.
+        Source: LUCIR and PODNet as released, which multiply by the mean norm of the
+        rows of old classes.
 
         Args:
-            directions: float, of the new vectors' shape, about unit length.
+            directions: float, shape of the new vectors, about unit length.
         """
         lengths = ops.norm(self.old_vectors, axis=-1)
         self.new_vectors.assign(directions * ops.mean(lengths))
@@ -220,11 +219,11 @@ class VectorHead(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class CosineHead(VectorHead):
-    """LUCIR's head: one vector a class, `logits = scale * cos(features, vector)`.
+    """LUCIR's head: one vector per class, `logits = scale * cos(features, vector)`.
 
-    Returns `cosines` besides, which the margin ranking compares before scaling.
+    It also returns `cosines`, which the margin ranking compares without scale.
 
-    Source: LUCIR `modified_linear.py`. Norms are floored at 1e-12, as there.
+    Source: LUCIR `modified_linear.py`, including the lower bound 1e-12 of norms.
     """
 
     def call(self, features):
@@ -234,17 +233,17 @@ class CosineHead(VectorHead):
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class LocalSimilarityHead(VectorHead):
-    """PODNet's head: several proxies a class, the nearest ones count most.
+    """PODNet's head: several proxies per class; the nearest ones have most weight.
 
         s_ck = -|| f/|f| - v_ck/|v_ck| ||^2 = 2 cos(f, v_ck) - 2
         y_c  = sum_k softmax_k(s_ck) s_ck,   logits = scale * y
 
-    Returns `similarities` y and `scale`, one column, besides: PODNet's own loss has a
-    margin on the similarities before scaling. Proxies start normal, deviation
-    1/sqrt(d).
+    It also returns `similarities` y and `scale`, one column. PODNet's own loss has a
+    margin on the similarities without scale. Proxies start normal with standard
+    deviation 1/sqrt(d).
 
-    Source: PODNet `classifiers.py`, `distance.py` as released. The paper is said to
-    weigh by the softmax of the cosines themselves, half as sharp; we follow the code.
+    Source: PODNet `classifiers.py`, `distance.py` as released. The paper reportedly
+    takes the softmax of the cosines, which is half as sharp; we follow the code.
     """
 
     vectors_shape = (10,)
@@ -263,21 +262,21 @@ class LocalSimilarityHead(VectorHead):
 
 
 def cosines(features, vectors):
-    """Cosines of every row of `(batch, d)` with every row of `(num_vectors, d)`."""
+    """Returns cosines of all rows of `(batch, d)` with all of `(num_vectors, d)`."""
     return ops.matmul(normalized(features), ops.transpose(normalized(vectors)))
 
 
 def _uniform(bound):
-    """An initializer of its own for every weight.
+    """Returns a new initializer; every weight needs a separate one.
 
-    A Keras initializer repeats its numbers: a bias that shared one with its kernel
-    would equal the kernel's first row.
+    A Keras initializer repeats its numbers. A bias that shares it with the kernel would
+    equal the kernel's first row.
     """
     return keras.initializers.RandomUniform(-bound, bound)
 
 
 def normalized(vectors):
-    """Rows of length 1; a row of zeros stays one."""
-    # maximum() of the squared norm, because the norm has no gradient at 0.
+    """Returns rows scaled to length 1; a row of zeros stays zero."""
+    # maximum() of the squared norm, because the norm is not differentiable at 0.
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squares, _NORM_FLOOR**2))

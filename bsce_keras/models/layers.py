@@ -1,4 +1,4 @@
-"""Layers with the references' semantics: fused batch normalisation, paddings."""
+"""Layers that compute as in the references: batch normalisation, convolutions."""
 
 import keras
 import tensorflow as tf
@@ -11,18 +11,19 @@ class FusedBatchNormalization(keras.layers.Layer):
 
         y = (x - mean) / sqrt(variance + epsilon) * gamma + beta
 
-    In training, moments are those of the batch and the moving averages take 10 % of
-    them, the variance unbiased, as in PyTorch; Keras's own layer stores the biased one
-    and runs several times slower, for it is not one op. Scale, shift and averages are
-    float32 even for narrower inputs. A written-out path of the same function serves
-    float64 and the synchronised mode, which the fused op cannot.
+    In training, moments are those of the batch, and the moving averages take 10 % of
+    them. The averaged variance is unbiased, as in PyTorch. Keras's layer averages the
+    biased one, and it is several times slower because it is not one op. Scale, shift
+    and averages are float32 even for narrower inputs. The fused op supports neither
+    float64 nor the synchronised mode; single operations compute the same function
+    there.
 
     Args:
-        momentum: share of the old average that stays (0.9, as in the references).
+        momentum: factor of the old average (0.9, as in the references).
         epsilon: added to the variance (1e-5, as in the references).
-        zero_gamma: start gamma at 0 instead of 1.
-        synchronized: take the moments over all replicas. By default each replica uses
-            its own, as the references do.
+        zero_gamma: gamma starts at 0 instead of 1.
+        synchronized: moments are taken over all replicas. By default, each replica
+            uses its own, as in the references.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         )[0]
 
     def _fused(self, inputs):
-        """Outputs and new moving averages; the op takes the unbiased variance."""
+        """Returns outputs and new averages; the op averages the unbiased variance."""
         return tf.compat.v1.nn.fused_batch_norm(
             inputs,
             self.gamma.value,
@@ -88,7 +89,7 @@ class FusedBatchNormalization(keras.layers.Layer):
         )
 
     def _written_out(self, inputs):
-        """What `_fused` returns, by single operations."""
+        """Returns the same as `_fused`, computed by single operations."""
         wide = tf.cast(inputs, self.gamma.dtype)
         reduce = _sum_over_replicas if self.synchronized else tf.identity
         shape = tf.shape(wide)
@@ -134,7 +135,7 @@ def _sum_over_replicas(tensor):
 class ChannelShift(keras.layers.Layer):
     """Adds a number per channel to maps `(batch, height, width, channels)`.
 
-    What is left of a batch normalisation whose scale a kernel carries.
+    It replaces a batch normalisation whose scale was folded into a kernel.
     """
 
     def build(self, input_shape):
@@ -143,13 +144,13 @@ class ChannelShift(keras.layers.Layer):
         )
 
     def call(self, inputs):
-        # Not a plain sum: this is the operation TensorFlow fuses into convolutions.
+        # TensorFlow fuses this operation into convolutions, but not a plain sum.
         return tf.nn.bias_add(inputs, ops.convert_to_tensor(self.shift))
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class SubsampleAndPadChannels(keras.layers.Layer):
-    """PODNet's shortcut without parameters: every second pixel, new channels zero."""
+    """PODNet's shortcut without parameters: every second pixel, zeros as channels."""
 
     def call(self, inputs):
         taken = inputs[:, ::2, ::2, :]
@@ -161,10 +162,10 @@ class SubsampleAndPadChannels(keras.layers.Layer):
 
 
 def convolution(inputs, filters, kernel_size, strides=1, name=None):
-    """Convolution as in the references: symmetric padding, no bias, He fan-out.
+    """Adds a convolution with symmetric padding and He fan-out, without bias.
 
-    Keras's `same` pads only right and bottom where the stride is 2, so the padding is
-    written out there.
+    This is the convolution of the references. Keras's `same` pads only right and bottom
+    at stride 2, so a separate layer pads there.
     """
     padding = "same"
     if strides > 1 and kernel_size > 1:
@@ -185,13 +186,13 @@ def convolution(inputs, filters, kernel_size, strides=1, name=None):
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class NormalizeImages(keras.layers.Layer):
-    """uint8 images to `(x / 255 - mean) / std`, in float32.
+    """Maps uint8 images to `(x / 255 - mean) / std`, in float32.
 
-    The one place where pixels are normalised: the classifier carries it, so training,
-    evaluation and the exported model cannot differ.
+    It is a layer of the classifier, and pixels are normalised only here. Training,
+    evaluation and exported model therefore agree.
 
     Args:
-        mean, std: one number per channel, of pixels scaled to [0, 1].
+        mean, std: one number per channel, for pixels in [0, 1].
     """
 
     def __init__(self, mean, std, **kwargs):

@@ -8,14 +8,16 @@ from bsce_keras.models.variants import IMAGENET_VARIANTS, find_variant
 
 
 def resnet18(variant="il_baseline", image_size=224, channels=3, synchronized=False):
-    """ResNet-18 as the reference code bases have it, without head.
+    """Builds the ResNet-18 of the reference code bases, without head.
 
     Args:
-        variant: `il_baseline` (torchvision's), `lucir` (no ReLU after the last block)
-            or `podnet` (3x3 stem without stride, which makes maps four times as large;
-            no ReLU at the end of a stage; second gamma at 0).
-        image_size, channels: of the images.
-        synchronized: take batch statistics over all replicas.
+        variant: `il_baseline` (torchvision's), `lucir` (without ReLU after the last
+            block) or `podnet`. `podnet` has a 3x3 stem without stride, which doubles
+            height and width of maps. Its stages end without ReLU, and the second gammas
+            start at 0.
+        image_size: height and width of the images.
+        channels: channels of the images.
+        synchronized: batch statistics are taken over all replicas.
 
     Returns:
         `keras.Model` from normalised images `(batch, image_size, image_size,
@@ -23,7 +25,7 @@ def resnet18(variant="il_baseline", image_size=224, channels=3, synchronized=Fal
         layers `stage1` to `stage4`.
 
     Raises:
-        ValueError: an unknown variant.
+        ValueError: unknown variant.
 
     Source: torchvision; LUCIR `modified_resnet.py`; PODNet `resnet.py`.
     """
@@ -35,7 +37,7 @@ def resnet18(variant="il_baseline", image_size=224, channels=3, synchronized=Fal
     else:
         outputs = convolution(images, 64, 7, strides=2)
     outputs = keras.layers.ReLU()(blocks.normalize(outputs))
-    # After a ReLU zeros are as good as the references' minus infinity.
+    # After a ReLU, padding with zeros equals the references' minus infinity.
     outputs = keras.layers.ZeroPadding2D(1)(outputs)
     outputs = keras.layers.MaxPooling2D(3, strides=2)(outputs)
     for filters, strides in [(64, 1), (128, 2), (256, 2), (512, 2)]:

@@ -1,4 +1,4 @@
-"""ResNets for small images: ResNet-32, and a three-block one for digits."""
+"""ResNets for small images: ResNet-32, and ResNet-8 for digits."""
 
 import keras
 
@@ -8,16 +8,17 @@ from bsce_keras.models.variants import CIFAR_VARIANTS, find_variant
 
 
 def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=False):
-    """ResNet-32 as the reference code bases have it, without head.
+    """Builds the ResNet-32 of the reference code bases, without head.
 
-    Five blocks each of 16, 32 and 64 filters. The last block is a stage of its own
-    (`stage4`), as in PODNet, whose maps are taken there.
+    It has five blocks each of 16, 32 and 64 filters. The last block is a separate stage
+    (`stage4`), because PODNet takes its maps there.
 
     Args:
-        variant: `il_baseline`, `lucir` (no ReLU after the last block) or `podnet` (no
-            ReLU after any block, parameter-free shortcuts, second gamma at 0).
-        image_size, channels: of the images.
-        synchronized: take batch statistics over all replicas.
+        variant: `il_baseline`, `lucir` (without ReLU after the last block) or `podnet`
+            (without ReLU after any block, parameter-free shortcuts, second gamma at 0).
+        image_size: height and width of the images.
+        channels: channels of the images.
+        synchronized: batch statistics are taken over all replicas.
 
     Returns:
         `keras.Model` from normalised images `(batch, image_size, image_size,
@@ -25,7 +26,7 @@ def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=Fals
         layers `stage1` to `stage4`.
 
     Raises:
-        ValueError: an unknown variant.
+        ValueError: unknown variant.
 
     Source: LUCIR `resnet_cifar.py`, `modified_resnet_cifar.py`; PODNet
     `my_resnet.py`. The paper only says "32-layer ResNet".
@@ -40,9 +41,10 @@ def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=Fals
 
 
 def resnet8(variant="il_baseline", image_size=8, channels=1, synchronized=False):
-    """ResNet-8 for digits: one block each of 16, 32 and 64 filters.
+    """Builds ResNet-8 for digits: one block each of 16, 32 and 64 filters.
 
-    The arguments are those of `resnet32`; maps are `stage1` to `stage3`.
+    Arguments are those of `resnet32`. Maps are `stage1` to `stage3`, features have
+    shape `(batch, 64)`.
     """
     return _small_resnet(
         "resnet8",

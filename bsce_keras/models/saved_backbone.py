@@ -1,4 +1,4 @@
-"""A backbone out of a file that `keras.Model.save` wrote."""
+"""Backbones from files that `keras.Model.save` wrote."""
 
 import keras
 
@@ -6,19 +6,19 @@ from bsce_keras.runtime.errors import RequestError
 
 
 def load_backbone(path, image):
-    """Loads a backbone and makes sure that a classifier can stand on it.
+    """Loads a backbone and checks that a classifier can use it.
 
-    Keras's safe mode is on: a file that holds code is refused.
+    Keras's safe mode is on, so files that contain code are refused.
 
     Args:
-        path: of a `.keras` file: a model from normalised images to features.
-        image: `ImageSpec` of the images that it is to see.
+        path: path of a `.keras` file with a model from normalised images to features.
+        image: `ImageSpec` of its images.
 
     Returns:
-        A `keras.Model` with the weights of the file.
+        `keras.Model` with the weights of the file.
 
     Raises:
-        RequestError: the file cannot be loaded, or holds another kind of model.
+        RequestError: the file cannot be loaded, or its model is not a backbone.
     """
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -37,13 +37,13 @@ def load_backbone(path, image):
         )
     if not isinstance(model, keras.Sequential):
         return model
-    # Which has layers, but no `output` to build on.
+    # `Sequential` lacks the `output` that a classifier is built on.
     return keras.Model(model.inputs[0], model.outputs[0])
 
 
 def _problem(model, image):
-    """What is wrong with a model for a backbone, or None."""
-    if not getattr(model, "outputs", None):  # neither has one of another kind
+    """Returns the reason why a model is not a backbone, or None."""
+    if not getattr(model, "outputs", None):  # a subclassed model
         return f"Received: {type(model).__name__}"
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         return f"Received: {len(model.inputs)} inputs, {len(model.outputs)} outputs"
@@ -56,7 +56,7 @@ def _problem(model, image):
         return f"Received: images {tuple(model.inputs[0].shape)}"
     if len(model.outputs[0].shape) != 2:
         return f"Received: features {tuple(model.outputs[0].shape)}"
-    # Their state is no weight: a checkpoint would not hold it.
+    # State of random layers is not a weight, so checkpoints would lose it.
     random = [v.path for v in model.variables if "float" not in v.dtype]
     if random:
         return f"Received: {', '.join(random)}"

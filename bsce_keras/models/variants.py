@@ -1,19 +1,21 @@
-"""How the three families of ResNets of the references differ."""
+"""Variants: differences between the ResNets of the references."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """Details of the residual blocks; every one of them moves results.
+    """Details of the residual blocks; each of them affects results.
 
     Args:
-        last_relu: whether the network's very last block ends with a ReLU.
-        block_relu: whether the other blocks do: `all`, `none`, or `not_last_of_stage`.
-        shortcut: down-sampling by a strided 1x1 convolution and batch normalisation,
-            or by subsampling and zero channels.
-        zero_gamma: whether the second normalisation of a block starts at gamma 0.
-        wide_stem: ImageNet networks only: 3x3 stride 1 instead of 7x7 stride 2.
+        last_relu: the last block of the network ends with a ReLU.
+        block_relu: other blocks that end with a ReLU: `all`, `none`, or
+            `not_last_of_stage`.
+        shortcut: `convolution`, down-sampling by a strided 1x1 convolution and batch
+            normalisation, or `subsample`, by subsampling and zero channels.
+        zero_gamma: the second normalisation of a block starts at gamma 0.
+        wide_stem: stem of 3x3 stride 1 instead of 7x7 stride 2; only ImageNet
+            networks.
     """
 
     last_relu: bool = True
@@ -23,7 +25,7 @@ class Variant:
     wide_stem: bool = False
 
     def ends_with_relu(self, is_last_of_stage, is_last):
-        """Whether a block ends with a ReLU after the addition."""
+        """Returns True if a block ends with a ReLU after the addition."""
         if is_last:
             return self.last_relu
         if self.block_relu == "not_last_of_stage":
@@ -52,7 +54,7 @@ IMAGENET_VARIANTS = {
 
 
 def find_variant(variants, name):
-    """The variant called `name`; raises ValueError naming those that exist."""
+    """Returns the variant called `name`; raises ValueError if it is unknown."""
     if name not in variants:
         raise ValueError(
             f"`variant` must be one of {', '.join(variants)}. Received: {name!r}"

@@ -1,4 +1,4 @@
 """Process and machine: files, errors, signals, devices, workers.
 
-Knows nothing of learning.
+This room does not depend on learning.
 """

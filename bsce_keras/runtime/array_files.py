@@ -1,8 +1,9 @@
-"""One checkpoint on the disk: written and verified, read back or found damaged.
+"""Checkpoint files: written and verified, read back or found damaged.
 
-A checkpoint at PATH is PATH.npz, the arrays, and PATH.json, its manifest. The manifest
-holds the state, the checkpoint's own name, the SHA-256 of the arrays and the SHA-256 of
-all that. It is written after the arrays: without it there is no checkpoint.
+A checkpoint at PATH consists of PATH.npz, the arrays, and PATH.json, its manifest. The
+manifest holds the state, the checkpoint's name, the SHA-256 of the arrays and the
+SHA-256 of the manifest's other entries. It is written after the arrays. Without a
+manifest, the checkpoint does not exist.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import numpy as np
 
 from bsce_keras.runtime.files import read_json, sha256, write_atomically, write_json
 
-# What parsing damaged files raises.
+# Errors that parsing damaged files raises.
 _DAMAGE = (
     ValueError,
     LookupError,
@@ -35,35 +36,35 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# NumPy reads headers as Python text; TypeError is that of an unknown version.
+# NumPy reads headers as Python text. It raises TypeError for an unknown version.
 _BAD_HEADER = (SyntaxError, TypeError, OverflowError, tokenize.TokenError)
-# What the file system says of a file that is lost. Any other refusal, such as missing
-# permission, says nothing of the file.
+# Error numbers of lost files. Other errors, such as missing permission, do not show
+# that the file is damaged.
 _LOST = {
     errno.ENOENT,
     errno.ENOTDIR,
     errno.EISDIR,
     errno.ELOOP,
     errno.EIO,
-    errno.EINVAL,  # a place before the beginning of a file
+    errno.EINVAL,  # a position before the beginning of a file
     None,
 }
 
 
 class DamagedError(Exception):
-    """A checkpoint that cannot be used; the message says what is wrong with it."""
+    """Checkpoint that cannot be used; the message gives the reason."""
 
 
 def write(path, arrays, state):
-    """Writes a checkpoint and reads it back, to be sure of it.
+    """Writes a checkpoint and verifies it by reading it back.
 
     Args:
-        path: of the checkpoint, without an ending.
-        arrays: named arrays, none of objects.
+        path: path of the checkpoint, without suffix.
+        arrays: named arrays, not of Python objects.
         state: JSON value.
 
     Raises:
-        OSError: the disk is full or read-only, or does not hold what was written.
+        OSError: the disk is full or read-only, or returns other data than written.
     """
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -78,23 +79,23 @@ def write(path, arrays, state):
     try:
         _verified_manifest(path)
     except DamagedError as error:
-        message = f"what was just written to it does not come back: {error}"
+        message = f"the checkpoint just written cannot be read back: {error}"
         raise OSError(errno.EIO, message, str(path)) from error
 
 
 def read(path, names=None):
-    """Reads a checkpoint whose checksums hold.
+    """Reads a checkpoint and verifies its checksums.
 
     Args:
-        path: of the checkpoint, without an ending.
-        names: of the arrays that are wanted; all of them by default.
+        path: path of the checkpoint, without suffix.
+        names: names of the arrays to read; by default, all of them.
 
     Returns:
         `(arrays, state)`.
 
     Raises:
-        DamagedError: files that are missing, cut off, altered or of another checkpoint.
-        OSError: they may be whole but cannot be read, for want of permission, say.
+        DamagedError: files are missing, truncated, altered or of another checkpoint.
+        OSError: files cannot be read but may be undamaged, such as without permission.
     """
     manifest = _verified_manifest(path)
     with (
@@ -106,55 +107,57 @@ def read(path, names=None):
 
 
 def read_array(path):
-    """Reads the array of a `.npy` file, which holds no objects.
+    """Reads the array of a `.npy` file, not of Python objects.
 
-    Memory is allocated only once the file is known to be as long as its header says.
+    Memory is allocated only after a check that header and length of the file agree.
 
     Raises:
-        ValueError: the file is not a whole array.
-        OSError: it cannot be read.
+        ValueError: the file is not a complete array.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         read_header = _HEADERS.get(np.lib.format.read_magic(file))
         try:
             shape, _, dtype = read_header(file)
         except _BAD_HEADER as error:
-            raise ValueError("no array of numbers") from error
+            raise ValueError("not an array of numbers") from error
         num_bytes = math.prod(shape) * dtype.itemsize
         length = os.fstat(file.fileno()).st_size - file.tell()
         if dtype.hasobject or num_bytes != length:
-            raise ValueError("no array of numbers, or not a whole one")
+            raise ValueError("not a complete array of numbers")
         file.seek(0)
         return np.load(file, allow_pickle=False)
 
 
 def remove(path):
-    """Removes a checkpoint, or what is left of one."""
+    """Removes a checkpoint, or the rest of one."""
     # The manifest goes first: without it the checkpoint does not exist.
     for ending in (".json", ".json.tmp", ".npz", ".npz.tmp"):
         pathlib.Path(f"{path}{ending}").unlink(missing_ok=True)
 
 
 def _verified_manifest(path):
-    """The manifest, once it agrees with itself, its name and the arrays' file."""
+    """Returns the manifest after checking it, its name and the arrays' file."""
     if not os.path.lexists(f"{path}.json"):
-        raise DamagedError("no manifest: its save was cut short, or the file is lost")
+        raise DamagedError(
+            "its manifest is missing: the save was interrupted, or the file is lost"
+        )
     with _damage_of("its manifest"):
         manifest = dict(read_json(f"{path}.json"))
         expected = manifest.pop("sha256")
         if _sha256_of_json(manifest) != expected:
             raise DamagedError("its manifest was altered")
         if manifest["checkpoint"] != os.path.basename(path):
-            raise DamagedError(f"its manifest is that of {manifest['checkpoint']}")
+            raise DamagedError(f"its manifest belongs to {manifest['checkpoint']}")
     with _damage_of("its arrays"):
         if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
-            raise DamagedError("its arrays are not those its manifest was written for")
+            raise DamagedError("its arrays do not match its manifest")
     return manifest
 
 
 @contextlib.contextmanager
 def _damage_of(part):
-    """Turns what reading a damaged file raises into a `DamagedError`."""
+    """Turns errors from reading a damaged file into a `DamagedError`."""
     try:
         yield
     except OSError as error:
@@ -172,11 +175,11 @@ def _sha256_of_json(value):
 
 
 def pack(prefix, values):
-    """A list of arrays as named arrays."""
+    """Returns a list of arrays as named arrays."""
     return {f"{prefix}/{i:04d}": np.asarray(value) for i, value in enumerate(values)}
 
 
 def unpack(prefix, arrays):
-    """The list that `pack` was given."""
+    """Returns the list that `pack` was given."""
     names = sorted(name for name in arrays if name.startswith(f"{prefix}/"))
     return [arrays[name] for name in names]

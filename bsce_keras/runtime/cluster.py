@@ -1,6 +1,6 @@
-"""TF_CONFIG: which workers share a run, and which of them this process is.
+"""TF_CONFIG: the workers that share a run, and the index of this process.
 
-Imports no TensorFlow.
+This module does not import TensorFlow.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ class Cluster:
     """The workers of a run.
 
     Args:
-        workers: address of each, `HOST:PORT`.
-        index: of this process among them.
+        workers: address `HOST:PORT` of each worker.
+        index: index of this process among the workers.
     """
 
     workers: tuple[str, ...]
@@ -30,19 +30,18 @@ class Cluster:
 
     @property
     def is_chief(self):
-        """Whether this worker writes the run folder: the first one does."""
+        """True for the first worker, which writes the run folder."""
         return self.index == 0
 
 
 def read_cluster(text=None):
-    """The `Cluster` that TF_CONFIG describes.
+    """Returns the `Cluster` that TF_CONFIG describes.
 
     Args:
-        text: its value; by default that in the environment.
+        text: value of TF_CONFIG; by default, that of the environment.
 
     Raises:
-        RequestError: there is none, or it is no description of workers, with every
-            problem found.
+        RequestError: TF_CONFIG is missing or invalid; lists every problem.
     """
     text = os.environ.get("TF_CONFIG") if text is None else text
     if not (text or "").strip():
@@ -67,7 +66,7 @@ def read_cluster(text=None):
 
 
 def cluster_problems(asked):
-    """What is wrong with TF_CONFIG, where a `Request` asks for several workers."""
+    """Returns problems of TF_CONFIG if a `Request` asks for several workers."""
     if asked.strategy != "multi_worker":
         return []
     try:
@@ -76,35 +75,35 @@ def cluster_problems(asked):
         return error.problems
     if asked.batch_size is not None and 0 < asked.batch_size < num_workers:
         return [
-            f"--batch_size={asked.batch_size} is the size over all workers, and "
-            f"TF_CONFIG names {num_workers}, each of which needs an image. Raise it or "
-            "name fewer workers."
+            f"--batch_size={asked.batch_size} is the size over all workers. TF_CONFIG "
+            f"names {num_workers} workers, and each needs an image. Raise --batch_size "
+            "or name fewer workers."
         ]
     return []
 
 
 def one_process_only(command, request):
-    """Refuses several workers to a command that trains many runs, one after the other.
+    """Refuses several workers for a command that trains many runs in one process.
 
     Args:
-        command: what it is called.
+        command: name of the command.
         request: keywords of `make_config`.
 
     Returns:
-        Problems, and the request without what they are about.
+        `(problems, request)`; the request does not contain the refused strategy.
     """
     if request.get("strategy") != "multi_worker":
         return [], request
     message = (
         "--strategy=multi_worker is for bsce_keras.train, which trains one run. "
-        f"bsce_keras.{command} trains many, in one process. Leave it out, or use "
+        f"bsce_keras.{command} trains many runs in one process. Omit it, or use "
         "--strategy=mirrored for all devices of this machine."
     )
     return [message], {**request, "strategy": None}
 
 
 def _workers(cluster):
-    """Addresses of the workers, None where they are not known, and the problems."""
+    """Returns addresses of the workers, or None if unknown, and the problems."""
     received = f"Received: cluster={_cut(json.dumps(cluster))}"
     if not isinstance(cluster, dict) or "worker" not in cluster:
         return None, [
@@ -114,42 +113,40 @@ def _workers(cluster):
     others = sorted(set(cluster) - {"worker"})
     if others:
         problems.append(
-            "TF_CONFIG must name workers alone, the first of which is the chief. "
-            f"Received: also {listed(others)}. Put its addresses into `worker`."
+            "TF_CONFIG must name only workers; the first of them is the chief. "
+            f"Received: also {listed(others)}. Move these addresses to `worker`."
         )
     workers = cluster["worker"]
     if not (isinstance(workers, list) and workers and all(map(_is_address, workers))):
         return None, [
             *problems,
-            "TF_CONFIG needs the address HOST:PORT of every worker, the port from 1 to "
-            f"65535. {received}",
+            "TF_CONFIG needs the address HOST:PORT of every worker, with a port from 1 "
+            f"to 65535. {received}",
         ]
     if len(set(workers)) < len(workers):
         problems.append(
-            "TF_CONFIG must give every worker an address of its own; on one machine "
-            f"take different ports. {received}"
+            "TF_CONFIG must give every worker a different address; on one machine, use "
+            f"different ports. {received}"
         )
     return workers, problems
 
 
 def _index(task, workers):
-    """This worker's index, and the problems."""
+    """Returns this worker's index, or None if unknown, and the problems."""
     received = f"Received: task={_cut(json.dumps(task))}"
     if not isinstance(task, dict) or not {"type", "index"} <= set(task):
         return None, [
-            "TF_CONFIG needs a `task` that says which worker this one is, "
-            f'{{"type": "worker", "index": 0}} for the first. {received}'
+            "TF_CONFIG needs a `task` that identifies this worker, "
+            f'{{"type": "worker", "index": 0}} for the first one. {received}'
         ]
     problems = []
     if task["type"] != "worker":
-        problems.append(
-            f'TF_CONFIG must give the type "worker" to its task. {received}'
-        )
+        problems.append(f'TF_CONFIG must have a task of type "worker". {received}')
     index = task["index"]
     last = len(workers) - 1 if workers else None
     is_index = type(index) is int and index >= 0
     if not is_index or (last is not None and index > last):
-        up_to = "" if last is None else f" to {last}, the last of its workers"
+        up_to = "" if last is None else f" to {last}, the last worker"
         problems.append(f"TF_CONFIG needs a task index from 0{up_to}. {received}")
     return index, problems
 

@@ -1,4 +1,4 @@
-"""Devices, strategy and precision: decided once, before the first tensor."""
+"""Devices, strategy and precision, set up before the first tensor."""
 
 import contextlib
 import dataclasses
@@ -26,11 +26,11 @@ class Runtime:
     """Devices, workers and signals of the process that trains.
 
     Args:
-        strategy: `tf.distribute` strategy to build models in; by default that of the
-            current scope. On one device it is TensorFlow's default strategy, which
+        strategy: `tf.distribute` strategy to build models in; by default, that of the
+            current scope. On one device, this is TensorFlow's default strategy, which
             costs nothing.
-        stop_requests: `StopRequests`; by default, nobody asks training to stop.
-        workers: `Workers` of the strategy; made of it by default.
+        stop_requests: `StopRequests`; by default, without requests.
+        workers: `Workers` of the strategy; by default, made from the strategy.
     """
 
     strategy: tf.distribute.Strategy | None = None
@@ -50,7 +50,7 @@ class Runtime:
 def prepared_runtime(config):
     """Sets up devices, determinism, precision and signals while an experiment runs.
 
-    Dtype policy and signal handlers are put back afterwards. Virtual devices and
+    Dtype policy and signal handlers are restored afterwards. Virtual devices and
     deterministic operations stay, because TensorFlow cannot undo them.
 
     Args:
@@ -60,9 +60,9 @@ def prepared_runtime(config):
         The `Runtime`.
 
     Raises:
-        RequestError: a global batch that leaves a replica without images.
-        RunError: devices were already in use with another layout, or the other workers
-            cannot be joined.
+        RequestError: the global batch has fewer images than replicas.
+        RunError: devices are already in use with another layout, or the other workers
+            cannot be reached.
     """
     if config.virtual_devices:
         _split_cpu(config.virtual_devices)
@@ -78,12 +78,12 @@ def prepared_runtime(config):
     replicas = strategy.num_replicas_in_sync
     if config.batch_size < replicas:
         raise RequestError(
-            f"--batch_size={config.batch_size} is the global batch, and {replicas} "
-            f"replicas share it. Give at least {replicas}, or --strategy=one_device."
+            f"--batch_size={config.batch_size} is the global batch, which {replicas} "
+            f"replicas share. Use at least {replicas}, or --strategy=one_device."
         )
     if config.strategy != "multi_worker" and os.environ.get("TF_CONFIG"):
         _log.warning(
-            "TF_CONFIG is set, but --strategy=%s trains in this process alone. Give "
+            "TF_CONFIG is set, but --strategy=%s trains only in this process. Use "
             "--strategy=multi_worker to share the run with other workers.",
             config.strategy,
         )
@@ -99,10 +99,10 @@ def prepared_runtime(config):
 
 
 def mirrored_strategy():
-    """The process's one `MirroredStrategy`, over all of its devices.
+    """Returns the process's only `MirroredStrategy`, over all of its devices.
 
-    A second one on the same devices would number its all-reduces from the start, and
-    TensorFlow (2.21) takes those for the ones of the first: "Shape mismatch in the
+    A second one on the same devices would number its all-reduces from the start.
+    TensorFlow (2.21) confuses them with those of the first one: "Shape mismatch in the
     collective instance".
     """
     return _mirrored_strategy(tuple(_devices()))
@@ -115,30 +115,30 @@ def _mirrored_strategy(devices):
 
 @functools.cache
 def _multi_worker_strategy(cluster):
-    """The process's one strategy of this kind, once all workers are there."""
+    """Returns the process's only multi-worker strategy; waits for all workers."""
     others = [a for i, a in enumerate(cluster.workers) if i != cluster.index]
-    role = "the chief, which writes the run folder" if cluster.is_chief else "a helper"
+    role = ", the chief, which writes the run folder," if cluster.is_chief else ""
     if others:
-        print(f"worker {cluster.index}, {role}, waits for {listed(others)}", flush=True)
+        print(f"worker {cluster.index}{role} waits for {listed(others)}", flush=True)
     try:
         with _ctrl_c_at_once():
             return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
         raise RunError(
             f"worker {cluster.index} could not join the others at "
-            f"{cluster.workers[cluster.index]}: {error}. See that TF_CONFIG names "
-            "addresses that they can reach, that no other process has this port, and "
-            "that TensorFlow has not computed anything yet in this process."
+            f"{cluster.workers[cluster.index]}: {error}. Check that TF_CONFIG names "
+            "addresses that they can reach, that the port is free, and that TensorFlow "
+            "has not computed anything yet in this process."
         ) from error
 
 
 @contextlib.contextmanager
 def _ctrl_c_at_once():
-    """Lets Ctrl-C end the process within TensorFlow, which would not look at it."""
+    """Lets Ctrl-C end the process within TensorFlow, which does not check signals."""
     try:
         previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
     except ValueError:
-        # Outside the main thread nobody gets signals.
+        # Threads other than the main one do not receive signals.
         yield
         return
     try:
@@ -148,16 +148,16 @@ def _ctrl_c_at_once():
 
 
 def limit_threads(intra_op_threads=0):
-    """Gives every operation all cores, one operation at a time, on a CPU alone.
+    """Runs one operation at a time with all cores, on machines without GPU.
 
-    The operations of a network are large enough to fill a CPU. Two at a time, as
-    TensorFlow would run the two gradients of a convolution, take each other's cores and
-    caches: an update of ResNet-32 on two cores is 5 to 15 % slower so. With a GPU the
-    CPU only hands out work, and TensorFlow's own choice stays.
+    The operations of a network are large enough to fill a CPU. By default, TensorFlow
+    runs the two gradients of a convolution at the same time, and they compete for cores
+    and caches. An update of ResNet-32 on two cores is 5 to 15 % slower then. With a
+    GPU, the CPU only schedules work, and TensorFlow's default stays.
 
     Args:
-        intra_op_threads: threads of one operation; 0 for one per logical CPU that the
-            process may use. Its CPU affinity counts, a quota of a container does not.
+        intra_op_threads: threads of one operation; 0 for one per logical CPU of the
+            process. CPU affinity counts; the quota of a container does not.
 
     Raises:
         RunError: `intra_op_threads` was given after TensorFlow had computed something.
@@ -168,7 +168,7 @@ def limit_threads(intra_op_threads=0):
         if not tf.config.list_physical_devices("GPU"):
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
-        # Within a program that has used TensorFlow before, its threads are there.
+        # A program that has used TensorFlow before already has its threads.
         if intra_op_threads not in (
             0,
             tf.config.threading.get_intra_op_parallelism_threads(),
@@ -180,11 +180,10 @@ def limit_threads(intra_op_threads=0):
 
 
 def resolved(config):
-    """A `TrainingConfig` without `auto`: what this machine really runs, to be recorded.
+    """Returns the `TrainingConfig` with `auto` replaced by the actual values.
 
-    `auto` precision is bfloat16 where the hardware is faster in it, else float32; see
-    `resolve_precision`. `auto` strategy is mirrored where there are several GPUs or
-    virtual devices.
+    `auto` precision: see `resolve_precision`. `auto` strategy is mirrored with several
+    GPUs or virtual devices, else one device.
     """
     strategy = config.strategy
     if strategy == "auto":
@@ -197,12 +196,13 @@ def resolved(config):
 
 
 def resolve_precision(name):
-    """Precision that `auto` stands for: bfloat16 where the hardware is faster in it.
+    """Returns the precision; `auto` is bfloat16 if the hardware is faster in it.
 
-    Among CPUs that is AMX, and AVX-512 of AMD, both only with oneDNN: without it
-    TensorFlow computes bfloat16 by way of float32, several times slower. On a Xeon
-    held to AVX-512 (by ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16), an update of ResNet-32
-    took 1.8 times as long in bfloat16 as in float32.
+    This holds for GPUs from compute capability 8.0 on, for CPUs with AMX, and for AMD's
+    with AVX-512 BF16. CPUs need oneDNN: without it, TensorFlow converts bfloat16 to
+    float32, which is several times slower. On a Xeon limited to AVX-512 (by
+    ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16), an update of ResNet-32 took 1.8 times as long
+    in bfloat16 as in float32.
     """
     if name != "auto":
         return name

@@ -1,12 +1,12 @@
-"""The two ways a command can fail; the exit code tells them apart."""
+"""Errors of commands; the exit code tells the two kinds apart."""
 
 
 class RequestError(ValueError):
-    """The request is wrong: nothing was written, exit code 2.
+    """Invalid request, refused before anything is written; exit code 2.
 
     Args:
-        problems: one sentence or a list of them, each naming what was expected,
-            what was received and the way out.
+        problems: one message or a list of messages. Each names the expected value, the
+            received value and a solution.
     """
 
     def __init__(self, problems):
@@ -15,8 +15,8 @@ class RequestError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A correct request failed while running: what was finished stays, exit code 1."""
+    """Failure of a valid request while running; finished steps stay; exit code 1."""
 
 
 class DivergedError(RunError):
-    """A loss or gradient is not finite: the settings may be to blame."""
+    """Failure because a loss or gradient is not finite; settings may be the cause."""

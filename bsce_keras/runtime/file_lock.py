@@ -1,4 +1,4 @@
-"""Locks on open files; the kernel releases those of a process that died."""
+"""Locks on open files; the kernel releases the locks of dead processes."""
 
 import fcntl
 
@@ -10,7 +10,7 @@ def try_lock(file):
         False if another process holds the lock, else True.
 
     Raises:
-        OSError: naming the file; some network file systems have no locks.
+        OSError: names the file; some network file systems do not support locks.
     """
     try:
         _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -20,7 +20,7 @@ def try_lock(file):
 
 
 def wait_for_lock(file):
-    """Locks an open file once no other process holds the lock; raises as `try_lock`."""
+    """Waits for the lock of an open file and takes it; raises as `try_lock`."""
     _lock(file, fcntl.LOCK_EX)
 
 
@@ -28,6 +28,6 @@ def _lock(file, operation):
     try:
         fcntl.flock(file, operation)
     except OSError as error:
-        # The kernel does not say where.
+        # The kernel's error does not name the file.
         error.filename = file.name
         raise

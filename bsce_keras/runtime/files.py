@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and checksums that prove it."""
+"""Files that are complete or missing, and checksums that verify them."""
 
 import contextlib
 import errno
@@ -9,17 +9,17 @@ import stat
 
 
 def write_atomically(path, data):
-    """Writes bytes or text to `path` so that a crash leaves the old file or the new.
+    """Writes bytes or text to `path`; a crash leaves the old file or the new one.
 
-    The data goes to a temporary name beside it, reaches the disk, and is renamed.
+    The data is written to a temporary file in the same folder, synced to the disk and
+    renamed.
 
     Args:
-        path: the file; its folder is there.
-        data: bytes, anything that shows its bytes, or text.
+        path: path of the file, in an existing folder.
+        data: bytes, an object with a buffer, or text.
 
     Raises:
-        OSError: naming `path`; what was half written is removed again, and the old
-            file stays.
+        OSError: names `path`. The temporary file is removed and the old file stays.
     """
     if isinstance(data, str):
         data = data.encode("utf-8")
@@ -31,18 +31,18 @@ def write_atomically(path, data):
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        # A full disk needs the room, and nobody else looks for the file.
+        # Free the space on a full disk: the temporary file is not used later.
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.errno and error.filename is None:
-            # A failed write or sync does not say of which file.
+            # Errors of write and sync do not name the file.
             error.filename = str(path)
         raise
     sync_folder(os.path.dirname(path) or ".")
 
 
 def write_json(path, value):
-    """`write_atomically` for a JSON value; NaN is refused, None stands for it."""
+    """Writes a JSON value atomically; refuses NaN, use None instead."""
     write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -50,8 +50,8 @@ def open_regular(path):
     """Opens a file to read its bytes.
 
     Raises:
-        OSError: also for pipes, devices and folders, and links to them. A read of these
-            may never end.
+        OSError: also for pipes, devices and folders, and links to them, because reading
+            them may never end.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -59,13 +59,13 @@ def open_regular(path):
 
 
 def read_json(path):
-    """The JSON value of a file."""
+    """Returns the JSON value of a file."""
     with open_regular(path) as file:
         return json.loads(file.read().decode("utf-8"))
 
 
 def make_folder(path):
-    """Makes a folder and those above it, so that they outlast a power failure."""
+    """Makes a folder and its parents, and syncs them to the disk."""
     path = os.path.abspath(path)
     if os.path.isdir(path):
         return
@@ -73,19 +73,19 @@ def make_folder(path):
     try:
         os.mkdir(path)
     except FileExistsError:
-        # Another process was faster; a file of that name is another matter.
+        # Another process may have made the folder; a file of this name is an error.
         if not os.path.isdir(path):
             raise
     sync_folder(os.path.dirname(path))
 
 
 def sync_folder(path):
-    """Makes renames inside a folder durable, where its file system can."""
+    """Makes renames inside a folder durable, if the file system supports it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot sync a folder, and say so in this way.
+        # Some network file systems cannot sync a folder and raise these errors.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             error.filename = str(path)
             raise
@@ -94,6 +94,6 @@ def sync_folder(path):
 
 
 def sha256(path):
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

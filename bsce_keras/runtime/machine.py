@@ -1,4 +1,4 @@
-"""Facts about the machine and this process, as Linux tells them in /proc."""
+"""Facts about the machine and this process, from /proc on Linux."""
 
 import contextlib
 import os
@@ -8,8 +8,8 @@ import sys
 
 CPU_INFO = "/proc/cpuinfo"
 _STATUS = "/proc/self/status"
-# Below the mount point of control groups: the limit, the use, and the field of
-# memory.stat that counts cached files, which the kernel gives up when it has to.
+# Mount points of control groups, files of the limit and the use, and the field of
+# memory.stat that counts cached files. The kernel frees these if it needs memory.
 _CONTROL_GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     (
@@ -22,15 +22,15 @@ _CONTROL_GROUPS = (
 
 
 def cpu_facts():
-    """Fields of the first CPU as Linux names them, such as "flags"; else empty."""
+    """Returns fields of the first CPU, such as "flags"; only on Linux, else empty."""
     return _fields(CPU_INFO)
 
 
 def available_memory(root="/"):
-    """Bytes that a process may still take without swapping.
+    """Returns the bytes that a process may still take without swapping.
 
-    The least of the memory of the machine and the limits of its control groups, of
-    version 1 or 2. Off Linux, all memory of the machine.
+    This is the smallest of the machine's memory and the limits of its control groups,
+    of version 1 or 2. On other systems than Linux, it is all memory of the machine.
 
     Args:
         root: folder that holds `proc` and `sys`.
@@ -44,10 +44,10 @@ def available_memory(root="/"):
 
 
 def peak_memory_mb():
-    """Highest resident memory of this process so far.
+    """Returns the largest resident memory of this process so far, in MiB.
 
-    Linux hands `ru_maxrss` of a parent down to the programs it starts; the high-water
-    mark in /proc belongs to this program alone.
+    On Linux, a program inherits `ru_maxrss` from its parent. The high-water mark in
+    /proc counts only this program.
     """
     high_water = _fields(_STATUS).get("VmHWM")
     if high_water:
@@ -57,22 +57,22 @@ def peak_memory_mb():
 
 
 def resident_memory_mb():
-    """Resident memory of this process now; Linux only."""
+    """Returns the current resident memory of this process in MiB; only on Linux."""
     return int(_fields(_STATUS)["VmRSS"].split()[0]) / 2**10
 
 
 def _control_group_memory(root):
-    """Yields the bytes that each control group of this process leaves of its limit."""
+    """Yields the bytes left of the limit of each control group of this process."""
     groups = {pathlib.PurePosixPath("/")}
     with contextlib.suppress(OSError):
         for line in (root / "proc/self/cgroup").read_text("utf-8").splitlines():
             group = pathlib.PurePosixPath(line.split(":", 2)[2])
-            # A limit of a group above holds as well.
+            # Limits of parent groups hold as well.
             groups |= {group, *group.parents}
     for mount, limit, usage, cached in _CONTROL_GROUPS:
         for group in groups:
             folder = root / mount / str(group).lstrip("/")
-            # Groups without a limit say "max"; those of other mounts have no files.
+            # Groups without a limit contain "max"; groups of other mounts lack files.
             with contextlib.suppress(OSError, ValueError):
                 most = int((folder / limit).read_text("utf-8"))
                 used = int((folder / usage).read_text("utf-8"))
@@ -81,7 +81,7 @@ def _control_group_memory(root):
 
 
 def _fields(path, separator=":"):
-    """Lines "name: value" of a file, the first of each name; empty without the file."""
+    """Returns lines "name: value" of a file, the first of each name; else empty."""
     fields = {}
     with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
         for line in file:

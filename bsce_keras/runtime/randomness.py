@@ -1,7 +1,7 @@
-"""Random numbers as a function of where they are used, not of what came before.
+"""Random numbers that depend on their use, not on earlier draws.
 
-A draw is keyed by (seed, purpose, step, ...), so a run that is resumed draws what the
-uninterrupted one would have drawn, and nothing random needs saving.
+A draw is keyed by (seed, purpose, step, ...). A resumed run therefore has the same
+draws as an uninterrupted one, and checkpoints do not need random states.
 """
 
 import enum
@@ -10,12 +10,15 @@ import numpy as np
 
 
 class Purpose(enum.IntEnum):
-    """What a draw is for; two purposes never share numbers."""
+    """Purpose of a draw; two purposes never share numbers.
+
+    Numbers of members must not change, because they decide the draws.
+    """
 
     WEIGHTS = 0
     EPOCH_ORDER = 1
     AUGMENTATION = 2
-    VALIDATION_SPLIT = 3
+    VALIDATION_SPLIT = 3  # the alpha split
     VALIDATION_ORDER = 4
     VALIDATION_AUGMENTATION = 5
     EXEMPLARS = 6
@@ -30,10 +33,10 @@ class Purpose(enum.IntEnum):
 
 
 def generator(seed, purpose, *position):
-    """A NumPy generator for one purpose at one position (step, epoch, ...)."""
+    """Returns a NumPy generator for one purpose and position (step, epoch, ...)."""
     return np.random.default_rng([seed, int(purpose), *position])
 
 
 def integer(seed, purpose, *position):
-    """A seed below 2**31 for libraries that take one integer."""
+    """Returns a seed below 2**31, for libraries that take one integer."""
     return int(generator(seed, purpose, *position).integers(2**31))

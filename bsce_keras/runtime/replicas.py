@@ -1,15 +1,15 @@
-"""Sums and means over the replicas of a `tf.distribute` strategy, inside a replica."""
+"""Sums and means over the replicas of a strategy, called inside a replica."""
 
 import tensorflow as tf
 
 
 def num_replicas():
-    """Replicas in sync; 1 outside a strategy."""
+    """Returns the number of replicas in sync; 1 outside a strategy."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def share_of(number):
-    """Where this replica's even share of `number` things begins and ends."""
+    """Returns `(start, end)` of this replica's even share of `number` items."""
     replicas = num_replicas()
     if replicas == 1:
         return 0, number
@@ -18,7 +18,7 @@ def share_of(number):
 
 
 def all_reduce_sum(tensors):
-    """Sums each tensor of a list over replicas; differentiable; free on one replica."""
+    """Sums each tensor of a list over replicas; differentiable."""
     if num_replicas() == 1:
         return tensors
     replica = tf.distribute.get_replica_context()
@@ -26,14 +26,14 @@ def all_reduce_sum(tensors):
 
 
 def gather_shares(rows, number):
-    """The rows of all replicas, each of which has its `share_of` them; differentiable.
+    """Joins the rows of all replicas, each with its `share_of` them; differentiable.
 
     Args:
-        rows: this replica's, shape `(share, d)`.
-        number: rows of all of them together.
+        rows: rows of this replica, shape `(share, d)`.
+        number: number of rows of all replicas.
 
     Returns:
-        The same on every replica, shape `(number, d)`.
+        Tensor of shape `(number, d)`, the same on every replica.
     """
     if num_replicas() == 1:
         return rows

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as requests: training ends at the next update, with a save."""
+"""Ctrl-C and SIGTERM as requests: training saves and stops after an update."""
 
 import signal
 
@@ -6,11 +6,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """A run ended early because it was asked to, and saved what it had.
+    """A run stopped on request, after a save.
 
     Args:
-        message: where it stopped and how to go on.
-        signum: the signal that asked.
+        message: position of the stop, and how to go on.
+        signum: number of the signal.
     """
 
     def __init__(self, message, signum):
@@ -19,13 +19,12 @@ class Stopped(Exception):
 
 
 class StopRequests:
-    """Takes note of the first Ctrl-C or SIGTERM; a second one acts at once.
+    """Records the first Ctrl-C or SIGTERM; a second one ends the process at once.
 
-    Used as a context. Outside the main thread, where Python delivers no signals, it
-    only never sees one.
+    Use it as a context. In threads other than the main one, it never gets a signal.
 
     Attributes:
-        signum: the signal that arrived, or None.
+        signum: number of the signal that arrived, or None.
     """
 
     def __init__(self):
@@ -46,11 +45,11 @@ class StopRequests:
 
     def _note(self, signum, frame):
         if self.signum is not None:
-            # Neither is an Exception: no library on the way takes it for a failure.
+            # Neither is an Exception, so libraries do not handle it as a failure.
             raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(143)
         self.signum = signum
         print(
-            "\nStopping once the update in hand, or the next one, is done and saved. "
-            "Once more stops at once.",
+            "\nStopping after this update or the next one, with a save. "
+            "A second signal stops at once.",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""What TensorFlow says of a full or read-only disk, as the OSError that it is."""
+"""Conversion of TensorFlow's errors of a full or read-only disk to OSError."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import os
 
 import tensorflow as tf
 
-# TensorFlow keeps the system's words and drops its number.
+# TensorFlow keeps the system's message but not its error number.
 _REASONS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -19,10 +19,10 @@ _REASONS = (
 
 @contextlib.contextmanager
 def as_os_errors(path):
-    """Around TensorFlow operations that write to `path` and do nothing else.
+    """Converts errors of TensorFlow operations that only write to `path`.
 
     Raises:
-        OSError: naming `path`, for an error of TensorFlow's.
+        OSError: names `path`; replaces an error of TensorFlow.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Import of TensorFlow: with oneDNN, and without the notices it starts with."""
+"""Import of TensorFlow, with oneDNN and without start-up notices."""
 
 import contextlib
 import glob
@@ -11,14 +11,13 @@ _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def prefer_onednn():
-    """Asks TensorFlow for oneDNN on every x86 CPU, unless the user set it otherwise.
+    """Turns oneDNN on for every x86 CPU, unless the environment sets it.
 
-    TensorFlow 2.21 itself turns oneDNN on only where an x86 CPU has AMX or one of the
-    instruction sets AVX512_VNNI, AVX512_BF16 and AVX_VNNI (`DefaultOneDnnPolicy` in
-    its core/util/port.cc). Without oneDNN, training in float32 takes at least twice
-    as long. TensorFlow reads the setting once, when it loads. In a process that has
-    loaded it before, this function does nothing. On other CPUs the default of
-    TensorFlow stays.
+    By default, TensorFlow 2.21 turns oneDNN on only for x86 CPUs with AMX,
+    AVX512_VNNI, AVX512_BF16 or AVX_VNNI (`DefaultOneDnnPolicy` in its
+    core/util/port.cc). Without oneDNN, training in float32 takes at least twice as
+    long. TensorFlow reads the setting once, when it loads. If it is already loaded,
+    this function does nothing. On other CPUs, TensorFlow's default stays.
     """
     is_x86 = platform.machine() in ("x86_64", "AMD64")
     if is_x86 and "tensorflow" not in sys.modules:
@@ -26,13 +25,13 @@ def prefer_onednn():
 
 
 def uses_onednn():
-    """Returns the setting of oneDNN that TensorFlow runs with in this process.
+    """Returns True if TensorFlow uses oneDNN in this process.
 
-    The environment may have changed since TensorFlow read it, so TensorFlow is asked.
-    It tells this only by a private function.
+    The environment may have changed since TensorFlow read it. Only a private function
+    of TensorFlow returns the setting in use.
 
     Returns:
-        True or False; None if TensorFlow is not loaded, or does not tell.
+        True or False; None if TensorFlow is not loaded or the function is missing.
     """
     if "tensorflow" not in sys.modules:
         return None
@@ -45,11 +44,11 @@ def uses_onednn():
 
 
 def import_tensorflow():
-    """Imports TensorFlow with oneDNN; on a machine without NVIDIA devices, silently.
+    """Imports TensorFlow with oneDNN; silently on machines without NVIDIA devices.
 
-    Some of its start-up notices (no CUDA drivers, oneDNN is on) come before its log
-    level is read. They are held back where no GPU can be missing, and shown after all
-    if the import fails.
+    TensorFlow prints some start-up notices before it reads its log level (CUDA drivers
+    are missing, oneDNN is on). On machines without NVIDIA devices they are held back,
+    and shown only if the import fails.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     prefer_onednn()

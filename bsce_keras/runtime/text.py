@@ -4,13 +4,13 @@ import difflib
 import math
 import re
 
-# Control characters, line separators, and surrogates of bytes that are not UTF-8: they
-# cannot stand in a line of a flagfile or a table.
+# Control characters, line separators, and surrogates of bytes that are not UTF-8. A
+# line of a flagfile or a table cannot contain them.
 NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def is_line(name):
-    """Returns True for text that can stand in a line, without outer spaces.
+    """Returns True if a line may contain the text, without outer spaces.
 
     >>> is_line("red fox"), is_line(" fox"), is_line("")
     (True, False, False)
@@ -18,23 +18,23 @@ def is_line(name):
     return bool(name) and name == name.strip() and not NO_LINE.search(name)
 
 
-# Control characters, line and paragraph separators, and marks that turn the direction
-# of writing: a terminal acts on them.
+# Characters that a terminal acts on: control characters, line and paragraph separators,
+# and marks of the direction of writing.
 _ACTING = "\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNPRINTABLE = re.compile(f"[{_ACTING}]")
 _NOT_UTF8 = re.compile(f"[{_ACTING}\ud800-\udfff]")
 
 
 def one_line(text):
-    r"""Text with characters that a terminal acts on as escapes such as `\n`.
+    r"""Returns text with escapes such as `\n` for characters that a terminal acts on.
 
-    Bytes of file names that are not UTF-8 stay as they are.
+    Bytes of file names that are not UTF-8 stay unchanged.
     """
     return _UNPRINTABLE.sub(_escape, str(text))
 
 
 def printable(text):
-    r"""`one_line`, and bytes that are not UTF-8 as escapes such as `\xe9`."""
+    r"""Returns `one_line` with escapes such as `\xe9` for bytes that are not UTF-8."""
     return _NOT_UTF8.sub(_escape, str(text))
 
 
@@ -45,12 +45,12 @@ def _escape(match):
     return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
-# Stands for a number that is undefined.
+# Text for an undefined number.
 UNDEFINED = "-"
 
 
 def duration(seconds):
-    """Minutes and seconds, or hours, minutes and seconds.
+    """Formats seconds as minutes and seconds, or hours, minutes and seconds.
 
     >>> duration(80), duration(3680)
     ('1:20', '1:01:20')
@@ -63,7 +63,7 @@ def duration(seconds):
 
 
 def percent(fraction):
-    """A fraction in percent with two digits; "-" for None and NaN.
+    """Formats a fraction in percent with two decimals; "-" for None and NaN.
 
     >>> percent(0.12345), percent(None)
     ('12.35', '-')
@@ -81,7 +81,7 @@ def did_you_mean(received, known, prefix=""):
 
 
 def listed(names, most=10):
-    """Returns `"a, b, c"`; of longer lists, the first `most` and the number left."""
+    """Returns `"a, b, c"`; longer lists are cut to `most` names and a number."""
     names = list(names)
     first = ", ".join(names[:most])
     more = len(names) - most

@@ -1,21 +1,21 @@
-"""Letting go of traced graphs, which TensorFlow would keep as long as the process."""
+"""Release of traced graphs, which TensorFlow keeps until the process ends."""
 
-# Private, for want of a public way to take back what `tf.custom_gradient` registers.
+# Private, because entries of `tf.custom_gradient` cannot be removed in a public way.
 from tensorflow.python.framework.ops import gradient_registry
 
 
 def release(traced):
     """Frees the graph of a concrete function that will not be called again.
 
-    TensorFlow (2.21) keeps it for two reasons. It calls off its own clean-up of
-    whatever `tf.function` traces, so that the graph's operations hold each other where
-    no garbage collection looks. And `tf.custom_gradient`, which every all-reduce goes
-    through, on one device too, enters a closure over the graph's tensors into a table
-    that lives as long as the process.
+    TensorFlow (2.21) keeps it for two reasons. It turns off its own clean-up of graphs
+    that `tf.function` traces. The graph's operations then reference each other outside
+    the reach of garbage collection. Also, `tf.custom_gradient` registers a closure over
+    the graph's tensors in a table of the process. Every all-reduce uses it, even on one
+    device.
 
     Args:
-        traced: what `get_concrete_function` returned, or None. Nothing can be
-            differentiated through it afterwards.
+        traced: result of `get_concrete_function`, or None. Gradients cannot pass
+            through it afterwards.
     """
     if traced is not None:
         for name in _custom_gradients(traced.graph):
@@ -24,7 +24,7 @@ def release(traced):
 
 
 def _custom_gradients(graph):
-    """Names under which gradients of the graph's own operations are registered."""
+    """Returns names of the registered gradients of the graph's own operations."""
     attributes = (
         operation.node_def.attr
         for operation in graph.get_operations()

@@ -1,8 +1,8 @@
-"""Workers: what the processes of one run tell each other.
+"""Workers: communication between the processes of one run.
 
-One of them, the chief, reads and writes the run folder; the others get from it what
-they need to know. All of them have to ask the same things in the same order, for each
-answer is a sum over all: who asks alone waits for ever.
+One of them, the chief, reads and writes the run folder and sends data to the others.
+All workers must call the same methods in the same order, because each call is a sum
+over all workers. A call that one worker makes without the others waits forever.
 """
 
 import contextlib
@@ -14,19 +14,19 @@ import tensorflow as tf
 
 from bsce_keras.runtime.errors import RequestError, RunError
 
-# Bytes that are sent at a time.
+# Largest number of bytes per message.
 _MOST_BYTES = 2**26
 
 
 class Workers:
-    """The workers of a strategy; alone, where it is no multi-worker one.
+    """Workers of a strategy; a single one if it is not a multi-worker strategy.
 
     Args:
         strategy: `tf.distribute` strategy.
 
     Attributes:
-        number: of workers.
-        index: of this process among them.
+        number: number of workers.
+        index: index of this process among them.
     """
 
     def __init__(self, strategy):
@@ -41,17 +41,17 @@ class Workers:
 
     @property
     def is_chief(self):
-        """Whether this process reads and writes the run folder."""
+        """True if this process reads and writes the run folder."""
         return self.index == 0
 
     @property
     def local_replicas(self):
-        """Numbers of this worker's replicas among all."""
+        """Range of the numbers of this worker's replicas."""
         first = self.index * self._num_local
         return range(first, first + self._num_local)
 
     def from_chief(self, make):
-        """What `make()` gives on the chief; the others do not call it.
+        """Returns the result of `make()` on the chief; the others do not call it.
 
         Args:
             make: function without arguments that returns a JSON value.
@@ -62,7 +62,7 @@ class Workers:
         return self.arrays_from_chief(lambda: ({}, make()))[1]
 
     def arrays_from_chief(self, make):
-        """As `from_chief`, of `(named arrays, JSON value)`."""
+        """Does the same as `from_chief` for `(named arrays, JSON value)`."""
         if self.number == 1:
             return make()
         answer, refusal = None, None
@@ -83,7 +83,7 @@ class Workers:
         return arrays, value
 
     def told(self, number):
-        """The non-negative number of every worker, as a list by index."""
+        """Returns the non-negative numbers of all workers, as a list by index."""
         if self.number == 1:
             return [number]
         row = np.zeros(self.number, np.int64)
@@ -91,19 +91,19 @@ class Workers:
         return self._total(row).tolist()
 
     def wait(self):
-        """Waits until every worker is here."""
+        """Waits until every worker calls it."""
         self.told(0)
 
     def refuse_unlike(self, ours, differences, what):
-        """Refuses to train where a worker has something other than the chief has.
+        """Refuses to train if a worker has another value than the chief.
 
         Args:
             ours: JSON value of this worker.
-            differences: `(theirs, ours) -> lines` that say what differs.
-            what: name of the value, for messages: "flags".
+            differences: `(theirs, ours) -> lines` that describe the differences.
+            what: name of the value in messages, such as "flags".
 
         Raises:
-            RequestError: on every worker, where one differs from the chief.
+            RequestError: on every worker, if one differs from the chief.
         """
         if self.number == 1:
             return
@@ -116,19 +116,19 @@ class Workers:
             raise RequestError(
                 [
                     f"Worker {self.index} has other {what} than the chief, worker 0. "
-                    f"Give all workers the same {what}. What differs (what was, is "
-                    "the chief's):",
+                    f'Give all workers the same {what}. Differences ("was" is the '
+                    "chief's):",
                     *lines,
                 ]
             )
         if unlike:
             raise RequestError(
                 f"Workers with other {what} than the chief's: "
-                f"{', '.join(map(str, unlike))}. What differs, they say themselves."
+                f"{', '.join(map(str, unlike))}. Their messages list the differences."
             )
 
     def _sent(self, data):
-        """The chief's bytes, on every worker."""
+        """Returns the chief's bytes on every worker."""
         size = sum(self.told(len(data) if self.is_chief else 0))
         parts = []
         for start in range(0, size, _MOST_BYTES):
@@ -142,7 +142,7 @@ class Workers:
         return b"".join(parts)
 
     def _total(self, values):
-        """Sum over workers of an int64 vector, which loses no bit."""
+        """Returns the exact sum of an int64 vector over workers."""
         if self._sum is None:
             self._sum = self._make_sum()
         return self._sum(tf.constant(values)).numpy()
@@ -152,7 +152,7 @@ class Workers:
 
         def of_replica(values):
             replica = tf.distribute.get_replica_context()
-            # The replicas of one worker speak with one voice.
+            # Only the first replica of each worker contributes.
             speaks = tf.equal(replica.replica_id_in_sync_group, first)
             values = tf.where(speaks, values, tf.zeros_like(values))
             return replica.all_reduce(tf.distribute.ReduceOp.SUM, values)
@@ -169,7 +169,7 @@ class Workers:
 
 @contextlib.contextmanager
 def lost_workers_told(workers):
-    """Turns what TensorFlow says where a worker is gone into a `RunError`."""
+    """Turns TensorFlow's error of a lost worker into a `RunError`."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -179,14 +179,14 @@ def lost_workers_told(workers):
             raise
         raise RunError(
             f"worker {workers.index} of {workers.number} (0 is the chief) has lost the "
-            "others: one of them ended or cannot be reached, and its own last words "
-            "say why. Start all workers again with the same command; the run goes on "
-            "from its last save."
+            "others: one of them ended or cannot be reached, and its last message "
+            "gives the reason. Start all workers again with the same command; the run "
+            "goes on from its last save."
         ) from error
 
 
 def _encoded(answer, problems):
-    """`(arrays, value)` and problems as bytes; no pickles."""
+    """Returns `(arrays, value)` and problems as bytes, without pickles."""
     arrays, value = answer
     text = json.dumps([sorted(arrays), value, problems]).encode()
     numbered = {str(i): arrays[name] for i, name in enumerate(sorted(arrays))}

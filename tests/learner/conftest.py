@@ -11,10 +11,10 @@ NUM_IMAGES = 160
 
 @pytest.fixture(scope="session")
 def two_steps():
-    """A base step of 5 classes and an increment of one, 160 images each.
+    """Base step of 5 classes and increment of one class, 160 images each.
 
-    The labels are those of digits, the pixels are noise: black borders put whole areas
-    on the kink of a ReLU, where rounding decides, and no two orders of summation agree.
+    Labels are those of digits; pixels are noise. Black borders of digits would put
+    whole areas on the kink of a ReLU, where the order of a sum decides the result.
     """
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.options.make_config import make_config
@@ -34,7 +34,7 @@ def two_steps():
 
 @pytest.fixture
 def tiny_config(tmp_path):
-    """Configuration of a run of one epoch a step; keywords as for `make_config`."""
+    """Makes configurations of one epoch per step; keywords of `make_config`."""
     from bsce_keras.options.make_config import make_config
 
     def make(**request):
@@ -52,7 +52,7 @@ def tiny_config(tmp_path):
 
 @pytest.fixture
 def stop_after():
-    """Makes stop requests that arrive when training has looked so many times."""
+    """Makes stop requests that arrive when training has asked `looks` times."""
 
     class StopAfter:
         def __init__(self, looks):

@@ -1,4 +1,4 @@
-"""Anchors: what is drawn, and what an update makes of it."""
+"""Anchors: draws, and the topology term of updates with anchors."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learned_alpha import LearnedAlpha
-from bsce_keras.learner.step_progress import EpochSums
+from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
 from bsce_keras.methods.recipes import TpcilParameters
@@ -29,7 +29,7 @@ IMAGE = ImageSpec(
     size=8, stored_size=10, channels=1, flip=False, mean=(0.5,), std=(0.3,)
 )
 NUM_OLD, NUM_NEW, NUM_VERTICES = 2, 1, 12
-# A ring, and a vertex that is joined to every other one.
+# A path, and a vertex that is joined to all other vertices.
 EDGES = np.array(
     sorted(
         {(i, i + 1) for i in range(NUM_VERTICES - 1)}
@@ -55,7 +55,7 @@ def drawn_by(anchors, update):
     return drawn, drawn.features.numpy()[:, 0].astype(int)
 
 
-def test_a_draw_is_a_function_of_seed_and_update():
+def test_draw_depends_only_on_seed_and_update():
     first = [drawn_by(make_anchors(), update)[1].tolist() for update in range(4)]
     again = [drawn_by(make_anchors(), update)[1].tolist() for update in range(4)]
     other = [drawn_by(make_anchors(seed=4), update)[1].tolist() for update in range(4)]
@@ -63,7 +63,7 @@ def test_a_draw_is_a_function_of_seed_and_update():
     assert len({tuple(vertices) for vertices in first}) == 4
 
 
-def test_anchors_are_the_ends_of_edges_uncropped_and_none_is_twice_there():
+def test_anchors_are_distinct_uncropped_ends_of_edges():
     stored = noise_images(NUM_VERTICES, IMAGE.stored_size)
     for update in range(5):
         drawn, vertices = drawn_by(make_anchors(), update)
@@ -74,18 +74,18 @@ def test_anchors_are_the_ends_of_edges_uncropped_and_none_is_twice_there():
             ends = tuple(sorted((vertices[i], vertices[j])))
             assert bool(drawn.edges[i, j]) == (ends in joined)
         assert not np.any(np.tril(drawn.edges))
-        # None is there without a neighbour.
+        # Every anchor has a neighbour.
         assert np.all(np.any(drawn.edges | np.transpose(drawn.edges), axis=1))
 
 
-def test_every_edge_is_drawn_in_the_end():
+def test_every_edge_is_eventually_drawn():
     anchors = make_anchors(num_drawn=1)
     seen = {tuple(sorted(drawn_by(anchors, update)[1])) for update in range(400)}
     assert seen == {tuple(edge) for edge in EDGES.tolist()}
 
 
 def make_trainer(anchors=True, learned_alpha=None, batch_statistics=True):
-    """A student of three classes that knows the features of all its anchors."""
+    """Makes a trainer of three classes with the features of all anchors."""
     keras.utils.set_random_seed(1)
     method = TPCIL(TpcilParameters())
     loss = "meta_balanced_softmax" if learned_alpha else "softmax"
@@ -117,14 +117,14 @@ def make_batch(size=6, seed=0):
     return noise_images(size, IMAGE.size, seed), labels
 
 
-def test_the_term_is_minus_1_for_the_network_of_the_step_before():
+def test_topology_term_is_minus_1_for_unchanged_network():
     logs = make_trainer(batch_statistics=False).train_step(make_batch())
     np.testing.assert_allclose(logs["topology"], -1.0, atol=1e-5)
     expected = logs["classification"] + 10.0 * logs["topology"]
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-6)
 
 
-def test_anchors_enter_no_term_but_their_own():
+def test_anchors_affect_only_their_own_term():
     without = make_trainer(anchors=None, batch_statistics=False)
     logs = make_trainer(batch_statistics=False).train_step(make_batch())
     alone = without.train_step(make_batch())
@@ -134,8 +134,8 @@ def test_anchors_enter_no_term_but_their_own():
     assert set(alone) == {"loss", "classification"}
 
 
-def test_the_term_pulls_the_features():
-    """Batch statistics put them elsewhere at once; the term alone brings them back."""
+def test_topology_term_restores_cosines_of_anchors():
+    """Batch statistics change features at once; only this term trains here."""
     trainer = make_trainer()
     weights = {"classification": 0.0, "topology": 1.0}
     trainer.terms = [
@@ -147,8 +147,8 @@ def test_the_term_pulls_the_features():
     assert np.mean(values[-5:]) < np.mean(values[:5]) - 0.02
 
 
-def test_the_update_number_decides_the_draw():
-    """As it is in the optimizer's state, a step that is resumed draws the same."""
+def test_draws_follow_the_update_count_of_the_optimizer():
+    """The count is part of the optimizer's state, so a resumed step repeats draws."""
     trainer = make_trainer()
     asked = []
     draw = trainer.anchors.draw
@@ -159,7 +159,7 @@ def test_the_update_number_decides_the_draw():
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_reference_features_gone_bad_are_named_and_change_nothing(precision):
+def test_nan_reference_features_are_named_and_change_nothing(precision):
     keras.config.set_dtype_policy(precision)
     trainer = make_trainer()
     trainer.anchors = make_anchors(
@@ -173,7 +173,7 @@ def test_reference_features_gone_bad_are_named_and_change_nothing(precision):
         np.testing.assert_array_equal(old, variable.numpy())
 
 
-def test_each_kind_of_update_is_traced_once_whatever_is_drawn():
+def test_updates_are_traced_once_for_all_numbers_of_anchors():
     images, labels = make_batch(10)
     stored = noise_images(10, IMAGE.stored_size)
     pool = Examples(stored, labels.astype(np.int64), np.arange(10))
@@ -186,8 +186,8 @@ def test_each_kind_of_update_is_traced_once_whatever_is_drawn():
 
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_shares_of_two_replicas_come_together_with_their_gradients(number, two_devices):
-    """Fewer rows than replicas too: then one has none."""
+def test_gathered_shares_have_correct_values_and_gradients(number, two_devices):
+    """With fewer rows than replicas, a replica has an empty share."""
     rows = np.random.default_rng(1).normal(size=(number, 3)).astype(np.float32)
     weights = np.random.default_rng(2).normal(size=(number, 3)).astype(np.float32)
 
@@ -197,7 +197,7 @@ def test_shares_of_two_replicas_come_together_with_their_gradients(number, two_d
         with tf.GradientTape() as tape:
             tape.watch(mine)
             gathered = gather_shares(mine, number)
-            # Each replica has its part of the mean over replicas.
+            # Each replica computes its part of the mean over replicas.
             loss = tf.reduce_sum(tf.square(gathered) * weights) / 2
         slope = tape.gradient(loss, mine)
         return gathered, gather_shares(slope, number)

@@ -1,4 +1,4 @@
-"""Exemplars of a step are optimised: which, against what, and the same every time."""
+"""Optimisation of a step's exemplars: groups, queries, and repeatability."""
 
 import dataclasses
 import gc
@@ -22,16 +22,16 @@ from bsce_keras.runtime.signals import Stopped
 
 @dataclasses.dataclass
 class Increment:
-    """A step 1 whose main phase is over, in a run folder that knows it.
+    """Step 1 after its main phase, with a run folder.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         steps: both `Step`s.
         base: weights and memory after the base step.
         trained: weights after the main phase.
-        stats: of it.
-        chosen: the memory's exemplars, as herding and the base step left them.
-        optimized: images of these.
+        stats: `TrainingStats` of the main phase.
+        chosen: exemplars of the memory before the pixel phase.
+        optimized: images of these exemplars after the pixel phase.
     """
 
     config: object
@@ -48,13 +48,13 @@ class Increment:
         return Learner(self.config, Runtime(strategy, stop_requests), checkpoints)
 
     def optimize(self, strategy=None):
-        """Optimises the exemplars once more."""
+        """Optimises the exemplars again."""
         learner = self.learner(strategy)
         learner.restore(self.steps[1], self.trained)
         return PixelPhase(learner)._optimized(self.steps[1], self.chosen)
 
     def resume(self, stop_requests=None):
-        """Goes on with the step as a new process would; returns the images."""
+        """Resumes the step as a new process does; returns the images."""
         learner = self.learner(stop_requests=stop_requests)
         weights, held = self.base
         learner.restore(self.steps[0], weights)
@@ -64,7 +64,7 @@ class Increment:
 
 
 def whole_step(learner, memory, step):
-    """Stats of the step, exemplars before and images after the pixel phase."""
+    """Returns stats, exemplars before and images after the pixel phase."""
     chosen = []
 
     class Watched(PixelPhase):
@@ -72,7 +72,7 @@ def whole_step(learner, memory, step):
             chosen.append(memory.examples())
             return super().run(step, memory, stats, is_followed=False)
 
-    # Without the balanced fine-tuning that follows.
+    # Leave out the balanced fine-tuning.
     learner._phases[1:] = [Watched(learner)]
     stats = learner.learn(step, memory)
     return stats, *chosen, memory.examples().images
@@ -89,8 +89,8 @@ def increment(two_steps, tmp_path_factory):
         precision="float32",
         run_dir=str(tmp_path_factory.mktemp("runs") / "run"),
     )
-    # Few inner updates: they take long to trace.
-    parameters = dataclasses.replace(config.method.parameters, inner_steps=2)
+    # Few inner updates, because they take long to trace.
+    parameters = dataclasses.replace(config.method.parameters, inner_updates=2)
     method = dataclasses.replace(config.method, parameters=parameters)
     config = dataclasses.replace(config, method=method)
     checkpoints = Checkpoints(config.run_dir)
@@ -103,19 +103,21 @@ def increment(two_steps, tmp_path_factory):
     return Increment(config, two_steps, base, learner.to_arrays(), *outcome)
 
 
-def test_new_and_old_exemplars_change_and_nothing_else_does(increment):
+def test_all_exemplars_change_and_images_of_the_stream_stay(increment):
     before, after = increment.chosen, increment.optimized
     assert (after.dtype, after.shape) == (np.uint8, before.images.shape)
     np.testing.assert_array_equal(before.labels, np.repeat(np.arange(6), 3))
     change = np.abs(after.astype(int) - before.images).max(axis=(1, 2, 3))
     assert change.min() >= 1
-    # Images of the stream are not the memory's to change.
+    # The memory does not change images of the stream.
     new = increment.steps[1].examples
     for image, place in zip(before.images[-3:], before.ids[-3:], strict=True):
         np.testing.assert_array_equal(image, new.images[new.ids == place][0])
 
 
-def test_queries_are_new_images_then_the_other_half(increment, monkeypatch):
+def test_queries_are_new_images_then_the_other_half_of_old_exemplars(
+    increment, monkeypatch
+):
     pools = []
 
     class Recorded(exemplars_module.TrainingInput):
@@ -137,21 +139,21 @@ def test_queries_are_new_images_then_the_other_half(increment, monkeypatch):
             assert np.any(image != originals[number]) == changed
 
 
-def test_an_interrupted_optimisation_ends_with_the_same_bytes(
+def test_interrupted_optimisation_ends_with_the_same_bytes(
     increment, stop_after, capsys
 ):
-    """The main phase is not trained again, and draws are those of the first time."""
+    """Only the pixel phase runs again, with the same draws."""
     with pytest.raises(Stopped, match="step 1, while exemplars were"):
         increment.resume(stop_after(8))
     np.testing.assert_array_equal(increment.resume(), increment.optimized)
     assert "epoch" not in capsys.readouterr().out
 
 
-def test_one_of_two_replicas_does_it(increment, two_devices):
+def test_two_replicas_give_the_images_of_one_device(increment, two_devices):
     np.testing.assert_array_equal(increment.optimize(two_devices), increment.optimized)
 
 
-def test_no_graph_of_it_is_left(increment):
+def test_optimisation_leaves_only_the_graph_of_inference(increment):
     before = {id(graph) for graph in graphs_alive()}
     increment.optimize()
     left = [graph.name for graph in graphs_alive() if id(graph) not in before]
@@ -167,7 +169,7 @@ def graphs_alive():
     ]
 
 
-def test_it_is_done_in_float32_whatever_is_trained_in(increment, monkeypatch):
+def test_pixels_are_optimised_in_float32_under_mixed_precision(increment, monkeypatch):
     types = []
 
     def recorded(run, step, exemplars, features_of, objective):
@@ -184,14 +186,14 @@ def test_it_is_done_in_float32_whatever_is_trained_in(increment, monkeypatch):
 @pytest.mark.parametrize(
     ("num_classes", "sizes"), [(0, []), (10, [10]), (23, [8, 8, 7])]
 )
-def test_groups_hold_every_class_once(num_classes, sizes):
+def test_groups_contain_every_class_once(num_classes, sizes):
     labels = np.repeat(np.arange(num_classes), 2)
     groups = _groups(labels, 10, np.random.default_rng(1))
     assert [len(group) for group in groups] == sizes
     assert sorted(label for group in groups for label in group) == [*range(num_classes)]
 
 
-def test_halves_have_all_exemplars_but_lonely_ones():
+def test_halves_contain_all_exemplars_of_classes_with_several():
     labels = np.array([0, 0, 0, 1, 2, 2, 3, 3])
     first, second = _halves(labels, labels < 3, seed=1, step=1)
     assert sorted([*first, *second]) == [0, 1, 2, 4, 5]

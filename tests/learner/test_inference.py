@@ -1,4 +1,4 @@
-"""What a trained classifier is shown, and what it leaves behind."""
+"""Inference shows centre crops to a classifier, in order."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def pixels_as_features(images, training):
 
 
 @pytest.mark.parametrize("batch_size", [2, 5, 500])
-def test_every_centre_is_shown_in_order(batch_size, monkeypatch):
+def test_classifier_sees_centre_crops_in_order(batch_size, monkeypatch):
     monkeypatch.setattr(inference, "_CIFAR_IMAGES", batch_size * 4**2 / 32**2)
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
     shown = Inference(pixels_as_features, IMAGE)

@@ -1,4 +1,4 @@
-"""Whole steps on tiny pools: replicas, meta updates, traces, what a step reports."""
+"""Whole steps on tiny pools: replicas, meta updates, stops, and statistics."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ from bsce_keras.runtime.signals import Stopped
 
 
 def learn(config, steps, strategy=None):
-    """Trains the steps; returns the learner and what each step reported."""
+    """Trains the steps; returns the learner and the stats of each step."""
     strategy = strategy or tf.distribute.get_strategy()
     learner = Learner(config, Runtime(strategy), Checkpoints(config.run_dir))
     memory = ReplayMemory(config.memory, config.training.seed)
@@ -33,7 +33,7 @@ def learn(config, steps, strategy=None):
 
 
 class FixedMemory(ReplayMemory):
-    """Holds the first of these examples from the first step on, whatever is learned."""
+    """Memory that holds the first of these examples from the first step on."""
 
     def __init__(self, config, examples, number=None):
         super().__init__(config.memory, config.training.seed)
@@ -47,7 +47,7 @@ def weights_of(learner):
     return [np.asarray(weight) for weight in learner.classifier.get_weights()]
 
 
-# The second has anchors in every update.
+# TPCIL has anchors in every update.
 SYSTEMS = pytest.mark.parametrize(
     "method", ["il_baseline", pytest.param("tpcil", marks=pytest.mark.slow)]
 )
@@ -55,7 +55,7 @@ SYSTEMS = pytest.mark.parametrize(
 
 @SYSTEMS
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
-    """11 updates a step, distillation or anchors and meta updates included."""
+    """Steps have 11 updates with distillation or anchors, and meta updates."""
     request = {
         "method": method,
         "classification_loss": "meta_balanced_softmax",
@@ -84,7 +84,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
 def test_closed_form_and_nested_tapes_move_alpha_alike(
     method, tiny_config, two_steps, precision, statistics
 ):
-    """With momentum, weight decay and other terms, at the trained precision."""
+    """The steps have momentum, weight decay and further terms."""
     alphas = {}
     for form in ("closed_form", "nested_tapes"):
         keras.config.set_dtype_policy(precision)
@@ -107,10 +107,10 @@ def test_closed_form_and_nested_tapes_move_alpha_alike(
 
 @SYSTEMS
 @pytest.mark.parametrize("updates", [4, 20])
-def test_a_step_that_was_stopped_ends_with_the_same_bits(
+def test_stopped_step_ends_with_the_same_bits(
     updates, method, tiny_config, two_steps, stop_after, monkeypatch
 ):
-    """Wherever it was stopped: weights, alphas, and the means that were logged."""
+    """Compares weights, alphas and logged means."""
     logged = []
     monkeypatch.setattr(
         ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
@@ -147,10 +147,10 @@ def test_a_step_that_was_stopped_ends_with_the_same_bits(
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
+def test_gradient_of_held_alpha_is_recorded_per_epoch(
     tiny_config, two_steps, monkeypatch
 ):
-    """10 updates an epoch; every third update of the step measures the gradient."""
+    """An epoch has 10 updates; every third one measures the gradient."""
     logged = []
     monkeypatch.setattr(
         ScalarLog, "on_epoch_end", lambda self, epoch, logs: logged.append(logs)
@@ -174,10 +174,8 @@ def test_the_gradient_of_a_held_alpha_is_recorded_epoch_by_epoch(
         assert by_epoch[name] == pytest.approx(scalars, rel=1e-5)
 
 
-def test_the_teacher_answers_as_the_classifier_of_the_step_before(
-    tiny_config, two_steps
-):
-    """Also after the student has learned a step against it."""
+def test_teacher_has_the_logits_of_the_previous_classifier(tiny_config, two_steps):
+    """Training a student does not change its teacher."""
     config = tiny_config()
     learner, _ = learn(config, two_steps[:1])
     images = two_steps[0].examples.images
@@ -190,11 +188,11 @@ def test_the_teacher_answers_as_the_classifier_of_the_step_before(
     assert not any(isinstance(layer, FusedBatchNormalization) for layer in layers)
 
 
-def test_a_student_starts_alike_with_and_without_a_teacher(tiny_config, two_steps):
-    """One seed, one start: what differs between two methods is the method."""
+def test_student_starts_equal_with_and_without_teacher(tiny_config, two_steps):
+    """With equal seeds, two methods differ only by the method."""
     starts = {}
     for method in ("finetune", "il_baseline"):
-        # At this rate weights stay where they start.
+        # At this rate, weights keep their initial values.
         config = tiny_config(
             method=method, learning_rate=1e-30, run_dir=f"runs/{method}"
         )
@@ -203,8 +201,8 @@ def test_a_student_starts_alike_with_and_without_a_teacher(tiny_config, two_step
         np.testing.assert_allclose(ours, theirs, atol=1e-25)
 
 
-def test_counts_are_those_of_the_training_pool(tiny_config, two_steps):
-    """Under meta-learning, without the images that validate alpha."""
+def test_class_counts_are_those_of_the_training_pool(tiny_config, two_steps):
+    """With a learned alpha, the images of the alpha split do not count."""
     request = {"exemplars_per_class": 20}
     config = tiny_config(classification_loss="balanced_softmax", **request)
     _, plain = learn(config, two_steps)
@@ -219,10 +217,8 @@ def test_counts_are_those_of_the_training_pool(tiny_config, two_steps):
     assert (plain[0].alpha, plain[1].alpha) == (None, 1.0)
 
 
-def test_an_increment_alone_draws_exemplars_more_often(
-    tiny_config, two_steps, monkeypatch
-):
-    """The base step and balanced fine-tuning take every image once an epoch."""
+def test_only_increments_oversample_exemplars(tiny_config, two_steps, monkeypatch):
+    """Base step and balanced fine-tuning take every image once per epoch."""
     epochs = []
 
     class Recorded(TrainingInput):
@@ -248,7 +244,7 @@ def test_an_increment_alone_draws_exemplars_more_often(
     np.testing.assert_array_equal(np.sort(epochs[2]), np.sort(exemplars.labels))
 
 
-def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplog):
+def test_oversampling_without_effect_is_reported(tiny_config, two_steps, caplog):
     config = tiny_config(replay_sampling="memory_oversampling")
     learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     base, increment = two_steps
@@ -256,12 +252,12 @@ def test_oversampling_that_changes_nothing_is_told(tiny_config, two_steps, caplo
     learner.learn(base, memory)
     learner.learn(increment, memory)
     (told,) = [line for line in caplog.messages if "oversampling" in line]
-    assert told.startswith("Step 1: --replay_sampling=memory_oversampling changes")
+    assert told.startswith("Step 1: --replay_sampling=memory_oversampling has no")
 
 
 @pytest.mark.parametrize("method", ["il_baseline", "lucir"])
-def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps):
-    """In the step, IL-Baseline's weighs 1 / 6 and its distillation 5 / 6."""
+def test_finetuning_has_classification_at_weight_1(method, tiny_config, two_steps):
+    """In the main phase, IL-Baseline's terms have weights 1 / 6 and 5 / 6."""
     config = tiny_config(method=method, balanced_finetuning="true")
     learner = Learner(config, Runtime(), Checkpoints(config.run_dir))
     context = FinetuningPhase(learner).context(two_steps[1], two_steps[1].examples)
@@ -283,11 +279,11 @@ def test_finetuning_weighs_classification_by_one(method, tiny_config, two_steps)
         ("rescaled_softmax", "rescaled_softmax"),
     ],
 )
-def test_finetuning_weighs_old_and_new_against_each_other(loss, expected):
+def test_finetuning_uses_losses_that_compare_old_and_new_classes(loss, expected):
     assert while_finetuning(loss) == expected
 
 
-def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(
+def test_ss_il_batches_grow_by_a_quarter_after_the_base_step(
     tiny_config, two_steps, monkeypatch
 ):
     sizes = []
@@ -306,9 +302,7 @@ def test_batches_of_ss_il_grow_by_a_quarter_after_the_base_step(
 
 
 @pytest.mark.parametrize("mirrors", [False, True])
-def test_class_means_of_icarl_are_of_the_views_that_were_asked_for(
-    tiny_config, two_steps, mirrors
-):
+def test_icarl_class_means_use_the_configured_views(tiny_config, two_steps, mirrors):
     config = tiny_config(method="icarl")
     parameters = IcarlParameters(mirrors_exemplars=mirrors)
     method = dataclasses.replace(config.method, parameters=parameters)
@@ -328,5 +322,5 @@ def test_class_means_of_icarl_are_of_the_views_that_were_asked_for(
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Relative run folders land in the test's own folder."""
+    """Relative run folders are made inside the test's temporary folder."""
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What a step leaves behind in memory once the next one is trained."""
+"""Memory of finished steps is freed."""
 
 import gc
 import os
@@ -27,8 +27,10 @@ def graphs_alive():
 
 
 @pytest.mark.parametrize("replicas", ["one", "two"])
-def test_no_graph_outlives_its_step(tiny_config, two_steps, replicas, request):
-    """Of a finished step's graphs only inference's own is kept, for the next step."""
+def test_only_the_graph_of_inference_outlives_its_step(
+    tiny_config, two_steps, replicas, request
+):
+    """The next step needs the graph of inference."""
     strategy = tf.distribute.get_strategy()
     if replicas == "two":
         strategy = request.getfixturevalue("two_devices")
@@ -46,7 +48,7 @@ def test_no_graph_outlives_its_step(tiny_config, two_steps, replicas, request):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
-def test_twenty_increments_need_the_memory_of_two():
+def test_twenty_increments_use_the_memory_of_two():
     """Resident memory after step 20 is within 5 % of that after step 2."""
     lines = subprocess.run(
         [sys.executable, "-m", "tools.memory_growth", "--network=tiny"],

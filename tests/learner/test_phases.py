@@ -1,4 +1,4 @@
-"""What trains in which phase, to the bit, for the methods that freeze class vectors."""
+"""Phases of methods with frozen class vectors: trained weights, stops, replicas."""
 
 import dataclasses
 import types
@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras import make_config
 from bsce_keras.learner import finetuning_phase, main_phase
 from bsce_keras.learner.finetuning_phase import FinetuningPhase
 from bsce_keras.learner.learner import Learner
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.memory.unit_rows import unit_rows
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
 
 FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])
-# PODNet's terms are the more involved ones; LUCIR's take as long again.
+# PODNet covers more terms; LUCIR would double the time.
 FREEZING_SLOWLY = pytest.mark.parametrize(
     "method", [pytest.param("lucir", marks=pytest.mark.slow), "podnet"]
 )
@@ -42,7 +44,7 @@ def moving_averages(classifier):
 
 
 @FREEZING
-def test_old_class_vectors_stay_bit_identical_while_a_step_trains(
+def test_old_class_vectors_stay_bit_identical_in_the_main_phase(
     method, tiny_config, two_steps
 ):
     config = tiny_config(method=method, balanced_finetuning="false")
@@ -55,69 +57,123 @@ def test_old_class_vectors_stay_bit_identical_while_a_step_trains(
 
 
 @FREEZING
-def test_new_classes_start_where_their_images_are(method, tiny_config, two_steps):
-    """At a rate of almost nothing, new images are taken for their own class."""
-    config = tiny_config(method=method, learning_rate=0.05)
-    learner, memory = base_learner(config, two_steps)
-    slow = tiny_config(method=method, learning_rate=1e-8)
-    frozen = Learner(slow, Runtime(), Checkpoints("runs/slow"))
-    frozen.restore(two_steps[0], learner.to_arrays())
-    frozen.learn(two_steps[1], memory)
-    old, new = np.split(
-        head_of(frozen.classifier).cosines(
-            frozen.features(two_steps[1].examples.images)
-        ),
-        [5],
-        axis=1,
+def test_new_class_vectors_start_at_the_mean_direction_of_their_images(
+    method, tiny_config, two_steps
+):
+    """The rate is almost 0, so the vectors keep their start.
+
+    PODNet starts proxies at k-means centres. The mean of the centres, weighted by the
+    number of their images, is the mean of the features.
+    """
+    learner, memory = base_learner(tiny_config(method=method), two_steps)
+    slow = tiny_config(
+        method=method, learning_rate=1e-8, balanced_finetuning="false", run_dir="slow"
     )
-    assert new.mean() > old.mean()
+    frozen = Learner(slow, Runtime(), Checkpoints("slow"))
+    frozen.restore(two_steps[0], learner.to_arrays())
+    images = two_steps[1].examples.images
+    rows = unit_rows(frozen.features(images).astype(np.float64))
+    lengths = np.linalg.norm(head_of(frozen.classifier).new_vectors, axis=-1)
+    frozen.learn(two_steps[1], memory)
+    starts = head_of(frozen.classifier).new_vectors.numpy().astype(np.float64)
+    centres = starts.reshape(-1, starts.shape[-1]) / lengths.mean()
+    distances = np.linalg.norm(rows[:, None] - centres, axis=-1)
+    sizes = np.bincount(distances.argmin(axis=1), minlength=len(centres))
+    np.testing.assert_allclose(
+        unit_rows(sizes @ centres), unit_rows(rows.mean(axis=0)), atol=1e-3
+    )
 
 
-@FREEZING
-def test_finetuning_moves_class_vectors_alone(method, tiny_config, two_steps):
-    config = tiny_config(method=method, balanced_finetuning="true", learning_rate=0.05)
+@dataclasses.dataclass
+class Tuned:
+    """Weights and stats before and after balanced fine-tuning of an increment.
+
+    Args:
+        method: name of the method.
+        heads: `(before, after)`, weights by name.
+        backbones: `(before, after)`, lists of weights without moving averages.
+        averages: `(before, after)`, moving averages of batch normalisation.
+        seconds: `(before, after)`, training time of the step.
+    """
+
+    method: str
+    heads: tuple
+    backbones: tuple
+    averages: tuple
+    seconds: tuple
+
+
+@pytest.fixture(scope="module", params=["lucir", "podnet"])
+def tuned(request, two_steps, tmp_path_factory):
+    config = make_config(
+        "digits",
+        method=request.param,
+        balanced_finetuning="true",
+        epochs=1,
+        batch_size=16,
+        learning_rate=0.05,
+        precision="float32",
+        run_dir=str(tmp_path_factory.mktemp("tuned") / "run"),
+    )
     learner, memory = base_learner(config, two_steps)
-    trained = {}
+    states = []
+
+    def record(stats):
+        classifier = learner.classifier
+        weights = backbone_of(classifier).weights
+        states.append(
+            (
+                numbers(head_of(classifier).weights),
+                [w.numpy().copy() for w in weights if "moving" not in w.path],
+                moving_averages(classifier),
+                stats.train_seconds,
+            )
+        )
 
     class Watched(FinetuningPhase):
-        """Notes what the main phase left behind."""
+        """Records the state before the phase."""
 
         def run(self, step, memory, stats, is_followed):
-            classifier = self.learner.classifier
-            weights = numbers(backbone_of(classifier).trainable_weights)
-            trained.update(stats=stats, weights=weights)
-            trained.update(averages=moving_averages(classifier))
-            trained.update(head=numbers(head_of(classifier).weights))
+            record(stats)
             return super().run(step, memory, stats, is_followed)
 
     learner._phases[-1] = Watched(learner)
-    tuned_stats = learner.learn(two_steps[1], memory)
-    backbone, head = trained["weights"], trained["head"]
-    averages = trained["averages"]
+    record(learner.learn(two_steps[1], memory))
+    return Tuned(request.param, *zip(*states, strict=True))
 
-    tuned = numbers(head_of(learner.classifier).weights)
-    assert tuned.pop("scale") == head.pop("scale")
-    assert all(np.all(tuned[name] != head[name]) for name in head)
-    weights = backbone_of(learner.classifier).weights
-    after = {k: v for k, v in numbers(weights).items() if k in backbone}
-    for name, value in backbone.items():
-        np.testing.assert_array_equal(after[name], value)
-    drifted = any(
-        np.any(ours != theirs)
-        for ours, theirs in zip(
-            moving_averages(learner.classifier), averages, strict=True
-        )
-    )
-    # LUCIR's reference tunes in inference mode, PODNet's goes on in training mode.
-    assert drifted == (method == "podnet")
-    assert tuned_stats.train_seconds > trained["stats"].train_seconds
+
+def test_finetuning_moves_every_class_vector(tuned):
+    before, after = tuned.heads
+    for name in ("old_vectors", "new_vectors"):
+        assert np.all(after[name] != before[name])
+
+
+def test_finetuning_keeps_the_scale_of_the_head(tuned):
+    before, after = tuned.heads
+    assert after["scale"] == before["scale"]
+
+
+def test_finetuning_keeps_the_weights_of_the_backbone(tuned):
+    for before, after in zip(*tuned.backbones, strict=True):
+        np.testing.assert_array_equal(after, before)
+
+
+def test_finetuning_moves_batch_statistics_only_in_podnet(tuned):
+    """LUCIR's reference tunes in inference mode, PODNet's in training mode."""
+    moved = any(np.any(a != b) for a, b in zip(*tuned.averages, strict=True))
+    assert moved == (tuned.method == "podnet")
+
+
+def test_finetuning_adds_its_training_time(tuned):
+    before, after = tuned.seconds
+    assert after > before
 
 
 @pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
-def test_finetuning_knows_of_classes_smaller_than_their_quota(
+def test_finetuning_uses_the_class_counts_of_the_exemplars(
     loss, tiny_config, two_steps, monkeypatch
 ):
-    """Nothing is trained here: what the phases were given is looked at."""
+    """Checks the arguments of `train_phase`, which does not train here."""
     trainers = []
 
     def train_phase(run, phase, trainer, *pools):
@@ -150,16 +206,16 @@ def test_finetuning_knows_of_classes_smaller_than_their_quota(
 
 
 def fewer(step):
-    """The examples of a step, but three of the first class."""
+    """Returns the examples of a step, with only three of the first class."""
     others = np.flatnonzero(step.examples.labels != 0)
     first = np.flatnonzero(step.examples.labels == 0)[:3]
     return step.examples.select(np.concatenate([first, others]))
 
 
-def test_finetuning_that_was_stopped_ends_with_the_same_bits(
+def test_stopped_finetuning_ends_with_the_same_bits(
     tiny_config, two_steps, stop_after, capsys
 ):
-    """The main phase is not trained again, and its exemplars are the same."""
+    """Only fine-tuning goes on; the main phase is not trained again."""
 
     def make_config(run_dir):
         request = {"method": "podnet", "epochs": 2, "exemplars_per_class": 8}
@@ -190,7 +246,7 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
     with pytest.raises(Stopped, match="finetuning, epoch 2, after update 1"):
         whole_step("runs/stopped", stop_after(updates + 4))
     capsys.readouterr()
-    # Nobody asks it to stop, and training the main phase would be noticed here.
+    # A stop is requested only if the main phase is trained again.
     found = whole_step("runs/stopped", stop_after(updates))
     said = [line for line in capsys.readouterr().out.splitlines() if "goes on" in line]
     assert said == ["step 1/5 finetuning goes on in epoch 2"]
@@ -200,7 +256,7 @@ def test_finetuning_that_was_stopped_ends_with_the_same_bits(
 
 @FREEZING_SLOWLY
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
-    """Every term of the step, and the balanced fine-tuning after it."""
+    """The step has all terms of the method, and balanced fine-tuning follows."""
     request = {
         "method": method,
         "batch_size": 14,
@@ -220,8 +276,10 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
 
 
 @FREEZING_SLOWLY
-def test_meta_learning_works_with_every_term(method, tiny_config, two_steps):
-    """Closed form and nested tapes move alpha alike under clamp and frozen vectors."""
+def test_closed_form_and_nested_tapes_agree_with_every_term(
+    method, tiny_config, two_steps
+):
+    """The step has a gradient clamp and frozen class vectors."""
     alphas = {}
     for form in ("closed_form", "nested_tapes"):
         config = tiny_config(
@@ -243,5 +301,5 @@ def test_meta_learning_works_with_every_term(method, tiny_config, two_steps):
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """Relative run folders land in the test's own folder."""
+    """Relative run folders are made inside the test's temporary folder."""
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Pixels are moved by Adam in normalised units, stay grey values, and are rounded."""
+"""PixelOptimizer: Adam in normalised units, with clipped and rounded pixels."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from bsce_keras.runtime.errors import DivergedError
 IMAGE = ImageSpec(size=2, stored_size=5, channels=3, std=(0.2, 0.3, 0.5))
 QUERIES = (np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1, np.int32))
 RATE = 0.01
-# 0.01 normalised units are so many grey levels in each channel.
+# Grey levels per channel of 0.01 normalised units.
 MOVE = RATE * 255.0 * np.array(IMAGE.std)
 
 
@@ -38,8 +38,8 @@ def images_of(value):
 
 
 @pytest.mark.parametrize(("loss", "sign"), [(darker, -1), (brighter, 1)])
-def test_the_first_updates_of_adam_move_every_pixel_by_the_rate(loss, sign):
-    """A constant slope does not change what Adam divides by it."""
+def test_first_updates_move_every_pixel_by_the_learning_rate(loss, sign):
+    """With a constant gradient, Adam's direction has length 1."""
     for num_updates in (1, 3):
         changed = optimized(loss, images_of(100), num_updates)
         expected = np.rint(100 + sign * num_updates * MOVE)
@@ -49,13 +49,13 @@ def test_the_first_updates_of_adam_move_every_pixel_by_the_rate(loss, sign):
         )
 
 
-def test_a_slope_a_billion_times_smaller_moves_pixels_as_far():
+def test_moves_do_not_depend_on_the_scale_of_the_gradient():
     images = images_of(100)
     slight = optimized(lambda features, *_: 1e-9 * darker(features), images, 3)
     np.testing.assert_array_equal(slight, optimized(darker, images, 3))
 
 
-def test_only_what_the_network_sees_changes():
+def test_only_the_centre_crop_changes():
     changed = optimized(brighter, images_of(100)).astype(int) - 100
     seen = np.zeros((5, 5), bool)
     seen[1:3, 1:3] = True
@@ -63,7 +63,7 @@ def test_only_what_the_network_sees_changes():
     assert np.all(changed[:, ~seen] == 0)
 
 
-def test_padding_is_not_part_of_an_image():
+def test_padding_is_not_optimised():
     image = ImageSpec(size=4, stored_size=4, pad=2, channels=3, std=IMAGE.std)
     images = np.full((1, 4, 4, 3), 100, np.uint8)
     shape = (None, 4, 4, 3)
@@ -87,11 +87,11 @@ def test_pixels_stay_grey_values(loss, end):
     assert np.all(changed[:, 1:3, 1:3] == end)
 
 
-def test_without_an_update_images_keep_their_bytes():
+def test_images_without_updates_keep_their_bytes():
     images = np.random.default_rng(1).integers(0, 256, (2, 5, 5, 3)).astype(np.uint8)
     np.testing.assert_array_equal(optimized(darker, images, 0), images)
 
 
-def test_a_slope_that_is_no_number_ends_the_run():
+def test_nan_gradient_ends_the_run():
     with pytest.raises(DivergedError, match="not finite"):
         optimized(lambda features, *_: tf.reduce_sum(features) * np.nan, images_of(9))

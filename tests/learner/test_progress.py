@@ -36,7 +36,7 @@ def scalars(folder):
     return found
 
 
-def test_a_line_has_accuracy_speed_and_the_time_left_of_the_run(clock, capsys):
+def test_line_has_accuracy_speed_and_the_time_left_of_the_run(clock, capsys):
     line = started(ProgressLine("step 1/5", 1000, images_after=300_000), epochs=2)
     for batch in range(10):
         clock[0] += 1
@@ -49,7 +49,7 @@ def test_a_line_has_accuracy_speed_and_the_time_left_of_the_run(clock, capsys):
 
 
 @pytest.mark.parametrize("title", ["step 0/1", "step 10/10", "step 10/10 finetuning"])
-def test_a_line_fits_80_columns(title, clock, capsys):
+def test_line_fits_80_columns(title, clock, capsys):
     logs = {**LOGS, "distillation": 1e-12, "less_forget": -123.456, "margin": 0.1}
     line = started(ProgressLine(title, 1_281_167, 10**9), epochs=160, epoch=100)
     for batch in range(10):
@@ -61,7 +61,7 @@ def test_a_line_fits_80_columns(title, clock, capsys):
     assert all("loss" in text and text.endswith(" left") for text in printed)
 
 
-def test_a_line_is_printed_every_minute_without_a_terminal(clock, capsys):
+def test_line_is_printed_every_minute_without_a_terminal(clock, capsys):
     line = started(ProgressLine("step 0/5", 1000))
     for batch in range(10):
         clock[0] += 30
@@ -70,7 +70,7 @@ def test_a_line_is_printed_every_minute_without_a_terminal(clock, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-def test_a_resumed_epoch_counts_the_images_that_it_trains(clock, capsys):
+def test_resumed_epoch_counts_the_images_that_it_trains(clock, capsys):
     line = started(ProgressLine("step 0/5", 1000))
     clock[0] += 2
     for batch in (8, 9):
@@ -79,7 +79,7 @@ def test_a_resumed_epoch_counts_the_images_that_it_trains(clock, capsys):
     assert "100 img/s" in capsys.readouterr().out
 
 
-def test_an_epoch_has_its_means_and_images_per_second(clock, tmp_path):
+def test_epoch_has_its_means_and_images_per_second(clock, tmp_path):
     log = started(ScalarLog(str(tmp_path), images_per_epoch=1000))
     for batch in range(10):
         clock[0] += 0.5

@@ -1,4 +1,4 @@
-"""The train step: under `fit`, against bad numbers, traced once, terms weighed once."""
+"""IncrementalTrainer: losses, logs, checks of finite values, and alpha."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.learned_alpha import LearnedAlpha
-from bsce_keras.learner.step_progress import EpochSums
+from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
 from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.methods.base import LossTerm, StepContext
@@ -30,7 +30,7 @@ COUNTS = (3, 3, 20)
 
 
 def make_trainer(terms=None, learned_alpha=None):
-    """A student of three classes with a teacher of two, compiled."""
+    """Makes a compiled trainer of three classes with a teacher of two."""
     keras.utils.set_random_seed(1)
     context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
     trainer = IncrementalTrainer(
@@ -60,7 +60,7 @@ def assert_same(before, after):
         np.testing.assert_array_equal(old, new)
 
 
-def test_the_loss_is_the_weighted_sum_of_terms_that_are_tracked_unweighted():
+def test_loss_is_the_weighted_sum_of_unweighted_logs():
     logs = make_trainer().train_step(make_batch())
     logs = {name: float(value) for name, value in logs.items()}
     rho = NUM_OLD / (NUM_OLD + NUM_NEW)
@@ -68,7 +68,7 @@ def test_the_loss_is_the_weighted_sum_of_terms_that_are_tracked_unweighted():
     assert logs["loss"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_fit_does_what_the_loop_does():
+def test_fit_equals_the_train_step():
     images, labels = make_batch()
     by_hand, fitted = make_trainer(), make_trainer()
     by_hand.train_step((images, labels))
@@ -77,7 +77,7 @@ def test_fit_does_what_the_loop_does():
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_the_teacher_adds_no_weights_to_train_or_ship():
+def test_teacher_is_not_trained_or_part_of_the_student():
     trainer = make_trainer()
     before = [weight.copy() for weight in trainer.teacher.get_weights()]
     trainer.train_step(make_batch())
@@ -88,8 +88,8 @@ def test_the_teacher_adds_no_weights_to_train_or_ship():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_a_bad_loss_is_named_and_changes_nothing(poison, precision):
-    """Neither weights nor the moving averages that the forward pass has moved."""
+def test_not_finite_loss_is_named_and_changes_nothing(poison, precision):
+    """Weights and moving averages stay; the forward pass has moved the latter."""
     keras.config.set_dtype_policy(precision)
     bad = LossTerm("bad_term", 1.0, lambda y, s, t: s["logits"][:, 0] * poison)
     good = LossTerm("good_term", 1.0, lambda y, s, t: s["logits"][:, 0])
@@ -101,7 +101,7 @@ def test_a_bad_loss_is_named_and_changes_nothing(poison, precision):
     assert_same(before, state_of(trainer))
 
 
-def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
+def test_not_finite_gradient_of_finite_loss_changes_nothing():
     root = LossTerm("root", 1.0, lambda y, s, t: tf.sqrt(0.0 * s["logits"][:, 0]))
     trainer = make_trainer([root])
     before = state_of(trainer)
@@ -111,8 +111,8 @@ def test_a_bad_gradient_of_a_finite_loss_changes_nothing():
     assert_same(before, state_of(trainer))
 
 
-def test_all_replicas_find_what_one_of_them_has(two_devices):
-    """Where only one of two workers stopped, the other would wait for it."""
+def test_nan_on_one_replica_is_seen_by_all(two_devices):
+    """If only one of two workers stopped, the other one would wait forever."""
 
     def of_replica():
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -126,7 +126,7 @@ def test_all_replicas_find_what_one_of_them_has(two_devices):
     assert [float(value) for value in good] == [4.0, 4.0]
 
 
-def test_a_teacher_gone_bad_is_named_by_its_term_and_changes_nothing():
+def test_nan_teacher_is_named_by_its_term_and_changes_nothing():
     trainer = make_trainer()
     for weight in trainer.teacher.weights:
         weight.assign(weight * np.nan)
@@ -138,11 +138,11 @@ def test_a_teacher_gone_bad_is_named_by_its_term_and_changes_nothing():
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_a_bad_gradient_of_alpha_is_named_and_changes_nothing(precision):
-    """The virtual step overflows; all terms of the real one are finite."""
+def test_not_finite_gradient_of_alpha_is_named_and_changes_nothing(precision):
+    """The virtual update overflows; all terms of the real one are finite."""
     keras.config.set_dtype_policy(precision)
     trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
-    trainer.optimizer.virtual_step = lambda gradients, start, variables: [
+    trainer.optimizer.virtual_update = lambda gradients, start, variables: [
         value * np.float32(np.inf) for value in start
     ]
     before = state_of(trainer)
@@ -154,7 +154,7 @@ def test_a_bad_gradient_of_alpha_is_named_and_changes_nothing(precision):
     assert trainer.learned_alpha.value.numpy() == 1.0
 
 
-def test_a_masked_term_is_averaged_over_the_masked_images_alone():
+def test_masked_term_is_averaged_only_over_masked_images():
     def old_only(labels, student, teacher):
         return tf.fill(tf.shape(labels), 3.0), labels < NUM_OLD
 
@@ -176,20 +176,20 @@ def test_alpha_descends_at_its_rate_and_stays_in_bounds(gradient, expected):
     assert float(alpha.num_clips.numpy()) == (abs(gradient) > 1)
 
 
-def test_adam_moves_alpha_by_its_rate_whatever_the_size_of_the_gradient():
+def test_adam_moves_alpha_by_its_rate_for_any_gradient():
     alpha = LearnedAlpha(learning_rate=0.01, optimizer="adam")
     assert float(alpha.descend(tf.constant(3e-4))) == pytest.approx(0.99, abs=1e-5)
 
 
-def test_a_held_alpha_stays_and_its_gradient_is_told():
+def test_held_alpha_stays_and_its_gradient_is_logged():
     trainer = make_trainer(learned_alpha=LearnedAlpha(None, "held", start=2.5))
     logs = trainer.train_step((*make_batch(), *make_batch(seed=1)))
     assert float(logs["alpha"]) == float(trainer.learned_alpha.value.numpy()) == 2.5
     assert float(logs["alpha_gradient"]) != 0
 
 
-def validation_loss(trainer, alpha, batch, validation_batch, uses_batch_statistics):
-    """Loss on the alpha split after one update of the student, all written out."""
+def split_loss(trainer, alpha, batch, split_batch, uses_batch_statistics):
+    """Computes the loss on the alpha split after one update, without the trainer."""
     student = trainer.student
     values = [tf.convert_to_tensor(v.value) for v in student.trainable_variables]
     state = [tf.convert_to_tensor(v.value) for v in student.non_trainable_variables]
@@ -204,13 +204,13 @@ def validation_loss(trainer, alpha, batch, validation_batch, uses_batch_statisti
         loss = tf.reduce_mean(
             balanced_softmax_crossentropy(labels, logits, COUNTS, alpha, NUM_OLD)
         )
-    # The first update: the momentum buffer is empty. 0.05, as it is compiled.
+    # The momentum buffer is empty before the first update. The rate is 0.05.
     gradients = tape.gradient(loss, values)
     virtual = [
         value - 0.05 * (gradient + 1e-4 * value)
         for value, gradient in zip(values, gradients, strict=True)
     ]
-    images, labels = validation_batch
+    images, labels = split_batch
     logits = logits_of(virtual, images, uses_batch_statistics)
     losses = keras.losses.sparse_categorical_crossentropy(labels, logits, True)
     return float(tf.reduce_mean(losses))
@@ -218,7 +218,7 @@ def validation_loss(trainer, alpha, batch, validation_batch, uses_batch_statisti
 
 @pytest.mark.parametrize("form", ["closed_form", "nested_tapes"])
 @pytest.mark.parametrize("uses_running", [False, True])
-def test_the_gradient_of_alpha_uses_the_statistics_asked_for(form, uses_running):
+def test_gradient_of_alpha_uses_the_configured_statistics(form, uses_running):
     alpha = LearnedAlpha(None, "held", uses_running_statistics=uses_running)
     context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
     terms = Finetune(NoParameters()).loss_terms(context)
@@ -226,7 +226,7 @@ def test_the_gradient_of_alpha_uses_the_statistics_asked_for(form, uses_running)
     trainer.meta_gradient = form
     batches = make_batch(), make_batch(seed=1)
     higher, lower = (
-        validation_loss(trainer, 1 + move, *batches, not uses_running)
+        split_loss(trainer, 1 + move, *batches, not uses_running)
         for move in (0.1, -0.1)
     )
     logs = trainer.train_step((*batches[0], *batches[1]))
@@ -235,7 +235,7 @@ def test_the_gradient_of_alpha_uses_the_statistics_asked_for(form, uses_running)
     )
 
 
-def test_each_kind_of_update_is_traced_once_partial_batches_included():
+def test_updates_are_traced_once_for_all_sizes_of_batches():
     images, labels = make_batch(10)
     pool = Examples(images, labels.astype(np.int64), np.arange(10))
     trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
@@ -246,12 +246,12 @@ def test_each_kind_of_update_is_traced_once_partial_batches_included():
     assert loop.num_traces == (1, 1)
 
 
-def test_weights_are_read_anew_once_alpha_has_moved():
-    """What was computed before need not be kept while the validation batch runs."""
+def test_weights_are_read_again_after_alpha_has_moved():
+    """Earlier activations need not stay in memory during the alpha split."""
     trainer = make_trainer(learned_alpha=LearnedAlpha(1.0))
     update = tf.function(trainer.train_step, autograph=False)
     graph = update.get_concrete_function((*make_batch(), *make_batch(seed=1))).graph
-    # What is returned is a copy.
+    # The output is a copy of alpha.
     alpha = graph.structured_outputs["alpha"].op.inputs[0].op
     inner = {id(outer): inner for outer, inner in graph.captures}
     for variable in trainer.student.trainable_variables:
@@ -261,7 +261,7 @@ def test_weights_are_read_anew_once_alpha_has_moved():
         assert any(alpha not in read.control_inputs for read in reads)
 
 
-def test_the_training_accuracy_is_logged():
+def test_training_accuracy_is_logged():
     batch = make_batch()
     trainer = make_trainer()
     logits = trainer.student(batch[0], training=True)["logits"].numpy()

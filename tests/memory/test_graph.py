@@ -1,4 +1,4 @@
-"""The graph over exemplars: placed, represented and joined as worked out by hand."""
+"""ExemplarGraph: vertices, their images and edges, compared with results by hand."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bsce_keras.memory.selection import herding
 
 
 def on_circle(*degrees):
-    """Unit vectors of the plane."""
+    """Returns unit vectors of the plane at angles in degrees."""
     radians = np.deg2rad(degrees)
     return np.stack([np.cos(radians), np.sin(radians)], axis=1)
 
@@ -29,14 +29,14 @@ def unit(rows):
 
 
 class InOrder:
-    """Stands in for a generator whose permutations change nothing."""
+    """Generator whose permutations keep the order."""
 
     def permutation(self, things):
         return np.arange(things) if isinstance(things, int) else np.asarray(things)
 
 
-def test_the_gas_moves_by_rank_and_stays_on_the_sphere():
-    """Two passes over images at 0 and 90 degrees; both centroids move each time."""
+def test_centroids_move_by_rank_and_stay_unit_vectors():
+    """Two passes over images at 0 and 90 degrees move both centroids each time."""
     rows = on_circle(0, 90)
     first, second = rows
     near, far = 0.1, 0.1 * np.exp(-0.1)
@@ -49,7 +49,7 @@ def test_the_gas_moves_by_rank_and_stays_on_the_sphere():
     np.testing.assert_allclose(neural_gas(rows, 2, InOrder()), expected, rtol=1e-12)
 
 
-def test_ten_centroids_at_most_move_for_an_image():
+def test_at_most_ten_centroids_move_per_image():
     rows = unit(noise(1, 30))
     expected = rows[:12].copy()
     for image in (*rows, *rows):
@@ -59,11 +59,11 @@ def test_ten_centroids_at_most_move_for_an_image():
     np.testing.assert_allclose(neural_gas(rows, 12, InOrder()), expected, rtol=1e-9)
 
 
-def test_a_class_of_fewer_images_has_fewer_vertices():
+def test_class_of_fewer_images_has_fewer_vertices():
     assert neural_gas(unit(noise(1, 3)), 5, InOrder()).shape == (3, 6)
 
 
-def test_the_gas_follows_its_generator():
+def test_neural_gas_follows_its_generator():
     rows = unit(noise(1))
     first, again, other = (
         neural_gas(rows, 5, np.random.default_rng(seed)) for seed in (1, 1, 2)
@@ -72,18 +72,21 @@ def test_the_gas_follows_its_generator():
     assert not np.allclose(first, other)
 
 
-def test_centroids_take_the_nearest_free_image_the_most_wanted_first():
-    """At 40 degrees: 3 images. At 10: 1, whose nearest image the other has taken."""
+def test_centroids_take_the_nearest_free_image_by_wins():
+    """The centroid at 40 degrees wins 3 images, the one at 10 wins 1.
+
+    The first one takes the image that is nearest to both.
+    """
     rows = on_circle(26, 40, 55, 0)
     centroids, images = represented(rows, on_circle(10, 30))
     np.testing.assert_allclose(centroids, on_circle(30, 10))
     assert images.tolist() == [0, 3]
 
 
-def test_a_centroid_that_is_nearest_to_nothing_moves_to_a_herded_image():
+def test_centroid_without_wins_moves_to_a_herded_image():
     rows = on_circle(0, 10, 20, 90)
     centroids, images = represented(rows, on_circle(5, -90, 80))
-    # At 5: three images. At 80: one. At -90: none.
+    # The centroids win 3 images (at 5), 1 image (at 80) and 0 images (at -90).
     assert images[:2].tolist() == [0, 3]
     herded = [image for image in herding(rows, 3) if image not in (0, 3)]
     assert images[2] == herded[0]
@@ -92,14 +95,14 @@ def test_a_centroid_that_is_nearest_to_nothing_moves_to_a_herded_image():
     )
 
 
-def test_the_two_nearest_of_every_image():
+def test_nearest_two_centroids_of_every_image():
     rows = np.concatenate([on_circle(1, 44, 89)] * 200)  # several blocks
     expected = [[0, 1], [1, 0], [2, 1]] * 200
     np.testing.assert_array_equal(nearest_two(rows, on_circle(0, 40, 90)), expected)
 
 
-def test_neighbours_are_joined_and_edges_that_are_not_used_are_cut():
-    """Vertex 0 wins three times: the edge to 1, not seen since, is then of age 2."""
+def test_neighbours_are_joined_and_unused_edges_removed():
+    """Vertex 0 wins three times; its unused edge to 1 then has age 2."""
     nearest = np.array([[0, 1], [0, 2], [0, 2], [3, 2]])
     none = np.zeros((0, 2), np.int64)
     assert hebbian_edges(nearest, none, 0, lifetime=2).tolist() == [
@@ -110,7 +113,7 @@ def test_neighbours_are_joined_and_edges_that_are_not_used_are_cut():
     assert hebbian_edges(nearest, none, 0, lifetime=1).tolist() == [[0, 2], [2, 3]]
 
 
-def test_an_edge_ages_by_the_wins_of_both_ends_and_is_young_again_when_used():
+def test_edge_ages_by_wins_of_both_ends_and_use_resets_it():
     none = np.zeros((0, 2), np.int64)
     aged = np.array([[0, 1], [0, 2], [1, 3]])
     assert [0, 1] not in hebbian_edges(aged, none, 0, lifetime=1).tolist()
@@ -119,14 +122,14 @@ def test_an_edge_ages_by_the_wins_of_both_ends_and_is_young_again_when_used():
 
 
 def test_edges_between_old_vertices_stay():
-    """Vertices 0 to 2 are old: 0 and 1 are joined, 2 wins; 3 is new."""
+    """Vertices 0 to 2 are old and 3 is new. The edge between 0 and 1 is unused."""
     nearest = np.array([[0, 3], [0, 2], [0, 2], [0, 2]])
     edges = hebbian_edges(nearest, np.array([[0, 1]]), 3, lifetime=1)
     assert edges.tolist() == [[0, 1], [0, 2]]
 
 
 def reference_edges(nearest, num_vertices, lifetime):
-    """The same by matrices, as the algorithm is printed."""
+    """Computes edges by matrices, as the algorithm is printed."""
     joined = np.zeros((num_vertices, num_vertices), bool)
     age = np.zeros((num_vertices, num_vertices), int)
     for winner, second in nearest:
@@ -147,15 +150,15 @@ def test_edges_agree_with_the_algorithm_by_matrices(lifetime):
     np.testing.assert_array_equal(found, reference_edges(nearest, 7, lifetime))
 
 
-def test_a_vertex_without_an_edge_gets_one_to_its_nearest():
+def test_isolated_vertex_gets_an_edge_to_its_nearest():
     centroids = on_circle(0, 10, 90, 70)
     edges = without_isolated(np.array([[0, 1]]), centroids)
     assert edges.tolist() == [[0, 1], [2, 3]]
     assert without_isolated(edges[:0], centroids[:1]).tolist() == []
 
 
-def test_two_classes_are_joined_where_they_touch():
-    """Images of one class at 0 and 40 degrees, of the other at 50 and 90."""
+def test_neighbouring_vertices_of_two_classes_are_joined():
+    """One class has images at 0 and 40 degrees, the other at 50 and 90."""
     graph = ExemplarGraph()
     assert sorted(graph.add_class(on_circle(0, 40), 2, InOrder())) == [0, 1]
     graph.connect(InOrder())
@@ -168,7 +171,7 @@ def test_two_classes_are_joined_where_they_touch():
     assert graph.edges.tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
-def test_dropped_vertices_take_their_edges_with_them():
+def test_dropped_vertices_lose_their_edges():
     graph = ExemplarGraph()
     arrays = {
         "graph_centroids": on_circle(0, 10, 20, 30),
@@ -183,7 +186,7 @@ def test_dropped_vertices_take_their_edges_with_them():
     assert graph.edges.tolist() == [[0, 1]]
 
 
-def test_a_restored_graph_goes_on_like_the_one_that_was_saved():
+def test_restored_graph_grows_like_the_saved_one():
     graph, restored = ExemplarGraph(), ExemplarGraph()
     graph.add_class(noise(1), 5, np.random.default_rng(1))
     graph.connect(np.random.default_rng(2))
@@ -196,7 +199,7 @@ def test_a_restored_graph_goes_on_like_the_one_that_was_saved():
         np.testing.assert_array_equal(restored.to_arrays()[name], values)
 
 
-def test_identical_features_still_give_every_vertex_an_image_of_its_own():
+def test_identical_features_give_every_vertex_a_different_image():
     graph = ExemplarGraph()
     images = graph.add_class(np.ones((6, 3)), 4, np.random.default_rng(1))
     assert len(set(images.tolist())) == 4

@@ -1,4 +1,4 @@
-"""The memory keeps to its budget, its ranking and its order."""
+"""ReplayMemory: budget, ranking, order, images set aside and graphs."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ SIZES = ((12, 9), (11,), (10, 12))  # images of each class of each step
 
 
 def make_steps(sizes=SIZES):
-    """Steps of random 2x2 images; ids are unique over all of them."""
+    """Returns steps of random 2x2 images; ids are unique over all steps."""
     rng = np.random.default_rng(0)
     steps, num_old, first_id = [], 0, 0
     for index, per_class in enumerate(sizes):
@@ -41,7 +41,7 @@ def features_of(images):
 
 
 def snapshots(config, sizes=SIZES, seed=1):
-    """Ids per class after each step."""
+    """Returns ids per class after each step."""
     memory = ReplayMemory(config, seed)
     taken = []
     for step in make_steps(sizes):
@@ -67,7 +67,7 @@ def fixed(memory_budget, selection="herding"):
     return MemoryConfig(None, memory_budget, selection)
 
 
-def with_held_out(exemplars_per_class=None, memory_budget=None):
+def with_images_set_aside(exemplars_per_class=None, memory_budget=None):
     return MemoryConfig(
         exemplars_per_class, memory_budget, use=MemoryUse(sets_aside=True)
     )
@@ -85,26 +85,26 @@ def counts(taken):
 
 
 @pytest.mark.parametrize("selection", ["herding", "random"])
-def test_a_growing_memory_keeps_the_same_number_of_every_class(selection):
+def test_growing_memory_keeps_the_same_number_per_class(selection):
     taken = snapshots(growing(3, selection=selection))
     assert counts(taken) == [[3, 3], [3, 3, 3], [3, 3, 3, 3, 3]]
     assert taken[2][:3] == taken[1] and taken[1][:2] == taken[0]
 
 
-def test_a_fixed_memory_shares_its_total_equally():
+def test_fixed_memory_shares_its_total_equally():
     # 20 exemplars for 2, 3 and 5 classes; the second class has only 9 images.
     assert counts(snapshots(fixed(20))) == [[10, 9], [6, 6, 6], [4, 4, 4, 4, 4]]
 
 
 @pytest.mark.parametrize("selection", ["herding", "random"])
-def test_a_shrinking_class_keeps_the_first_of_its_ranking(selection):
+def test_shrinking_class_keeps_the_first_of_its_ranking(selection):
     first, second, third = snapshots(fixed(20, selection))
     for before, after in [(first, second), (second, third)]:
         for old, kept in zip(before, after, strict=False):
             assert kept == old[: len(kept)]
 
 
-def test_exemplars_are_those_of_herding_in_its_order():
+def test_exemplars_have_the_order_of_herding():
     (step,) = make_steps([(12, 9)])
     memory = ReplayMemory(growing(4), seed=1)
     memory.update(step, features_of)
@@ -114,7 +114,7 @@ def test_exemplars_are_those_of_herding_in_its_order():
         assert ids == candidates.ids[ranking].tolist()
 
 
-def test_examples_come_by_class_then_rank_with_their_own_images():
+def test_examples_are_ordered_by_class_and_rank():
     memory = ReplayMemory(fixed(20), seed=1)
     everything = Examples.concatenate([step.examples for step in make_steps()])
     for step in make_steps():
@@ -132,7 +132,7 @@ def test_random_exemplars_follow_the_seed():
 
 
 @pytest.mark.parametrize("config", [growing(0), fixed(0), fixed(4)])
-def test_a_budget_below_one_image_a_class_leaves_no_examples(config):
+def test_budget_below_one_image_per_class_gives_no_examples(config):
     memory = ReplayMemory(config, seed=1)
     for step in make_steps():
         memory.update(step, features_of)
@@ -140,7 +140,7 @@ def test_a_budget_below_one_image_a_class_leaves_no_examples(config):
     assert memory.counts == [0] * 5
 
 
-def test_a_new_memory_is_empty():
+def test_new_memory_is_empty():
     memory = ReplayMemory(growing(20), seed=1)
     assert memory.examples() is None and memory.counts == [] and len(memory) == 0
 
@@ -153,7 +153,7 @@ def test_a_new_memory_is_empty():
     is_fixed=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_the_budget_is_never_exceeded(sizes, budget, is_fixed):
+def test_budget_is_never_exceeded(sizes, budget, is_fixed):
     config = fixed(budget) if is_fixed else growing(budget)
     num_classes = np.cumsum([len(per_class) for per_class in sizes])
     taken = counts(snapshots(config, sizes))
@@ -163,25 +163,25 @@ def test_the_budget_is_never_exceeded(sizes, budget, is_fixed):
         assert max(held) <= config.quota(seen)
 
 
-def held_out_ids(memory, step):
-    """Of every class up to a step that is to be learned."""
-    held_out = memory.split(step)[1]
-    if held_out is None:
+def ids_set_aside(memory, step):
+    """Returns ids of the images set aside, per class, before a step is learned."""
+    set_aside = memory.split(step)[1]
+    if set_aside is None:
         return []
-    ids, labels = held_out.ids, held_out.labels
+    ids, labels = set_aside.ids, set_aside.labels
     return [ids[labels == label].tolist() for label in range(step.num_classes)]
 
 
-def test_a_tenth_of_the_quota_is_of_images_that_no_step_trains_on():
-    """25 a class: 2 held out and at most 23, here all others, to train on."""
-    memory = ReplayMemory(with_held_out(25), seed=1)
+def test_a_tenth_of_the_quota_is_set_aside_and_not_trained_on():
+    """The quota is 25: 2 images are set aside, and at most 23 are trained on."""
+    memory = ReplayMemory(with_images_set_aside(25), seed=1)
     seen = []
     for step in make_steps():
-        training, held_out = memory.split(step)
-        aside = set(held_out.ids.tolist())
+        training, set_aside = memory.split(step)
+        aside = set(set_aside.ids.tolist())
         assert len(aside) == 2 * step.num_classes
-        assert aside >= set(seen)  # those of old classes stay
-        seen = held_out.ids.tolist()
+        assert aside >= set(seen)  # images of old classes stay
+        seen = set_aside.ids.tolist()
         assert not aside & {*training.examples.ids.tolist()}
         new = aside & {*step.examples.ids.tolist()}
         assert len(training.examples) == len(step.examples) - len(new)
@@ -190,25 +190,25 @@ def test_a_tenth_of_the_quota_is_of_images_that_no_step_trains_on():
     assert memory.counts == [12, 9, 11, 10, 12]
 
 
-def test_a_fixed_memory_counts_what_is_held_out():
-    """60 for 2, 3 and 5 classes: 3, 2 and 1 of each are held out, old or new."""
-    memory = ReplayMemory(with_held_out(memory_budget=60), seed=1)
-    held_out = []
+def test_fixed_memory_counts_images_set_aside():
+    """The budget is 60. With 2, 3 and 5 classes, 3, 2 and 1 per class are set aside."""
+    memory = ReplayMemory(with_images_set_aside(memory_budget=60), seed=1)
+    set_aside = []
     for step in make_steps():
-        held_out.append(held_out_ids(memory, step))
+        set_aside.append(ids_set_aside(memory, step))
         memory.update(step, features_of)
         assert sum(memory.counts) <= 60
-    assert [[len(ids) for ids in step] for step in held_out] == [
+    assert [[len(ids) for ids in step] for step in set_aside] == [
         *([3] * 2, [2] * 3, [1] * 5),
     ]
-    assert held_out[2][0] == held_out[1][0][:1] == held_out[0][0][:1]
+    assert set_aside[2][0] == set_aside[1][0][:1] == set_aside[0][0][:1]
 
 
-def test_without_it_nothing_is_held_out():
+def test_images_are_not_set_aside_by_default():
     memory = ReplayMemory(growing(20), seed=1)
     step = make_steps()[0]
-    training, held_out = memory.split(step)
-    assert training is step and held_out is None
+    training, set_aside = memory.split(step)
+    assert training is step and set_aside is None
 
 
 WITH_GRAPHS = (
@@ -223,12 +223,12 @@ GRAPHS = pytest.mark.parametrize("config", WITH_GRAPHS)
     "config",
     [
         *(growing(3), fixed(20), growing(0), fixed(3)),
-        *(with_held_out(3), with_held_out(memory_budget=60)),
+        *(with_images_set_aside(3), with_images_set_aside(memory_budget=60)),
         *WITH_GRAPHS,
     ],
 )
 @pytest.mark.parametrize("num_steps", [0, 1, 2])
-def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps):
+def test_restored_memory_updates_like_the_saved_one(config, num_steps):
     memory, restored = ReplayMemory(config, 1), ReplayMemory(config, 1)
     steps = make_steps()
     for step in steps[:num_steps]:
@@ -237,7 +237,7 @@ def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps
     for step in steps[num_steps:]:
         assert restored.counts == memory.counts
         assert ids_per_class(restored) == ids_per_class(memory)
-        assert held_out_ids(restored, step) == held_out_ids(memory, step)
+        assert ids_set_aside(restored, step) == ids_set_aside(memory, step)
         memory.update(step, features_of)
         restored.update(step, features_of)
     arrays = memory.to_arrays()
@@ -247,8 +247,8 @@ def test_a_restored_memory_goes_on_like_the_one_that_was_saved(config, num_steps
 
 
 @pytest.mark.parametrize("selection", ["herding", "random"])
-def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
-    """They go into checkpoints, and the data set may be gone by then."""
+def test_exemplars_of_images_on_disk_are_copied_to_memory(selection):
+    """Checkpoints contain them, because the data set may be gone later."""
     stored, held = (ReplayMemory(growing(4, selection), seed=1) for _ in range(2))
     for step in make_steps():
         held.update(step, features_of)
@@ -263,8 +263,8 @@ def test_exemplars_of_images_on_the_disk_are_held_in_memory(selection):
 
 
 @GRAPHS
-def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
-    """Each class has exactly its quota, and a shrinking one keeps its first."""
+def test_vertices_of_a_graph_fill_the_quotas(config):
+    """Each class has exactly its quota; a shrinking class keeps its first exemplars."""
     chosen = dataclasses.replace(config, use=MemoryUse())
     taken = snapshots(config)
     assert counts(taken) == counts(snapshots(chosen)) and taken != snapshots(chosen)
@@ -274,7 +274,7 @@ def test_the_vertices_of_a_graph_fill_the_same_quotas(config):
 
 
 @GRAPHS
-def test_edges_join_exemplars_that_are_there_and_leave_none_alone(config):
+def test_edges_join_stored_exemplars_and_none_is_isolated(config):
     memory = ReplayMemory(config, seed=1)
     before = set()
     for step in make_steps():
@@ -291,12 +291,12 @@ def test_edges_join_exemplars_that_are_there_and_leave_none_alone(config):
         before = ids
 
 
-def test_a_memory_without_a_graph_has_no_edges():
+def test_memory_without_graph_has_no_edges():
     assert ReplayMemory(growing(3), seed=1).edges is None
     assert not any("graph" in name for name in ReplayMemory(growing(3), 1).to_arrays())
 
 
-def test_other_pixels_keep_labels_ids_and_ranks():
+def test_replaced_pixels_keep_labels_ids_and_ranks():
     memory = ReplayMemory(growing(4), 1)
     steps = make_steps()
     memory.update(steps[0], features_of)
@@ -306,7 +306,7 @@ def test_other_pixels_keep_labels_ids_and_ranks():
     np.testing.assert_array_equal(after.images, 255 - before.images)
     np.testing.assert_array_equal(after.labels, before.labels)
     np.testing.assert_array_equal(after.ids, before.ids)
-    # They stay, also once a fixed budget leaves fewer of each.
+    # Pixels stay replaced when a fixed budget leaves fewer exemplars.
     memory.config = MemoryConfig(None, 6)
     memory.update(steps[1], features_of)
     kept = memory.examples()
@@ -317,7 +317,7 @@ def test_other_pixels_keep_labels_ids_and_ranks():
 @pytest.mark.parametrize(
     "wrong", [np.zeros((8, 2, 2, 1)), np.zeros((7, 2, 2, 1), "u1")]
 )
-def test_images_that_are_no_exemplars_are_refused(wrong):
+def test_images_of_another_type_or_shape_are_refused(wrong):
     memory = ReplayMemory(growing(4), 1)
     memory.update(make_steps()[0], features_of)
     with pytest.raises(ValueError, match=r"uint8 images of shape \(8, 2, 2, 1\)"):

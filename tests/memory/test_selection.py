@@ -1,4 +1,4 @@
-"""Herding is the references' procedure, repeats included."""
+"""Herding equals the references' procedure, including repeated picks."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from bsce_keras.memory.selection import random_exemplars
 
 
 def herding_as_published(features, num_exemplars):
-    """The released loop, literally; for data without ties."""
+    """Runs the released loop; for data without ties."""
     rows = features / np.linalg.norm(features, axis=1, keepdims=True)
     mean = rows.mean(axis=0)
     w = mean
@@ -28,7 +28,7 @@ def herding_as_published(features, num_exemplars):
 
 
 def herding_in_float64(features, num_exemplars):
-    """The rule as documented, ties and filling up included, in float64 throughout."""
+    """Runs the documented rule in float64, including ties and filling up."""
     rows = np.asarray(features, np.float64)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     mean = rows.mean(axis=0)
@@ -48,9 +48,9 @@ def herding_in_float64(features, num_exemplars):
 
 @st.composite
 def crowded_features(draw):
-    """Rows that float32 cannot tell apart, copies, and lengths of all orders.
+    """Rows that float32 cannot distinguish, copies, and lengths of all orders.
 
-    Not on a line, where the target can vanish: its direction is then rounding alone.
+    Rows are not on a line: the target could be 0 there, up to rounding.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     size = draw(st.sampled_from([2, 7, 64, 512]))
@@ -71,39 +71,39 @@ def random_features(num_images=60, size=5, seed=0):
     return np.maximum(rng.normal(loc=0.5, size=(num_images, size)), 0) + 1e-3
 
 
-def test_a_repeated_pick_moves_the_target_without_being_listed_twice():
-    # Unit rows of mean (.65, .25). Scores and picks by hand:
+def test_repeated_pick_moves_the_target_but_is_listed_once():
+    # Unit rows have mean (.65, .25). Scores and picks by hand:
     #   w = ( .65,  .25): .65  .25  .67  .37 -> 2
     #   w = ( .50, -.10): .50 -.10  .34  .46 -> 0
     #   w = ( .15,  .15): .15  .15  .21  .03 -> 2 again
     #   w = ( .00, -.20): .00 -.20 -.12  .12 -> 3
-    # Without the repeat the third pick would be 0.15 against .03: row 1.
+    # Without the repeated pick, the third one would be row 1: .15 against .03.
     rows = np.array([[1, 0], [0, 1], [0.8, 0.6], [0.8, -0.6]])
     assert herding(rows, 3).tolist() == [2, 0, 3]
-    # Lengths of rows do not matter, and every length of list is a prefix.
+    # Lengths of rows have no effect, and shorter lists are prefixes.
     scaled = rows * np.array([[1], [7], [0.1], [3]])
     assert herding(scaled, 2).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("num_exemplars", [1, 7, 20])
-def test_equals_the_released_loop(seed, num_exemplars):
+def test_herding_equals_the_released_loop(seed, num_exemplars):
     features = random_features(seed=seed)
     expected = herding_as_published(features, num_exemplars)
     assert len(expected) == num_exemplars
     assert herding(features, num_exemplars).tolist() == expected
 
 
-# The same examples every time: scores that differ by just 1e-12, where rounding
-# decides, are rare but would be found one day.
+# The examples are the same in every run. Scores that differ by exactly 1e-12, where
+# rounding decides, are rare but possible.
 @hypothesis.settings(deadline=None, max_examples=150, derandomize=True)
 @hypothesis.given(crowded_features(), st.integers(1, 20))
-def test_picks_are_those_of_float64_however_near_rows_are(features, num_exemplars):
+def test_picks_equal_those_of_float64(features, num_exemplars):
     expected = herding_in_float64(features, num_exemplars)
     assert herding(features, num_exemplars).tolist() == expected
 
 
-def test_exemplars_have_the_mean_of_their_class_more_nearly_than_chance():
+def test_herded_mean_is_nearer_to_the_class_mean_than_random():
     features = random_features(200)
     rows = features / np.linalg.norm(features, axis=1, keepdims=True)
 
@@ -115,45 +115,45 @@ def test_exemplars_have_the_mean_of_their_class_more_nearly_than_chance():
     assert distance(herding(features, 20)) < np.median(by_chance) / 2
 
 
-def test_the_lowest_index_wins_a_tie():
-    # Rows 1 and 3 are one direction, nearest to the mean.
+def test_lowest_index_wins_a_tie():
+    # Rows 1 and 3 have the same direction, nearest to the mean.
     rows = np.array([[1, 0], [1, 1], [0, 1], [2, 2]])
     assert herding(rows, 1).tolist() == [1]
 
 
 @pytest.mark.parametrize("shift", range(6))
-def test_a_tie_broken_by_rounding_is_still_a_tie(shift):
-    # Every row has the same cosine to their mean, summed up in another order.
+def test_rounding_does_not_break_a_tie(shift):
+    # All rows have the same cosine with their mean, summed in different orders.
     rows = np.array(list(itertools.permutations([0.1, 0.3, 0.7])))
     assert herding(np.roll(rows, shift, axis=0), 1).tolist() == [0]
 
 
-def test_identical_images_are_taken_in_order():
-    # 0.1 and 0.3 are no binary fractions: dot products of equal rows may differ.
+def test_identical_images_are_picked_in_order():
+    # 0.1 and 0.3 are not binary fractions, so dot products of equal rows may differ.
     rows = np.tile([[0.1, 0.3, 0.7]], (50, 1))
     assert herding(rows, 5).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_what_1000_iterations_leave_open_is_filled_up_in_index_order():
-    # The copies of each direction are never reached: their first one is.
+def test_missing_picks_after_1000_iterations_follow_index_order():
+    # Only the first copy of each direction is ever picked.
     rows = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [1, 0]])
     assert herding(rows, 4).tolist() == [1, 0, 2, 3]
     assert herding_as_published(rows, 4) == [1, 0]
 
 
 @pytest.mark.parametrize("num_exemplars", [3, 20])
-def test_all_images_are_kept_where_there_are_not_more(num_exemplars):
+def test_all_images_are_picked_if_not_more_are_available(num_exemplars):
     picks = herding(random_features(3), num_exemplars)
     assert sorted(picks.tolist()) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("num_images", "num_exemplars"), [(3, 0), (0, 3)])
-def test_nothing_wanted_or_nothing_there_gives_no_indices(num_images, num_exemplars):
+def test_zero_exemplars_or_images_give_no_indices(num_images, num_exemplars):
     picks = herding(np.ones((num_images, 2)), num_exemplars)
     assert picks.shape == (0,) and picks.dtype == np.int64
 
 
-def test_random_exemplars_differ_from_each_other():
+def test_random_exemplars_are_distinct():
     picks = random_exemplars(10, 6, np.random.default_rng(0))
     assert len(set(picks.tolist())) == 6 and set(picks.tolist()) <= set(range(10))
     assert len(random_exemplars(4, 6, np.random.default_rng(0))) == 4

@@ -1,4 +1,4 @@
-"""BiC's two numbers, and what of a run they are fitted on."""
+"""BiC: the two numbers of its correction, and the images set aside for them."""
 
 import json
 import math
@@ -28,11 +28,10 @@ def crossentropy(logits, labels, num_old, scale, offset, penalty):
     return values.mean() + penalty * offset**2
 
 
-def test_a_correction_worked_out_by_hand():
-    """An old logit of 0 beside a new one of 1, and one image in four is new.
+def test_correction_equals_a_result_by_hand():
+    """Images have an old logit of 0 and a new one of 1; one image in four is new.
 
-    The best corrected new logit is log(1/3); reached by the scale alone, it costs no
-    penalty.
+    The best corrected new logit is log(1/3). The scale reaches it without penalty.
     """
     logits = np.tile([0.0, 1.0], (8, 1))
     labels = np.array([1, 0, 0, 0] * 2)
@@ -42,7 +41,7 @@ def test_a_correction_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("penalty", [0.05, 1.0])
-def test_no_other_correction_is_better(penalty):
+def test_correction_minimises_the_penalised_cross_entropy(penalty):
     logits, labels = random_logits()
     found = fit_bias_correction(logits, labels, 4, penalty)
     best = crossentropy(logits, labels, 4, *found, penalty)
@@ -51,8 +50,8 @@ def test_no_other_correction_is_better(penalty):
         assert crossentropy(logits, labels, 4, *other, penalty) > best
 
 
-def test_a_bias_of_the_new_logits_is_taken_back():
-    """Without a penalty it does not matter how new logits are scaled and shifted."""
+def test_correction_undoes_a_linear_change_of_new_logits():
+    """This holds without a penalty."""
     logits, labels = random_logits()
     scale, offset = fit_bias_correction(logits, labels, 4, 0.0)
     biased = logits.copy()
@@ -61,7 +60,7 @@ def test_a_bias_of_the_new_logits_is_taken_back():
     assert again == pytest.approx((scale / 3, offset - 5 * scale / 3), abs=1e-4)
 
 
-def test_images_without_a_mistake_do_not_blow_the_scale_up():
+def test_scale_is_bounded_for_images_without_a_mistake():
     logits = np.array([[3.0, -3.0], [-3.0, 3.0]])
     scale, _ = fit_bias_correction(logits, [0, 1], num_old_classes=1)
     assert scale <= 10.0
@@ -76,7 +75,7 @@ def head_of(num_old, num_new):
 FEATURES = np.array([[1.0, 0.0, 2.0]], np.float32)
 
 
-def test_new_logits_alone_are_corrected():
+def test_only_new_logits_are_corrected():
     head = head_of(2, 2)
     raw = head(FEATURES)["logits"].numpy()
     head.scale.assign(0.5)
@@ -86,8 +85,8 @@ def test_new_logits_alone_are_corrected():
     np.testing.assert_allclose(corrected[:, 2:], 0.5 * raw[:, 2:] - 1.0, rtol=1e-6)
 
 
-def test_a_head_grows_from_what_lies_before_the_correction():
-    """Corrections are not stacked: the next one starts at nothing."""
+def test_grown_head_copies_uncorrected_logits():
+    """Corrections are not stacked: the next head starts uncorrected."""
     old = head_of(1, 2)
     raw = old(FEATURES)["logits"].numpy()
     old.scale.assign(0.5)
@@ -97,7 +96,7 @@ def test_a_head_grows_from_what_lies_before_the_correction():
     np.testing.assert_array_equal(new(FEATURES)["logits"][:, :3], raw)
 
 
-def test_distillation_has_no_factor_of_the_temperature():
+def test_distillation_does_not_have_the_factor_tau_squared():
     method = load_method(make_config("digits", method="bic").method)
     context = StepContext(3, 1, (5, 5, 5, 130), "softmax", step_sizes=(3, 1))
     terms = {term.name: term for term in method.loss_terms(context)}
@@ -111,7 +110,7 @@ def test_distillation_has_no_factor_of_the_temperature():
     assert terms["classification"].weight == 0.25
 
 
-def test_a_run_trains_on_no_image_that_its_correction_is_fitted_on(tmp_path):
+def test_images_set_aside_are_not_trained_on(tmp_path):
     from bsce_keras.experiment import run_experiment
     from bsce_keras.records.checkpoints import Checkpoints
 
@@ -138,5 +137,5 @@ def test_a_run_trains_on_no_image_that_its_correction_is_fitted_on(tmp_path):
 
 
 def _corrections(arrays):
-    """The two numbers among the classifier's weights."""
+    """Returns scale and offset from the classifier's weights."""
     return [a for n, a in arrays.items() if n.startswith("classifier") and a.ndim == 0]

@@ -1,4 +1,4 @@
-"""The table of classification losses says what their values are equal to."""
+"""Facts in the table of classification losses agree with their values."""
 
 import numpy as np
 import pytest
@@ -25,12 +25,12 @@ def values(loss, num_old_classes=0, class_counts=(7, 3, 5, 2)):
 
 
 @pytest.mark.parametrize("loss", COMMON)
-def test_a_loss_without_old_classes_is_the_one_of_at_base_step(loss):
+def test_loss_without_old_classes_is_its_base_step_loss(loss):
     np.testing.assert_allclose(values(loss), values(at_base_step(loss)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", sorted(SOFTMAX_AT_EQUAL_COUNTS))
-def test_a_loss_of_equal_counts_without_old_classes_is_the_softmax(loss):
+def test_loss_of_equal_counts_without_old_classes_is_softmax(loss):
     equal = {"class_counts": (6, 6, 6, 6)}
     np.testing.assert_allclose(
         values(loss, **equal), values("softmax", **equal), rtol=1e-6

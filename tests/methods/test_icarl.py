@@ -1,4 +1,4 @@
-"""iCaRL predicts by the means of exemplars, in scores and in what is shipped."""
+"""iCaRL predicts by the means of exemplars, in scores and in exports."""
 
 import json
 
@@ -14,8 +14,8 @@ from bsce_keras.methods.base import StepContext
 from bsce_keras.runtime.errors import RequestError
 
 
-def test_distillation_is_the_plain_divergence_at_weight_one():
-    """beta tau^2 is 1: a teacher's logits (log 3, 0), tau 2, a student's (0, 0).
+def test_distillation_is_the_plain_divergence_at_weight_1():
+    """The factor beta tau^2 is 1. Logits: teacher (log 3, 0), student (0, 0); tau 2.
 
     p_hat = (sqrt 3, 1) / (1 + sqrt 3), p = (1/2, 1/2): the cross-entropy is log 2.
     """
@@ -35,14 +35,14 @@ def predictor_head(*features_of_classes):
 
 
 def test_logits_are_negative_squared_distances_to_unit_means():
-    """Of class 0 the mean direction is (1, 1) / sqrt 2, whatever the lengths are."""
+    """The mean direction of class 0 is (1, 1) / sqrt 2, independent of lengths."""
     head = predictor_head([[5.0, 0.0], [0.0, 0.1]], [[-2.0, 0.0]])
     (logits,) = head(np.array([[3.0, 0.0]], np.float32))["logits"].numpy()
     assert logits[0] == pytest.approx(np.sqrt(2.0) - 2.0, abs=1e-6)
     assert logits[1] == pytest.approx(-4.0, abs=1e-6)
 
 
-def test_the_class_of_the_nearest_mean_is_predicted():
+def test_class_of_the_nearest_mean_is_predicted():
     rng = np.random.default_rng(1)
     classes = [rng.normal(size=(4, 8)) for _ in range(5)]
     features = rng.normal(size=(50, 8))
@@ -65,7 +65,7 @@ def test_the_class_of_the_nearest_mean_is_predicted():
         (choices.IMAGENET, False),
     ],
 )
-def test_exemplars_are_mirrored_on_cifar_only(kind, expected):
+def test_exemplars_are_mirrored_only_on_cifar(kind, expected):
     assert recipes.parameters("icarl", kind).mirrors_exemplars is expected
 
 
@@ -98,12 +98,12 @@ def test_scores_and_export_are_those_of_the_nearest_mean(tmp_path):
     assert accuracy == pytest.approx(last["accuracy"])
 
 
-def test_a_memory_without_exemplars_is_refused(tmp_path):
+def test_memory_without_exemplars_is_refused(tmp_path):
     with pytest.raises(RequestError, match="classifies by exemplars"):
         config(tmp_path, exemplars_per_class=0)
 
 
-def test_lwf_which_has_its_terms_keeps_no_exemplars_by_default():
+def test_lwf_does_not_keep_exemplars_by_default():
     memory = make_config("digits", method="lwf").memory
     assert memory.exemplars_per_class == 0
     assert make_config("digits", method="icarl").memory.exemplars_per_class == 5

@@ -1,4 +1,4 @@
-"""Joint training: all images at every step, and nothing of the step before."""
+"""Joint training: every step trains a new network on all images."""
 
 import json
 
@@ -23,7 +23,7 @@ def config(run_dir, **request):
 
 
 def test_every_step_trains_a_new_network_on_all_images(tmp_path):
-    """At a rate of next to nothing a network stays what it was at its start."""
+    """At a rate of almost 0, a network keeps its initial weights."""
     from bsce_keras.experiment import run_experiment
 
     run_experiment(config(tmp_path, learning_rate=1e-12))
@@ -39,6 +39,6 @@ def _first_kernel(run_dir, step):
     return next(a for n, a in arrays.items() if n.startswith("classifier"))
 
 
-def test_a_size_of_the_memory_is_refused(tmp_path):
+def test_size_of_the_memory_is_refused(tmp_path):
     with pytest.raises(RequestError, match="trains on all images of all seen"):
         config(tmp_path, exemplars_per_class=5)

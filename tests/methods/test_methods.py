@@ -1,4 +1,4 @@
-"""What holds for every method by name, and the terms of each."""
+"""Facts that hold for all methods, and the terms of each method."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ from bsce_keras.methods.tpcil import TPCIL
 NUM_OLD, NUM_NEW = 3, 1
 COUNTS = (5, 5, 5, 100)
 LABELS = np.array([0, 3, 1])
-# Of nine anchors: the first with every other one, the second with the third.
+# Edges of nine anchors: the first with all others, the second with the third.
 EDGES = np.zeros((9, 9), bool)
 EDGES[0, 1:] = EDGES[1, 2] = True
 
@@ -31,7 +31,7 @@ def context(loss="balanced_softmax", num_old=NUM_OLD, alpha=1.0):
 
 
 def outputs(num_classes, seed):
-    """Everything that any method's classifier returns, or its trainer adds."""
+    """Returns all outputs that methods use, including those of the trainer."""
     rng = np.random.default_rng(seed)
     shapes = {
         "logits": (3, num_classes),
@@ -51,7 +51,7 @@ def outputs(num_classes, seed):
 
 
 def method(name, **request):
-    # Two new classes: separated softmaxes have something to tell apart.
+    # Two new classes, because a separated softmax of one class is always 0.
     config = make_config("digits", method=name, increments=[2], **request)
     return load_method(config.method)
 
@@ -63,14 +63,14 @@ def terms(name, loss="balanced_softmax", **request):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_base_step_has_the_classification_term_alone(name):
+def test_base_step_has_only_the_classification_term(name):
     found = method(name).loss_terms(context(num_old=0))
     assert [(term.name, term.weight) for term in found] == [(CLASSIFICATION, 1.0)]
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
-def test_classification_is_the_loss_that_was_asked_for(name, loss):
+def test_classification_term_is_the_configured_loss(name, loss):
     term = method(name).loss_terms(context(loss, alpha=0.5))[0]
     student = outputs(4, seed=1)
     counts, alpha = (COUNTS, 0.5) if loss == "balanced_softmax" else ((1,) * 4, 1.0)
@@ -82,13 +82,13 @@ def test_classification_is_the_loss_that_was_asked_for(name, loss):
 
 
 @pytest.mark.parametrize("loss", LOSS_CHOICES[1:])
-def test_every_loss_that_can_be_asked_for_is_there(loss):
+def test_every_classification_loss_has_one_value_per_image(loss):
     term = method("finetune").loss_terms(context(loss))[0]
     assert term.values(LABELS, outputs(4, seed=1), None).shape == (3,)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_other_corrections_know_what_the_step_knows(name):
+def test_corrected_losses_use_the_counts_of_the_step(name):
     student = outputs(4, seed=1)
     logits = student["logits"]
     for loss, expected in {
@@ -105,12 +105,12 @@ def test_other_corrections_know_what_the_step_knows(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_distillation_pushes_the_student_nowhere_where_it_equals_the_teacher(name):
+def test_distillation_gradient_is_zero_when_student_equals_teacher(name):
     student = outputs(4, seed=1)
     teacher = {**student, "logits": student["logits"][:, :NUM_OLD]}
     for term in terms(name).values():
         if term.name in (CLASSIFICATION, "margin_ranking"):
-            continue  # these do not look at the teacher
+            continue  # these do not use the teacher
         with tf.GradientTape() as tape:
             tape.watch(student)
             values = term.values(LABELS, student, teacher)
@@ -119,7 +119,7 @@ def test_distillation_pushes_the_student_nowhere_where_it_equals_the_teacher(nam
             np.testing.assert_allclose(0.0 if slope is None else slope, 0.0, atol=1e-6)
 
 
-def test_il_baseline_weighs_by_the_share_of_old_classes():
+def test_il_baseline_weights_terms_by_the_fraction_of_old_classes():
     found = terms("il_baseline")
     assert found[CLASSIFICATION].weight == 0.25
     assert found["distillation"].weight == 0.75
@@ -130,13 +130,13 @@ def test_il_baseline_weighs_by_the_share_of_old_classes():
     )
 
 
-def test_lucir_weighs_less_forget_by_the_root_of_old_to_new():
+def test_lucir_weights_less_forget_by_the_root_of_old_to_new():
     found = terms("lucir")
     assert found[CLASSIFICATION].weight == found["margin_ranking"].weight == 1.0
     assert found["less_forget"].weight == pytest.approx(5.0 * math.sqrt(3 / 1))
 
 
-def test_lucir_ranks_images_of_old_classes_alone():
+def test_lucir_ranks_only_images_of_old_classes():
     values, mask = terms("lucir")["margin_ranking"].values(
         LABELS, outputs(4, seed=1), None
     )
@@ -144,14 +144,14 @@ def test_lucir_ranks_images_of_old_classes_alone():
     assert values.shape == (3,)
 
 
-def test_podnet_weighs_by_the_root_of_seen_to_new():
+def test_podnet_weights_terms_by_the_root_of_seen_to_new():
     found = terms("podnet")
     assert found["pod_spatial"].weight == pytest.approx(3.0 * math.sqrt(4 / 1))
     assert found["pod_flat"].weight == pytest.approx(1.0 * math.sqrt(4 / 1))
 
 
 @pytest.mark.parametrize("variant", ["code", "paper"])
-def test_podnet_has_a_loss_of_its_own_in_two_variants(variant):
+def test_podnet_has_two_variants_of_its_own_loss(variant):
     term = terms("podnet", "nca", nca_variant=variant)[CLASSIFICATION]
     student = outputs(4, seed=1)
     expected = losses.nca(
@@ -173,7 +173,7 @@ def test_pod_compares_every_map():
         assert np.all(values(LABELS, student, changed) != before)
 
 
-def test_a_learned_alpha_is_read_at_every_call():
+def test_learned_alpha_is_read_at_every_call():
     alpha = keras.Variable(1.0)
     found = method("finetune").loss_terms(context("meta_balanced_softmax", alpha=alpha))
     student = outputs(4, seed=1)
@@ -183,7 +183,7 @@ def test_a_learned_alpha_is_read_at_every_call():
 
 
 def topology(student, teacher, edges=EDGES, **changes):
-    """Value and mask of TPCIL's own term."""
+    """Returns value and mask of TPCIL's topology term."""
     parameters = dataclasses.replace(method("tpcil").parameters, **changes)
     found = TPCIL(parameters).loss_terms(context())[1]
     assert (found.name, found.weight) == ("topology", parameters.topology_weight)
@@ -210,7 +210,7 @@ def test_tpcil_correlates_the_cosines_of_pairs_of_anchors(pairs):
 
 
 @pytest.mark.parametrize("num_pairs", [0, 7, 8])
-def test_tpcil_leaves_few_pairs_out(num_pairs):
+def test_tpcil_leaves_the_term_out_with_fewer_than_8_pairs(num_pairs):
     edges = np.zeros_like(EDGES)
     edges[0, 1 : num_pairs + 1] = True
     (value,), (is_counted,) = topology(
@@ -219,7 +219,7 @@ def test_tpcil_leaves_few_pairs_out(num_pairs):
     assert np.isfinite(value) and bool(is_counted) == (num_pairs >= 8)
 
 
-def test_tpcil_without_anchors_or_weight_is_classification_alone():
+def test_tpcil_without_anchors_or_weight_has_only_classification():
     no_anchors = dataclasses.replace(context(), has_anchors=False)
     assert len(method("tpcil").loss_terms(no_anchors)) == 1
     parameters = dataclasses.replace(method("tpcil").parameters, topology_weight=0.0)
@@ -227,13 +227,13 @@ def test_tpcil_without_anchors_or_weight_is_classification_alone():
     assert method("tpcil").num_anchor_edges == 64
 
 
-def test_tpcil_refuses_pairs_of_another_kind():
+def test_tpcil_refuses_unknown_pairs():
     parameters = dataclasses.replace(method("tpcil").parameters, pairs="all")
     with pytest.raises(ValueError, match="must be one of all_in_batch, edges"):
         TPCIL(parameters)
 
 
-def test_tpcil_alone_trains_old_class_vectors():
+def test_tpcil_trains_old_class_vectors_and_lucir_does_not():
     for name, trains in (("lucir", False), ("tpcil", True)):
         head = method(name).make_head(3, 2)
         head.build((None, 4))
@@ -241,7 +241,7 @@ def test_tpcil_alone_trains_old_class_vectors():
 
 
 class HeadStub:
-    """Takes what is imprinted."""
+    """Records the imprinted directions."""
 
     vectors_shape = (10,)
 
@@ -250,15 +250,15 @@ class HeadStub:
 
 
 @pytest.mark.parametrize("name", ["lucir", "tpcil"])
-def test_new_class_vectors_start_at_the_mean_direction_of_a_class(name):
+def test_new_class_vectors_are_mean_directions(name):
     head = HeadStub()
     features = np.array([[2.0, 0.0], [0.0, 0.5]])
     method(name).imprint(head, iter([features, features * 7.0]), seed=1)
     np.testing.assert_allclose(head.directions, np.full((2, 2), math.sqrt(0.5)))
 
 
-def test_podnet_imprints_the_centres_of_a_class():
-    """Ten far groups of directions: each centre is the mean of one of them."""
+def test_podnet_imprints_cluster_centres():
+    """Features form ten distant groups; each centre is the mean of one group."""
     rng = np.random.default_rng(1)
     groups = np.eye(10)[:, None] + 0.01 * rng.normal(size=(10, 6, 10))
     head = HeadStub()
@@ -270,7 +270,7 @@ def test_podnet_imprints_the_centres_of_a_class():
 
 
 @pytest.mark.parametrize("num_images", [1, 4])
-def test_podnet_repeats_centres_where_images_are_few(num_images):
+def test_podnet_repeats_centres_of_few_images(num_images):
     features = np.random.default_rng(1).normal(size=(num_images, 3))
     head = HeadStub()
     method("podnet").imprint(head, iter([features]), seed=1)
@@ -280,10 +280,10 @@ def test_podnet_repeats_centres_where_images_are_few(num_images):
     np.testing.assert_allclose(distances.min(axis=0), 0.0, atol=1e-6)
 
 
-def test_podnets_centres_have_the_same_bits_however_many_threads(monkeypatch):
-    """As many images as a class of ImageNet has: several chunks for several threads."""
+def test_podnets_centres_do_not_depend_on_threads(monkeypatch):
+    """A class of ImageNet has as many images; they fill chunks of several threads."""
     features = np.random.default_rng(1).normal(size=(1300, 16)).astype(np.float32)
-    # More threads than this machine may have cores.
+    # More threads than most machines have cores.
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     heads = [HeadStub() for _ in range(5)]
     with threadpool_limits(8, user_api="openmp"):
@@ -292,7 +292,7 @@ def test_podnets_centres_have_the_same_bits_however_many_threads(monkeypatch):
     assert len({head.directions.tobytes() for head in heads}) == 1
 
 
-def test_only_podnet_and_ss_il_have_a_loss_of_their_own_for_a_default():
+def test_only_podnet_and_ss_il_have_own_default_losses():
     losses_of = {
         name: make_config(
             "digits", method=name, increments=[2]
@@ -304,7 +304,7 @@ def test_only_podnet_and_ss_il_have_a_loss_of_their_own_for_a_default():
     assert set(losses_of.values()) == {"softmax"}
 
 
-def test_balanced_finetuning_follows_the_own_losses_of_two_methods_alone():
+def test_finetuning_follows_only_two_methods_with_own_loss():
     def finetunes(**request):
         training = make_config("digits", **request).training
         return dataclasses.asdict(training)["finetuning"] is not None

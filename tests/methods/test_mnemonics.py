@@ -1,4 +1,4 @@
-"""Mnemonics: what exemplars are optimised for, and its slope by their pixels."""
+"""Mnemonics: the objective of exemplars, and its gradient by their pixels."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def normal(shape, seed, dtype=tf.float64):
     return tf.constant(np.random.default_rng(seed).normal(size=shape), dtype)
 
 
-def test_vectors_are_trained_as_an_optimizer_would_train_them():
+def test_trained_vectors_equal_gradient_descent():
     vectors, features = normal((NUM_CLASSES, D), 1), normal((len(LABELS), D), 2)
     variable = tf.Variable(vectors)
     for _ in range(3):
@@ -33,7 +33,7 @@ def test_vectors_are_trained_as_an_optimizer_would_train_them():
     assert np.abs(found - vectors).max() > 0.01
 
 
-def test_vectors_of_no_direction_stay_where_they_are():
+def test_zero_vectors_stay_zero():
     vectors = tf.zeros((NUM_CLASSES, D))
     features = normal((len(LABELS), D), 2, tf.float32)
     with tf.GradientTape() as tape:
@@ -44,7 +44,7 @@ def test_vectors_of_no_direction_stay_where_they_are():
 
 
 def tiny_network(dtype):
-    """Two smooth layers on images of 3x3 pixels."""
+    """Returns a network of two smooth layers on images of 3x3 pixels."""
     first, second = normal((9, 7), 3, dtype), normal((7, D), 4, dtype)
 
     def features_of(images):
@@ -54,12 +54,17 @@ def tiny_network(dtype):
     return features_of
 
 
-def objective(num_steps=20, rate=0.1):
+def objective(num_updates=20, rate=0.1):
     vectors = normal((NUM_CLASSES, D), 1)
 
     def loss(features, labels, query_features, query_labels):
         trained = trained_vectors(
-            vectors, SCALE, features, labels, num_steps=num_steps, learning_rate=rate
+            vectors,
+            SCALE,
+            features,
+            labels,
+            num_updates=num_updates,
+            learning_rate=rate,
         )
         logits = SCALE * cosines(query_features, trained)
         return tf.reduce_mean(plain_crossentropy(query_labels, logits))
@@ -67,8 +72,8 @@ def objective(num_steps=20, rate=0.1):
     return loss
 
 
-def test_the_slope_by_pixels_is_that_of_finite_differences():
-    """It is not 0: the first release of the paper's code differentiates nothing."""
+def test_gradient_by_pixels_equals_finite_differences():
+    """It is not 0, in contrast to the first release of the paper's code."""
     features_of, loss = tiny_network(tf.float64), objective()
     rng = np.random.default_rng(5)
     pixels = rng.uniform(0.0, 255.0, (len(LABELS), 3, 3, 1))
@@ -89,14 +94,14 @@ def test_the_slope_by_pixels_is_that_of_finite_differences():
     np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-9)
 
 
-def test_without_inner_updates_pixels_do_not_matter():
-    features_of, loss = tiny_network(tf.float64), objective(num_steps=0)
+def test_pixels_have_no_gradient_without_inner_updates():
+    features_of, loss = tiny_network(tf.float64), objective(num_updates=0)
     pixels = tf.constant(np.full((len(LABELS), 3, 3, 1), 99.0))
     queries = np.full((len(QUERY_LABELS), 3, 3, 1), 77.0), QUERY_LABELS
     assert pixel_gradient(features_of, loss, pixels, LABELS, *queries) is None
 
 
-def test_the_objective_starts_from_the_head_as_it_is():
+def test_objective_starts_from_the_head_and_leaves_it():
     method = load_method(make_config("digits", method="mnemonics").method)
     head = CosineHead(num_old_classes=1, num_new_classes=3)
     features = normal((len(LABELS), D), 2, tf.float32)
@@ -117,6 +122,6 @@ def test_the_objective_starts_from_the_head_as_it_is():
 @pytest.mark.parametrize(
     ("scale", "passes"), [({}, 10), ({"schedule_scale": 0.25}, 2), ({"epochs": 1}, 1)]
 )
-def test_passes_shrink_with_the_schedule(scale, passes):
+def test_passes_scale_with_the_schedule(scale, passes):
     parameters = make_config("digits", method="mnemonics", **scale).method.parameters
     assert parameters.pixel_passes == passes

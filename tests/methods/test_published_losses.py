@@ -1,7 +1,7 @@
-"""One update of each system against its loss in NumPy float64, from the formulas.
+"""Losses of one update, compared with formulas in NumPy float64.
 
-The networks' outputs are taken as they are; everything after them is written here
-again, from the papers and their released code, without a call into the package.
+Inputs are the outputs of the networks. The formulas are from the papers and their
+released code, without calls into the package.
 """
 
 import math
@@ -96,7 +96,7 @@ def pod(mine, theirs):
 
 
 def released_nca(scaled, labels):
-    """The target's entry becomes exp(0) after the row's maximum was taken off."""
+    """The target's entry becomes exp(0) after subtraction of the row's maximum."""
     values = []
     for row, label in zip(scaled, labels, strict=True):
         row = row - 0.6
@@ -111,7 +111,7 @@ REFERENCES = {"il_baseline": il_baseline, "lucir": lucir, "podnet": podnet}
 
 
 @pytest.mark.parametrize(("name", "loss"), SYSTEMS)
-def test_one_update_reports_the_loss_of_the_formulas(name, loss):
+def test_update_reports_the_loss_of_the_formulas(name, loss):
     method = load_method(MethodConfig(name, loss, parameters(name, CIFAR)))
     student, teacher = classifiers(method)
     context = StepContext(NUM_OLD, NUM_NEW, tuple(COUNTS.tolist()), loss)
@@ -119,7 +119,7 @@ def test_one_update_reports_the_loss_of_the_formulas(name, loss):
     trainer.compile(optimizer=CoupledSGD(0.1))
     trainer.optimizer.build(student.trainable_variables)
     images, labels = batch()
-    # Batch statistics, as in the update; the copy's averages do not matter.
+    # Batch statistics, as in the update; moving averages of the copy do not matter.
     outputs = in_float64(keras.models.clone_model(student), student, images)
     taught = {k: np.float64(v) for k, v in teacher(images, training=False).items()}
     logs = trainer.train_step((images, labels))
@@ -128,7 +128,7 @@ def test_one_update_reports_the_loss_of_the_formulas(name, loss):
 
 
 def classifiers(method):
-    """Student and teacher of step 1 on CIFAR-100, 50 + 10 classes."""
+    """Returns student and teacher of step 1 on CIFAR-100, 50 + 10 classes."""
 
     def build(num_old, num_new):
         backbone = make_backbone(ModelConfig("resnet32"), IMAGE, method.variant)
@@ -138,7 +138,7 @@ def classifiers(method):
 
 
 def batch():
-    """Noise in the place of pictures: nothing of the formulas depends on pixels."""
+    """Returns noise images, because the formulas do not depend on pixels."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (BATCH, 32, 32, 3)).astype(np.uint8)
     return tf.constant(images), rng.integers(0, NUM_OLD + NUM_NEW, BATCH)

@@ -1,4 +1,4 @@
-"""SS-IL: blocks of classes do not compete, and rates fall from step to step."""
+"""SS-IL: distillation per step, batch sizes and rates."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def config(**request):
 
 
 def distillation(student):
-    """Of step 2, after steps of 3 and 2 classes."""
+    """Computes the distillation of step 2, after steps of 3 and 2 classes."""
     context = StepContext(
         5, 2, (20,) * 5 + (500,) * 2, "separated_softmax", step_sizes=(3, 2, 2)
     )
@@ -29,23 +29,23 @@ def distillation(student):
     return term.values(None, {"logits": student}, {"logits": TEACHER})
 
 
-def test_every_earlier_step_has_a_distillation_of_its_own():
+def test_every_earlier_step_has_a_separate_distillation():
     expected = losses.logit_distillation(TEACHER[:, :3], STUDENT[:, :3])
     expected += losses.logit_distillation(TEACHER[:, 3:5], STUDENT[:, 3:5])
     np.testing.assert_allclose(distillation(tf.constant(STUDENT)), expected, rtol=1e-6)
 
 
-def test_a_shift_of_one_steps_logits_against_anothers_is_not_punished():
+def test_shifting_logits_of_one_step_does_not_change_distillation():
     shifted = STUDENT + np.array([7.0] * 3 + [-2.0] * 4, np.float32)
     np.testing.assert_allclose(distillation(shifted), distillation(STUDENT), rtol=1e-5)
 
 
-def test_the_base_step_distils_nothing():
+def test_base_step_has_only_classification():
     context = StepContext(0, 5, (130,) * 5, "separated_softmax", step_sizes=(5,))
     assert len(load_method(config().method).loss_terms(context)) == 1
 
 
-def test_the_rate_of_a_step_is_the_first_one_divided_by_its_number():
+def test_rate_is_divided_by_the_number_of_the_step():
     training = config(epochs=16).training
     rates = [learning_rate_at(training_of_step(training, step), 0) for step in range(3)]
     assert rates == pytest.approx([0.1, 0.1 / 2, 0.1 / 3])
@@ -53,7 +53,7 @@ def test_the_rate_of_a_step_is_the_first_one_divided_by_its_number():
     assert training_of_step(other, 3) == other
 
 
-def test_its_sampling_is_its_own_unless_another_is_asked_for():
+def test_sampling_is_four_to_one_by_default():
     assert config().training.replay_sampling == "four_to_one"
     assert config(replay_sampling="uniform").training.replay_sampling == "uniform"
 

@@ -1,4 +1,4 @@
-"""Weight aligning: what is scaled, and by how much."""
+"""Weight aligning: the scaled columns and their factor."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from bsce_keras.models.heads import LinearHead
 
 
 @pytest.mark.parametrize("name", ["wa", "bic"])
-def test_distillation_has_no_factor_of_the_squared_temperature(name):
-    """Teacher's logits (log 3, 0), tau 2, student's (0, 0): log 2, not 4 log 2."""
+def test_distillation_of_wa_and_bic_lacks_the_factor_tau_squared(name):
+    """Logits: teacher (log 3, 0), student (0, 0); tau 2. log 2, not 4 log 2."""
     context = StepContext(2, 1, (5, 5, 130), "softmax", step_sizes=(2, 1))
     term = load_method(make_config("digits", method=name).method).loss_terms(context)[1]
     assert (term.name, term.weight) == ("distillation", pytest.approx(2 / 3))
@@ -38,8 +38,8 @@ def aligned(kernel, num_old, times=1):
 KERNEL = np.array([[1.0, 0.0, 8.0, 0.0], [0.0, -3.0, 0.0, 8.0]], np.float32)
 
 
-def test_new_columns_get_the_mean_length_of_the_old_ones():
-    """Old lengths 1 and 3, new ones 8: a factor of 2 / 8."""
+def test_new_columns_get_the_mean_length_of_old_ones():
+    """Old lengths are 1 and 3, new ones 8: the factor is 2 / 8."""
     expected = KERNEL * np.array([1.0, 1.0, 0.25, 0.25])
     np.testing.assert_allclose(aligned(KERNEL, num_old=2), expected)
 
@@ -49,7 +49,7 @@ def test_aligning_again_changes_nothing():
     np.testing.assert_allclose(aligned(KERNEL, num_old=2, times=2), once, rtol=1e-6)
 
 
-def test_the_base_step_is_left_alone():
+def test_base_step_is_not_aligned():
     np.testing.assert_array_equal(aligned(KERNEL, num_old=0), KERNEL)
 
 

@@ -1,4 +1,4 @@
-"""A backbone is its entry in the table and the function that the entry names."""
+"""A backbone consists of its entry in the table and the named function."""
 
 import sys
 import types
@@ -15,7 +15,7 @@ def mean_colour(variant, image_size, channels, synchronized):
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(images))
 
 
-def test_a_backbone_needs_only_its_entry_and_its_function(monkeypatch):
+def test_backbone_needs_only_its_entry_and_its_function(monkeypatch):
     module = types.ModuleType("colours")
     module.mean_colour = mean_colour
     monkeypatch.setitem(sys.modules, "colours", module)

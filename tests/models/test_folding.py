@@ -1,4 +1,4 @@
-"""A folded classifier answers as the one it was made of."""
+"""Folded classifiers have the outputs of the originals."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ IMAGE = ImageSpec(size=16, stored_size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 def trained_classifier(make=resnet8, variant="il_baseline"):
-    """A classifier whose every weight and average is away from where it starts."""
+    """Returns a classifier with all weights and averages changed from their start."""
     backbone = make(variant, IMAGE.size, channels=3)
     classifier = build_classifier(backbone, LinearHead(3), IMAGE)
     shake(classifier)
@@ -33,7 +33,7 @@ def shake(model):
 
 
 def outputs_of(model, images):
-    """By name, as float32 arrays, from a graph as training traces it."""
+    """Returns outputs by name as float32 arrays, computed in a traced graph."""
     outputs = tf.function(lambda images: model(images, training=False))(images)
     return {name: tf.cast(value, "float32").numpy() for name, value in outputs.items()}
 
@@ -44,7 +44,7 @@ def images(count=16):
 
 
 def errors(ours, reference):
-    """By name, the root mean square error relative to that size of the reference."""
+    """Returns relative root mean square errors by name."""
     assert ours.keys() == reference.keys()
     return {
         name: np.sqrt(np.mean((ours[name] - expected) ** 2) / np.mean(expected**2))
@@ -56,7 +56,7 @@ def errors(ours, reference):
     ("make", "variant"),
     [(resnet8, "il_baseline"), (resnet8, "podnet"), (resnet18, "lucir")],
 )
-def test_every_output_is_that_of_the_classifier(make, variant):
+def test_folded_outputs_equal_those_of_the_classifier(make, variant):
     classifier = trained_classifier(make, variant)
     expected = outputs_of(classifier, images())
     assert {"stage1", "features", "logits"} <= expected.keys()
@@ -65,7 +65,7 @@ def test_every_output_is_that_of_the_classifier(make, variant):
     )
 
 
-def test_a_copy_in_float32_answers_as_a_classifier_in_float32():
+def test_float32_copy_equals_a_float32_classifier():
     exact = trained_classifier()
     keras.config.set_dtype_policy("mixed_bfloat16")
     classifier = trained_classifier()
@@ -74,7 +74,7 @@ def test_a_copy_in_float32_answers_as_a_classifier_in_float32():
     assert max(errors(found, outputs_of(exact, images())).values()) < 1e-5
 
 
-def test_in_bfloat16_it_stays_as_near_to_float32_as_the_classifier_does():
+def test_bfloat16_copy_is_as_accurate_as_the_classifier():
     exact = trained_classifier()
     expected = outputs_of(exact, images())
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -82,12 +82,12 @@ def test_in_bfloat16_it_stays_as_near_to_float32_as_the_classifier_does():
     classifier.set_weights(exact.get_weights())
     plain = errors(outputs_of(classifier, images()), expected)
     ours = errors(outputs_of(folded(classifier), images()), expected)
-    assert plain["logits"] > 1e-3  # bfloat16 it is
+    assert plain["logits"] > 1e-3  # it does compute in bfloat16
     for name, error in plain.items():
         assert ours[name] < 1.5 * error, name
 
 
-def test_no_normalisation_is_left_and_shifts_are_what_tensorflow_fuses():
+def test_normalisation_is_replaced_by_fused_shifts():
     copy = folded(trained_classifier())
     graph = tf.function(lambda images: copy(images, training=False)["logits"])
     operations = graph.get_concrete_function(images()).graph.get_operations()
@@ -96,7 +96,7 @@ def test_no_normalisation_is_left_and_shifts_are_what_tensorflow_fuses():
     assert "FusedBatchNormV3" not in kinds
 
 
-def test_training_on_leaves_the_copy_as_it_was():
+def test_later_training_does_not_change_the_copy():
     classifier = trained_classifier()
     copy = folded(classifier)
     before = outputs_of(copy, images())["logits"]
@@ -106,7 +106,7 @@ def test_training_on_leaves_the_copy_as_it_was():
 
 
 def through_others(inputs):
-    """The maps before normalisation are read by a sum too."""
+    """A sum also reads the maps before normalisation."""
     maps = convolution(inputs, 3, 3)
     return {"features": FusedBatchNormalization()(maps) + maps}
 
@@ -129,7 +129,7 @@ def with_activation(inputs):
 @pytest.mark.parametrize(
     "layers", [through_others, to_the_outside, with_bias, with_activation]
 )
-def test_a_kernel_is_scaled_only_where_nothing_else_sees_it(layers):
+def test_kernel_is_folded_only_if_normalisation_is_its_only_reader(layers):
     inputs = keras.Input((8, 8, 2))
     model = keras.Model(inputs, layers(inputs))
     shake(model)
@@ -138,7 +138,7 @@ def test_a_kernel_is_scaled_only_where_nothing_else_sees_it(layers):
     assert max(errors(ours, expected).values()) < 1e-5
 
 
-def test_layers_of_one_name_in_different_models_keep_their_own_weights():
+def test_layers_of_equal_name_in_different_models_keep_their_weights():
     inner_inputs = keras.Input((8, 8, 2))
     inner = keras.Model(
         inner_inputs, keras.layers.Conv2D(2, 1, name="twin")(inner_inputs)

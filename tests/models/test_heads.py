@@ -1,4 +1,4 @@
-"""Heads grow by columns and classifiers keep what they know."""
+"""Linear heads and classifiers: start, growth and restoring."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def random_images(num_images=3):
     return rng.integers(0, 256, (num_images, 8, 8, 1), dtype=np.uint8)
 
 
-def test_weights_start_uniform_within_the_inverse_root_of_the_features():
+def test_linear_weights_start_uniform_within_the_bound():
     for weight in make_head(200).get_weights():
         assert np.abs(weight).max() <= 0.125
         assert weight.min() < -0.11 and weight.max() > 0.11
@@ -44,7 +44,7 @@ def test_bias_and_kernel_are_drawn_independently():
     assert not np.any(kernel == bias)
 
 
-def test_growing_copies_old_columns_and_leaves_new_ones_random():
+def test_growing_copies_old_columns_and_keeps_new_ones_random():
     old, new = make_head(3), make_head(5)
     drawn = new.get_weights()
     new.grow_from(old)
@@ -57,7 +57,7 @@ def test_growing_copies_old_columns_and_leaves_new_ones_random():
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_logits_are_float32_whatever_the_backbone_computes_in(policy):
+def test_logits_are_float32_under_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     classifier = make_classifier(3)
     outputs = classifier(random_images())
@@ -66,7 +66,7 @@ def test_logits_are_float32_whatever_the_backbone_computes_in(policy):
     assert {weight.dtype for weight in classifier.weights} == {"float32"}
 
 
-def test_a_head_comes_back_from_its_config():
+def test_head_is_restored_from_its_config():
     head = LinearHead(7, name="head")
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(head)
@@ -74,7 +74,7 @@ def test_a_head_comes_back_from_its_config():
     assert copy.get_config() == head.get_config() and copy.num_classes == 7
 
 
-def test_a_classifier_names_its_logits_features_and_maps():
+def test_classifier_returns_logits_features_and_maps_by_name():
     shapes = {
         name: tuple(output.shape)
         for name, output in make_classifier(5)(random_images()).items()
@@ -88,7 +88,7 @@ def test_a_classifier_names_its_logits_features_and_maps():
     }
 
 
-def test_logits_are_the_head_of_the_features():
+def test_logits_are_the_output_of_the_head_on_features():
     classifier = make_classifier(5)
     outputs = classifier(random_images())
     kernel, bias = head_of(classifier).get_weights()
@@ -97,10 +97,10 @@ def test_logits_are_the_head_of_the_features():
     )
 
 
-def test_a_grown_classifier_gives_old_classes_the_same_logits():
+def test_grown_classifier_has_the_same_logits_of_old_classes():
     old, new = make_classifier(3), make_classifier(5)
     images = random_images()
-    # Averages of batch normalisation are part of what has to move over.
+    # Averages of batch normalisation must be copied as well.
     old(images, training=True)
     grow_classifier(new, old)
     before, after = old(images), new(images)
@@ -108,7 +108,7 @@ def test_a_grown_classifier_gives_old_classes_the_same_logits():
     np.testing.assert_allclose(after["logits"][:, :3], before["logits"], atol=1e-6)
 
 
-def test_a_saved_classifier_comes_back(tmp_path):
+def test_saved_classifier_is_restored(tmp_path):
     classifier, images = make_classifier(3), random_images()
     classifier.save(tmp_path / "classifier.keras")
     loaded = keras.saving.load_model(tmp_path / "classifier.keras")

@@ -1,4 +1,4 @@
-"""Fused batch normalisation, symmetric padding, pixels: the references' semantics."""
+"""Layers compute as in the references: normalisation, convolutions, pixels."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def random_maps(num_images=4, channels=3, seed=0):
 
 
 def make_layer(channels=3, dtype="float32", **kwargs):
-    """A layer whose scale, shift and averages are all different from their start."""
+    """Returns a layer with scale, shift and averages changed from their start."""
     layer = FusedBatchNormalization(dtype=dtype, **kwargs)
     layer.build((None, 3, 3, channels))
     ramp = np.arange(1.0, channels + 1)
@@ -40,7 +40,7 @@ def averages(layer):
 
 
 def derivatives(layer, maps):
-    """Output, its gradient by everything, and by the input that gradient's own."""
+    """Returns output, its gradients by all inputs, and a second derivative."""
     maps = tf.constant(maps)
     weights = tf.sin(tf.cast(tf.range(tf.size(maps)), "float32"))
     with tf.GradientTape() as outer:
@@ -55,7 +55,7 @@ def derivatives(layer, maps):
     return [outputs, *gradients, outer.gradient(squared_norm, maps)]
 
 
-def test_the_fused_op_and_the_written_out_path_are_one_function():
+def test_fused_op_equals_single_operations():
     maps = random_maps()
     fused, written_out = make_layer(), make_layer(synchronized=True)
     for ours, reference in zip(
@@ -69,7 +69,7 @@ def test_the_fused_op_and_the_written_out_path_are_one_function():
 
 @pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
-def test_batches_are_normalised_and_averaged_as_in_pytorch(options, momentum):
+def test_batch_normalisation_equals_pytorchs(options, momentum):
     maps, layer = random_maps(), make_layer(momentum=momentum, **options)
     before = averages(layer)
     outputs = layer(maps, training=True)
@@ -82,8 +82,8 @@ def test_batches_are_normalised_and_averaged_as_in_pytorch(options, momentum):
 
 
 @pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
-def test_one_value_a_channel_is_its_own_mean(options):
-    """A batch of one image whose maps have shrunk to a pixel; PyTorch stops there."""
+def test_one_value_per_channel_is_its_mean(options):
+    """The batch has one image with maps of one pixel; PyTorch raises an error here."""
     maps, layer = random_maps(1)[:, :1, :1], make_layer(**options)
     before = averages(layer)
     np.testing.assert_allclose(layer(maps, training=True)[0, 0, 0], layer.beta)
@@ -92,7 +92,7 @@ def test_one_value_a_channel_is_its_own_mean(options):
 
 
 @pytest.mark.parametrize("options", [{}, {"synchronized": True}, {"dtype": "float64"}])
-def test_inference_uses_the_averages_and_leaves_them(options):
+def test_inference_uses_moving_averages_and_does_not_change_them(options):
     maps, layer = random_maps(), make_layer(**options)
     mean, variance = before = averages(layer)
     expected = (maps - mean) / np.sqrt(variance + 1e-5) * layer.gamma + layer.beta
@@ -128,7 +128,7 @@ def test_training_runs_the_fused_op_unless_synchronized(synchronized, fused):
 
 def test_synchronized_replicas_equal_one_device(two_devices):
     maps = random_maps(num_images=8)
-    parts = [maps[:3], maps[3:]]  # uneven on purpose
+    parts = [maps[:3], maps[3:]]  # deliberately uneven
 
     def run(layer, maps):
         with tf.GradientTape() as tape:
@@ -173,7 +173,7 @@ def test_gamma_starts_at_zero_on_request():
     ],
     ids=lambda layer: layer.name,
 )
-def test_layers_come_back_from_their_config(layer):
+def test_layers_are_restored_from_their_config(layer):
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(layer)
     )
@@ -191,13 +191,13 @@ def test_strided_convolutions_pad_all_sides_alike(kernel_size):
     model.set_weights([np.ones((kernel_size, kernel_size, 1, 1))])
     outputs = model(np.ones((1, 8, 8, 1), np.float32))[0, :, :, 0].numpy()
     assert outputs.shape == (4, 4)
-    # The first window reaches over the edge by its padding, the last by one less.
+    # The first window exceeds the edge by the padding, the last one by one less.
     inside = kernel_size - kernel_size // 2
     assert outputs[0, 0] == inside**2
     assert outputs[-1, -1] == (inside + 1) ** 2
 
 
-def test_corner_sums_of_a_ramp_tell_the_padding_of_pytorch_from_keras():
+def test_corner_sums_of_a_ramp_have_pytorchs_padding():
     ramp = np.arange(16.0, dtype=np.float32).reshape(1, 4, 4, 1)
     inputs = keras.Input((4, 4, 1))
     model = keras.Model(inputs, convolution(inputs, 1, 3, strides=2))

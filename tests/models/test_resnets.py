@@ -1,4 +1,4 @@
-"""Backbones: sizes, maps and ReLUs are those of the code bases they come from."""
+"""ResNets have the sizes, maps and ReLUs of the reference code bases."""
 
 import functools
 
@@ -11,7 +11,7 @@ from bsce_keras.models.layers import FusedBatchNormalization
 
 BUILDERS = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
 VARIANTS = ("il_baseline", "lucir", "podnet")
-# Blocks a stage; il_baseline ends all of them with a ReLU.
+# Blocks per stage; in il_baseline, all of them end with a ReLU.
 STAGES = {"resnet8": (1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet32": (5, 5, 4, 1)}
 
 
@@ -29,7 +29,7 @@ def layers_of(model, layer_class):
 
 
 def blocks_with_relu(model):
-    """For each block in order, whether a ReLU follows the addition."""
+    """Returns for each block in order if a ReLU follows the addition."""
     rectified = {id(relu.input) for relu in layers_of(model, keras.layers.ReLU)}
     additions = layers_of(model, keras.layers.Add)
     return [id(addition.output) in rectified for addition in additions]
@@ -57,7 +57,7 @@ def test_number_of_trainable_weights(name, variant, expected):
         ("resnet32", "il_baseline", (32, 16, 8, 8), (16, 32, 64, 64)),
         ("resnet32", "podnet", (32, 16, 8, 8), (16, 32, 64, 64)),
         ("resnet18", "lucir", (56, 28, 14, 7), (64, 128, 256, 512)),
-        # Without stride in the stem maps are four times as large.
+        # Without stride in the stem, maps have four times the pixels.
         ("resnet18", "podnet", (112, 56, 28, 14), (64, 128, 256, 512)),
     ],
 )
@@ -69,7 +69,7 @@ def test_shapes_of_maps_and_features(name, variant, sides, channels):
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_each_family_rectifies_its_own_blocks(name):
+def test_variants_have_relus_after_their_blocks(name):
     stages = STAGES[name]
     last_of_stage = np.cumsum(stages) - 1
     every = np.ones(sum(stages), bool)
@@ -87,10 +87,10 @@ def test_each_family_rectifies_its_own_blocks(name):
 @pytest.mark.parametrize(
     ("variant", "signed"), [("il_baseline", False), ("lucir", True), ("podnet", True)]
 )
-def test_only_the_baseline_rectifies_its_features(variant, signed):
+def test_only_il_baseline_has_nonnegative_features(variant, signed):
     rng = np.random.default_rng(0)
     images = rng.normal(size=(4, 8, 8, 1)).astype(np.float32)
-    # At gamma and beta 0 PODNet's blocks would only pass the rectified stem on.
+    # With gamma and beta 0, PODNet's blocks would only forward the rectified stem.
     model = resnet8(variant)
     for layer in layers_of(model, FusedBatchNormalization):
         layer.beta.assign(rng.normal(size=layer.beta.shape))
@@ -100,7 +100,7 @@ def test_only_the_baseline_rectifies_its_features(variant, signed):
 
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_podnet_starts_the_second_scale_of_each_block_at_zero(name, variant):
+def test_podnet_starts_second_gammas_at_zero(name, variant):
     normalizations = layers_of(backbone(name, variant), FusedBatchNormalization)
     zero = [not np.any(layer.gamma.numpy()) for layer in normalizations]
     expected = sum(STAGES[name]) if variant == "podnet" else 0
@@ -114,7 +114,7 @@ def test_unknown_variants_are_refused(builder):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_saved_backbone_comes_back(variant, tmp_path):
+def test_saved_backbone_is_restored(variant, tmp_path):
     images = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype(np.float32)
     model = resnet8(variant, synchronized=True)
     keras.saving.save_model(model, tmp_path / "backbone.keras")

@@ -1,4 +1,4 @@
-"""Backbones of users: taken as they were saved, refused with the reason."""
+"""Saved backbones: loaded with their weights, or refused with the reason."""
 
 import json
 import shutil
@@ -33,14 +33,14 @@ def convolution():
 POOLING = keras.layers.GlobalAveragePooling2D
 
 
-def test_a_loaded_backbone_computes_what_the_saved_one_did(tmp_path):
+def test_loaded_backbone_equals_the_saved_one(tmp_path):
     saved = backbone(convolution(), keras.layers.BatchNormalization(), POOLING())
     loaded = load_backbone(save(saved, tmp_path), IMAGE)
     images = np.random.default_rng(1).normal(size=(3, 8, 8, 1)).astype(np.float32)
     np.testing.assert_array_equal(loaded(images), saved(images))
 
 
-def test_images_of_any_size_will_do(tmp_path):
+def test_backbone_for_images_of_any_size_is_accepted(tmp_path):
     model = backbone(convolution(), POOLING(), shape=(None, None, 1))
     assert load_backbone(save(model, tmp_path), IMAGE).output.shape == (None, 6)
 
@@ -59,13 +59,13 @@ def test_images_of_any_size_will_do(tmp_path):
         ),
     ],
 )
-def test_a_model_that_is_no_backbone_is_refused(model, received, tmp_path):
+def test_model_that_is_not_a_backbone_is_refused(model, received, tmp_path):
     path = save(model(), tmp_path)
     with pytest.raises(RequestError, match=f"to features.*Received: .*{received}"):
         load_backbone(path, IMAGE)
 
 
-def test_a_file_that_holds_code_is_refused(tmp_path):
+def test_file_that_contains_code_is_refused(tmp_path):
     path = save(
         backbone(keras.layers.Lambda(lambda x: x), convolution(), POOLING()), tmp_path
     )
@@ -73,19 +73,19 @@ def test_a_file_that_holds_code_is_refused(tmp_path):
         load_backbone(path, IMAGE)
 
 
-def test_a_file_that_is_no_model_is_refused_before_anything_is_written(tmp_path):
+def test_file_that_is_not_a_model_is_refused_before_writing(tmp_path):
     from bsce_keras.experiment import run_experiment
 
     path = tmp_path / "net.keras"
-    path.write_bytes(b"no model")
+    path.write_bytes(b"not a model")
     config = make_config("digits", backbone=str(path), run_dir=str(tmp_path / "run"))
     with pytest.raises(RequestError, match="net.keras cannot be loaded"):
         run_experiment(config)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_starts_from_its_weights_and_may_find_the_file_elsewhere(tmp_path):
-    """Another file of the same bytes is the same backbone, another backbone is not."""
+def test_run_starts_from_saved_weights_and_allows_moving_the_file(tmp_path):
+    """Files with equal bytes are the same backbone; other bytes are refused."""
     from bsce_keras.experiment import run_experiment
 
     model = backbone(convolution(), POOLING())

@@ -1,4 +1,4 @@
-"""Heads that compare directions: cosines, proxies, growing and imprinting."""
+"""Vector heads: cosines, proxies, growing and imprinting."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def all_vectors(head):
 BOTH = pytest.mark.parametrize("kind", [CosineHead, LocalSimilarityHead])
 
 
-def test_cosine_logits_are_scaled_cosines_old_classes_first():
+def test_cosine_logits_are_scaled_cosines():
     head, features = make_head(CosineHead, 2, 3), some_features()
     outputs = head(features)
     old, new = head.old_vectors.numpy(), head.new_vectors.numpy()
@@ -41,8 +41,8 @@ def test_cosine_logits_are_scaled_cosines_old_classes_first():
     np.testing.assert_allclose(outputs["logits"], 3.0 * expected, atol=1e-6)
 
 
-def test_local_similarities_weigh_the_nearest_proxies_most():
-    """The released form: minus the squared distance of unit vectors, self-weighted."""
+def test_local_similarities_are_softmax_weighted():
+    """The formula is the released one: self-weighted negative squared distances."""
     head, features = make_head(LocalSimilarityHead, 2, 3), some_features()
     outputs = head(features)
     gaps = unit(features)[:, None, None] - unit(all_vectors(head))
@@ -65,7 +65,7 @@ def test_growing_keeps_the_logits_of_old_classes(kind):
 
 
 @BOTH
-def test_old_vectors_do_not_train_but_pass_gradients_to_the_features(kind):
+def test_frozen_old_vectors_pass_gradients_to_features(kind):
     head = make_head(kind, 5, 1)
     assert {w.path.split("/")[-1] for w in head.trainable_weights} == {
         "scale",
@@ -79,7 +79,7 @@ def test_old_vectors_do_not_train_but_pass_gradients_to_the_features(kind):
 
 
 @BOTH
-def test_imprinted_vectors_have_the_mean_length_of_old_ones(kind):
+def test_imprinted_vectors_have_the_mean_length_of_old_vectors(kind):
     head = make_head(kind, 5, 2)
     rng = np.random.default_rng(2)
     directions = unit(rng.normal(size=(2, *kind.vectors_shape, NUM_FEATURES)))
@@ -108,7 +108,7 @@ def test_logits_are_float32_under_a_bfloat16_backbone(kind):
 
 
 @BOTH
-def test_a_head_comes_back_from_its_config(kind):
+def test_head_is_restored_from_its_config(kind):
     head = kind(2, 3, name="head")
     copy = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(head)

@@ -224,7 +224,7 @@ def test_exchanged_checkpoints_are_detected(saved, caplog):
         (folder / f"step_01.{ending}").rename(folder / f"step_00.{ending}")
         (folder / "between").rename(folder / f"step_01.{ending}")
     assert Checkpoints(saved).finished_states() == []
-    assert "its manifest is that of step_00" in caplog.text
+    assert "its manifest belongs to step_00" in caplog.text
 
 
 def test_arrays_saved_at_another_time_are_detected(saved, caplog):
@@ -266,7 +266,7 @@ def test_a_save_that_cannot_be_read_back_keeps_the_previous_one(saved, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(array_files, "write_atomically", write_badly)
-        with pytest.raises(OSError, match="does not come back"):
+        with pytest.raises(OSError, match="cannot be read back"):
             Checkpoints(saved).save_progress(2, "main", 6, *numbered(6))
     assert load(saved, PROGRESS[0]) == 5
 

@@ -362,7 +362,7 @@ def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, c
     told = [
         step
         for step in range(len(run.steps))
-        if f"Step {step}: the classification loss has one class" in caplog.text
+        if f"Step {step}: the classification loss has only one class" in caplog.text
     ]
     assert told == run.steps_without_choice
 

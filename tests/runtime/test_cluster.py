@@ -18,14 +18,14 @@ def tf_config(workers=HOSTS, index=1, **more):
     return json.dumps({"cluster": {"worker": workers}, "task": task, **more})
 
 
-def test_a_worker_knows_the_others_and_its_place():
+def test_worker_reads_addresses_and_its_index():
     cluster = read_cluster(tf_config())
     assert (cluster.workers, cluster.index) == (("a:1", "b:2"), 1)
     assert not cluster.is_chief
     assert read_cluster(tf_config(index=0)).is_chief
 
 
-def test_what_schedulers_add_is_no_problem():
+def test_additional_fields_of_schedulers_are_accepted():
     text = tf_config(["10.0.0.1:2222", "[::1]:2222"], environment="cloud")
     assert read_cluster(text).workers == ("10.0.0.1:2222", "[::1]:2222")
 
@@ -46,7 +46,7 @@ def test_what_schedulers_add_is_no_problem():
         ),
         (
             json.dumps({"cluster": {"worker": HOSTS, "chief": ["c:3"]}, "task": FIRST}),
-            ["must name workers alone", "also chief", "into `worker`"],
+            ["must name only workers", "also chief", "to `worker`"],
         ),
         (tf_config([], 0), ["HOST:PORT of every worker", "[]"]),
         (tf_config("a:1", 0), ["HOST:PORT of every worker"]),
@@ -56,8 +56,8 @@ def test_what_schedulers_add_is_no_problem():
         (tf_config(["a:65536"], 0), ["port from 1 to 65535"]),
         (tf_config(["a:1" + "0" * 9999], 0), ["port from 1 to 65535"]),
         (tf_config([1, 2], 0), ["HOST:PORT of every worker"]),
-        (tf_config(["a:1", "a:1"]), ["an address of its own", "different ports"]),
-        (tf_config(index=2), ["index from 0 to 1, the last of its workers"]),
+        (tf_config(["a:1", "a:1"]), ["a different address", "different ports"]),
+        (tf_config(index=2), ["index from 0 to 1, the last worker"]),
         (tf_config(index=-1), ["index from 0 to 1"]),
         (tf_config(index="1"), ["index from 0 to 1", '"index": "1"']),
         (tf_config(index=True), ["index from 0 to 1"]),
@@ -70,11 +70,11 @@ def test_what_schedulers_add_is_no_problem():
             json.dumps(
                 {"cluster": {"worker": HOSTS}, "task": {"type": "ps", "index": 0}}
             ),
-            ['the type "worker"', '"type": "ps"'],
+            ['a task of type "worker"', '"type": "ps"'],
         ),
     ],
 )
-def test_refused(text, fragments, monkeypatch):
+def test_invalid_tf_config_is_refused(text, fragments, monkeypatch):
     with pytest.raises(RequestError) as refusal:
         read_cluster(text)
     for fragment in fragments:
@@ -84,16 +84,16 @@ def test_refused(text, fragments, monkeypatch):
     assert problems == refusal.value.problems
 
 
-def test_a_batch_smaller_than_the_workers_is_refused(monkeypatch):
+def test_batch_smaller_than_the_number_of_workers_is_refused(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(["a:1", "b:1", "c:1"]))
     assert make_config("digits", strategy="multi_worker", batch_size=3)
     (problem,) = request_problems("digits", strategy="multi_worker", batch_size=2)
     assert problem.startswith("--batch_size=2 is the size over all workers")
-    assert "TF_CONFIG names 3" in problem
+    assert "TF_CONFIG names 3 workers" in problem
 
 
-def test_another_strategy_does_not_look_at_it(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", "no JSON")
+def test_other_strategies_ignore_tf_config(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "not JSON")
     assert request_problems("digits", strategy="mirrored") == []
 
 
@@ -108,7 +108,9 @@ def test_train_refuses_with_exit_code_2_and_writes_nothing(
 
 
 @pytest.mark.parametrize("text", ["", tf_config()])
-def test_commands_of_many_runs_use_one_process(text, monkeypatch, tmp_path, capsys):
+def test_commands_of_many_runs_refuse_several_workers(
+    text, monkeypatch, tmp_path, capsys
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TF_CONFIG", text)
     (tmp_path / "a.flags").write_text("--dataset=digits\n")

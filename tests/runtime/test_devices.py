@@ -1,4 +1,4 @@
-"""Threads and strategies: what a process has one of, and a word where it is late."""
+"""Threads, strategies and precision of a process."""
 
 import signal
 
@@ -17,7 +17,7 @@ from bsce_keras.runtime.errors import RunError
 
 @pytest.fixture
 def threads(monkeypatch):
-    """What TensorFlow is told of threads, by a process that has computed nothing."""
+    """Settings of threads that TensorFlow gets before it has computed anything."""
     told = {}
     for kind in ("intra", "inter"):
         name = f"set_{kind}_op_parallelism_threads"
@@ -29,26 +29,26 @@ def threads(monkeypatch):
     return told
 
 
-def test_a_cpu_alone_runs_one_operation_at_a_time(threads, monkeypatch):
+def test_machine_without_gpu_runs_one_operation_at_a_time(threads, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     limit_threads()
     assert threads == {"inter": 1}
 
 
-def test_beside_a_gpu_tensorflow_keeps_its_own_choice(threads, monkeypatch):
+def test_machine_with_gpu_keeps_tensorflows_threads(threads, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     limit_threads()
     assert threads == {}
 
 
-def test_threads_of_one_operation_are_those_asked_for(threads, monkeypatch):
+def test_threads_of_one_operation_are_the_requested_number(threads, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     limit_threads(3)
     assert threads == {"intra": 3, "inter": 1}
 
 
-def test_threads_asked_for_too_late_are_refused_and_left_alone_otherwise():
-    tf.constant(1.0) + 1.0  # from here on TensorFlow has its threads
+def test_late_request_of_threads_is_refused():
+    tf.constant(1.0) + 1.0  # TensorFlow creates its threads here
     limit_threads()
     with pytest.raises(RunError, match="--intra_op_threads=37 needs a process"):
         limit_threads(37)
@@ -65,8 +65,8 @@ def training(strategy):
     )
 
 
-def test_all_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
-    """A matrix trains cell after cell; the all-reduces of two would be mixed up."""
+def test_experiments_of_a_process_share_one_mirrored_strategy(two_devices):
+    """TensorFlow confuses the all-reduces of two strategies on the same devices."""
     for _ in range(2):
         with prepared_runtime(training("mirrored")) as runtime:
             assert runtime.strategy is two_devices
@@ -77,7 +77,7 @@ TF_CONFIG = (
 )
 
 
-def test_a_worker_that_cannot_join_says_where_and_why(monkeypatch, capsys):
+def test_worker_that_cannot_join_reports_address_and_reason(monkeypatch, capsys):
     def join():
         raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
 
@@ -87,15 +87,15 @@ def test_a_worker_that_cannot_join_says_where_and_why(monkeypatch, capsys):
     refused = pytest.raises(RunError, match=r"worker 1 could not join .* at b:2: Could")
     with refused, prepared_runtime(training("multi_worker")):
         pass
-    assert "worker 1, a helper, waits for a:1" in capsys.readouterr().out
+    assert "worker 1 waits for a:1" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_tf_config_that_nobody_looks_at_is_told(monkeypatch, caplog):
+def test_ignored_tf_config_is_reported(monkeypatch, caplog):
     monkeypatch.setenv("TF_CONFIG", TF_CONFIG)
     with prepared_runtime(training("one_device")):
         pass
-    assert "--strategy=one_device trains in this process alone" in caplog.text
+    assert "--strategy=one_device trains only in this process" in caplog.text
 
 
 AMX = ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile")
@@ -104,7 +104,7 @@ ZEN_4 = ("AuthenticAMD", "fma avx512f avx512_bf16")
 
 @pytest.fixture
 def cpu(tmp_path, monkeypatch):
-    """Makes this machine one of a given kind of CPU, without a GPU."""
+    """Replaces the facts about the CPU of this machine, and hides GPUs."""
 
     def become(vendor, flags, onednn=True):
         facts = tmp_path / "cpuinfo"
@@ -122,30 +122,30 @@ def cpu(tmp_path, monkeypatch):
     [
         (*AMX, "mixed_bfloat16"),
         (*ZEN_4, "mixed_bfloat16"),
-        # There bfloat16 is the slower of the two.
+        # These CPUs are slower in bfloat16.
         ("GenuineIntel", "fma avx512f avx512_bf16", "float32"),
         ("AuthenticAMD", "fma avx2", "float32"),
     ],
 )
-def test_auto_precision_is_the_faster_one(vendor, flags, precision, cpu):
+def test_auto_precision_is_the_faster_one_of_the_cpu(vendor, flags, precision, cpu):
     cpu(vendor, flags)
     assert resolve_precision("auto") == precision
     assert resolve_precision("float32") == "float32"
 
 
 @pytest.mark.parametrize("kind", [AMX, ZEN_4])
-def test_auto_precision_is_float32_on_any_cpu_without_onednn(kind, cpu):
+def test_auto_precision_is_float32_without_onednn(kind, cpu):
     cpu(*kind, onednn=False)
     assert resolve_precision("auto") == "float32"
 
 
 @pytest.mark.parametrize("kind", [AMX, ZEN_4])
-def test_auto_precision_assumes_onednn_where_tensorflow_does_not_tell(kind, cpu):
+def test_auto_precision_assumes_onednn_if_unknown(kind, cpu):
     cpu(*kind, onednn=None)
     assert resolve_precision("auto") == "mixed_bfloat16"
 
 
-def test_where_nothing_is_known_of_the_cpu_auto_is_float32(monkeypatch):
+def test_auto_precision_is_float32_on_unknown_cpus(monkeypatch):
     monkeypatch.setattr(machine, "CPU_INFO", "/nowhere")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     assert resolve_precision("auto") == "float32"

@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Files are complete or missing."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from bsce_keras.runtime.files import read_json, sha256, write_atomically, write_
 
 
 @pytest.mark.parametrize("data", [b"\x00\xff", "Käfer\n"])
-def test_bytes_and_text_are_written_as_they_are(tmp_path, data):
+def test_bytes_and_text_are_written_unchanged(tmp_path, data):
     path = tmp_path / "file"
     write_atomically(path, data)
     expected = data if isinstance(data, bytes) else data.encode("utf-8")
@@ -17,14 +17,14 @@ def test_bytes_and_text_are_written_as_they_are(tmp_path, data):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_file_in_the_current_folder_needs_no_folder_name(tmp_path, monkeypatch):
+def test_file_in_the_current_folder_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_atomically("file", "new")
     assert (tmp_path / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, call):
+def test_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, call):
     path = tmp_path / "file"
     write_atomically(path, "old")
 
@@ -37,7 +37,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, call):
     assert path.read_text() == "old"
 
 
-def test_the_data_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+def test_data_is_synced_before_the_rename(tmp_path, monkeypatch):
     calls = []
     for name in ("fsync", "replace"):
         original = getattr(os, name)
@@ -48,17 +48,17 @@ def test_the_data_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 
         monkeypatch.setattr(os, name, record)
     write_atomically(tmp_path / "file", "new")
-    assert calls == ["fsync", "replace", "fsync"]  # last the folder: the new name
+    assert calls == ["fsync", "replace", "fsync"]  # the last one syncs the folder
 
 
-def test_json_comes_back(tmp_path):
+def test_json_is_read_as_written(tmp_path):
     value = {"accuracy": [0.1, None], "name": "Käfer", "steps": {"last": 5}}
     write_json(tmp_path / "file.json", value)
     assert read_json(tmp_path / "file.json") == value
     assert (tmp_path / "file.json").read_text().endswith("}\n")
 
 
-def test_nan_is_no_json_and_leaves_the_old_file(tmp_path):
+def test_nan_is_refused_and_the_old_file_stays(tmp_path):
     path = tmp_path / "file.json"
     write_json(path, 1)
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -66,7 +66,7 @@ def test_nan_is_no_json_and_leaves_the_old_file(tmp_path):
     assert read_json(path) == 1
 
 
-def test_checksum_is_that_of_the_bytes(tmp_path):
+def test_checksum_is_the_sha256_of_the_bytes(tmp_path):
     data = bytes(range(256)) * 300
     (tmp_path / "file").write_bytes(data)
     assert sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()
@@ -75,7 +75,7 @@ def test_checksum_is_that_of_the_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("read", [read_json, sha256])
-def test_what_may_never_end_is_not_read(tmp_path, read):
+def test_pipes_and_devices_are_not_read(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     for name in ("pipe", "endless"):

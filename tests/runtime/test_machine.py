@@ -1,4 +1,4 @@
-"""Memory of a process, in the units that are promised."""
+"""Memory of a process, in the documented units."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import pytest
 from bsce_keras.runtime.machine import available_memory, peak_memory_mb
 
 
-def test_peak_memory_is_that_of_this_process_in_megabytes():
+def test_peak_memory_grows_by_an_allocation_in_mib():
     before = peak_memory_mb()
-    # Far more than whatever the peak so far exceeds the present use by.
+    # Far more than the difference between the peak so far and the current use.
     size = int(before * 2**20) + 2**26
     assert np.ones(size, np.uint8).sum() == size
     assert peak_memory_mb() >= before + 64
@@ -40,7 +40,7 @@ VERSION_1 = {
     f"{V1}/job/memory.usage_in_bytes": 300_000,
     f"{V1}/job/memory.stat": "cache 9\ntotal_inactive_file 1000",
 }
-# A container sees its own group as the root, and the name that it has outside.
+# A container sees its group as the root, but under the name of the host.
 CONTAINER = {
     "proc/self/cgroup": "0::/docker/0123",
     "sys/fs/cgroup/memory.max": 600_000,
@@ -64,11 +64,11 @@ def test_memory_is_bounded_by_machine_and_control_groups(tmp_path, groups, expec
     assert available_memory(tmp_path) == expected
 
 
-def test_a_control_group_above_its_limit_leaves_nothing(tmp_path):
+def test_control_group_above_its_limit_has_0_bytes(tmp_path):
     full = {"sys/fs/cgroup/memory.current": 700_000}
     write_files(tmp_path, MACHINE | CONTAINER | full)
     assert available_memory(tmp_path) == 0
 
 
-def test_without_files_of_linux_all_memory_is_available(tmp_path):
+def test_all_memory_is_available_without_files_of_linux(tmp_path):
     assert available_memory(tmp_path) > 2**20

@@ -1,4 +1,4 @@
-"""The first signal is a request, the second acts, and handlers are put back."""
+"""Signals: the first is a request, the second ends the process."""
 
 import os
 import signal
@@ -15,19 +15,19 @@ BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
     ("signum", "end"),
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
 )
-def test_the_first_signal_is_noted_and_the_second_acts(signum, end, capsys):
+def test_first_signal_is_recorded_and_second_ends_the_process(signum, end, capsys):
     with StopRequests() as requests:
         assert requests.signum is None
         os.kill(os.getpid(), signum)
         assert requests.signum == signum
-        assert "Once more stops at once" in capsys.readouterr().out
+        assert "A second signal stops at once" in capsys.readouterr().out
         with pytest.raises(end) as ended:
             os.kill(os.getpid(), signum)
     assert getattr(ended.value, "code", 143) == 143
 
 
 @BOTH
-def test_what_handled_signals_before_does_so_again(signum):
+def test_previous_signal_handler_is_restored(signum):
     before = signal.getsignal(signum)
     with StopRequests():
         assert signal.getsignal(signum) is not before
@@ -37,7 +37,7 @@ def test_what_handled_signals_before_does_so_again(signum):
 @pytest.mark.parametrize(
     ("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
-def test_a_command_that_was_stopped_says_how_to_go_on(signum, exit_code, capsys):
+def test_stopped_command_says_how_to_go_on(signum, exit_code, capsys):
     def main(values, positional):
         raise Stopped("stopped in step 2: give the same command to go on.", signum)
 

@@ -1,4 +1,4 @@
-"""TensorFlow loads with oneDNN, unless the user decided otherwise, and tells so."""
+"""TensorFlow loads with oneDNN unless the user sets it, and records tell so."""
 
 import os
 import platform
@@ -14,39 +14,39 @@ SETTING = "TF_ENABLE_ONEDNN_OPTS"
 
 @pytest.fixture
 def unset(monkeypatch):
-    """A process on x86 that has not loaded TensorFlow, without the setting."""
+    """Simulates an x86 process without the setting and without TensorFlow."""
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    # So that the value of a test goes with it: `delenv` restores only what it found.
+    # `setenv` first, because `delenv` restores only variables that existed.
     monkeypatch.setenv(SETTING, "")
     monkeypatch.delenv(SETTING)
 
 
-def test_onednn_is_asked_for_where_nobody_decided(unset):
+def test_onednn_is_on_by_default(unset):
     prefer_onednn()
     assert os.environ[SETTING] == "1"
 
 
 @pytest.mark.parametrize("value", ["0", "1", "false", ""])
-def test_the_users_setting_stays(value, unset, monkeypatch):
+def test_setting_of_the_user_stays(value, unset, monkeypatch):
     monkeypatch.setenv(SETTING, value)
     prefer_onednn()
     assert os.environ[SETTING] == value
 
 
-def test_nothing_is_set_once_tensorflow_is_loaded(unset, monkeypatch):
+def test_setting_stays_after_tensorflow_is_loaded(unset, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
     prefer_onednn()
     assert SETTING not in os.environ
 
 
-def test_cpus_other_than_x86_keep_the_default_of_tensorflow(unset, monkeypatch):
+def test_other_cpus_keep_tensorflows_default(unset, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     prefer_onednn()
     assert SETTING not in os.environ
 
 
-def test_before_tensorflow_is_loaded_the_setting_is_unknown(unset):
+def test_onednn_is_unknown_before_tensorflow_is_loaded(unset):
     assert uses_onednn() is None
 
 
@@ -76,9 +76,7 @@ assert versions()["onednn"] is True
 """)
 
 
-def test_versions_tell_what_tensorflow_loaded_with_not_what_was_set_later(
-    run_python, unset
-):
+def test_versions_record_the_setting_tensorflow_loaded_with(run_python, unset):
     run_python(f"""
 import os
 os.environ["{SETTING}"] = "0"

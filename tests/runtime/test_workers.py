@@ -1,4 +1,4 @@
-"""What workers tell each other: two processes, or one that is alone."""
+"""Workers: communication of two processes, and a single process."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime import workers as module
 from bsce_keras.runtime.devices import prepared_runtime
 
-module._MOST_BYTES = 1000  # an answer of several parts
+module._MOST_BYTES = 1000  # messages of several parts
 training = TrainingConfig(1, 8, 0.1, 0.0, precision="float32", strategy="multi_worker")
 
 
@@ -58,7 +58,7 @@ with prepared_runtime(training) as runtime:
 """
 
 
-def test_two_workers_talk(start_workers):
+def test_two_workers_exchange_numbers_arrays_and_refusals(start_workers):
     chief, other = (
         worker.end() for worker in start_workers(["-c", TALK], ["-c", TALK])
     )
@@ -69,7 +69,7 @@ def test_two_workers_talk(start_workers):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_one_process_is_its_own_chief(several, request):
+def test_single_process_is_the_chief(several, request):
     strategy = tf.distribute.get_strategy()
     if several:
         strategy = request.getfixturevalue("two_devices")
@@ -80,12 +80,12 @@ def test_one_process_is_its_own_chief(several, request):
     features = np.ones(3)
     arrays, _ = workers.arrays_from_chief(lambda: ({"features": features}, None))
     assert arrays["features"] is features
-    with pytest.raises(RequestError, match="no"):
+    with pytest.raises(RequestError, match="refused on the chief"):
         workers.from_chief(refused)
 
 
 def refused():
-    raise RequestError("no")
+    raise RequestError("refused on the chief")
 
 
 class OneOfTwo:
@@ -99,13 +99,13 @@ class OneOfTwo:
         tf.errors.InternalError(None, None, "Collective ops is aborted by: x"),
     ],
 )
-def test_a_lost_worker_is_told_with_the_way_out(error):
-    told = pytest.raises(RunError, match="worker 1 of 2.*has lost.*same command")
-    with told, lost_workers_told(OneOfTwo()):
+def test_lost_worker_is_reported_with_a_solution(error):
+    lost = pytest.raises(RunError, match="worker 1 of 2.*has lost.*same command")
+    with lost, lost_workers_told(OneOfTwo()):
         raise error
 
 
-def test_other_failures_pass():
+def test_other_errors_are_not_changed():
     error = tf.errors.InternalError(None, None, "x")
     with pytest.raises(tf.errors.InternalError), lost_workers_told(OneOfTwo()):
         raise error

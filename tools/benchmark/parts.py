@@ -17,9 +17,9 @@ from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.export import export_step
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
+from bsce_keras.learner.phase_progress import PhaseProgress
 from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.learner.progress import ProgressLine, ScalarLog
-from bsce_keras.learner.step_progress import StepProgress
 from bsce_keras.memory import herding
 from bsce_keras.models.folding import folded
 from bsce_keras.records.checkpoints import Checkpoints
@@ -246,7 +246,7 @@ def _epochs(case, trainer, effort, folder):
     loop = EpochLoop(
         trainer, batches, None, 1, strategy, [line, scalars], schedule.epochs
     )
-    progress = StepProgress(
+    progress = PhaseProgress(
         Checkpoints(folder), phase, trainer, TrainingConfig.save_minutes
     )
 
@@ -316,7 +316,7 @@ def saving(plan):
         trainer = make_trainer(case, plan.auto_precision)
         with tempfile.TemporaryDirectory() as folder:
             phase = PhasePlan("main", 0, FinetuningConfig(1, LEARNING_RATE))
-            progress = StepProgress(Checkpoints(folder), phase, trainer, 0)
+            progress = PhaseProgress(Checkpoints(folder), phase, trainer, 0)
             seconds = alternate({"ours": functools.partial(_save, progress)}, effort)
         measured.append(
             Measurement(f"saving/{backbone}", "s per save", seconds["ours"])

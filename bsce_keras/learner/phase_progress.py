@@ -1,4 +1,4 @@
-"""How far a phase of a step is: what a checkpoint within a step holds."""
+"""PhaseProgress: state of a phase, saved in the checkpoints within a step."""
 
 import dataclasses
 import time
@@ -10,17 +10,17 @@ from bsce_keras.runtime.array_files import pack, unpack
 
 @dataclasses.dataclass
 class EpochSums:
-    """What an epoch has added up so far.
+    """Sums of the logs of an unfinished epoch.
 
-    The logs of an update stay on the device until somebody asks: reading one waits for
-    it. Sums are taken in the order of the updates, so that an epoch that was
-    interrupted adds up to the same bits.
+    The logs of an update stay on the device until they are needed, because reading
+    them waits for the device. Sums are taken in the order of the updates. An
+    interrupted epoch therefore has the same bits.
 
     Args:
-        num_updates: updates done.
-        totals: sum of each logged term over these.
-        alphas: alpha after every one of them that moved it.
-        alpha_gradients: gradient of alpha at every one of these.
+        num_updates: number of finished updates.
+        totals: sum of each logged term over these updates.
+        alphas: alpha after every one of these updates that moved it.
+        alpha_gradients: gradient of alpha in each update that moved it.
     """
 
     num_updates: int = 0
@@ -30,27 +30,27 @@ class EpochSums:
     _pending: list = dataclasses.field(default_factory=list)
 
     def add(self, logs):
-        """Takes the logs of the next update, scalar tensors by name."""
+        """Adds the logs of the next update, scalar tensors by name."""
         self.num_updates += 1
         self._pending.append(logs)
 
     @property
     def last(self):
-        """Logs of the last update; empty where none is known."""
+        """Logs of the last update; empty if they are not known."""
         return self._pending[-1] if self._pending else {}
 
     def means(self):
-        """Mean of each term over the updates so far."""
+        """Returns the mean of each term over the updates so far."""
         self._settle()
         return {name: sum_ / self.num_updates for name, sum_ in self.totals.items()}
 
     def alpha_means(self):
-        """alpha after the last update that moved it, and its gradient in the epoch.
+        """Returns the last alpha, and mean and deviation of its gradient.
 
         Returns:
-            Dictionary with `alpha`, `alpha_updates` (their number), and mean and
-            population standard deviation of the gradient, `alpha_gradient_mean` and
-            `alpha_gradient_std`. Empty without such an update.
+            Dictionary with `alpha`, `alpha_updates` (number of updates that moved it),
+            `alpha_gradient_mean` and `alpha_gradient_std` (population standard
+            deviation). Empty without such an update.
         """
         self._settle()
         if not self.alphas:
@@ -63,7 +63,7 @@ class EpochSums:
         }
 
     def to_state(self):
-        """Plain numbers, for checkpoints."""
+        """Returns plain numbers for checkpoints."""
         self._settle()
         return {
             "num_updates": self.num_updates,
@@ -83,20 +83,20 @@ class EpochSums:
         self._pending = []
 
 
-class StepProgress:
-    """State of a phase: weights, optimizer, alpha, position and what was logged.
+class PhaseProgress:
+    """State of a phase: weights, optimizer, alpha, position and logged values.
 
     Args:
         checkpoints: `Checkpoints`.
-        phase: the `Phase`.
+        phase: the `PhasePlan`.
         trainer: the `IncrementalTrainer` whose state is saved.
-        save_minutes: training time between two saves.
+        save_minutes: training time between two saves, in minutes.
 
     Attributes:
-        epoch: the epoch in training, or next to train.
-        sums: `EpochSums` of it.
+        epoch: number of the current epoch, from 0.
+        sums: `EpochSums` of this epoch.
         history: means of every finished epoch, as logged.
-        alphas: alpha after every update of finished epochs that moved it.
+        alphas: alpha after every update of the finished epochs that moved it.
     """
 
     def __init__(self, checkpoints, phase, trainer, save_minutes):
@@ -113,16 +113,16 @@ class StepProgress:
 
     @property
     def seconds(self):
-        """Training time of the phase, over all processes that worked on it."""
+        """Training time of the phase in seconds, over all processes that trained it."""
         return self._seconds + time.perf_counter() - self._since
 
     @property
     def is_due(self):
-        """Whether the time between two saves has passed."""
+        """True if the time between two saves has passed."""
         return time.perf_counter() - self._saved_at >= self._save_seconds
 
     def restore(self):
-        """Puts the last saved state back; returns whether there was one."""
+        """Restores the last saved state; returns False if there is none."""
         loaded = self._checkpoints.load_progress(self._phase.step, self._phase.name)
         if loaded is None:
             return False
@@ -139,14 +139,14 @@ class StepProgress:
         return True
 
     def finish_epoch(self, means):
-        """Goes over to the next epoch."""
+        """Records the means of an epoch and moves to the next one."""
         self.history.append(means)
         self.alphas += self.sums.alphas
         self.epoch += 1
         self.sums = EpochSums()
 
     def save(self):
-        """Saves everything the rest of the phase depends on."""
+        """Saves all state that the rest of the phase depends on."""
         arrays = {}
         for prefix, variables in self._variables().items():
             arrays |= pack(prefix, [variable.numpy() for variable in variables])

@@ -1,0 +1,124 @@
+"""EpochLoop: kinds of updates, resumed epochs, callbacks, and values not finite."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.pipeline import TrainingInput
+from bsce_keras.learner.epoch_loop import EpochLoop, NotFiniteError
+from bsce_keras.learner.phase_progress import EpochSums
+
+IMAGE = ImageSpec(
+    size=4, stored_size=4, channels=1, flip=False, mean=(0.5,), std=(0.3,)
+)
+
+
+class Trainer:
+    """Stands in for `IncrementalTrainer`; its loss is the sum of a batch's labels.
+
+    Args:
+        bad_loss: value of the loss that is replaced by infinity, or None.
+    """
+
+    def __init__(self, bad_loss=None):
+        self.bad_loss = bad_loss
+        self.optimizer = types.SimpleNamespace(learning_rate=None)
+
+    def train_step(self, batch):
+        total = tf.cast(tf.reduce_sum(batch[1]), tf.float32)
+        loss = total if self.bad_loss is None else self._spoiled(total)
+        loss = tf.debugging.check_numerics(loss, "the loss term 'classification'")
+        moved = {"alpha": loss, "alpha_gradient": loss} if len(batch) == 4 else {}
+        return {"loss": loss, **moved}
+
+    def _spoiled(self, total):
+        return tf.where(tf.equal(total, self.bad_loss), np.inf, total)
+
+
+class Logs(keras.callbacks.Callback):
+    """Records the loss of every update, and the logs of every epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.epochs = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(float(logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(logs)
+
+
+def make_loop(trainer=None, has_split=False, alpha_every=1):
+    """Returns a loop of 3 updates per epoch, the last one with 2 of 10 images."""
+    labels = 2 ** np.arange(10)
+    pool = Examples(np.zeros((10, 4, 4, 1), np.uint8), labels, np.arange(10))
+    inputs = [TrainingInput(pool, IMAGE, 4, seed=1, step=1) for _ in range(2)]
+    logs = Logs()
+    loop = EpochLoop(
+        trainer or Trainer(),
+        inputs[0],
+        inputs[1] if has_split else None,
+        alpha_every,
+        tf.distribute.get_strategy(),
+        [logs],
+        num_epochs=2,
+    )
+    return loop, logs
+
+
+@pytest.mark.parametrize(("alpha_every", "moves"), [(2, [2, 1]), (3, [1, 1])])
+def test_alpha_moves_at_every_nth_update_of_the_phase(alpha_every, moves):
+    loop, _ = make_loop(has_split=True, alpha_every=alpha_every)
+    sums = [EpochSums(), EpochSums()]
+    for epoch in range(2):
+        loop.run_epoch(epoch, 0.1, sums[epoch])
+    assert [each.alpha_means()["alpha_updates"] for each in sums] == moves
+
+
+def test_alpha_does_not_move_without_an_alpha_split():
+    loop, _ = make_loop()
+    assert "alpha" not in loop.run_epoch(0, 0.1, EpochSums())
+
+
+def test_resumed_epoch_sees_the_rest_of_its_batches():
+    loop, whole = make_loop()
+    loop.run_epoch(1, 0.1, EpochSums())
+    loop, rest = make_loop()
+    loop.run_epoch(1, 0.1, EpochSums(num_updates=1))
+    assert rest.losses == whole.losses[1:]
+    assert sum(whole.losses) == 2**10 - 1  # every image once
+
+
+def test_callbacks_get_the_means_of_the_epoch_and_its_rate():
+    trainer = Trainer()
+    loop, logs = make_loop(trainer)
+    with loop:
+        means = loop.run_epoch(0, 0.25, EpochSums())
+    assert logs.epochs == [means]
+    assert means == {"loss": (2**10 - 1) / 3, "learning_rate": 0.25}
+    assert trainer.optimizer.learning_rate == 0.25
+
+
+def test_after_update_is_called_after_every_update():
+    loop, logs = make_loop()
+    seen = []
+    loop.run_epoch(0, 0.1, EpochSums(), lambda: seen.append(len(logs.losses)))
+    assert seen == [1, 2, 3]
+
+
+def test_error_of_a_loss_that_is_not_finite_names_it_and_its_update():
+    loop, logs = make_loop()
+    loop.run_epoch(1, 0.1, EpochSums())
+    first, second, _ = logs.losses
+    loop, _ = make_loop(Trainer(bad_loss=second))
+    message = r"epoch 2, update 2: the loss term 'classification' is Inf; last finite"
+    sums = EpochSums()
+    with pytest.raises(NotFiniteError, match=f"{message}.*: loss {first:.4g}$"):
+        loop.run_epoch(1, 0.1, sums)
+    assert sums.num_updates == 1
