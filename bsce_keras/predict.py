@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from bsce_keras.config.sections import MAX_IMAGE_PIXELS
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.data.image_kinds import file_kind, gif_pixels, too_many_pixels
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.run_command import run_command
