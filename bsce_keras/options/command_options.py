@@ -78,7 +78,7 @@ _REPORT = Command(
                 "format",
                 str,
                 "of the printed tables",
-                choices=("text", "markdown", "csv"),
+                choices=("text", "markdown", "csv", "latex"),
                 default="text",
             ),
             Option(
