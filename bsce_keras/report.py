@@ -3,18 +3,20 @@
 import os
 import pathlib
 import sys
+import time
 
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_atomically
-from bsce_keras.runtime.text import printable
+from bsce_keras.runtime.text import duration, printable
 
 _TABLES = {
     "text": tables.text_table,
     "markdown": tables.markdown_table,
     "csv": tables.csv_table,
+    "latex": tables.latex_table,
 }
 
 
@@ -66,10 +68,16 @@ def write_report(results, folder):
         if any(map(figures.learns_alpha, begun)):
             shared[page.ALPHA] = folder / "alpha.png"
             figures.alpha_figure(begun, shared[page.ALPHA])
-    for name, result in _names(begun).items():
+    begin = time.perf_counter()
+    for number, (name, result) in enumerate(_names(begun).items(), start=1):
         own[id(result)] = run_figures.draw_run(
             result, lambda figure, name=name: folder / f"{figure}_{name}.png", name
         )
+        if len(begun) > 1:
+            passed = time.perf_counter() - begin
+            left = duration(passed / number * (len(begun) - number))
+            line = f"figures of {number} of {len(begun)} runs, {left} left"
+            print(line, file=sys.stderr)
     pictures_of_runs = list(own.values())
     text = page.html_page(
         "Class-incremental learning", results, shared, pictures_of_runs
@@ -92,7 +100,7 @@ def _report(values, run_dirs):
 
 def _show(values, results):
     print(_TABLES[values.format](results))
-    if len(results) == 1 and values.format != "csv":
+    if len(results) == 1 and values.format not in ("csv", "latex"):
         print(f"\n{tables.step_table(results[0])}")
     if values.output:
         for path in write_report(results, values.output):

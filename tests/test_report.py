@@ -56,6 +56,27 @@ def test_one_run_prints_its_scores_and_its_steps(make_run, capsys):
     assert "step  classes  images" in printed
 
 
+def test_a_report_of_many_runs_tells_how_far_it_is(make_run, tmp_path, capsys):
+    runs = [make_run("one"), make_run("two", seed=2)]
+    assert main([*runs, f"--output={tmp_path / 'out'}"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "figures of 1 of 2 runs",
+        "figures of 2 of 2 runs",
+    ]
+
+
+def test_latex_is_a_table_with_its_characters_escaped(make_run, capsys):
+    runs = [make_run("one"), make_run("two", seed=2)]
+    assert main([*runs, "--format=latex"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("% data set digits")
+    assert lines[1:3] == [r"\begin{tabular}{llrrrrrrr}", r"\toprule"]
+    assert lines[5].startswith(r"IL-Baseline & Softmax & 100.00 $\pm$ 0.00 & ")
+    assert lines[5].endswith(r" & 2 \\")
+    assert lines[6:] == [r"\bottomrule", r"\end{tabular}"]
+
+
 def test_a_run_given_twice_counts_once(make_run, capsys):
     run_dir = make_run("one")
     assert main([run_dir, run_dir + "/", "--format=markdown"]) == 0

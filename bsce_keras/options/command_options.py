@@ -85,7 +85,7 @@ _REPORT = Command(
                 "format",
                 str,
                 "format of the printed tables",
-                choices=("text", "markdown", "csv"),
+                choices=("text", "markdown", "csv", "latex"),
                 default="text",
             ),
             Option(

@@ -171,10 +171,11 @@ def _draw_chance(axes, results):
     axes.plot(seen, [100 / number for number in seen], color="0.5", linestyle=":")
     axes.annotate(
         "chance",
-        (seen[-1], 100 / seen[-1]),
-        xytext=(0, 3),
+        (seen[0], 100 / seen[0]),
+        # Below the line: accuracies are rarely there.
+        xytext=(0, -3),
         textcoords="offset points",
-        ha="right",
+        va="top",
         fontsize="x-small",
         color="0.4",
     )

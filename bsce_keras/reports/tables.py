@@ -9,6 +9,16 @@ from bsce_keras.reports.groups import HEADS, group_runs, seedless, varying_heads
 from bsce_keras.reports.paper_results import published_remarks
 from bsce_keras.runtime.text import UNDEFINED, percent, printable
 
+# Characters with a meaning in LaTeX.
+_LATEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+    }
+)
 # Column heads and the fields of summary.json they show.
 SCORES = {
     "average": "average_incremental_accuracy",
@@ -64,6 +74,27 @@ def markdown(head, rows):
     """A Markdown table of column heads and rows of text cells."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def latex_table(results):
+    """The comparison as a LaTeX `tabular` with the rules of booktabs."""
+    common, head, rows = comparison(results)
+    columns = "".join("r" if right else "l" for right in numeric_columns(head, rows))
+    lines = [
+        *([f"% {common}"] if common else []),
+        f"\\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _latex_row(head),
+        r"\midrule",
+        *map(_latex_row, rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines)
+
+
+def _latex_row(cells):
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
 
 def csv_table(results):
