@@ -48,17 +48,16 @@ class Place:
 
 
 _PACKAGE = "bsce_keras"
-_CHECKPOINTS = f"{_PACKAGE}.learner.checkpoints"
-_LEARNER = f"{_PACKAGE}.learner.learner"
-_LOOP = f"{_PACKAGE}.learner.loop"
+_CHECKPOINTS = f"{_PACKAGE}.records.checkpoints"
+_LOOP = f"{_PACKAGE}.learner.epoch_loop"
 PLACES = {
     # Inside a save of progress in a phase, or of a finished step.
     "arrays not yet on the disk": Place("os", "fsync"),
     "progress without a manifest": Place(
-        f"{_PACKAGE}.learner.checkpoint_files", "write_json", argument="_epoch_"
+        f"{_PACKAGE}.runtime.array_files", "write_json", argument="_epoch_"
     ),
     "step without a manifest": Place(
-        f"{_PACKAGE}.learner.checkpoint_files", "write_json", argument=r"step_\d+\.json"
+        f"{_PACKAGE}.runtime.array_files", "write_json", argument=r"step_\d+\.json"
     ),
     "manifest not renamed": Place("os", "replace", argument=r"checkpoints/.*json\.tmp"),
     "old progress half removed": Place(
@@ -68,7 +67,9 @@ PLACES = {
         _CHECKPOINTS, "Checkpoints._save", "after", r"step_\d+$"
     ),
     # Training.
-    "growth of the head": Place(_LEARNER, "grow_classifier", "after"),
+    "growth of the head": Place(
+        f"{_PACKAGE}.learner.growth", "grow_classifier", "after"
+    ),
     "start of class vectors": Place(f"{_PACKAGE}.models.heads", "VectorHead.imprint"),
     "event files removed": Place(
         f"{_PACKAGE}.learner.progress", "tf.summary.create_file_writer"
@@ -78,15 +79,21 @@ PLACES = {
     "optimisation of pixels": Place(
         f"{_PACKAGE}.learner.exemplar_pixels", "PixelOptimizer.optimized", "during"
     ),
-    "begin of fine-tuning": Place(_LEARNER, "Learner.finetune"),
-    "herding": Place(f"{_PACKAGE}.memory.replay", "herding", "during"),
+    "begin of fine-tuning": Place(
+        f"{_PACKAGE}.learner.finetuning_phase", "FinetuningPhase.run"
+    ),
+    "herding": Place(f"{_PACKAGE}.memory.policies", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # Results of a step.
     "evaluation": Place(f"{_PACKAGE}.experiment", "evaluate", "during"),
     "export without checksums": Place(f"{_PACKAGE}.export", "write_json"),
     "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
-    "step exported, not saved": Place(f"{_PACKAGE}.experiment", "_save"),
-    "step saved, not recorded": Place(f"{_PACKAGE}.records.store", "RunRecords.append"),
+    "step exported, not saved": Place(
+        f"{_PACKAGE}.records.run_folder", "RunFolder.finish_step"
+    ),
+    "step saved, not recorded": Place(
+        f"{_PACKAGE}.records.run_records", "RunRecords.append"
+    ),
     "arrays recorded, not the step": Place("os", "replace", argument=r"steps\.jsonl$"),
     "figures": Place("os", "replace", argument="accuracy.png"),
     "summary": Place("os", "replace", argument="summary.json"),
