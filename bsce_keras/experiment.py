@@ -59,6 +59,7 @@ def run_experiment(config, flagfile=""):
                 print, run_header(config, stream, devices_in_words(runtime.strategy))
             )
         for step in unfinished:
+            # Trains the step's phases, then chooses its exemplars into the memory.
             stats = learner.learn(step, memory)
             run.on_chief(_finish_step, run, stream, step, stats, memory, learner)
         return run.finish(write_run_report)

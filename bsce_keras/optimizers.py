@@ -150,7 +150,7 @@ def adam_update(gradient, mean, square, number, epsilon):
     return mean / (1 - ADAM_MEAN_STAYS**number) / size, mean, square
 
 
-def training_of_step(training, step):
+def training_config_at_step(training, step):
     """Returns the `TrainingConfig` with learning rate and batch size of a step."""
     divisor = step + 1 if training.rate_falls_with_steps else 1
     return dataclasses.replace(

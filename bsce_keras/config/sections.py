@@ -1,7 +1,7 @@
 """Sections of an `ExperimentConfig`: frozen dataclasses, checked and JSON-able.
 
 Every value is final: `make_config` fills in the defaults of data set and method and
-scales the schedules. The package reads defaults from nowhere else. `setting` names the
+scales the schedules. No other module fills in a value. `setting` names the
 flag of a field if it differs, and marks fields that do not decide the outcome.
 """
 

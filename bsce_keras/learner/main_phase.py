@@ -16,7 +16,7 @@ from bsce_keras.learner.step_warnings import (
 )
 from bsce_keras.learner.training_stats import training_stats
 from bsce_keras.models.classifier import head_of
-from bsce_keras.optimizers import training_of_step
+from bsce_keras.optimizers import training_config_at_step
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 
 
@@ -32,7 +32,7 @@ class MainPhase(StepPhase):
 
     def run(self, step, memory, stats, is_followed):
         learner = self.learner
-        training = training_of_step(learner.config.training, step.index)
+        training = training_config_at_step(learner.config.training, step.index)
         training_step, set_aside = memory.split(step)
         replay = memory.replay(step.earlier)
         pool, alpha_split = self._pools(training_step, replay)

@@ -77,7 +77,8 @@ def passed_on(command, values):
     return {
         option.name: values[option.name].value
         for option in COMMANDS[command].passed_on
-        if values[option.name].present or option.unset != OPTIONS[option.name].unset
+        if values[option.name].present
+        or option.default_without_flag != OPTIONS[option.name].default_without_flag
     }
 
 

@@ -52,14 +52,18 @@ class Option:
         """Adds the flag to an `absl.flags.FlagValues`."""
         if self.choices:
             absl_flags.DEFINE_enum(
-                self.name, self.unset, self.choices, self.help, flag_values=values
+                self.name,
+                self.default_without_flag,
+                self.choices,
+                self.help,
+                flag_values=values,
             )
         else:
             define, *_ = _KINDS[self.type]
-            define(self.name, self.unset, self.help, flag_values=values)
+            define(self.name, self.default_without_flag, self.help, flag_values=values)
 
     @property
-    def unset(self):
+    def default_without_flag(self):
         """Value without the flag; None where other options decide."""
         if self.default is not None or self.default_text or not self.field:
             return self.default
@@ -84,7 +88,11 @@ class Option:
         if self.choices:
             return f"--{self.name}=CHOICE"
         if self.type is bool:
-            return f"--{self.name}" if self.unset is None else f"--[no]{self.name}"
+            return (
+                f"--{self.name}"
+                if self.default_without_flag is None
+                else f"--[no]{self.name}"
+            )
         return f"--{self.name}={_KINDS[self.type][1]}"
 
     @property
@@ -92,8 +100,8 @@ class Option:
         """Meaning, choices and default, for `--help`."""
         choices = f"; {self.expected}" if self.choices else ""
         default = self.default_text
-        if self.unset is not None:
-            default = str(self.unset).lower()
+        if self.default_without_flag is not None:
+            default = str(self.default_without_flag).lower()
         return f"{self.help}{choices}" + (f" (default: {default})" if default else "")
 
 

@@ -65,7 +65,7 @@ class Request:
         return Request({**{key: getattr(self, key) for key in OPTIONS}, name: None})
 
     def _default_run_dir(self):
-        seed = OPTIONS["seed"].unset if self.seed is None else self.seed
+        seed = OPTIONS["seed"].default_without_flag if self.seed is None else self.seed
         parts = [self.dataset, self.method_name, self.loss]
         if self.replay_sampling not in (None, "uniform"):
             parts.append(self.replay_sampling)

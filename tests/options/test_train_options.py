@@ -38,11 +38,14 @@ def test_a_value_goes_to_the_field_that_its_option_names(name, value, tmp_path):
 
 
 def test_the_default_of_an_option_is_that_of_its_field():
-    assert OPTIONS["save_minutes"].unset == SETTINGS["training.save_minutes"].default
+    assert (
+        OPTIONS["save_minutes"].default_without_flag
+        == SETTINGS["training.save_minutes"].default
+    )
 
 
 def test_a_default_that_depends_on_other_options_is_left_open():
-    assert OPTIONS["exemplars_per_class"].unset is None
+    assert OPTIONS["exemplars_per_class"].default_without_flag is None
 
 
 def test_options_of_single_runs_are_not_passed_on_by_commands_that_train_many():
