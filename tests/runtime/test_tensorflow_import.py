@@ -13,7 +13,7 @@ SETTING = "TF_ENABLE_ONEDNN_OPTS"
 
 
 @pytest.fixture
-def default_without_flag(monkeypatch):
+def unset(monkeypatch):
     """Simulates an x86 process without the setting and without TensorFlow."""
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
@@ -22,31 +22,31 @@ def default_without_flag(monkeypatch):
     monkeypatch.delenv(SETTING)
 
 
-def test_onednn_is_on_by_default(default_without_flag):
+def test_onednn_is_on_by_default(unset):
     prefer_onednn()
     assert os.environ[SETTING] == "1"
 
 
 @pytest.mark.parametrize("value", ["0", "1", "false", ""])
-def test_setting_of_the_user_stays(value, default_without_flag, monkeypatch):
+def test_setting_of_the_user_stays(value, unset, monkeypatch):
     monkeypatch.setenv(SETTING, value)
     prefer_onednn()
     assert os.environ[SETTING] == value
 
 
-def test_setting_stays_after_tensorflow_is_loaded(default_without_flag, monkeypatch):
+def test_setting_stays_after_tensorflow_is_loaded(unset, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
     prefer_onednn()
     assert SETTING not in os.environ
 
 
-def test_other_cpus_keep_tensorflows_default(default_without_flag, monkeypatch):
+def test_other_cpus_keep_tensorflows_default(unset, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     prefer_onednn()
     assert SETTING not in os.environ
 
 
-def test_onednn_is_unknown_before_tensorflow_is_loaded(default_without_flag):
+def test_onednn_is_unknown_before_tensorflow_is_loaded(unset):
     assert uses_onednn() is None
 
 
@@ -64,7 +64,7 @@ x86 = pytest.mark.skipif(
     ],
 )
 def test_run_experiment_and_the_commands_load_tensorflow_with_onednn(
-    load, run_python, default_without_flag
+    load, run_python, unset
 ):
     run_python(f"""
 import os
@@ -76,9 +76,7 @@ assert versions()["onednn"] is True
 """)
 
 
-def test_versions_record_the_setting_tensorflow_loaded_with(
-    run_python, default_without_flag
-):
+def test_versions_record_the_setting_tensorflow_loaded_with(run_python, unset):
     run_python(f"""
 import os
 os.environ["{SETTING}"] = "0"
