@@ -344,7 +344,7 @@ def _labels(model, stream_config):
         )
     if unknown:
         _log.warning(
-            "Classes left out, because the model does not know them: %d of %d, %s.",
+            "Classes left out, because the model does not know them (%d of %d): %s.",
             len(unknown),
             len(names),
             listed(unknown),

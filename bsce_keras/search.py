@@ -156,9 +156,11 @@ class _Runs:
         base_run_dir = record.get("base_run_dir") if record else base.run_dir
         config = dataclasses.replace(config, base_run_dir=base_run_dir)
         check_same_run(config.run_dir, config)
+        summary = None
         if os.path.isfile(os.path.join(config.run_dir, "summary.json")):
+            # None if steps of the run were lost.
             summary = read_run(config.run_dir).summary
-        else:
+        if summary is None:
             if not has_base_step(config.run_dir):
                 self._train_base_step(base)
             summary = _train(config, self._flags(config, values, seed))

@@ -183,7 +183,7 @@ def test_classes_unknown_to_the_model_are_named(trained_run, capsys, caplog):
     )
     protocol = json.loads((trained_run / "config.json").read_text())["protocol"]
     unseen = sorted(protocol["class_order"]["class_names"][8:])
-    assert f"2 of 10 classes, {', '.join(unseen)}" in caplog.text
+    assert f"(2 of 10): {', '.join(unseen)}." in caplog.text
 
 
 def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, caplog):
@@ -192,7 +192,7 @@ def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, c
     arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
     assert evaluate.main(arguments) == 0
     assert rows(capsys.readouterr().out) == [["6", "2", "83.33"]]
-    assert "1 of 3, dawn" in caplog.text
+    assert "(1 of 3): dawn." in caplog.text
 
 
 def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, capsys):

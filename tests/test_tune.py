@@ -1,6 +1,7 @@
 """A search scores the requested values on held-out images, and can be continued."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import shlex
@@ -44,8 +45,14 @@ class FakeRuns:
         write_json(run_dir / "config.json", config.to_json())
         (run_dir / "flagfile.flags").write_text(flags)
         summary = dict.fromkeys(SCORES, self.score(config))
-        # Only the size of base steps is read.
-        (run_dir / "steps.jsonl").write_text("" if config.stream.increments else "0")
+        sizes = [config.stream.num_base_classes, *config.stream.increments]
+        lines = [
+            {"step": step, "num_classes": number, "train_images": 1}
+            | {"class_counts": [], "exemplars_per_class": []}
+            for step, number in enumerate(itertools.accumulate(sizes))
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (run_dir / "steps.jsonl").write_text(text)
         write_json(run_dir / "summary.json", summary)
         return summary
 
@@ -158,6 +165,14 @@ def test_a_longer_list_tries_only_new_values(runs):
     runs.search("--alphas=0.5,1")
     _, configs = runs.search("--alphas=0.1,0.5,1")
     assert [config.method.alpha for config in configs] == [0.1]
+
+
+def test_a_trial_whose_steps_were_lost_is_trained_again(runs):
+    assert len(runs.search("--alphas=0.5,1")[1]) == 2
+    steps = pathlib.Path("search/alpha_1.0/seed_1/steps.jsonl")
+    steps.write_text(steps.read_text().splitlines(keepends=True)[0])
+    code, again = runs.search("--alphas=0.5,1")
+    assert (code, [config.method.alpha for config in again]) == (0, [1.0])
 
 
 def test_a_folder_of_another_search_is_refused_before_anything_is_trained(runs, capsys):

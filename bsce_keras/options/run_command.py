@@ -90,6 +90,6 @@ def help_text(command):
 
 def _fail(command, messages, code):
     for message in messages:
-        # Messages hold names of files, which may hold anything.
+        # File names in messages may contain control characters.
         print(f"bsce_keras.{command}: {one_line(message)}", file=sys.stderr)
     return code
