@@ -35,8 +35,7 @@ _REAL_OR_NONE = _OrNone(_REAL)
 _COUNTS = _OrNone([_COUNT])
 
 # An object's form is a dictionary of forms. A list's form is the form of its parts in
-# brackets. Any other is a number, a line or a type. A field that may be None may be
-# missing.
+# brackets. Any other is a number, a line or a type.
 CONFIG = {
     "stream": {
         "dataset": _LINE,
@@ -114,7 +113,10 @@ def check(value, form, name="it"):
         raise ValueError(f"{name} is {_shown(value)} and no JSON object")
     else:
         for key, part in form.items():
-            check(value.get(key), part, key if name == "it" else f"{name}.{key}")
+            place = key if name == "it" else f"{name}.{key}"
+            if key not in value:
+                raise ValueError(f"{place} is missing")
+            check(value[key], part, place)
     return value
 
 
