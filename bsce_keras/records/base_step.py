@@ -41,7 +41,9 @@ def load_base_step(config, step):
     theirs = read_run(config.base_run_dir).config
     num_base = config.stream.num_base_classes
     ours = json.loads(json.dumps(config.to_json()))
-    loaded = Checkpoints(config.base_run_dir).load_step(0)
+    checkpoints = Checkpoints(config.base_run_dir)
+    checkpoints.refuse_strangers()
+    loaded = checkpoints.load_step(0)
     if loaded is None:
         raise RequestError(
             f"--base_run_dir={config.base_run_dir} holds no finished, undamaged step "

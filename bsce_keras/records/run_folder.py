@@ -142,10 +142,11 @@ class RunFolder:
 
     def _refuse_other_run(self):
         check_same_run(self._config.run_dir, self._config)
+        self._own_checkpoints.refuse_strangers()
         if not self._config.resume and self._own_checkpoints.exist():
             raise RequestError(
-                f"--noresume was given, but {self._dir} holds checkpoints. Delete it "
-                "to start afresh, or give another --run_dir."
+                f"--noresume was given, but {self._dir} holds checkpoints. Give "
+                "another --run_dir to start afresh."
             )
 
     def _begin(self, stream, flagfile):

@@ -3,12 +3,16 @@
 A run folder belongs to one configuration.
 """
 
+import hashlib
+import json
 import pathlib
+import secrets
 
 from bsce_keras.records import schema
 from bsce_keras.records.protocol import (
     DECISIVE_PACKAGES,
     outcome_differences,
+    outcome_fields,
     protocol,
     shortened,
     versions,
@@ -22,7 +26,8 @@ from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 def begin_run(run_dir, config, num_replicas, flagfile=""):
     """Writes config.json, versions.json and flagfile.flags, before all other files.
 
-    versions.json keeps the time of the first start.
+    config.json names the run by a random `run_id`, drawn when the folder is begun and
+    kept. versions.json keeps the time of the first start.
 
     Args:
         run_dir: the folder, made if it does not exist.
@@ -33,8 +38,11 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
     """
     folder = pathlib.Path(run_dir)
     make_folder(folder)
-    answers = protocol(config, num_replicas)
-    write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
+    begun = read_record(folder / "config.json")
+    # A folder of a version that drew no id goes on without one.
+    run_id = secrets.token_hex(16) if begun is None else begun.get("run_id")
+    answers = {"run_id": run_id, "protocol": protocol(config, num_replicas)}
+    write_json(folder / "config.json", {**config.to_json(), **answers})
     before = read_record(folder / "versions.json") or {}
     times = {"started": before.get("started") or now(), "ended": before.get("ended")}
     facts = {**versions(), **provenance(), **times}
@@ -53,6 +61,29 @@ def end_run(run_dir):
     if not (folder / "summary.json").exists():
         facts = read_record(folder / "versions.json") or {}
         write_json(folder / "versions.json", {**facts, "ended": now()})
+
+
+def checkpoint_origin(run_dir, step):
+    """Origin of the checkpoints that belong to one step of a run.
+
+    Args:
+        run_dir: the run folder.
+        step: number of the step.
+
+    Returns:
+        A JSON-able dictionary: the `run_id` of config.json, and the SHA-256 of all
+        fields that decide the outcome of the steps up to this one. It stays the same
+        when the run grows. None for a folder whose config.json has no `run_id`.
+
+    Raises:
+        RequestError: config.json is damaged.
+    """
+    found = read_record(pathlib.Path(run_dir) / "config.json")
+    if found is None or found.get("run_id") is None:
+        return None
+    fields = json.dumps(outcome_fields(shortened(found, step)), sort_keys=True)
+    digest = hashlib.sha256(fields.encode()).hexdigest()
+    return {"run_id": found["run_id"], "config_sha256": digest}
 
 
 def check_same_run(run_dir, config):

@@ -1,8 +1,9 @@
 """One checkpoint on the disk: written and verified, read back or found damaged.
 
 A checkpoint at PATH is PATH.npz, the arrays, and PATH.json, its manifest. The manifest
-holds the state, the checkpoint's own name, the SHA-256 of the arrays and the SHA-256 of
-all that. It is written after the arrays: without it there is no checkpoint.
+holds the state, the checkpoint's own name, its origin, the SHA-256 of the arrays and
+the SHA-256 of all that. It is written after the arrays: without it there is no
+checkpoint.
 """
 
 import contextlib
@@ -46,13 +47,14 @@ class DamagedError(Exception):
     """A checkpoint that cannot be used; the message says what is wrong with it."""
 
 
-def write(path, arrays, state):
+def write(path, arrays, state, origin=None):
     """Writes a checkpoint and reads it back, to be sure of it.
 
     Args:
         path: of the checkpoint, without an ending.
         arrays: named arrays, none of objects.
         state: JSON value.
+        origin: JSON value that says where the checkpoint belongs, see `read_origin`.
 
     Raises:
         OSError: the disk is full or read-only, or does not hold what was written.
@@ -62,6 +64,7 @@ def write(path, arrays, state):
     manifest = {
         "checkpoint": os.path.basename(path),
         "state": state,
+        "origin": origin,
         "arrays_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
     }
     manifest["sha256"] = _sha256_of_json(manifest)
@@ -97,6 +100,24 @@ def read(path, names=None):
         return {name: file[name] for name in wanted}, manifest["state"]
 
 
+def read_origin(path):
+    """Reads the manifest of a checkpoint, and not its arrays.
+
+    Args:
+        path: of the checkpoint, without an ending.
+
+    Returns:
+        `(origin, checksum)`: the origin that `write` was given, and the SHA-256 that
+        the manifest gives for itself.
+
+    Raises:
+        DamagedError: the manifest is missing, cut off, altered or of another name.
+        OSError: as `read`.
+    """
+    manifest, checksum = _manifest(path)
+    return manifest.get("origin"), checksum
+
+
 def remove(path):
     """Removes a checkpoint, or what is left of one."""
     # The manifest goes first: without it the checkpoint does not exist.
@@ -106,6 +127,15 @@ def remove(path):
 
 def _verified_manifest(path):
     """The manifest, once it agrees with itself, its name and the arrays' file."""
+    manifest, _ = _manifest(path)
+    with _damage_of("its arrays"):
+        if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
+            raise DamagedError("its arrays are not those its manifest was written for")
+    return manifest
+
+
+def _manifest(path):
+    """The manifest and its checksum, once it agrees with itself and its name."""
     if not os.path.lexists(f"{path}.json"):
         raise DamagedError("no manifest: its save was cut short, or the file is lost")
     with _damage_of("its manifest"):
@@ -115,10 +145,7 @@ def _verified_manifest(path):
             raise DamagedError("its manifest was altered")
         if manifest["checkpoint"] != os.path.basename(path):
             raise DamagedError(f"its manifest is that of {manifest['checkpoint']}")
-    with _damage_of("its arrays"):
-        if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
-            raise DamagedError("its arrays are not those its manifest was written for")
-    return manifest
+    return manifest, expected
 
 
 @contextlib.contextmanager
