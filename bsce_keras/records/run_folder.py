@@ -24,7 +24,7 @@ from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.file_lock import try_lock
-from bsce_keras.runtime.files import make_folder
+from bsce_keras.runtime.files import make_folder, refuse_link
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
@@ -241,7 +241,9 @@ def _locked_file(run_dir, flag):
         make_folder(run_dir)
         with contextlib.ExitStack() as stack:
             try:
-                file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+                file = stack.enter_context(
+                    open(path, "a+", encoding="utf-8", opener=refuse_link)
+                )
                 if not try_lock(file):
                     file.seek(0)
                     raise RequestError(
