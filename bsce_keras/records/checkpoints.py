@@ -39,11 +39,14 @@ class Checkpoints:
 
     Args:
         run_dir: the run folder.
+        before_use: called before every save, and before progress is loaded; raises if
+            the folder must not be used any more.
     """
 
-    def __init__(self, run_dir):
+    def __init__(self, run_dir, before_use=lambda: None):
         self.folder = os.path.join(run_dir, "checkpoints")
         self._run_dir = run_dir
+        self._before_use = before_use
         # States of the finished steps, once they were asked for.
         self._finished = None
 
@@ -135,6 +138,7 @@ class Checkpoints:
 
     def load_progress(self, step, phase):
         """`(arrays, state)` of the furthest valid progress in a phase, or None."""
+        self._before_use()
         for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:
@@ -164,6 +168,7 @@ class Checkpoints:
                 self._remove(name)
 
     def _save(self, name, arrays, state):
+        self._before_use()
         make_folder(self.folder)
         origin = checkpoint_origin(self._run_dir, _step_of(name))
         if origin:

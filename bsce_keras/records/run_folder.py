@@ -22,7 +22,7 @@ from bsce_keras.records.protocol import (
 from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.file_lock import try_lock
 from bsce_keras.runtime.files import make_folder, refuse_link
 from bsce_keras.runtime.text import listed
@@ -56,17 +56,16 @@ class RunFolder:
         self._dir = pathlib.Path(config.run_dir)
         self._workers = runtime.workers
         self._num_replicas = runtime.strategy.num_replicas_in_sync
-        self._own_checkpoints = Checkpoints(config.run_dir)
+        self._own_checkpoints = Checkpoints(config.run_dir, self._refuse_moved)
         self.checkpoints = SharedCheckpoints(self._own_checkpoints, self._workers)
         self._num_finished = 0
         self._records = None
+        self._held_lock = None
         self._lock = contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self._workers.from_chief(
-                lambda: stack.enter_context(run_lock(self._config.run_dir))
-            )
+            self._workers.from_chief(lambda: self._take_lock(stack))
             ours = [versions(), self._config.to_json()]
             self._workers.refuse_unlike(ours, _request_differences, "flags")
             self._workers.from_chief(self._refuse_other_run)
@@ -132,13 +131,25 @@ class RunFolder:
         return self._workers.from_chief(lambda: self._finish(write_report))
 
     def on_chief(self, action, *args):
-        """Calls `action(*args)` on the chief only."""
+        """Calls `action(*args)` on the chief only.
+
+        Raises:
+            RunError: the folder was moved since it was entered.
+        """
         if self._workers.is_chief:
+            self._refuse_moved()
             action(*args)
 
     def export_path(self, step):
         """Returns the path of the SavedModel of a `Step`."""
         return str(self._dir / "exports" / f"step_{step.index:02d}")
+
+    def _take_lock(self, stack):
+        self._held_lock = stack.enter_context(run_lock(self._config.run_dir))
+
+    def _refuse_moved(self):
+        if self._held_lock is not None:
+            refuse_moved(self._config.run_dir, self._held_lock)
 
     def _refuse_other_run(self):
         check_same_run(self._config.run_dir, self._config)
@@ -183,6 +194,7 @@ class RunFolder:
             )
 
     def _finish(self, write_report):
+        self._refuse_moved()
         summary = self._records.summary()
         write_report(self._dir, summary)
         end_run(self._dir)
@@ -217,6 +229,9 @@ def run_lock(run_dir, flag="--run_dir"):
 
     A folder made here that holds nothing but the lock in the end is removed again.
 
+    Yields:
+        The open lock file, see `refuse_moved`.
+
     Raises:
         RequestError: if another process holds it, naming that process.
         OSError: the folder cannot be made or its file system has no locks.
@@ -228,10 +243,48 @@ def run_lock(run_dir, flag="--run_dir"):
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
         try:
-            yield
+            yield file
         finally:
-            if is_new and os.listdir(run_dir) == [_LOCK]:
+            # The folder may have been moved meanwhile.
+            is_there = os.path.isdir(run_dir)
+            if is_new and is_there and os.listdir(run_dir) == [_LOCK]:
                 shutil.rmtree(run_dir)
+
+
+def refuse_moved(run_dir, lock):
+    """Ends a run whose folder is not at its path any more.
+
+    Args:
+        run_dir: the path.
+        lock: the open file that `run_lock` yields.
+
+    Raises:
+        RunError: another file, or none, has the path of the lock. The message names
+            the new place where the system tells it.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        status = os.stat(os.path.join(run_dir, _LOCK), follow_symlinks=False)
+        if os.path.samestat(os.fstat(lock.fileno()), status):
+            return
+    place = _place(lock)
+    if place is None:
+        raise RunError(
+            f"{run_dir} was moved or removed while it was trained. If it was moved, "
+            "the same command with its new --run_dir goes on there."
+        )
+    raise RunError(
+        f"{run_dir} was moved to {place} while it was trained. The same command with "
+        f"--run_dir={place} goes on there, after the last save."
+    )
+
+
+def _place(lock):
+    """The folder that an open lock file is in now; None if the system does not tell."""
+    with contextlib.suppress(OSError):
+        path = os.readlink(f"/proc/self/fd/{lock.fileno()}")
+        if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+            return os.path.dirname(path)
+    return None
 
 
 def _locked_file(run_dir, flag):
