@@ -172,7 +172,7 @@ class RunFolder:
             base_step = load_base_step(config, stream.steps[0])
         num_begun = checkpoints.num_begun_steps()
         keep_data_record(config.run_dir, stream, num_begun, len(states))
-        begin_run(config.run_dir, config, self._num_replicas, flagfile)
+        begin_run(config.run_dir, config, self._num_replicas, flagfile, len(states))
         if base_step:
             checkpoints.save_step(0, *base_step)
 

@@ -5,6 +5,7 @@ A run folder belongs to one configuration.
 
 import hashlib
 import json
+import logging
 import pathlib
 import secrets
 
@@ -22,12 +23,16 @@ from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
+_log = logging.getLogger(__name__)
 
-def begin_run(run_dir, config, num_replicas, flagfile=""):
+
+def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     """Writes config.json, versions.json and flagfile.flags, before all other files.
 
     config.json names the run by a random `run_id`, drawn when the folder is begun and
-    kept. versions.json keeps the time of the first start.
+    kept. versions.json describes the process that trains, keeps the time of the first
+    start, and under `history` has an entry for every change of versions or machine,
+    with the first step that is trained so. A run that is complete keeps all of it.
 
     Args:
         run_dir: the folder, made if it does not exist.
@@ -35,6 +40,7 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
         num_replicas: that share a global batch.
         flagfile: text of flagfile.flags, the command to ask again; nothing keeps what
             is there.
+        next_step: number of the first step that is still to be trained.
     """
     folder = pathlib.Path(run_dir)
     make_folder(folder)
@@ -43,12 +49,42 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
     run_id = secrets.token_hex(16) if begun is None else begun.get("run_id")
     answers = {"run_id": run_id, "protocol": protocol(config, num_replicas)}
     write_json(folder / "config.json", {**config.to_json(), **answers})
-    before = read_record(folder / "versions.json") or {}
-    times = {"started": before.get("started") or now(), "ended": before.get("ended")}
-    facts = {**versions(), **provenance(), **times}
-    write_json(folder / "versions.json", facts)
+    if next_step <= len(config.stream.increments):
+        _write_versions(folder, next_step)
     if flagfile or not (folder / "flagfile.flags").exists():
         write_atomically(folder / "flagfile.flags", flagfile)
+
+
+def _write_versions(folder, next_step):
+    path = folder / "versions.json"
+    before = read_record(path) or {}
+    facts = {**versions(), **provenance()}
+    history, started = before.get("history", []), before.get("started")
+    changes = _changes(before, facts)
+    if changes:
+        _log.warning(
+            "%s goes on from step %d with other versions or another machine, so that "
+            "results may differ by rounding: %s.",
+            folder,
+            next_step,
+            "; ".join(changes),
+        )
+    if changes or not history:
+        time = now()
+        started = started or time
+        history = [*history, {"from_step": next_step, "started": time, **facts}]
+    times = {"started": started, "ended": before.get("ended")}
+    write_json(path, {**facts, **times, "history": history})
+
+
+def _changes(before, now):
+    """Texts that say which facts of versions.json changed."""
+    return [
+        f"{name} was {before[name]}, now {value}"
+        for name, value in now.items()
+        # The memory varies by a little between starts of one machine.
+        if name in before and before[name] != value and name != "memory_gb"
+    ]
 
 
 def end_run(run_dir):
