@@ -6,7 +6,7 @@ from bsce_keras.options.command_line import flagfile_text, train_request
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.cluster import read_cluster
-from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_keras
 
 
 def main(argv=None):
@@ -29,7 +29,7 @@ def main(argv=None):
 def _train(values, _):
     config = make_config(**train_request(values))
     # Only now: a wrong request is refused before TensorFlow loads.
-    import_tensorflow()
+    import_keras()
     from bsce_keras.experiment import run_experiment
 
     run_experiment(config, flagfile=flagfile_text(values))

@@ -8,6 +8,7 @@ from bsce_keras.options.command_line import parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.standard_streams import mend_standard_streams
 
 
 def run_command(command, main, argv=None, check=None):
@@ -27,6 +28,7 @@ def run_command(command, main, argv=None, check=None):
         interrupted, 143 when terminated. Any other exception is a defect and passes
         with its traceback.
     """
+    mend_standard_streams()
     # TensorFlow reads it when it loads, which is later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if argv is None else list(argv)

@@ -15,7 +15,7 @@ from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.signals import StopRequests
-from bsce_keras.runtime.tensorflow_import import uses_onednn
+from bsce_keras.runtime.tensorflow_import import refuse_other_keras, uses_onednn
 from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import Workers, lost_workers_told
 
@@ -64,11 +64,13 @@ def prepared_runtime(config):
         The `Runtime`.
 
     Raises:
-        RequestError: another run is going on in this process, or a global batch that
-            leaves a replica without images.
+        RequestError: another run is going on in this process, Keras has settings that
+            training does not work with, or a global batch leaves a replica without
+            images.
         RunError: devices were already in use with another layout, or the other workers
             cannot be joined.
     """
+    refuse_other_keras()
     if not _run_of_process.acquire(blocking=False):
         raise RequestError(
             "Another run is going on in this process, and Keras has one precision and "
