@@ -64,7 +64,8 @@ def _empty_class_problems(train, names):
         return []
     return [
         f"Every class needs training images ({', '.join(IMAGE_EXTENSIONS)}). Without "
-        f"any in {train}: {', '.join(empty)}. Add images or remove these folders."
+        f"any in {train}: {', '.join(empty)}. Add images or move these folders "
+        "elsewhere."
     ]
 
 

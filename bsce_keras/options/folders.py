@@ -9,6 +9,7 @@ def folder_problems(asked):
     found = writable_problems("--run_dir", run_dir)
     if asked.cache_dir:
         found += writable_problems("--cache_dir", asked.cache_dir)
+    found += _class_folder_problems(asked)
     if not base or has_base_step(run_dir):
         return found
     if os.path.realpath(base) == os.path.realpath(run_dir):
@@ -27,6 +28,27 @@ def folder_problems(asked):
             "Let it finish, or leave --base_run_dir out."
         )
     return found
+
+
+def _class_folder_problems(asked):
+    """Problems of folders that would become classes of a folder data set."""
+    if asked.dataset != "folder" or not asked.data_dir:
+        return []
+    data_dir = os.path.expanduser(asked.data_dir)
+    splits = [os.path.join(data_dir, name) for name in ("train", "test", "val")]
+    named = {"run_dir": asked.resolved_run_dir, "cache_dir": asked.cache_dir}
+    return [
+        f"--{name}={folder} lies in {split}, where every folder is a class. Name a "
+        "folder elsewhere."
+        for name, folder in named.items()
+        for split in splits
+        if folder and _lies_in(folder, split)
+    ]
+
+
+def _lies_in(folder, above):
+    folder, above = os.path.realpath(folder), os.path.realpath(above)
+    return os.path.commonpath([folder, above]) == above
 
 
 def has_base_step(run_dir):

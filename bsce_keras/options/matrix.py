@@ -104,8 +104,8 @@ def make_cells(matrix):
         raise RequestError(
             [
                 *problems,
-                "To train these cells anew, delete their folders or give another "
-                f"--runs_dir than {matrix.runs_dir}.",
+                "To train these cells anew, give another --runs_dir than "
+                f"{matrix.runs_dir}.",
             ]
         )
     return _with_base_runs(cells, records, matrix.share_base_steps)

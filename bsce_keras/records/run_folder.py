@@ -1,13 +1,14 @@
 """RunFolder: everything a run leaves behind, written by one process at a time."""
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
 import shutil
 
 from bsce_keras.config.step_requirements import refuse_impossible_steps
-from bsce_keras.records.base_step import load_base_step
+from bsce_keras.records.base_step import check_base_step, load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
     image_differences,
@@ -30,6 +31,9 @@ from bsce_keras.runtime.text import listed
 _log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
+# Codes of a place where folders cannot be made, such as /proc. A full disk is another
+# matter: there the same command goes on later.
+_IMPOSSIBLE = {errno.ENOENT, errno.EACCES, errno.EPERM}
 
 
 class RunFolder:
@@ -202,6 +206,25 @@ class RunFolder:
         return summary
 
 
+def check_folders(config):
+    """Refuses folders that the config.json of a run, or the system, rules out.
+
+    Needs no TensorFlow and reads no data. `RunFolder` checks again.
+
+    Args:
+        config: `ExperimentConfig`; `auto` may be left in it.
+
+    Raises:
+        RequestError: another run's folder, one in use or that cannot be made, or a
+            base step of another configuration.
+    """
+    check_same_run(config.run_dir, config)
+    if config.base_run_dir and not Checkpoints(config.run_dir).exist():
+        check_base_step(config)
+    with run_lock(config.run_dir):
+        pass
+
+
 def _warn_of_unscored_classes(stream):
     unscored = stream.classes_without_test_images()
     if unscored:
@@ -291,7 +314,15 @@ def _locked_file(run_dir, flag):
     """The lock file of a folder, open and locked."""
     path = os.path.join(run_dir, _LOCK)
     while True:
-        make_folder(run_dir)
+        try:
+            make_folder(run_dir)
+        except OSError as error:
+            if error.errno not in _IMPOSSIBLE:
+                raise
+            raise RequestError(
+                f"{flag}={run_dir} cannot be made: {error.strerror}. Name another "
+                "folder."
+            ) from error
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(

@@ -15,6 +15,7 @@ from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,
     protocol,
+    resolved_as,
     shortened,
     versions,
 )
@@ -126,6 +127,7 @@ def check_same_run(run_dir, config):
     """Refuses to go on in a run folder that belongs to another configuration.
 
     A folder without config.json is free to use, and one with fewer increments may grow.
+    Needs no TensorFlow: a field that is still `auto` is left to a later check.
 
     Raises:
         RequestError: naming every field that decides the outcome and differs, and
@@ -142,9 +144,8 @@ def check_same_run(run_dir, config):
             )
         return
     num_increments = len(found["stream"]["increments"])
-    differences = outcome_differences(
-        found, shortened(config.to_json(), num_increments)
-    )
+    ours = shortened(resolved_as(config.to_json(), found), num_increments)
+    differences = outcome_differences(found, ours)
     problems = _version_problems(run_dir)
     if differences:
         problems += [
