@@ -19,8 +19,12 @@ def __getattr__(name):
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "run_experiment":
-        from bsce_keras.runtime.tensorflow_import import prefer_onednn
+        from bsce_keras.runtime.tensorflow_import import (
+            prefer_onednn,
+            refuse_other_backend,
+        )
 
+        refuse_other_backend()
         prefer_onednn()  # TensorFlow reads it when it loads, which is next.
     return getattr(importlib.import_module(_EXPORTS[name]), name)
 

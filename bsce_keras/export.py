@@ -92,6 +92,8 @@ def export_step(classifier, image, class_names, path):
     """
     temporary = f"{path}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
+    if os.path.islink(temporary):
+        os.unlink(temporary)
     module = ExportedClassifier(classifier, image, class_names)
     try:
         with as_os_errors(temporary):

@@ -16,7 +16,7 @@ from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import text_table
 from bsce_keras.reports.time_left import seconds_left
 from bsce_keras.runtime.errors import RequestError, RunError
-from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import duration
 
 
@@ -83,7 +83,7 @@ def _train(cells, runs_dir, failures):
             f"--runs_dir than {runs_dir}"
         )
         return
-    import_tensorflow()
+    import_keras()
     import keras
 
     from bsce_keras.experiment import run_experiment

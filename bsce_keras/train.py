@@ -5,8 +5,9 @@ import sys
 from bsce_keras.options.command_line import flagfile_text, train_request
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.run_command import run_command
+from bsce_keras.records.run_folder import check_folders
 from bsce_keras.runtime.cluster import read_cluster
-from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_keras
 
 
 def main(argv=None):
@@ -29,12 +30,15 @@ def main(argv=None):
 
 def _train(values, _):
     config = make_config(**train_request(values))
+    writes = config.training.strategy != "multi_worker" or read_cluster().is_chief
+    if writes:
+        check_folders(config)
     # Imported here, so that a wrong request is refused before TensorFlow loads.
-    import_tensorflow()
+    import_keras()
     from bsce_keras.experiment import run_experiment
 
     run_experiment(config, flagfile=flagfile_text(values))
-    if config.training.strategy != "multi_worker" or read_cluster().is_chief:
+    if writes:
         _print_steps(config.run_dir)
 
 

@@ -21,7 +21,7 @@ from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.files import write_json
-from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import percent
 
 _RESULTS = "search.json"
@@ -60,7 +60,7 @@ def _tune(values, _):
     config = make_config(**asked.request)
     with run_lock(asked.runs_dir, "--runs_dir"):
         _keep_experiment(asked.runs_dir, config)
-        import_tensorflow()
+        import_keras()
         from bsce_keras.search import Search, run_search
 
         search = Search(

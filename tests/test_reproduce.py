@@ -126,7 +126,7 @@ def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
     def no_tensorflow():
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr(reproduce, "import_tensorflow", no_tensorflow)
+    monkeypatch.setattr(reproduce, "import_keras", no_tensorflow)
     assert reproduce.main([paths[0], paths[2], "--precision=float32"]) == 0
     assert "all 2 cells are finished" in capfd.readouterr().out
 

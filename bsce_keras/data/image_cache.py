@@ -25,7 +25,7 @@ from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import DamagedError
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.file_lock import try_lock, wait_for_lock
-from bsce_keras.runtime.files import make_folder, sync_folder
+from bsce_keras.runtime.files import make_folder, refuse_link, sync_folder
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class _Entry:
     def _decode_rest(self, keys, labels, digests):
         """Keys and labels of all images, once their pixels are on the disk."""
         all_keys, all_labels, unsaved = [keys], [labels], 0
-        with open(f"{self._partial}.uint8", "ab") as file:
+        with open(f"{self._partial}.uint8", "ab", opener=refuse_link) as file:
             file.truncate(len(keys) * self._split.image_bytes)
 
             def save():
@@ -242,7 +242,8 @@ class _Entry:
     @contextlib.contextmanager
     def _lock(self):
         """Keeps the entry to one process."""
-        with open(f"{self._path}.lock", "a", encoding="utf-8") as file:
+        path = f"{self._path}.lock"
+        with open(path, "a", encoding="utf-8", opener=refuse_link) as file:
             if not try_lock(file):
                 print(
                     f"Another process is decoding {self._split.title}; waiting for it",

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from bsce_keras.data.stored_images import StoredImages, blocks
+from bsce_keras.runtime.files import refuse_link
 
 
 class PixelDigests:
@@ -36,7 +37,7 @@ class PixelDigests:
         self._known[key] = digest
         with (
             contextlib.suppress(OSError),
-            open(self._path, "a", encoding="ascii") as file,
+            open(self._path, "a", encoding="ascii", opener=refuse_link) as file,
         ):
             file.write(f"{key} {digest}\n")
 

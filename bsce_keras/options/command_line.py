@@ -190,9 +190,28 @@ class _Reader:
             reason = getattr(error, "strerror", None) or error
             self.problems.append(f"--flagfile={path} cannot be read: {reason}")
             return
+        lines = [line for line in lines if line and not line.startswith(("#", "//"))]
+        text = None if self._positional_name else _text_line(lines)
+        if text:
+            self.problems.append(
+                f"--flagfile={path} is not a flagfile: it holds the line {text!r}. "
+                "Every line must be a flag, --name=value, or a comment, # TEXT"
+            )
+            return
         self._open_files.append(path)
-        self.read(line for line in lines if line and not line.startswith(("#", "//")))
+        self.read(lines)
         self._open_files.pop()
+
+
+def _text_line(lines):
+    """The first of some lines that is neither a flag nor the value of one, or None."""
+    before = ""
+    for line in lines:
+        is_value = before.startswith("-") and "=" not in before
+        if not line.startswith("-") and not is_value:
+            return line[:60]
+        before = line
+    return None
 
 
 def _other_commands(name):

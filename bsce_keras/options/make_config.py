@@ -6,6 +6,7 @@ Only this module chooses defaults by data set or method. Imports no TensorFlow.
 import dataclasses
 import math
 import os
+import zipfile
 
 from bsce_keras import config as configs
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
@@ -182,14 +183,31 @@ def _saved_model(asked, path):
             )
     try:
         digest = sha256(path)
+        with open(path, "rb") as file:
+            is_model = _holds_model(file)
     except OSError as error:
         problems.append(
             f"--backbone={path} cannot be read: {error.strerror}. Use the path of a "
             f"backbone that Keras saved, or one of {BACKBONES_TEXT}."
         )
+    else:
+        if not is_model:
+            problems.append(
+                f"--backbone={path} is not a model that Keras 3 saved. Save a backbone "
+                f"by `model.save('NAME.keras')`, or use one of {BACKBONES_TEXT}."
+            )
     if problems:
         raise RequestError(problems)
     return configs.ModelConfig(SAVED, backbone_path=path, backbone_sha256=digest)
+
+
+def _holds_model(file):
+    """Whether an open file has the parts of a `.keras` file."""
+    try:
+        with zipfile.ZipFile(file) as parts:
+            return {"config.json", "model.weights.h5"} <= {*parts.namelist()}
+    except (zipfile.BadZipFile, ValueError):
+        return False
 
 
 def _method(asked, kind):

@@ -8,6 +8,7 @@ from bsce_keras.options.command_line import parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.standard_streams import mend_standard_streams
 from bsce_keras.runtime.text import one_line
 
 
@@ -29,6 +30,7 @@ def run_command(command, main, argv=None, check=None):
         interrupted, or 143 when terminated. Other exceptions are defects and keep
         their traceback.
     """
+    mend_standard_streams()
     # TensorFlow reads the variable when it loads, which is later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if argv is None else list(argv)

@@ -106,6 +106,9 @@ def stream_config(asked, info, begun, problems):
     if is_folder and begun and increments == begun.increments:
         problems.attempt(_refuse_other_folder, asked, info, begun)
     settings = {"data_dir": None} | asked.fields("stream")
+    if settings["data_dir"] is not None:
+        # Later commands may run in another folder.
+        settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
     settings |= {"class_order": order_name, "num_base_classes": num_base}
     return problems.attempt(
         configs.StreamConfig,

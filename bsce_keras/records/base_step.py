@@ -10,7 +10,11 @@ from bsce_keras.config.classification_losses import (
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
-from bsce_keras.records.protocol import flag_of, names_by_arrival
+from bsce_keras.records.protocol import (
+    flag_of,
+    names_by_arrival,
+    resolved_as,
+)
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
@@ -39,28 +43,35 @@ def load_base_step(config, step):
             One line describes each difference.
     """
     theirs = read_run(config.base_run_dir).config
-    num_base = config.stream.num_base_classes
-    ours = json.loads(json.dumps(config.to_json()))
-    loaded = Checkpoints(config.base_run_dir).load_step(0)
+    checkpoints = Checkpoints(config.base_run_dir)
+    checkpoints.refuse_strangers()
+    loaded = checkpoints.load_step(0)
     if loaded is None:
         raise RequestError(
             f"--base_run_dir={config.base_run_dir} holds no finished, undamaged step "
             "0. Let that run finish its base step first, or omit the flag."
         )
-    differences = list(_differences(theirs, ours))
-    their_names = names_by_arrival(theirs["stream"])[:num_base]
-    if their_names != list(step.class_names):
-        differences.append(
-            f"base classes: {listed(their_names)} there, "
-            f"{listed(step.class_names)} here"
-        )
-    else:
+    differences = _differences(theirs, config, loaded[1]["class_counts"])
+    if _base_classes(theirs, config) == list(step.class_names):
         differences += data_differences(config.base_run_dir, image_digests(step))
-    counts = loaded[1]["class_counts"]
-    their_loss = theirs["method"]["classification_loss"]
-    our_loss = ours["method"]["classification_loss"]
-    if their_loss != our_loss:
-        differences += _loss_differences(their_loss, our_loss, counts)
+    _refuse(config, differences)
+    return loaded
+
+
+def check_base_step(config):
+    """Refuses a base step by the config.json of its run, before data is read.
+
+    Args:
+        config: `ExperimentConfig` that names the other run.
+
+    Raises:
+        RequestError: as `load_base_step`.
+    """
+    theirs = read_run(config.base_run_dir).config
+    _refuse(config, _differences(theirs, config, counts=()))
+
+
+def _refuse(config, differences):
     if differences:
         raise RequestError(
             [
@@ -69,7 +80,6 @@ def load_base_step(config, step):
                 *differences,
             ]
         )
-    return loaded
 
 
 def base_step_key(config):
@@ -105,11 +115,25 @@ def _loss_differences(theirs, ours, counts):
     return []
 
 
-def _differences(theirs, ours):
+def _differences(theirs, config, counts):
+    """Lines that say what two configurations have different about their base steps."""
+    ours = resolved_as(json.loads(json.dumps(config.to_json())), theirs)
+    differences = []
     for name in _DECISIVE:
         there, here = _value(theirs, name), _value(ours, name)
         if there != here:
-            yield f"{flag_of(name)}: {there} there, {here} here"
+            differences.append(f"{flag_of(name)}: {there} there, {here} here")
+    stream = config.stream
+    there = _base_classes(theirs, config)
+    here = list(stream.arriving_class_names[: stream.num_base_classes])
+    if there != here:
+        differences.append(f"base classes: {listed(there)} there, {listed(here)} here")
+    losses = (each["method"]["classification_loss"] for each in (theirs, ours))
+    return differences + _loss_differences(*losses, counts)
+
+
+def _base_classes(theirs, config):
+    return names_by_arrival(theirs["stream"])[: config.stream.num_base_classes]
 
 
 def _value(config, name):

@@ -8,6 +8,7 @@ The last checkpoint of a phase stays until the step is finished. `array_files` d
 the files of a checkpoint and detects damage.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -15,8 +16,10 @@ import re
 
 import numpy as np
 
+from bsce_keras.records.run_identity import checkpoint_origin
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import DamagedError
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder
 
 _log = logging.getLogger(__name__)
@@ -38,10 +41,14 @@ class Checkpoints:
 
     Args:
         run_dir: the run folder.
+        before_use: called before every save, and before progress is loaded; raises if
+            the folder must not be used any more.
     """
 
-    def __init__(self, run_dir):
+    def __init__(self, run_dir, before_use=lambda: None):
         self.folder = os.path.join(run_dir, "checkpoints")
+        self._run_dir = run_dir
+        self._before_use = before_use
         # States of the finished steps; None until `finished_states` reads them.
         self._finished = None
 
@@ -49,9 +56,37 @@ class Checkpoints:
         """Returns True if a checkpoint was saved; interrupted saves do not count."""
         return any(os.path.exists(f"{self._path(name)}.json") for name in self._names())
 
+    def refuse_strangers(self):
+        """Refuses checkpoints of another run, and steps that do not follow each other.
+
+        Every manifest names its run and the checksum of the finished step before it.
+        Reads manifests only; damaged ones are left to `finished_states`.
+
+        Raises:
+            RequestError: naming every checkpoint that does not belong here, and why.
+        """
+        manifests = {}
+        for name in self._names():
+            with contextlib.suppress(DamagedError):
+                manifests[name] = array_files.read_origin(self._path(name))
+        problems = [
+            f"{self._path(name)} {problem}"
+            for name, (origin, _) in manifests.items()
+            if (problem := self._origin_problem(name, origin, manifests))
+        ]
+        if problems:
+            raise RequestError(
+                [
+                    f"{self.folder} holds checkpoints that do not belong to this run. "
+                    "Move their .json and .npz files elsewhere, or put the run's own "
+                    "there. Nothing was changed.",
+                    *problems,
+                ]
+            )
+
     def num_begun_steps(self):
         """Number of steps up to the last one with a checkpoint, damaged or not."""
-        return max((int(name.split("_")[1]) + 1 for name in self._names()), default=0)
+        return max((_step_of(name) + 1 for name in self._names()), default=0)
 
     def save_step(self, step, arrays, state):
         """Saves a finished step, then removes its progress checkpoints.
@@ -70,7 +105,7 @@ class Checkpoints:
                 f"Expected step {len(earlier)}, which comes next. Received: {step}"
             )
         for name in self._names():
-            if int(name.split("_")[1]) > step:
+            if _step_of(name) > step:
                 self._remove(name)
         encoded = np.frombuffer(json.dumps(earlier).encode(), np.uint8)
         self._save(_step_name(step), {**arrays, _EARLIER: encoded}, state)
@@ -112,6 +147,7 @@ class Checkpoints:
 
     def load_progress(self, step, phase):
         """Returns `(arrays, state)` of the latest valid progress, or None."""
+        self._before_use()
         for name in reversed(self._progress_names(step, phase)):
             loaded = self._load(name)
             if loaded is not None:
@@ -141,8 +177,37 @@ class Checkpoints:
                 self._remove(name)
 
     def _save(self, name, arrays, state):
+        self._before_use()
         make_folder(self.folder)
-        array_files.write(self._path(name), arrays, state)
+        origin = checkpoint_origin(self._run_dir, _step_of(name))
+        if origin:
+            origin["predecessor"] = self._checksum_before(name)
+        array_files.write(self._path(name), arrays, state, origin)
+
+    def _checksum_before(self, name):
+        """Checksum of the finished step that a checkpoint follows, None without it."""
+        with contextlib.suppress(DamagedError):
+            before = _step_name(_step_of(name) - 1)
+            return array_files.read_origin(self._path(before))[1]
+        return None
+
+    def _origin_problem(self, name, origin, manifests):
+        """Why a checkpoint does not belong to this run, or None."""
+        step = _step_of(name)
+        expected = checkpoint_origin(self._run_dir, step) or {}
+        origin = origin or {}
+        if origin.get("run_id") != expected.get("run_id"):
+            return (
+                f"is of run {origin.get('run_id')}, and {self._run_dir} is run "
+                f"{expected.get('run_id')}"
+            )
+        if origin.get("config_sha256") != expected.get("config_sha256"):
+            return "was trained with another configuration than config.json tells"
+        _, before = manifests.get(_step_name(step - 1), (None, None))
+        predecessor = origin.get("predecessor")
+        if before and predecessor and predecessor != before:
+            return f"does not follow the {_step_name(step - 1)} that is there"
+        return None
 
     def _load(self, name, wanted=None):
         if name not in self._names():
@@ -178,6 +243,10 @@ class Checkpoints:
 
 def _step_name(step):
     return f"step_{step:02d}"
+
+
+def _step_of(name):
+    return int(name.split("_")[1])
 
 
 def _is_step(name):

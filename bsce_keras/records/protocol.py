@@ -109,6 +109,20 @@ def shortened(config, num_increments):
     return {**config, "stream": {**stream, "increments": increments}}
 
 
+def resolved_as(config, found):
+    """A config in which training fields that are still `auto` are as another has them.
+
+    Args:
+        config: `ExperimentConfig.to_json()`.
+        found: config.json of a run, which is resolved.
+    """
+    training = {
+        name: found["training"].get(name) if value == "auto" else value
+        for name, value in config["training"].items()
+    }
+    return {**config, "training": training}
+
+
 def names_by_arrival(stream):
     """Returns the names of all classes of a stream of config.json by arrival.
 

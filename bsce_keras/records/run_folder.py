@@ -1,6 +1,7 @@
 """RunFolder: the folder of a run, which one process at a time writes."""
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -11,7 +12,7 @@ from bsce_keras.config.step_requirements import (
     refuse_impossible_steps,
     small_class_warnings,
 )
-from bsce_keras.records.base_step import load_base_step
+from bsce_keras.records.base_step import check_base_step, load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
     image_differences,
@@ -23,14 +24,17 @@ from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
 from bsce_keras.records.run_records import RunRecords, StepRecord
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.records.versions import DECISIVE_PACKAGES, versions
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.file_lock import try_lock
-from bsce_keras.runtime.files import make_folder
+from bsce_keras.runtime.files import make_folder, refuse_link
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
 
 _LOCK = ".lock"
+# Codes of a place where folders cannot be made, such as /proc. A full disk is another
+# matter: there the same command goes on later.
+_IMPOSSIBLE = {errno.ENOENT, errno.EACCES, errno.EPERM}
 
 
 class RunFolder:
@@ -57,17 +61,16 @@ class RunFolder:
         self._dir = pathlib.Path(config.run_dir)
         self._workers = runtime.workers
         self._num_replicas = runtime.strategy.num_replicas_in_sync
-        self._own_checkpoints = Checkpoints(config.run_dir)
+        self._own_checkpoints = Checkpoints(config.run_dir, self._refuse_moved)
         self.checkpoints = SharedCheckpoints(self._own_checkpoints, self._workers)
         self._num_finished = 0
         self._records = None
+        self._held_lock = None
         self._lock = contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self._workers.from_chief(
-                lambda: stack.enter_context(run_lock(self._config.run_dir))
-            )
+            self._workers.from_chief(lambda: self._take_lock(stack))
             ours = [versions(), self._config.to_json()]
             self._workers.refuse_unlike(ours, _request_differences, "flags")
             self._workers.from_chief(self._refuse_other_run)
@@ -137,8 +140,13 @@ class RunFolder:
         return self._workers.from_chief(lambda: self._finish(write_report))
 
     def on_chief(self, action, *args):
-        """Calls `action(*args)` on the chief only."""
+        """Calls `action(*args)` on the chief only.
+
+        Raises:
+            RunError: the folder was moved since it was entered.
+        """
         if self._workers.is_chief:
+            self._refuse_moved()
             action(*args)
 
     def export_path(self, step):
@@ -149,8 +157,16 @@ class RunFolder:
         """Returns the folder of TensorBoard events of this name."""
         return str(self._dir / "tensorboard" / name)
 
+    def _take_lock(self, stack):
+        self._held_lock = stack.enter_context(run_lock(self._config.run_dir))
+
+    def _refuse_moved(self):
+        if self._held_lock is not None:
+            refuse_moved(self._config.run_dir, self._held_lock)
+
     def _refuse_other_run(self):
         check_same_run(self._config.run_dir, self._config)
+        self._own_checkpoints.refuse_strangers()
         if not self._config.resume and self._own_checkpoints.exist():
             raise RequestError(
                 f"--noresume was given, but {self._dir} holds checkpoints. To start "
@@ -172,7 +188,7 @@ class RunFolder:
             base_step = load_base_step(config, stream.steps[0])
         num_begun = checkpoints.num_begun_steps()
         keep_data_record(config.run_dir, stream, num_begun, len(states))
-        begin_run(config.run_dir, config, self._num_replicas, flagfile)
+        begin_run(config.run_dir, config, self._num_replicas, flagfile, len(states))
         if base_step:
             checkpoints.save_step(0, *base_step)
 
@@ -194,11 +210,31 @@ class RunFolder:
             )
 
     def _finish(self, write_report):
+        self._refuse_moved()
         summary = self._records.summary()
         write_report(self._dir, summary)
         end_run(self._dir)
         self._records.finish(summary)
         return summary
+
+
+def check_folders(config):
+    """Refuses folders that the config.json of a run, or the system, rules out.
+
+    Needs no TensorFlow and reads no data. `RunFolder` checks again.
+
+    Args:
+        config: `ExperimentConfig`; `auto` may be left in it.
+
+    Raises:
+        RequestError: another run's folder, one in use or that cannot be made, or a
+            base step of another configuration.
+    """
+    check_same_run(config.run_dir, config)
+    if config.base_run_dir and not Checkpoints(config.run_dir).exist():
+        check_base_step(config)
+    with run_lock(config.run_dir):
+        pass
 
 
 def _warn_of_unscored_classes(stream):
@@ -228,6 +264,9 @@ def run_lock(run_dir, flag="--run_dir"):
 
     The folder is removed at the end if it is new and holds only the lock.
 
+    Yields:
+        The open lock file, see `refuse_moved`.
+
     Raises:
         RequestError: another process, which the message names, holds the lock.
         OSError: the folder cannot be made, or its file system has no locks.
@@ -239,20 +278,68 @@ def run_lock(run_dir, flag="--run_dir"):
             os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), str(os.getpid()).encode())
         try:
-            yield
+            yield file
         finally:
-            if is_new and os.listdir(run_dir) == [_LOCK]:
+            # The folder may have been moved meanwhile.
+            is_there = os.path.isdir(run_dir)
+            if is_new and is_there and os.listdir(run_dir) == [_LOCK]:
                 shutil.rmtree(run_dir)
+
+
+def refuse_moved(run_dir, lock):
+    """Ends a run whose folder is not at its path any more.
+
+    Args:
+        run_dir: the path.
+        lock: the open file that `run_lock` yields.
+
+    Raises:
+        RunError: another file, or none, has the path of the lock. The message names
+            the new place where the system tells it.
+    """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        status = os.stat(os.path.join(run_dir, _LOCK), follow_symlinks=False)
+        if os.path.samestat(os.fstat(lock.fileno()), status):
+            return
+    place = _place(lock)
+    if place is None:
+        raise RunError(
+            f"{run_dir} was moved or removed while it was trained. If it was moved, "
+            "the same command with its new --run_dir goes on there."
+        )
+    raise RunError(
+        f"{run_dir} was moved to {place} while it was trained. The same command with "
+        f"--run_dir={place} goes on there, after the last save."
+    )
+
+
+def _place(lock):
+    """The folder that an open lock file is in now; None if the system does not tell."""
+    with contextlib.suppress(OSError):
+        path = os.readlink(f"/proc/self/fd/{lock.fileno()}")
+        if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+            return os.path.dirname(path)
+    return None
 
 
 def _locked_file(run_dir, flag):
     """Opens and locks the lock file of a folder."""
     path = os.path.join(run_dir, _LOCK)
     while True:
-        make_folder(run_dir)
+        try:
+            make_folder(run_dir)
+        except OSError as error:
+            if error.errno not in _IMPOSSIBLE:
+                raise
+            raise RequestError(
+                f"{flag}={run_dir} cannot be made: {error.strerror}. Name another "
+                "folder."
+            ) from error
         with contextlib.ExitStack() as stack:
             try:
-                file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+                file = stack.enter_context(
+                    open(path, "a+", encoding="utf-8", opener=refuse_link)
+                )
                 if not try_lock(file):
                     file.seek(0)
                     raise RequestError(

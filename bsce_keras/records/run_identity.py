@@ -1,9 +1,19 @@
 """Identity of a run folder: it belongs to one configuration, and refuses others."""
 
+import hashlib
+import json
+import logging
 import pathlib
+import secrets
 
 from bsce_keras.records import schema
-from bsce_keras.records.protocol import outcome_differences, protocol, shortened
+from bsce_keras.records.protocol import (
+    outcome_differences,
+    outcome_fields,
+    protocol,
+    resolved_as,
+    shortened,
+)
 from bsce_keras.records.run_records import read_record
 from bsce_keras.records.versions import (
     DECISIVE_PACKAGES,
@@ -14,11 +24,16 @@ from bsce_keras.records.versions import (
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
+_log = logging.getLogger(__name__)
 
-def begin_run(run_dir, config, num_replicas, flagfile=""):
+
+def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     """Writes config.json, versions.json and flagfile.flags, before all other files.
 
-    versions.json keeps the time of the first start.
+    config.json names the run by a random `run_id`, drawn when the folder is begun and
+    kept. versions.json describes the process that trains, keeps the time of the first
+    start, and under `history` has an entry for every change of versions or machine,
+    with the first step that is trained so. A run that is complete keeps all of it.
 
     Args:
         run_dir: the folder, made if it does not exist.
@@ -26,16 +41,51 @@ def begin_run(run_dir, config, num_replicas, flagfile=""):
         num_replicas: number of replicas that share a global batch.
         flagfile: text of flagfile.flags, which repeats the command. An empty text
             keeps an existing file.
+        next_step: number of the first step that is still to be trained.
     """
     folder = pathlib.Path(run_dir)
     make_folder(folder)
-    answers = protocol(config, num_replicas)
-    write_json(folder / "config.json", {**config.to_json(), "protocol": answers})
-    before = read_record(folder / "versions.json") or {}
-    times = {"started": before.get("started") or now(), "ended": before.get("ended")}
-    write_json(folder / "versions.json", {**versions(), **provenance(), **times})
+    begun = read_record(folder / "config.json")
+    # A folder of a version that drew no id goes on without one.
+    run_id = secrets.token_hex(16) if begun is None else begun.get("run_id")
+    answers = {"run_id": run_id, "protocol": protocol(config, num_replicas)}
+    write_json(folder / "config.json", {**config.to_json(), **answers})
+    if next_step <= len(config.stream.increments):
+        _write_versions(folder, next_step)
     if flagfile or not (folder / "flagfile.flags").exists():
         write_atomically(folder / "flagfile.flags", flagfile)
+
+
+def _write_versions(folder, next_step):
+    path = folder / "versions.json"
+    before = read_record(path) or {}
+    facts = {**versions(), **provenance()}
+    history, started = before.get("history", []), before.get("started")
+    changes = _changes(before, facts)
+    if changes:
+        _log.warning(
+            "%s goes on from step %d with other versions or another machine, so that "
+            "results may differ by rounding: %s.",
+            folder,
+            next_step,
+            "; ".join(changes),
+        )
+    if changes or not history:
+        time = now()
+        started = started or time
+        history = [*history, {"from_step": next_step, "started": time, **facts}]
+    times = {"started": started, "ended": before.get("ended")}
+    write_json(path, {**facts, **times, "history": history})
+
+
+def _changes(before, now):
+    """Texts that say which facts of versions.json changed."""
+    return [
+        f"{name} was {before[name]}, now {value}"
+        for name, value in now.items()
+        # The memory varies by a little between starts of one machine.
+        if name in before and before[name] != value and name != "memory_gb"
+    ]
 
 
 def end_run(run_dir):
@@ -50,10 +100,34 @@ def end_run(run_dir):
         write_json(folder / "versions.json", {**record, "ended": now()})
 
 
+def checkpoint_origin(run_dir, step):
+    """Origin of the checkpoints that belong to one step of a run.
+
+    Args:
+        run_dir: the run folder.
+        step: number of the step.
+
+    Returns:
+        A JSON-able dictionary: the `run_id` of config.json, and the SHA-256 of all
+        fields that decide the outcome of the steps up to this one. It stays the same
+        when the run grows. None for a folder whose config.json has no `run_id`.
+
+    Raises:
+        RequestError: config.json is damaged.
+    """
+    found = read_record(pathlib.Path(run_dir) / "config.json")
+    if found is None or found.get("run_id") is None:
+        return None
+    fields = json.dumps(outcome_fields(shortened(found, step)), sort_keys=True)
+    digest = hashlib.sha256(fields.encode()).hexdigest()
+    return {"run_id": found["run_id"], "config_sha256": digest}
+
+
 def check_same_run(run_dir, config):
     """Refuses a run folder that belongs to another configuration.
 
     A folder without config.json is free to use. A run with fewer increments may grow.
+    A field that is still `auto` is left to a later check.
 
     Raises:
         RequestError: the configuration or a major version differs. The message names
@@ -71,9 +145,8 @@ def check_same_run(run_dir, config):
             )
         return
     num_increments = len(found["stream"]["increments"])
-    differences = outcome_differences(
-        found, shortened(config.to_json(), num_increments)
-    )
+    ours = shortened(resolved_as(config.to_json(), found), num_increments)
+    differences = outcome_differences(found, ours)
     problems = _version_problems(run_dir)
     if differences:
         problems += [

@@ -1,9 +1,9 @@
 """Checkpoint files: written and verified, read back or found damaged.
 
 A checkpoint at PATH consists of PATH.npz, the arrays, and PATH.json, its manifest. The
-manifest holds the state, the checkpoint's name, the SHA-256 of the arrays and the
-SHA-256 of the manifest's other entries. It is written after the arrays. Without a
-manifest, the checkpoint does not exist.
+manifest holds the state, the checkpoint's name, its origin, the SHA-256 of the arrays
+and the SHA-256 of the manifest's other entries. It is written after the arrays. Without
+a manifest, the checkpoint does not exist.
 """
 
 import contextlib
@@ -55,13 +55,14 @@ class DamagedError(Exception):
     """Checkpoint that cannot be used; the message gives the reason."""
 
 
-def write(path, arrays, state):
+def write(path, arrays, state, origin=None):
     """Writes a checkpoint and verifies it by reading it back.
 
     Args:
         path: path of the checkpoint, without suffix.
         arrays: named arrays, not of Python objects.
         state: JSON value.
+        origin: JSON value that says where the checkpoint belongs, see `read_origin`.
 
     Raises:
         OSError: the disk is full or read-only, or returns other data than written.
@@ -71,6 +72,7 @@ def write(path, arrays, state):
     manifest = {
         "checkpoint": os.path.basename(path),
         "state": state,
+        "origin": origin,
         "arrays_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
     }
     manifest["sha256"] = _sha256_of_json(manifest)
@@ -129,6 +131,24 @@ def read_array(path):
         return np.load(file, allow_pickle=False)
 
 
+def read_origin(path):
+    """Reads the manifest of a checkpoint, and not its arrays.
+
+    Args:
+        path: of the checkpoint, without an ending.
+
+    Returns:
+        `(origin, checksum)`: the origin that `write` was given, and the SHA-256 that
+        the manifest gives for itself.
+
+    Raises:
+        DamagedError: the manifest is missing, cut off, altered or of another name.
+        OSError: as `read`.
+    """
+    manifest, checksum = _manifest(path)
+    return manifest.get("origin"), checksum
+
+
 def remove(path):
     """Removes a checkpoint, or the rest of one."""
     # The manifest goes first: without it the checkpoint does not exist.
@@ -138,6 +158,15 @@ def remove(path):
 
 def _verified_manifest(path):
     """Returns the manifest after checking it, its name and the arrays' file."""
+    manifest, _ = _manifest(path)
+    with _damage_of("its arrays"):
+        if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
+            raise DamagedError("its arrays do not match its manifest")
+    return manifest
+
+
+def _manifest(path):
+    """Returns the manifest and its checksum after checking it and its name."""
     if not os.path.lexists(f"{path}.json"):
         raise DamagedError(
             "its manifest is missing: the save was interrupted, or the file is lost"
@@ -149,10 +178,7 @@ def _verified_manifest(path):
             raise DamagedError("its manifest was altered")
         if manifest["checkpoint"] != os.path.basename(path):
             raise DamagedError(f"its manifest belongs to {manifest['checkpoint']}")
-    with _damage_of("its arrays"):
-        if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
-            raise DamagedError("its arrays do not match its manifest")
-    return manifest
+    return manifest, expected
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import signal
+import threading
 
 import keras
 import tensorflow as tf
@@ -14,11 +15,14 @@ from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.signals import StopRequests
-from bsce_keras.runtime.tensorflow_import import uses_onednn
+from bsce_keras.runtime.tensorflow_import import refuse_other_keras, uses_onednn
 from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import Workers, lost_workers_told
 
 _log = logging.getLogger(__name__)
+
+# Held while a run goes on: its dtype policy and seeds are global in Keras.
+_run_of_process = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +64,35 @@ def prepared_runtime(config):
         The `Runtime`.
 
     Raises:
-        RequestError: the global batch has fewer images than replicas.
+        RequestError: another run is going on in this process, Keras has settings that
+            training does not work with, or the global batch has fewer images than
+            replicas.
         RunError: devices are already in use with another layout, or the other workers
             cannot be reached.
     """
+    refuse_other_keras()
+    if not _run_of_process.acquire(blocking=False):
+        raise RequestError(
+            "Another run is going on in this process, and Keras has one precision and "
+            "one set of seeds for both. Wait for it, or start a second process."
+        )
+    try:
+        strategy = _prepared_strategy(config)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.precision)
+        try:
+            with StopRequests() as stop_requests:
+                runtime = Runtime(strategy, stop_requests)
+                with lost_workers_told(runtime.workers):
+                    yield runtime
+        finally:
+            keras.config.set_dtype_policy(policy)
+    finally:
+        _run_of_process.release()
+
+
+def _prepared_strategy(config):
+    """Strategy of a `TrainingConfig`, once devices are set up for it."""
     if config.virtual_devices:
         _split_cpu(config.virtual_devices)
     elif config.strategy == "one_device":
@@ -87,15 +116,7 @@ def prepared_runtime(config):
             "--strategy=multi_worker to share the run with other workers.",
             config.strategy,
         )
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        with StopRequests() as stop_requests:
-            runtime = Runtime(strategy, stop_requests)
-            with lost_workers_told(runtime.workers):
-                yield runtime
-    finally:
-        keras.config.set_dtype_policy(policy)
+    return strategy
 
 
 def mirrored_strategy():

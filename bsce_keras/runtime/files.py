@@ -7,12 +7,14 @@ import json
 import os
 import stat
 
+from bsce_keras.runtime.errors import RequestError
+
 
 def write_atomically(path, data):
     """Writes bytes or text to `path`; a crash leaves the old file or the new one.
 
-    The data is written to a temporary file in the same folder, synced to the disk and
-    renamed.
+    The data goes to a new file of a temporary name beside it, reaches the disk, and is
+    renamed. A link of either name is replaced, and its target stays as it is.
 
     Args:
         path: path of the file, in an existing folder.
@@ -25,7 +27,10 @@ def write_atomically(path, data):
         data = data.encode("utf-8")
     temporary = f"{path}.tmp"
     try:
-        with open(temporary, "wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        # "x" creates the file, and never opens one that a link leads to.
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -39,6 +44,22 @@ def write_atomically(path, data):
             error.filename = str(path)
         raise
     sync_folder(os.path.dirname(path) or ".")
+
+
+def refuse_link(path, flags):
+    """Opener for `open` that does not follow a symbolic link.
+
+    Raises:
+        RequestError: if the last part of `path` is a symbolic link.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RequestError(
+            f"{path} is a symbolic link, which would be written through. Remove it."
+        ) from error
 
 
 def write_json(path, value):

@@ -7,6 +7,9 @@ import platform
 import sys
 import tempfile
 
+from bsce_keras.runtime.errors import RequestError
+
+_BACKEND = "KERAS_BACKEND"
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
@@ -60,6 +63,63 @@ def import_tensorflow():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+def import_keras():
+    """Imports TensorFlow, and Keras with the settings that training needs.
+
+    The settings of the user's keras.json and of `KERAS_BACKEND` do not count, unless
+    the process has loaded Keras before; `refuse_other_keras` judges these.
+    """
+    is_loaded = "keras" in sys.modules
+    if not is_loaded:
+        os.environ[_BACKEND] = "tensorflow"
+    import_tensorflow()
+    import keras
+
+    if not is_loaded:
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
+
+
+def refuse_other_backend():
+    """Refuses a backend that `KERAS_BACKEND` names, before Keras loads it.
+
+    Raises:
+        RequestError: it is not TensorFlow.
+    """
+    if "keras" not in sys.modules:
+        _refuse({"backend": (os.environ.get(_BACKEND) or "tensorflow", "tensorflow")})
+
+
+def refuse_other_keras():
+    """Refuses settings of Keras that training does not work with.
+
+    Raises:
+        RequestError: naming each setting, its value and the value that it needs.
+    """
+    import keras
+
+    _refuse(
+        {
+            "backend": (keras.config.backend(), "tensorflow"),
+            "image_data_format": (keras.config.image_data_format(), "channels_last"),
+            "floatx": (keras.config.floatx(), "float32"),
+        }
+    )
+
+
+def _refuse(settings):
+    wrong = [
+        f"{name} {value} (needed: {needed})"
+        for name, (value, needed) in settings.items()
+        if value != needed
+    ]
+    if wrong:
+        raise RequestError(
+            f"Keras is set to {', '.join(wrong)}. Change it in ~/.keras/keras.json, by "
+            f"{_BACKEND} or by keras.config."
+        )
 
 
 @contextlib.contextmanager

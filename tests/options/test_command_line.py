@@ -120,7 +120,7 @@ def test_train_passes_request_and_flags_to_the_experiment(monkeypatch):
         run_experiment=lambda config, flagfile: ran.append((config, flagfile))
     )
     monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
-    monkeypatch.setattr(train, "import_tensorflow", lambda: None)
+    monkeypatch.setattr(train, "import_keras", lambda: None)
     monkeypatch.setattr(train, "_print_steps", lambda run_dir: None)
     assert train.main(["--dataset=digits", "--seed=2", "--noresume"]) == 0
     [(config, flagfile)] = ran

@@ -376,3 +376,10 @@ def test_a_base_step_alone_needs_no_memory(method):
     )
     assert config.stream.increments == ()
     assert config.stream.num_classes == 3
+
+
+def test_a_relative_data_dir_is_recorded_as_absolute(tmp_path):
+    """Later commands may run in another folder."""
+    make_folder_dataset(tmp_path / "photos", 2)
+    config = make_config("folder", data_dir="photos")
+    assert config.stream.data_dir == str(tmp_path / "photos")

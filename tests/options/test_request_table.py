@@ -5,12 +5,21 @@ devices are read. Nothing is written.
 """
 
 import builtins
+import json
 import pathlib
 import shutil
 
 import pytest
 
-from bsce_keras import evaluate, predict, report, reproduce, train, tune
+from bsce_keras import (
+    evaluate,
+    make_config,
+    predict,
+    report,
+    reproduce,
+    train,
+    tune,
+)
 
 COMMANDS = {
     "train": train.main,
@@ -253,6 +262,23 @@ OTHERS = [
         "--dataset=folder --cache_dir=",
         "--cache_dir must be one non-empty line",
     ),
+    # Folders and files of something else.
+    ("train", "--dataset=digits --run_dir=/proc/x", "--run_dir=/proc/x cannot be made"),
+    (
+        "train",
+        "--dataset=digits --run_dir=given/seed_2",
+        "--seed (training.seed) was 2, now 1",
+    ),
+    (
+        "train",
+        "--dataset=digits --backbone=given/text.keras",
+        "given/text.keras is not a model that Keras 3 saved",
+    ),
+    (
+        "train",
+        "--flagfile=given/text.keras",
+        "is not a flagfile: it holds the line 'Some text'",
+    ),
     # The other commands.
     ("evaluate", "", "Received: neither"),
     ("evaluate", "--run_dir=r --model=m", "Received: both"),
@@ -353,6 +379,10 @@ def given(tmp_path_factory):
         (root / name / "steps.jsonl").touch()
     (root / "torn/config.json").write_text('{"stream": {')
     (root / "list/config.json").write_text("[]")
+    (root / "seed_2").mkdir()
+    config = make_config("digits", seed=2, precision="float32").to_json()
+    (root / "seed_2/config.json").write_text(json.dumps(config))
+    (root / "text.keras").write_text("# A title\n\nSome text\n")
     (root / "bytes").write_bytes(b"\xff\xfe\x00")
     (root / "nul").write_text("--flagfile=a\0b\n")
     (root / "itself").write_text("--flagfile=given/itself\n")

@@ -1,8 +1,12 @@
 """Losses that are equal at a base step."""
 
+import dataclasses
+
 import pytest
 
 from bsce_keras.records.base_step import _loss_differences
+from bsce_keras.records.run_folder import check_folders
+from bsce_keras.runtime.errors import RequestError
 
 EQUAL, UNEQUAL = (5, 5), (5, 7)
 
@@ -35,3 +39,16 @@ def test_unequal_class_sizes_make_losses_differ(theirs, ours):
 
 def test_podnet_s_own_loss_always_differs():
     assert _loss_differences("nca", "softmax", EQUAL)
+
+
+def test_a_base_step_of_another_configuration_is_refused_by_its_config(
+    make_run, make_config, tmp_path
+):
+    """Before TensorFlow loads: `auto` stands for what the other run resolved it to."""
+    base = make_run(precision="float32").run_dir
+    same = make_config("balanced_softmax", run_dir=tmp_path / "new", precision="auto")
+    check_folders(dataclasses.replace(same, base_run_dir=base))
+    other = make_config(run_dir=tmp_path / "new", precision="auto", seed=2)
+    with pytest.raises(RequestError, match=r"--seed .*: 1 there, 2 here"):
+        check_folders(dataclasses.replace(other, base_run_dir=base))
+    assert not (tmp_path / "new").exists()

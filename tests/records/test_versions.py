@@ -75,3 +75,23 @@ def test_versions_name_the_packages_of_this_process():
     found = versions()
     assert {"python", "bsce_keras", "tensorflow", "keras", "numpy", "cpu"} <= set(found)
     assert found["tensorflow"].startswith("2.")
+
+
+def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_the_history(
+    make_config, tmp_path, monkeypatch, caplog
+):
+    config = make_config(run_dir=tmp_path / "run")
+    now = run_identity.versions()
+    older = {**now, "numpy": "1.0.0", "cpu": "another"}
+    for facts, next_step in ((older, 0), (older, 1), (now, 1), (older, 3)):
+        monkeypatch.setattr(run_identity, "versions", lambda facts=facts: facts)
+        begin_run(config.run_dir, config, 1, next_step=next_step)
+    [record] = caplog.records
+    assert "goes on from step 1" in record.getMessage()
+    assert f"numpy was 1.0.0, now {now['numpy']}" in record.getMessage()
+    assert "cpu was another" in record.getMessage()
+    told = read_record(tmp_path / "run/versions.json")
+    # Step 3 is beyond the last one: the fourth process trained nothing.
+    assert told["numpy"] == now["numpy"]
+    trained = [(entry["from_step"], entry["numpy"]) for entry in told["history"]]
+    assert trained == [(0, "1.0.0"), (1, now["numpy"])]

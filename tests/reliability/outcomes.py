@@ -28,8 +28,8 @@ def outcome(run_dir):
     run_dir = pathlib.Path(run_dir)
     files = [path for path in run_dir.rglob("*") if path.is_file()]
     config = json.loads((run_dir / "config.json").read_text())
-    # Files that a repeated command may change.
-    del config["run_dir"], config["training"]["save_minutes"]
+    # A command may change these when it is repeated. The run's id is random.
+    del config["run_dir"], config["training"]["save_minutes"], config["run_id"]
     lines = (run_dir / "steps.jsonl").read_text().splitlines()
     return {
         # The name of an event file holds the time and the process.

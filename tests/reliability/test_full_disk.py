@@ -166,7 +166,8 @@ def check_records(disk, tmp_path, make_config, make_record, code, once):
 
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch):
-    """Gives all runs the same times and commit."""
+    """Gives all runs the same times, commit and random id."""
+    monkeypatch.setattr(run_identity.secrets, "token_hex", lambda _: "0" * 32)
     monkeypatch.setattr(run_identity, "now", lambda: "2026-01-01T00:00:00+00:00")
     monkeypatch.setattr(run_identity, "provenance", lambda: {"commit": None})
 

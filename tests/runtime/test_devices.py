@@ -1,5 +1,6 @@
 """Threads, strategies and precision of a process."""
 
+import concurrent.futures
 import signal
 
 import pytest
@@ -12,7 +13,7 @@ from bsce_keras.runtime.devices import (
     prepared_runtime,
     resolve_precision,
 )
-from bsce_keras.runtime.errors import RunError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 @pytest.fixture
@@ -96,6 +97,21 @@ def test_ignored_tf_config_is_reported(monkeypatch, caplog):
     with prepared_runtime(training("one_device")):
         pass
     assert "--strategy=one_device trains only in this process" in caplog.text
+
+
+def test_a_second_run_in_another_thread_is_refused():
+    """Two runs in one process would share dtype policy and random numbers."""
+
+    def enter():
+        with prepared_runtime(training("one_device")):
+            return "entered"
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with prepared_runtime(training("one_device")):
+            refusal = pool.submit(enter).exception()
+        assert isinstance(refusal, RequestError)
+        assert "Another run is going on in this process" in str(refusal)
+        assert pool.submit(enter).result() == "entered"
 
 
 AMX = ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile")
