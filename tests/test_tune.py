@@ -11,6 +11,7 @@ import pytest
 
 from bsce_keras import make_config, report, tune
 from bsce_keras.options import command_line
+from bsce_keras.records import schema
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime.errors import DivergedError, RunError
 from bsce_keras.runtime.files import write_json
@@ -44,11 +45,12 @@ class FakeRuns:
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "config.json", config.to_json())
         (run_dir / "flagfile.flags").write_text(flags)
-        summary = dict.fromkeys(SCORES, self.score(config))
+        scores = dict.fromkeys(SCORES, self.score(config))
+        summary = dict.fromkeys(schema.SUMMARY) | scores
         sizes = [config.stream.num_base_classes, *config.stream.increments]
         lines = [
-            {"step": step, "num_classes": number, "train_images": 1}
-            | {"class_counts": [], "exemplars_per_class": []}
+            dict.fromkeys(schema.STEP)
+            | {"step": step, "num_classes": number, "train_images": 1}
             for step, number in enumerate(itertools.accumulate(sizes))
         ]
         text = "".join(json.dumps(line) + "\n" for line in lines)

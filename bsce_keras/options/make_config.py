@@ -183,8 +183,7 @@ def _saved_model(asked, path):
             )
     try:
         digest = sha256(path)
-        with open(path, "rb") as file:
-            is_model = _holds_model(file)
+        is_model = _holds_model(path)
     except OSError as error:
         problems.append(
             f"--backbone={path} cannot be read: {error.strerror}. Use the path of a "
@@ -201,10 +200,10 @@ def _saved_model(asked, path):
     return configs.ModelConfig(SAVED, backbone_path=path, backbone_sha256=digest)
 
 
-def _holds_model(file):
-    """Whether an open file has the parts of a `.keras` file."""
+def _holds_model(path):
+    """Returns True if a file has the parts of a `.keras` file."""
     try:
-        with zipfile.ZipFile(file) as parts:
+        with zipfile.ZipFile(path) as parts:
             return {"config.json", "model.weights.h5"} <= {*parts.namelist()}
     except (zipfile.BadZipFile, ValueError):
         return False

@@ -10,11 +10,7 @@ from bsce_keras.config.classification_losses import (
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
-from bsce_keras.records.protocol import (
-    flag_of,
-    names_by_arrival,
-    resolved_as,
-)
+from bsce_keras.records.protocol import flag_of, names_by_arrival, resolved_as
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed

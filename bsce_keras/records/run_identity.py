@@ -78,11 +78,11 @@ def _write_versions(folder, next_step):
     write_json(path, {**facts, **times, "history": history})
 
 
-def _changes(before, now):
+def _changes(before, facts):
     """Texts that say which facts of versions.json changed."""
     return [
         f"{name} was {before[name]}, now {value}"
-        for name, value in now.items()
+        for name, value in facts.items()
         # The memory varies by a little between starts of one machine.
         if name in before and before[name] != value and name != "memory_gb"
     ]
@@ -127,7 +127,7 @@ def check_same_run(run_dir, config):
     """Refuses a run folder that belongs to another configuration.
 
     A folder without config.json is free to use. A run with fewer increments may grow.
-    A field that is still `auto` is left to a later check.
+    Needs no TensorFlow: a field that is still `auto` is left to a later check.
 
     Raises:
         RequestError: the configuration or a major version differs. The message names

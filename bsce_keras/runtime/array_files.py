@@ -108,6 +108,24 @@ def read(path, names=None):
         return {name: file[name] for name in wanted}, manifest["state"]
 
 
+def read_origin(path):
+    """Reads the origin of a checkpoint from its manifest.
+
+    Args:
+        path: path of the checkpoint, without suffix.
+
+    Returns:
+        `(origin, checksum)`: the origin that `write` was given, and the SHA-256 that
+        the manifest gives for itself.
+
+    Raises:
+        DamagedError: the manifest is missing, cut off, altered or of another name.
+        OSError: as `read`.
+    """
+    manifest, checksum = _manifest(path)
+    return manifest.get("origin"), checksum
+
+
 def read_array(path):
     """Reads the array of a `.npy` file, not of Python objects.
 
@@ -129,24 +147,6 @@ def read_array(path):
             raise ValueError("not a complete array of numbers")
         file.seek(0)
         return np.load(file, allow_pickle=False)
-
-
-def read_origin(path):
-    """Reads the manifest of a checkpoint, and not its arrays.
-
-    Args:
-        path: of the checkpoint, without an ending.
-
-    Returns:
-        `(origin, checksum)`: the origin that `write` was given, and the SHA-256 that
-        the manifest gives for itself.
-
-    Raises:
-        DamagedError: the manifest is missing, cut off, altered or of another name.
-        OSError: as `read`.
-    """
-    manifest, checksum = _manifest(path)
-    return manifest.get("origin"), checksum
 
 
 def remove(path):

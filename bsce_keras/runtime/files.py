@@ -13,8 +13,8 @@ from bsce_keras.runtime.errors import RequestError
 def write_atomically(path, data):
     """Writes bytes or text to `path`; a crash leaves the old file or the new one.
 
-    The data goes to a new file of a temporary name beside it, reaches the disk, and is
-    renamed. A link of either name is replaced, and its target stays as it is.
+    The data is written to a new temporary file in the same folder, synced to the disk
+    and renamed. Symbolic links of either name are replaced, and not followed.
 
     Args:
         path: path of the file, in an existing folder.

@@ -36,7 +36,7 @@ def uses_onednn():
     Returns:
         True or False; None if TensorFlow is not loaded or the function is missing.
     """
-    if "tensorflow" not in sys.modules:
+    if sys.modules.get("tensorflow") is None:
         return None
     try:
         from tensorflow.python.util import _pywrap_util_port

@@ -69,7 +69,7 @@ def _checkpoint(path):
 
 
 def _scalars(folder):
-    """Returns the sorted `(name, number, value)` of all scalars, with repetitions."""
+    """Returns the sorted `(name, number, value)` of all scalars but times, with repetitions."""
     found = []
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):
@@ -77,6 +77,7 @@ def _scalars(folder):
             found += [
                 (value.tag, event.step, float(tf.make_ndarray(value.tensor)))
                 for value in event.summary.value
+                if value.tag not in _TIMED
             ]
     return sorted(found)
 
