@@ -1,4 +1,4 @@
-"""Description of folders of images, from file names only. Imports no TensorFlow."""
+"""Description of folders of images from listings only. Does not import TensorFlow."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ from bsce_keras.runtime.text import is_line
 
 
 def describe_folder(asked):
-    """The `DatasetInfo` of a folder with train/CLASS/* and test/CLASS/*, or CLASS/*."""
+    """Returns the `DatasetInfo` of train/CLASS/* and test/CLASS/*, or of CLASS/*."""
     problems, learned = asked.size_problems(), asked.learned
     if asked.data_dir is None:
         refuse(
@@ -43,7 +43,7 @@ def describe_folder(asked):
 
 
 def _name_problems(train, names):
-    """Class names end up in configurations, tables and exports, all of them text."""
+    """Names that configurations, tables and exports, which are text, cannot hold."""
     odd = [name for name in names if not is_line(name)]
     if not odd:
         return []

@@ -1,4 +1,4 @@
-"""Images in folders, one a class, decoded."""
+"""Images of a data set with one folder a class, decoded."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_folder(stream_config, training_images, test_images):
-    """The `ImageDataset` of a folder of images; see `load_dataset`."""
+    """Returns the `ImageDataset` of a folder of images; see `load_dataset`."""
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     listed_files = {
@@ -87,7 +87,7 @@ def _refuse_lost_classes(labels_of_files, examples, class_names):
 
 
 def _list_files(folder, class_names):
-    """Paths of the images below a folder, class by class, and their labels."""
+    """Returns the paths of the images below a folder, by class, and their labels."""
     by_class = [_class_images(folder / name) for name in class_names]
     loose = loose_files(folder) if class_names and folder.is_dir() else []
     _warn_of_ignored(folder, {"outside a class folder": loose} if loose else {})
@@ -98,7 +98,7 @@ def _list_files(folder, class_names):
 
 
 def _class_images(folder):
-    """Paths of the images of a class; a line says which files are not read and why."""
+    """Returns the paths of the images of a class; logs the ignored files and reasons."""
     images, ignored = list_class(folder)
     _warn_of_ignored(folder, ignored)
     return images
@@ -118,8 +118,8 @@ def _relative(paths, folder):
 
 
 def _folder_split(title, paths, labels, image):
-    """The images of some files; their keys are positions in the list of paths."""
-    # A split that was decoded before needs no look at its files.
+    """Returns the `Split` of some files, keyed by positions in the list of paths."""
+    # Computed on first use: a cached split does not inspect its files.
     reasons = functools.cache(lambda: [file_fault(path, image) for path in paths])
 
     def batches(keys):
@@ -139,7 +139,7 @@ def _folder_split(title, paths, labels, image):
 
 
 def _listing_sha256(paths):
-    """Of the paths, sizes and times of files, in their order."""
+    """SHA-256 of the paths, modes, sizes and modification times of files, in order."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -152,8 +152,8 @@ def _listing_sha256(paths):
 
 
 def _of_files(decoded, paths, labels):
-    """The `Examples` of some files, and what is wrong with the others by path."""
-    # Positions in the list of the class stay when other classes come and go.
+    """Returns the `Examples` of some files, and the fault of each other file by path."""
+    # Positions in the list of the class do not depend on other classes.
     positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
     keys = decoded.keys
     examples = Examples(decoded.images, labels[keys], positions[keys])

@@ -126,7 +126,7 @@ def pod_spatial(teacher_maps, student_maps):
 
 
 def _as_pair(teacher, student, rank=2):
-    """Returns both as tensors of the student's precision, the teacher's gradient cut."""
+    """Tensors of both in the student's precision; the teacher's without gradient."""
     student = at_least_float32(student)
     teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
     if len(student.shape) != rank or not _may_agree(teacher.shape, student.shape):
