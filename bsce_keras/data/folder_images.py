@@ -98,7 +98,7 @@ def _list_files(folder, class_names):
 
 
 def _class_images(folder):
-    """Returns the paths of the images of a class; logs the ignored files and reasons."""
+    """Returns the paths of the images of a class; logs which files are ignored."""
     images, ignored = list_class(folder)
     _warn_of_ignored(folder, ignored)
     return images
@@ -152,7 +152,7 @@ def _listing_sha256(paths):
 
 
 def _of_files(decoded, paths, labels):
-    """Returns the `Examples` of some files, and the fault of each other file by path."""
+    """Returns the `Examples` of some files, and the faults of the others by path."""
     # Positions in the list of the class do not depend on other classes.
     positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
     keys = decoded.keys
