@@ -67,12 +67,12 @@ def _no_test_images(root, bad_paths, class_names):
     folder = evaluation_folder(root)
     if bad_paths:
         return (
-            f"{folder} must hold a test image that can be decoded. Received none: all "
+            f"{folder} must hold a test image that can be decoded. All "
             f"{len(bad_paths)} are damaged or unreadable. Replace some of them."
         )
     return (
         f"{folder} must hold test images in folders named after the classes, "
-        f"{listed(class_names)}. It holds none. Add some, or check --data_dir."
+        f"{listed(class_names)}. Received: 0 images. Add some, or check --data_dir."
     )
 
 
@@ -80,8 +80,8 @@ def _refuse_lost_classes(labels_of_files, examples, class_names):
     lost = np.setdiff1d(labels_of_files, examples.labels)
     if len(lost):
         raise RequestError(
-            "Every class needs a training image that can be decoded. Received none "
-            f"for: {', '.join(class_names[label] for label in lost)}. Add images or "
+            "Every class needs a training image that can be decoded. Classes without "
+            f"one: {', '.join(class_names[label] for label in lost)}. Add images or "
             "remove these folders."
         )
 
@@ -110,7 +110,7 @@ def _warn_of_ignored(folder, ignored):
         for reason, paths in sorted(ignored.items())
     ]
     if parts:
-        _log.warning("Files in %s that are not read: %s.", folder, "; ".join(parts))
+        _log.warning("Ignored files in %s: %s.", folder, "; ".join(parts))
 
 
 def _relative(paths, folder):

@@ -104,14 +104,14 @@ class _Entry:
         except FileNotFoundError:
             return self._damaged("its pixels are missing")
         if status.st_size != num_images * self._split.image_bytes:
-            return self._damaged("its pixels were cut off or added to")
+            return self._damaged("the size of its pixel file is wrong")
         if status.st_mtime_ns != state["modified_ns"]:
             # The file was copied or altered. Only its pixels show which.
             if not is_locked:
                 return None
             digests = self._class_digests(pixels, arrays["labels"])
             if digests is None or digests.by_label() != state["class_sha256"]:
-                return self._damaged("its pixels are not those that were decoded")
+                return self._damaged("its pixels differ from the decoded ones")
             state = {**state, "modified_ns": status.st_mtime_ns}
             array_files.write(self._path, arrays, state)
         file = ImageFile(
@@ -234,13 +234,13 @@ class _Entry:
             arrays, state = array_files.read(path)
             if state["format"] == _FORMAT and state["of"] == self._of:
                 return arrays, state
-            self._damaged("it is of another format or of other images")
+            self._damaged("its format or its images are others")
         except (DamagedError, LookupError, TypeError) as error:
             self._damaged(error)
         return None, None
 
     def _damaged(self, reason):
-        _log.warning("%s is damaged and decoded anew: %s.", self._path, reason)
+        _log.warning("%s is damaged: %s. Decoding it again.", self._path, reason)
 
     @contextlib.contextmanager
     def _lock(self):
@@ -256,7 +256,7 @@ class _Entry:
 
     def _say_what_is_done(self, num_done):
         number = f"{self._split.num_images:,} images of {self._split.title}"
-        done = f", of which {num_done:,} are there," if num_done else ""
+        done = f" ({num_done:,} already decoded)" if num_done else ""
         print(f"Decoding up to {number}{done} into {self._path}.uint8", flush=True)
 
 
@@ -271,8 +271,8 @@ def _refuse_too_little_room(cache_dir, entries):
     if needed > free:
         raise RequestError(
             f"--cache_dir={cache_dir} needs room for the decoded images: "
-            f"{gigabytes(needed)} more. Its disk has {gigabytes(free)} left. Make "
-            "room, or name a folder on a larger disk."
+            f"{gigabytes(needed)} more. Its disk has {gigabytes(free)} left. Free "
+            "some, or name a folder on a larger disk."
         )
 
 

@@ -93,7 +93,7 @@ def decode_file(path, image):
         reason = getattr(error, "message", "") or "not enough memory"
         raise RunError(
             f"{path} cannot be decoded: {reason.strip().splitlines()[0]}. The file may "
-            "be good. Make room and give the same command again."
+            "be intact. Free memory and run the same command again."
         ) from error
 
 

@@ -51,8 +51,8 @@ def missing_copy(dataset, root):
         root: the TFDS directory.
     """
     return (
-        f"--dataset={dataset} needs a prepared copy of {WHOLE}, and there is none in "
-        f"{root} (looked for {root / WHOLE}/VERSION/dataset_info.json). Pass "
+        f"--dataset={dataset} needs a prepared copy of {WHOLE}. {root} does not hold "
+        f"one (looked for {root / WHOLE}/VERSION/dataset_info.json). Pass "
         "--data_dir=DIR, a TFDS directory that holds one. --download cannot fetch "
         "ImageNet: get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
         f"image-net.org into {root}/downloads/manual and run `tfds build {WHOLE} "

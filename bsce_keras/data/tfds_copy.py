@@ -85,7 +85,7 @@ def refused_reading():
         yield
     except OSError as error:
         raise RequestError(
-            f"The data set cannot be looked at: {error.strerror}: {error.filename}. "
+            f"The data set cannot be read: {error.strerror}: {error.filename}. "
             "Check --data_dir and its permissions."
         ) from error
 

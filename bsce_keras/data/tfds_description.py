@@ -98,7 +98,7 @@ def _prepared_copy(asked, may_fetch):
     if prepared is None:
         root = tfds_dir(data_dir)
         raise RequestError(
-            f"No prepared copy of {name} in {root} (looked for "
+            f"{root} does not hold a prepared copy of {name} (looked for "
             f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
             "directory that holds one, or --download to fetch it."
         )

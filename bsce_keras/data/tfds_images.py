@@ -21,7 +21,7 @@ def load_tfds(stream_config, training_images, test_images):
     prepared = tfds_copy.find_prepared(name, stream_config.data_dir)
     if prepared is None:
         raise RequestError(
-            f"The prepared copy of {name} is gone from "
+            f"The prepared copy of {name} is missing in "
             f"{tfds_copy.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
             "--data_dir=DIR, a TFDS directory that holds another."
         )
@@ -125,8 +125,8 @@ def _in_order(decoded, builder, split, stream_config):
         raise RequestError(
             f"Every image of the split `{split}` of {builder.name} needs a label in "
             f"[0, {num_classes}). Received: "
-            f"{', '.join(map(str, unknown))}. Write the images into folders, without "
-            "those that have no label, and use --dataset=folder."
+            f"{', '.join(map(str, unknown))}. Write only the labelled images into "
+            "folders, and use --dataset=folder."
         )
     order = np.argsort(decoded.keys, kind="stable")
     return numbered(decoded.images[order], decoded.labels[order])

@@ -36,7 +36,7 @@ def held_out(labels, share, class_names):
         is_held_out[places[order[:number]]] = True
     if small:
         raise RequestError(
-            f"--validation_share={share} leaves no image to train on of: "
+            f"--validation_share={share} would hold out every image of: "
             f"{listed(small)}. Lower it, add images, or leave these classes out."
         )
     return is_held_out

@@ -169,7 +169,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         self.alpha = alpha if is_variable else value
         if not self.num_old_classes and (value != 1 or is_variable):
             raise ValueError(
-                "`alpha` weighs the old classes, and there are none. Give "
+                "`alpha` weighs the old classes and needs at least one. Give "
                 "`num_old_classes`, or leave `alpha` out. "
                 f"Received: alpha={value}, num_old_classes=0"
             )
@@ -183,8 +183,8 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         self._absent = [c for c, count in enumerate(self.class_counts) if not count]
         if self._absent:
             warnings.warn(
-                f"`class_counts` is 0 for classes {self._absent}. They leave the "
-                "softmax, and a label of them gives a loss of inf.",
+                f"`class_counts` is 0 for classes {self._absent}. The softmax omits "
+                "these classes, and their labels give a loss of inf.",
                 stacklevel=2,
             )
 
@@ -256,9 +256,9 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             seen = [c for c in self._absent if np.any(values == c)]
         if seen:
             raise ValueError(
-                f"There are labels of classes {seen}, whose count in `class_counts` is "
-                "0: their loss is inf. Give the number of training images of every "
-                "class that has labels."
+                "The count in `class_counts` must be above 0 for every class with "
+                f"labels. Received: labels of classes {seen}, whose count is 0. Give "
+                "the number of training images of these classes."
             )
 
 

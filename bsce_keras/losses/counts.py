@@ -46,7 +46,7 @@ def checked_counts(class_counts):
     if not (isinstance(counts, list) and all(map(is_count, counts)) and any(counts)):
         raise ValueError(
             "`class_counts` must be whole numbers of images, 0 or more, one per "
-            "class, at most 2**53 and not all of them 0. Shares are no counts. "
+            "class, at most 2**53 and not all of them 0. Shares are not counts. "
             f"Received: class_counts={counts}"
         )
     return [int(count) for count in counts]
@@ -109,7 +109,7 @@ def count_dataset(dataset, num_classes=None):
             labels are refused by `count_labels`.
     """
     if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
-        raise ValueError("The data set has no end: count it before `repeat()`.")
+        raise ValueError("The data set is infinite: count it before `repeat()`.")
     if num_classes is None and hasattr(dataset, "class_names"):
         num_classes = len(dataset.class_names)
     total = np.zeros(num_classes or 0, int)

@@ -115,8 +115,8 @@ def pod_spatial(teacher_maps, student_maps):
     teacher_maps, student_maps = list(teacher_maps), list(student_maps)
     if not student_maps or len(teacher_maps) != len(student_maps):
         raise ValueError(
-            "`pod_spatial` needs as many maps of the teacher as of the student, one at "
-            f"least. Received: {len(teacher_maps)} and {len(student_maps)}."
+            "`pod_spatial` needs equally many maps of teacher and student, at least "
+            f"one. Received: {len(teacher_maps)} and {len(student_maps)}."
         )
     distances = [
         _pod_distance(*_as_pair(*pair, rank=4))
@@ -134,9 +134,9 @@ def _as_pair(teacher, student, rank=2):
         if rank == 4:
             expected = "(batch, height, width, channels), in lists"
         raise ValueError(
-            f"Teacher and student must be of one shape, {expected}. Received: "
+            f"Teacher and student must have the same shape, {expected}. Received: "
             f"{tuple(teacher.shape)} and {tuple(student.shape)}. Take the outputs of "
-            "the same layer of both."
+            "the same layer from both."
         )
     return teacher, student
 

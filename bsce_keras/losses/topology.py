@@ -53,9 +53,9 @@ def topology_preserving(reference_similarities, similarities):
     reference = ops.cast(ops.stop_gradient(reference_similarities), current.dtype)
     if not _are_vectors_of_one_length(reference.shape, current.shape):
         raise ValueError(
-            "Both similarities must be of one shape, (num_pairs,). Received: "
-            f"{tuple(reference.shape)} and {tuple(current.shape)}. Take the same pairs "
-            "of both networks."
+            "Both similarities must have the same shape, (num_pairs,). Received: "
+            f"{tuple(reference.shape)} and {tuple(current.shape)}. Use the same pairs "
+            "for both networks."
         )
     reference, current = _centred(reference), _centred(current)
     product = ops.sum(reference * current)

@@ -167,7 +167,7 @@ def test_folder_problems_are_told_together(tmp_path):
     )
     size, empty, unknown = refusal("folder", str(tmp_path), image_size=3)
     assert "--image_size" in size
-    assert "ant, bee" in empty and "cat" not in empty.split("any in")[1]
+    assert "ant, bee" in empty and "cat" not in empty.split("without any")[1]
     assert "train/: dog." in unknown
 
 

@@ -50,9 +50,9 @@ def test_one_line_a_class_says_which_files_are_not_read_and_why(folder, caplog):
     save(folder / "test/bee/.hidden/1.png")
     load(folder)
     assert caplog.messages == [
-        f"Files in {folder}/train/ant that are not read: 1 empty (2024/empty); "
+        f"Ignored files in {folder}/train/ant: 1 empty (2024/empty); "
         "1 hidden (._1.png); 5 not an image (0.txt, 1.txt, 2.txt and 2 more).",
-        f"Files in {folder}/test/bee that are not read: 1 hidden (.hidden).",
+        f"Ignored files in {folder}/test/bee: 1 hidden (.hidden).",
     ]
 
 

@@ -202,7 +202,7 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
         ({"class_counts": []}, "whole numbers of images"),
         ({"class_counts": [5, -1]}, r"class_counts=\[5, -1\]"),
         ({"class_counts": {0: 5, 1: 1}}, "must be a list"),
-        ({"class_counts": [0.6, 0.4]}, "Shares are no counts"),
+        ({"class_counts": [0.6, 0.4]}, "Shares are not counts"),
         ({"class_counts": ["a", 5]}, r"Received: class_counts=\['a', 5\]"),
         ({"class_counts": [[5], [1]]}, "one per class"),
         ({"class_counts": [5, 1], "num_old_classes": 1.5}, "whole number from 0"),
