@@ -66,7 +66,7 @@ def test_padding_is_black_and_flips_mirror_left_and_right():
 
 
 @pytest.mark.parametrize("image", SPECS.values(), ids=SPECS)
-def test_all_positions_are_drawn_and_none_beyond(image):
+def test_crops_are_drawn_at_all_positions_within_the_image(image):
     crops = draw_crops(np.random.default_rng(0), 2000, image)
     span = image.stored_size + 2 * image.pad - image.size + 1
     for corner in crops[:, 0], crops[:, 1]:
@@ -81,7 +81,7 @@ def test_all_positions_are_drawn_and_none_beyond(image):
         ImageSpec(size=8, stored_size=9, flip=False, training_crop="resized"),
     ],
 )
-def test_images_are_not_flipped_where_the_spec_forbids_it(image):
+def test_images_are_not_flipped_if_the_spec_forbids_it(image):
     assert not draw_crops(np.random.default_rng(0), 100, image)[:, 4].any()
 
 
@@ -187,7 +187,7 @@ def test_a_box_of_the_final_size_is_cut_without_resizing():
     np.testing.assert_array_equal(outputs[1], images[1, 0:5, 1:6][:, ::-1])
 
 
-def test_pixels_beyond_the_box_do_not_show():
+def test_resized_crop_ignores_pixels_outside_the_box():
     image = ImageSpec(size=6, stored_size=8, channels=1, training_crop="resized")
     picture = np.zeros((1, 8, 8, 1), np.uint8)
     picture[:, 2:5, 1:5] = 200
@@ -195,7 +195,7 @@ def test_pixels_beyond_the_box_do_not_show():
     assert np.all(resize_crops(picture, [0], crops, image) == 200)
 
 
-def test_evaluation_of_a_resized_spec_takes_the_centre_unscaled():
+def test_evaluation_crop_of_a_resized_spec_is_the_unscaled_centre():
     images = random_images(RESIZED, num_images=2)
     crops = centre_crops(2, RESIZED)
     outputs = gather_crops(images, np.arange(2), crops, RESIZED)
@@ -209,6 +209,6 @@ def test_evaluation_of_a_resized_spec_takes_the_centre_unscaled():
         ({"training_crop": "resized", "pad": 4}, "without padding. Received: pad=4"),
     ],
 )
-def test_a_training_crop_that_cannot_be_is_refused(fields, message):
+def test_impossible_training_crop_is_refused(fields, message):
     with pytest.raises(RequestError, match=message):
         ImageSpec(size=8, stored_size=8, **fields)

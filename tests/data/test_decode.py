@@ -113,12 +113,12 @@ def test_a_small_file_of_many_pixels_is_refused_by_default():
 @pytest.mark.parametrize("start", [b"\x89PNG", b"BM", b"GIF89a", b"RIFF1234WEBP"])
 @pytest.mark.parametrize("form", [b"", b"VP8X", b"VP8L", b"VP8 "])
 @pytest.mark.parametrize("length", [0, 5, 17])
-def test_a_header_that_is_cut_off_is_refused(start, form, length):
+def test_truncated_header_is_refused(start, form, length):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(start + form + b"\1" * length)
 
 
-def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
+def test_grey_bmp_is_read_and_colour_palette_is_refused():
     grey = RGB[..., 1]
     np.testing.assert_array_equal(decode(encode(grey, "BMP"))[..., 0], grey)
     palette = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
@@ -126,7 +126,7 @@ def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
         decode(encode(palette, "BMP"))
 
 
-def test_compressed_bmp_is_refused_rather_than_garbled():
+def test_compressed_bmp_is_refused():
     encoded = bytearray(encode(RGB[..., 1], "BMP"))
     encoded[30] = 1  # says that its bytes are run lengths
     with pytest.raises(tf.errors.InvalidArgumentError):
@@ -150,7 +150,7 @@ def test_bmp_of_32_bits_is_read_if_its_bytes_are_in_the_usual_order():
     "encoded",
     [b"", b"no image", b"BM", encode(RGB, "JPEG")[:-9], encode(RGB, "PNG")[:-40]],
 )
-def test_what_is_no_complete_image_is_refused(encoded):
+def test_incomplete_image_is_refused(encoded):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(encoded)
 
@@ -161,7 +161,7 @@ def test_fitting_image_is_unchanged():
 
 
 @pytest.mark.parametrize("size", [(24, 36), (36, 24), (7, 50), (12, 12), (12, 13)])
-def test_short_side_is_resized_and_the_centre_kept(size):
+def test_short_side_is_resized_and_the_centre_is_kept(size):
     image = tf.image.resize(RGB, size, antialias=True).numpy().astype(np.uint8)
     square = fit_to_square(tf.constant(image), 12).numpy().astype(int)
     scale = 12 / min(size)
@@ -174,7 +174,7 @@ def test_short_side_is_resized_and_the_centre_kept(size):
 
 
 @pytest.mark.parametrize("size", [(1, 1001), (1001, 1), (2, 5000)])
-def test_of_a_strip_the_middle_is_kept_without_resizing_all_of_it(size, monkeypatch):
+def test_long_strip_is_cut_to_its_middle_before_resizing(size, monkeypatch):
     image = np.zeros((*size, 3), np.uint8)
     middle = tuple(slice(side // 2 - 4, side // 2 + 5) for side in size)
     image[middle] = 200

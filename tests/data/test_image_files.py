@@ -51,7 +51,7 @@ def fail_in_parallel(monkeypatch, fail_alone=False):
     monkeypatch.setattr(image_files, "square", failing)
 
 
-def test_images_that_fail_beside_others_are_decoded_alone(folder, monkeypatch):
+def test_images_that_fail_in_parallel_are_decoded_one_by_one(folder, monkeypatch):
     expected = load(folder)
     fail_in_parallel(monkeypatch)
     data = load(folder)
@@ -61,7 +61,7 @@ def test_images_that_fail_beside_others_are_decoded_alone(folder, monkeypatch):
     assert len(data.skipped_images) == 1
 
 
-def test_a_lack_of_memory_stops_and_the_cache_remembers_no_bad_image(
+def test_lack_of_memory_raises_and_is_not_cached_as_a_bad_image(
     folder, tmp_path, monkeypatch
 ):
     cache = {"cache_dir": tmp_path / "cache"}
@@ -103,7 +103,7 @@ def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
     assert image_files.file_fault(path, image) == "more than 1,279 pixels"
 
 
-def test_a_lack_of_memory_that_looks_like_damage_stops_too(folder, monkeypatch):
+def test_lack_of_memory_that_looks_like_damage_raises(folder, monkeypatch):
     """The libraries for PNG and JPEG report it as a damaged file."""
     path = folder / "train/bee/1.png"
     image = ImageSpec(8, 8)
@@ -124,6 +124,6 @@ def test_the_limit_of_pixels_can_be_chosen(folder, tmp_path):
     assert len(load(folder, **request).skipped_images) == 1
 
 
-def test_a_limit_of_no_pixels_is_refused(folder):
+def test_pixel_limit_of_0_is_refused(folder):
     with pytest.raises(RequestError, match="--max_image_pixels must be"):
         load(folder, max_image_pixels=0)

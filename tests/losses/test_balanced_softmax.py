@@ -82,7 +82,7 @@ def test_gradient_is_the_balanced_softmax_minus_the_label():
     )
 
 
-def test_a_class_without_images_leaves_the_softmax():
+def test_softmax_omits_classes_without_images():
     logits = np.array([[0.0, 5.0, 0.0]], np.float32)
     loss = loss_of([0], logits, [3, 0, 1])
     np.testing.assert_allclose(loss, [np.log(4 / 3)], rtol=1e-6)
@@ -91,11 +91,11 @@ def test_a_class_without_images_leaves_the_softmax():
     )
 
 
-def test_a_label_of_a_class_without_images_is_an_infinite_loss():
+def test_label_of_a_class_without_images_has_infinite_loss():
     assert loss_of([1], np.zeros((1, 3), np.float32), [3, 0, 1]) == np.inf
 
 
-def test_column_labels_count_as_flat_ones():
+def test_column_labels_give_the_loss_of_flat_labels():
     labels, logits = random_batch()
     column = loss_of(labels[:, None], logits, COUNTS)
     assert column.shape == (8,)
@@ -137,7 +137,7 @@ def separable_images(num_images=32, seed=0):
     return (np.eye(4)[labels] + noise).astype(np.float32), labels
 
 
-def test_one_line_of_compile_trains():
+def test_model_trains_with_one_line_of_compile():
     model = make_model()
     model.compile(optimizer="sgd", loss=BalancedSoftmaxLoss(COUNTS))
     images, labels = separable_images()
@@ -165,7 +165,7 @@ def test_a_probability_of_zero_stays_finite():
     assert 80 < float(loss([1], np.array([[1.0, 0.0]]))) < 90
 
 
-def test_a_compiled_loss_comes_back_from_disk(tmp_path):
+def test_compiled_loss_is_restored_from_disk(tmp_path):
     loss = BalancedSoftmaxLoss(
         COUNTS,
         alpha=keras.Variable(0.5),
@@ -224,7 +224,7 @@ def test_wrong_arguments_are_refused(arguments, message):
         BalancedSoftmaxLoss(**arguments)
 
 
-def test_two_replicas_fit_as_one_device(two_devices):
+def test_two_replicas_fit_like_one_device(two_devices):
     images, labels = separable_images(8)
     start = make_model().get_weights()
 

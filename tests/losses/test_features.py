@@ -69,7 +69,7 @@ def test_short_features_are_subject_to_the_reference_epsilon(cosine_loss):
 
 
 @both_cosines
-def test_equal_features_cost_nothing_and_pull_nowhere(cosine_loss):
+def test_loss_and_gradient_are_zero_for_equal_features(cosine_loss):
     features = random_features(0).astype(np.float32)
     np.testing.assert_allclose(cosine_loss(features, features), np.zeros(6), atol=1e-6)
     _, student = gradients(cosine_loss, features, features)
@@ -77,7 +77,7 @@ def test_equal_features_cost_nothing_and_pull_nowhere(cosine_loss):
 
 
 @both_cosines
-def test_only_the_student_is_pulled_and_across_its_own_direction(cosine_loss):
+def test_only_the_student_has_a_gradient_orthogonal_to_its_features(cosine_loss):
     student = random_features(1)
     to_teacher, to_student = gradients(cosine_loss, random_features(0), student)
     assert to_teacher is None
@@ -103,7 +103,7 @@ def test_half_precision_features_are_computed_in_float32(cosine_loss):
 
 
 @both_cosines
-def test_a_teacher_kept_in_float64_serves_a_float32_student(cosine_loss):
+def test_float64_teacher_works_with_a_float32_student(cosine_loss):
     teacher, student = random_features(0), random_features(1)
     loss = cosine_loss(teacher, student.astype(np.float32))
     assert loss.dtype == tf.float32
@@ -179,7 +179,7 @@ def test_maps_follow_the_formula_in_float64():
     np.testing.assert_allclose(loss, expected, rtol=0, atol=1e-10)
 
 
-def test_the_list_is_averaged():
+def test_pod_spatial_averages_over_the_list():
     teacher, student = random_maps(0), random_maps(1)
     each = [pod_spatial([t], [s]) for t, s in zip(teacher, student, strict=True)]
     np.testing.assert_allclose(
@@ -187,7 +187,7 @@ def test_the_list_is_averaged():
     )
 
 
-def test_equal_maps_cost_the_floor_and_pull_nowhere():
+def test_equal_maps_give_the_smallest_loss_and_zero_gradient():
     maps = [image.astype(np.float32) for image in random_maps(0)]
     np.testing.assert_allclose(pod_spatial(maps, maps), np.full(6, 1e-6), rtol=1e-5)
     _, student = gradients(pod_spatial, maps, maps)
@@ -195,7 +195,7 @@ def test_equal_maps_cost_the_floor_and_pull_nowhere():
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
-def test_only_the_student_maps_are_pulled():
+def test_only_the_student_maps_have_a_gradient():
     to_teacher, to_student = gradients(pod_spatial, random_maps(0), random_maps(1))
     assert to_teacher == [None, None]
     for gradient in to_student:
@@ -243,7 +243,7 @@ def test_half_precision_maps_are_computed_in_float32(dtype):
     assert gradient.dtype == dtype and tf.reduce_max(tf.abs(gradient)) > 0
 
 
-def test_a_traced_function_need_not_know_the_batch_or_the_image_size():
+def test_traced_function_works_with_unknown_batch_and_image_size():
     unknown = [tf.TensorSpec((None, None, None, s[2]), tf.float64) for s in MAP_SHAPES]
     traced = tf.function(pod_spatial, input_signature=[unknown, unknown])
     teacher, student = random_maps(0), random_maps(1)
@@ -263,6 +263,6 @@ def test_a_traced_function_need_not_know_the_batch_or_the_image_size():
         (np.zeros((6, 2, 2, 3)), np.zeros((6, 2, 2, 3)), "in lists"),
     ],
 )
-def test_maps_that_are_no_pairs_are_refused(teacher, student, message):
+def test_maps_that_are_not_pairs_are_refused(teacher, student, message):
     with pytest.raises(ValueError, match=message):
         pod_spatial(teacher, student)
