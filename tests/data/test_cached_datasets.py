@@ -1,4 +1,4 @@
-"""Data sets that are kept on the disk hold the same images as in memory."""
+"""Data sets on the disk have the same images as data sets in memory."""
 
 import dataclasses
 import os
@@ -48,7 +48,7 @@ def insects(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Counts the functions that were made to decode images."""
+    """List of the calls that make a decoding function."""
     made, square = [], image_files.square
 
     def counted(*args):
@@ -73,7 +73,7 @@ def assert_same(ours, expected):
 
 
 def check_cache(config, cache_dir, decoded):
-    """Equal to what is in memory, and the second time without decoding."""
+    """Checks that the cache equals memory, and that a second load does not decode."""
     expected = load_dataset(config)
     config = cached(config, cache_dir)
     first = load_dataset(config)
@@ -135,7 +135,7 @@ def test_changed_files_are_decoded_anew(folder, tmp_path, decoded):
     touch(folder / "train/bee/1.png")
     decoded.clear()
     ours = load_dataset(cached(config, tmp_path / "cache"))
-    # Its test images are what they were.
+    # The test images did not change.
     assert len(decoded) == 1
     assert_same(ours, load_dataset(config))
 

@@ -1,4 +1,4 @@
-"""A data set is described, or refused with a way out, before TensorFlow loads."""
+"""Data sets are described, or refused with advice, before TensorFlow loads."""
 
 import json
 import os
@@ -282,7 +282,7 @@ def test_malformed_tfds_descriptions_are_refused(tmp_path, name, content):
 
 
 def test_describing_a_folder_takes_work_linear_in_its_classes(tmp_path, monkeypatch):
-    """Names are hashed a few times each, not once for every other name."""
+    """Each name is hashed a few times, not once per other name."""
 
     class Name(str):
         hashed = 0

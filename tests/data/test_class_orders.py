@@ -6,7 +6,7 @@ import pytest
 from bsce_keras.data import class_order
 from bsce_keras.runtime.errors import RequestError
 
-# The lists of the authors' code (LUCIR) and configuration (PODNet, order 1).
+# Orders from the authors' code (LUCIR) and configuration (PODNet, order 1).
 LUCIR = """
 68 56 78 8 23 84 90 65 74 76 40 89 3 92 55 9 26 80 43 38 58 70 77 1 85 19 17 50 28 53
 13 81 45 82 6 59 83 16 15 44 91 41 72 60 79 52 20 10 31 54 37 95 14 71 96 98 97 2 64 66
@@ -71,7 +71,7 @@ def test_wrong_seeds_are_refused(seed):
 def test_names_precede_ids_in_a_class_order_file(tmp_path):
     path = tmp_path / "order.txt"
     path.write_text("0\n\n  bee \n0000\n")
-    # "0" is the name of class 2; "0000" is no name, hence id 0.
+    # "0" is the name of class 2; "0000" is not a name, hence id 0.
     assert class_order(str(path), 3, NAMES).tolist() == [2, 1, 0]
 
 

@@ -27,7 +27,7 @@ SMALL = ImageSpec(size=7, stored_size=20, training_crop="resized")
 def random_images(image, num_images=6):
     side = image.stored_size
     shape = (num_images, side, side, image.channels)
-    # From 1 on, so that black is padding and nothing else.
+    # Values start at 1, so that only padding is black.
     return np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
 
 
@@ -110,10 +110,10 @@ def boxes(num_images=20_000, seed=0):
 
 
 def test_resized_crops_cover_8_to_100_percent_of_the_square():
-    """Below 3/4 every box fits, so that shares of area are uniform from .08 to .75."""
+    """Every box below 3/4 fits, so shares of area are uniform from .08 to .75."""
     _, _, height, width, _ = boxes()
     area = height * width / 256**2
-    # Sides are rounded: half a pixel of 63, the shortest side.
+    # Tolerance of rounded sides: half a pixel of 63, the shortest side.
     assert 0.08 * 0.985 < area.min() < 0.082
     assert 0.99 < area.max() <= 1.0
     quarters = np.quantile(area[area < 0.75], [0.25, 0.5, 0.75])
@@ -124,7 +124,7 @@ def test_resized_crops_have_log_uniform_aspects_of_3_4_to_4_3():
     _, _, height, width, _ = boxes()
     assert 3 / 4 * 0.985 < (width / height).min() < 0.76
     assert 1.32 < (width / height).max() < 4 / 3 * 1.015
-    # Only boxes that fit whatever their aspect is: the others are drawn again.
+    # Only boxes that fit at every aspect, because other boxes are drawn again.
     small = height * width < 0.7 * 256**2
     quarters = np.quantile(np.log((width / height)[small]), [0.25, 0.5, 0.75])
     expected = np.log(4 / 3) * np.array([-0.5, 0.0, 0.5])
@@ -149,7 +149,7 @@ def test_equal_seeds_draw_equal_resized_crops():
 
 @pytest.mark.parametrize("image", [RESIZED, SMALL], ids=["224 of 256", "7 of 20"])
 def test_resized_crops_equal_resizing_each_box_by_tensorflow(image):
-    """At most one grey level apart, where rounding decides."""
+    """Values may differ by one grey level because of rounding."""
     images = random_images(image, num_images=3)
     rng = np.random.default_rng(1)
     indices = rng.integers(0, 3, 12)

@@ -1,4 +1,4 @@
-"""Images come complete, in a fixed order, and bad files are named."""
+"""Data sets are complete and in a fixed order, and name bad files."""
 
 import json
 import os
@@ -214,7 +214,7 @@ def test_unused_training_images_are_not_read(tmp_path):
 
 @pytest.fixture
 def imagenet(tmp_path):
-    """A prepared ImageNet of few images, the test images without labels."""
+    """A prepared ImageNet of few images; its test images are not labelled."""
     splits = {
         "train": [[("t1", 99), ("t2", 100), ("t3", 0)], [("t4", 999), ("t5", 0)]],
         "test": [[("u1", -1)]],
@@ -226,7 +226,7 @@ def imagenet(tmp_path):
 
 
 def name_thousand_classes(copy):
-    """Gives a copy by `write_tfds` the classes of ImageNet."""
+    """Writes the class names of ImageNet into a copy made by `write_tfds`."""
     names = [f"n{index:08}" for index in range(1000)]
     (copy / "label.labels.txt").write_text("\n".join(names) + "\n")
     features = copy / "features.json"
@@ -280,7 +280,7 @@ def test_damaged_tfds_copy_is_named(tmp_path):
 
 
 def test_training_images_without_a_label_are_refused(tmp_path):
-    """-1 would count as the last class."""
+    """A label of -1 would count as the last class."""
     splits = {"train": [[("t1", 0), ("t2", -1)]], "test": [[("v1", 1)]]}
     write_tfds(tmp_path, "insects", splits)
     with pytest.raises(
@@ -308,7 +308,7 @@ def test_real_cifar100_equals_the_original_files():
     assert data.train.images.shape == (50000, 32, 32, 3)
     assert np.bincount(data.train.labels).tolist() == [500] * 100
     assert np.bincount(data.test.labels).tolist() == [100] * 100
-    # The first labels of the Python version's training file.
+    # First labels in the training file of the Python version.
     assert data.train.labels[:8].tolist() == [19, 29, 0, 11, 1, 86, 90, 28]
     mean = data.train.images.mean(axis=(0, 1, 2)) / 255
     np.testing.assert_allclose(mean, [0.5071, 0.4865, 0.4409], atol=1e-4)

@@ -1,4 +1,4 @@
-"""No file of a class folder is left out without a line that says so."""
+"""Class folders: every file that is ignored is logged."""
 
 import pytest
 from PIL import Image

@@ -1,4 +1,4 @@
-"""What was decoded once is read ever after, whole or not at all."""
+"""The image cache decodes images once and never returns damaged ones."""
 
 import fcntl
 import hashlib
@@ -27,7 +27,7 @@ KEPT = np.delete(np.arange(SIZE), SKIPPED)
 
 
 class Source:
-    """Ten images, of which the fifth cannot be decoded; counts those that were."""
+    """Ten images, the fifth not decodable; counts the decoded ones."""
 
     def __init__(self, version=1):
         self.num_decoded = 0
@@ -49,7 +49,7 @@ class Source:
 
 
 def load(cache_dir, source=None):
-    """The split by way of the cache, which has to be right, and how many it decoded."""
+    """Loads the split from the cache, checks it, and returns the number decoded."""
     source = source or Source()
     [decoded] = load_or_decode(str(cache_dir), [source.split])
     np.testing.assert_array_equal(np.asarray(decoded.images), PIXELS[KEPT])
@@ -66,7 +66,7 @@ def saved_after_every_batch(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache that holds the images already."""
+    """A cache that has the images."""
     assert load(tmp_path / "cache") == len(KEPT)
     return tmp_path / "cache"
 
@@ -146,7 +146,7 @@ def test_cache_repair_does_not_disturb_a_reader(cache):
 
 
 def test_renamed_pixels_are_not_decoded_again(tmp_path, monkeypatch):
-    """They are renamed before what tells of them is written."""
+    """The pixels are renamed before their description is written."""
     with monkeypatch.context() as patched:
         patched.setattr(image_cache._Entry, "_keep_digests", None)
         with pytest.raises(TypeError):
@@ -220,7 +220,7 @@ def test_partial_cache_continues_after_the_last_saved_image(tmp_path):
 
 
 def test_disk_failure_at_any_write_leaves_a_usable_cache(tmp_path, monkeypatch):
-    # Waiting for the disk is most of what a save takes.
+    # Saves mostly wait for the disk.
     monkeypatch.setattr(os, "fsync", lambda _: None)
     disk = FailingDisk(monkeypatch)
     for use in range(1, 200):
@@ -249,7 +249,7 @@ def test_cache_waits_for_another_process_that_decodes_the_same_split(
             return lock(file, operation)
         if operation & fcntl.LOCK_NB:
             raise BlockingIOError
-        # The other one finishes, and lets go of the lock.
+        # The other process finishes and releases the lock.
         waited.append(True)
         assert load(tmp_path, other) == len(KEPT)
 
@@ -268,7 +268,7 @@ def test_too_little_room_is_refused_before_decoding(tmp_path, monkeypatch):
     with pytest.raises(RequestError, match=r"0\.000 GB more\. Its disk has 0\.000 GB"):
         load_or_decode(str(tmp_path / "less"), [source.split])
     assert source.num_decoded == 0
-    # What is there needs no more.
+    # Cached images do not need more room.
     assert load(tmp_path / "enough") == 0
 
 
@@ -287,7 +287,7 @@ def test_digests_of_classes_are_known_without_reading(cache, monkeypatch):
 def test_digest_of_a_selection_is_computed_once(cache, monkeypatch):
     part = slice(1, 3)
     first = pixel_sha256(images_of_class(cache, 1)[part])
-    # A line that a crash cut off.
+    # Truncated line, as after a crash.
     with open(file_of(cache, ".sha256"), "a") as file:
         file.write("0123")
     monkeypatch.setattr(os, "preadv", None)

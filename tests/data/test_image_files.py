@@ -1,4 +1,4 @@
-"""A good image is never taken for a bad one because the machine failed once."""
+"""A failure of the machine does not mark an intact image as bad."""
 
 import errno
 import io
@@ -35,7 +35,7 @@ def load(folder, **request):
 
 
 def fail_in_parallel(monkeypatch, fail_alone=False):
-    """Decoding of files of level 2 fails for want of memory."""
+    """Makes decoding of files of level 2 fail with a lack of memory."""
     square = image_files.square
 
     def failing(encoded, image):
@@ -88,7 +88,7 @@ def test_a_failing_disk_is_not_a_bad_image(folder, monkeypatch, number):
 
 def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
     noise = np.random.default_rng(0).integers(0, 256, (5, 16, 16), np.uint8)
-    # Grey frames share one colour table, the others bring their own.
+    # Grey frames share one colour table; the other frames have their own.
     for mode in ("L", "RGB"):
         frames = [Image.fromarray(one).convert(mode) for one in noise]
         gif = io.BytesIO()
@@ -104,7 +104,7 @@ def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
 
 
 def test_lack_of_memory_that_looks_like_damage_raises(folder, monkeypatch):
-    """The libraries for PNG and JPEG report it as a damaged file."""
+    """The libraries for PNG and JPEG report a lack of memory as a damaged file."""
     path = folder / "train/bee/1.png"
     image = ImageSpec(8, 8)
     path.write_bytes(path.read_bytes()[:40])
@@ -119,7 +119,7 @@ def test_the_limit_of_pixels_can_be_chosen(folder, tmp_path):
     Image.new("RGB", (20, 20)).save(large)
     request = {"cache_dir": tmp_path / "cache", "max_image_pixels": 399}
     assert load(folder, **request).skipped_images[-1] == str(large)
-    # Another limit is not answered with what was kept under this one.
+    # Another limit does not use the images cached for this one.
     request["max_image_pixels"] = 400
     assert len(load(folder, **request).skipped_images) == 1
 

@@ -1,4 +1,4 @@
-"""A data set is its entry in the catalog and the functions that the entry names."""
+"""A data set consists of its catalog entry and the functions that the entry names."""
 
 import sys
 import types
@@ -31,7 +31,7 @@ def load(stream_config, training_images, test_images):
 
 @pytest.fixture(autouse=True)
 def sides(monkeypatch):
-    """A data set named `sides`, as its own file and an entry would add it."""
+    """A data set named `sides`, added by one entry and one file."""
     module = types.ModuleType("sides")
     module.describe, module.load = describe, load
     monkeypatch.setitem(sys.modules, "sides", module)

@@ -1,4 +1,4 @@
-"""Every image once an epoch, in an order that depends on its key alone."""
+"""Batches have every image once per epoch, in an order that depends only on the key."""
 
 import errno
 import functools
@@ -75,7 +75,7 @@ def test_epoch_has_every_image_once_and_a_smaller_last_batch():
 
 
 def test_images_are_drawn_as_often_as_their_probabilities():
-    """Within an epoch of as many images as the pool has."""
+    """Checks an epoch of as many images as the pool has."""
     probabilities = np.array([0.5, 0.25, 0.25] + [0.0] * (SIZE - 3))
     training = make_input(probabilities=probabilities)
     drawn = []
@@ -84,7 +84,7 @@ def test_images_are_drawn_as_often_as_their_probabilities():
         assert [len(batch) for batch in batches] == [4, 4, 3]
         drawn += sum(batches, [])
     shares = np.bincount(drawn, minlength=SIZE) / len(drawn)
-    # Five standard deviations of 1100 draws.
+    # Tolerance: five standard deviations of 1100 draws.
     np.testing.assert_allclose(shares, probabilities, atol=0.076)
     assert set(drawn) == {0, 1, 2}
 
@@ -115,7 +115,7 @@ def test_batch_sizes_of_pools_of_other_sizes(size, sizes):
 
 
 def test_images_are_cropped_in_one_traced_function_for_all_epochs(monkeypatch):
-    """Python runs once, neither per image nor per batch nor per epoch."""
+    """Python runs once, not once per image, batch or epoch."""
     calls = []
 
     def counted(*args):
@@ -231,7 +231,7 @@ def test_pool_smaller_than_a_batch_is_one_batch_per_pass():
     assert [sorted(batch) for batch in batches] == [[0, 1, 2], [0, 1, 2]]
 
 
-# The balanced split.
+# The alpha split.
 
 
 def unbalanced_pool():
@@ -279,7 +279,7 @@ def test_draw_does_not_depend_on_earlier_draws():
 
 
 def make_stored_pool(tmp_path, image=PADDED):
-    """`make_pool` with most of its images on the disk, in another order there."""
+    """`make_pool` with most of its images on the disk, stored in another order."""
     pool = make_pool(image=image)
     num_stored = SIZE - 3
     pool.images[:num_stored][::-1].tofile(tmp_path / "images")
@@ -318,7 +318,7 @@ def test_unreadable_image_file_is_named(tmp_path, monkeypatch):
 
 
 def test_exemplars_of_former_pools_are_freed(tmp_path):
-    """TensorFlow keeps the functions of graphs; what they read must not stay."""
+    """TensorFlow keeps functions of graphs; the images that they read are freed."""
     pool = make_stored_pool(tmp_path)
     images = weakref.ref(pool.images)
     training = TrainingInput(pool, PADDED, 4, 1, 0)
@@ -333,7 +333,7 @@ def test_exemplars_of_former_pools_are_freed(tmp_path):
     [(SIZE, 4, 2, 1), (SIZE, 4, 2, 2), (SIZE, 5, 3, 1)],
 )
 def test_workers_share_every_global_batch(size, batch_size, workers, local):
-    """Element by element what one process would read, none left out or read twice."""
+    """Workers together read the elements of one process, each element once."""
     num_replicas = workers * local
     whole = labels_of(make_input(size, batch_size=batch_size).epoch(1))
     shares = [

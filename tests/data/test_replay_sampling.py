@@ -1,4 +1,4 @@
-"""Old images are drawn as often as was asked for."""
+"""Old images are drawn with the requested probability."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_class_oversampling_draws_all_classes_equally_often():
 
 @pytest.mark.parametrize("num_old_classes", [2, 3])
 def test_four_new_images_are_drawn_for_each_exemplar(num_old_classes):
-    """Be exemplars the minority or, of three classes, nearly as many."""
+    """Exemplars are a minority, or with three old classes nearly as many."""
     shares = share_of_classes("four_to_one", num_old_classes)
     np.testing.assert_allclose(shares[:num_old_classes].sum(), 0.2)
     counts = np.array(COUNTS[:num_old_classes])

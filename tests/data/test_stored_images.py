@@ -1,4 +1,4 @@
-"""Images on the disk stand in for an array, and are read no sooner than asked for."""
+"""Images on the disk behave like an array and are read only on demand."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ def stored(pixels, tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """How many bytes each use of the disk asked for."""
+    """List of the number of bytes requested by each read of the disk."""
     asked, read = [], os.preadv
 
     def counted(descriptor, buffers, position):
@@ -82,7 +82,7 @@ def test_selecting_sorting_and_joining_do_not_read_pixels(stored, pixels, reads)
 
 
 def test_joined_parts_of_a_file_have_one_source(stored, pixels):
-    """However often a pool is joined and cut, it reads from as few sources."""
+    """Joining and cutting a pool repeatedly does not add sources."""
     exemplars = 255 - pixels[:2]
     pool = StoredImages.concatenate([stored[4:], exemplars, stored[:4]])
     again = StoredImages.concatenate([pool[::2], pool[1::2]])

@@ -1,4 +1,4 @@
-"""Classes arrive in the asked order, each once, under labels 0, 1, 2, ..."""
+"""Classes arrive once each, in the requested order, under labels 0, 1, 2, ..."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images to choose by: a part of every class, the same in every run."""
+"""Validation images: a share of every class, the same in every run."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def test_a_share_of_every_class_and_at_least_one_image_is_held_out():
 
 
 def test_held_out_images_depend_only_on_the_size_of_their_class():
-    """So that new classes, or classes that are gone, change nothing for the others."""
+    """New or missing classes do not change the images of the other classes."""
     alone = held_out(labels_of(0, 9), 0.3, NAMES)
     among = held_out(labels_of(5, 9, 7), 0.3, NAMES)
     np.testing.assert_array_equal(alone, among[5:14])
@@ -53,7 +53,7 @@ def test_validation_images_are_training_images_outside_all_steps():
         return {image.tobytes() for image in examples.images}
 
     assert rows(test) <= rows(every)
-    # A handful of digits occur twice.
+    # A few digits occur twice.
     trained_on = set().union(*(rows(step.examples) for step in stream.steps))
     assert len(rows(test) & trained_on) < 5
 
@@ -103,7 +103,7 @@ def test_folder_without_train_and_test_is_split_by_class(tmp_path, inside):
     stream = ClassIncrementalStream(config)
     assert counts_of(stream.seen_test(stream.steps[-1])) == [2, 1, 4]
     assert sum(len(step.examples) for step in stream.steps) == 8 + 4 + 16
-    # The files stay where they are.
+    # The files are not moved.
     assert len(list((tmp_path / inside / "cat").iterdir())) == 20
 
 

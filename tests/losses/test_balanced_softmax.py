@@ -41,10 +41,10 @@ def gradient_of(labels, logits, counts):
     [
         (1, [9, 1], {}, np.log(10)),
         (0, [9, 1], {}, np.log(10 / 9)),
-        # alpha turns the old count 20 into 5 and leaves the new one at 500.
+        # alpha turns the old count 20 into 5; the new count stays 500.
         (0, [20, 500], {"alpha": 0.25, "num_old_classes": 1}, np.log(505 / 5)),
         (1, [20, 500], {"alpha": 0.25, "num_old_classes": 1}, np.log(505 / 500)),
-        # Without old classes alpha has nothing to weigh.
+        # Without old classes alpha has no effect.
         (0, [20, 500], {"alpha": 0.25}, np.log(520 / 20)),
     ],
 )
@@ -104,7 +104,7 @@ def test_column_labels_give_the_loss_of_flat_labels():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_logits_are_computed_in_float32(dtype):
-    # 70000 is no float16, and bfloat16 would round its log to 11.1875.
+    # 70000 is not a float16, and bfloat16 would round its log to 11.1875.
     logits = tf.zeros((1, 2), dtype)
     loss = balanced_softmax_crossentropy([1], logits, [70_000, 1])
     assert loss.dtype == tf.float32

@@ -1,4 +1,4 @@
-"""Logit distillation: worked numbers, and where its gradient vanishes."""
+"""Logit distillation: worked numbers and zeros of the gradient."""
 
 import warnings
 

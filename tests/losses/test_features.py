@@ -1,4 +1,4 @@
-"""Feature distillation: worked numbers, formulas in NumPy, and who gets gradient."""
+"""Feature distillation: worked numbers, formulas in NumPy, and gradients."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def gradients(loss, teacher, student):
         ([8.0, 6.0], 1 - 48 / 50),
         ([-4.0, 3.0], 1),
         ([-3.0, -4.0], 2),
-        ([30.0, 40.0], 0),  # lengths do not count
+        ([30.0, 40.0], 0),  # lengths have no effect
         ([0.0, 0.0], 1),
     ],
 )
@@ -112,7 +112,7 @@ def test_float64_teacher_works_with_a_float32_student(cosine_loss):
 
 @both_cosines
 def test_features_of_different_layers_are_refused(cosine_loss):
-    # One column would broadcast without complaint.
+    # One column would broadcast silently.
     with pytest.raises(ValueError, match=r"\(6, 1\) and \(6, 8\).*the same layer"):
         cosine_loss(np.zeros((6, 1)), random_features(1))
 
@@ -154,7 +154,7 @@ def one_map(values):
         ([[2, 0], [0, 0]], [[2, 0], [1, 0]], 2 - 2 * 9 / np.sqrt(2 * 42)),
         # The diagonals have the same sums.
         ([[1, 0], [0, 1]], [[0, 1], [1, 0]], 0),
-        # Neither sign nor size of a whole map counts.
+        # Sign and size of a whole map have no effect.
         ([[1, 2], [3, 4]], [[-10, 20], [30, -40]], 0),
     ],
 )
@@ -231,7 +231,7 @@ def test_maps_of_zeros_have_a_finite_loss_and_gradient(dead):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_maps_are_computed_in_float32(dtype):
-    # 300 squared is no float16, and 256 + 1 is no bfloat16.
+    # 300 squared is not a float16, and 256 + 1 is not a bfloat16.
     teacher, student = one_map([[16, 1], [16, 1]]), one_map([[300, 1], [16, 1]])
     half = [tf.constant(image, dtype) for image in (teacher, student)]
     loss = pod_spatial(half[:1], half[1:])
@@ -257,7 +257,7 @@ def test_traced_function_works_with_unknown_batch_and_image_size():
     [
         ([], [], "Received: 0 and 0"),
         ([np.zeros((6, 2, 2, 3))] * 2, [np.zeros((6, 2, 2, 3))], "Received: 2 and 1"),
-        # One channel would broadcast without complaint.
+        # One channel would broadcast silently.
         ([np.zeros((6, 2, 2, 1))], [np.zeros((6, 2, 2, 3))], r"\(6, 2, 2, 1\) and"),
         # One map instead of a list of maps.
         (np.zeros((6, 2, 2, 3)), np.zeros((6, 2, 2, 3)), "in lists"),

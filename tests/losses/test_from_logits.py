@@ -1,4 +1,4 @@
-"""`from_logits` that contradicts the model: warned about, and the softmax undone."""
+"""`from_logits` that contradicts the model: a warning, and the softmax is undone."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The losses without the rest of the package, and on another backend of Keras."""
+"""Losses without the rest of the package, and on another backend of Keras."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""docs/loss.md: its scripts print what stands below them."""
+"""Scripts of docs/loss.md print the output shown below them."""
 
 import contextlib
 import io

@@ -11,7 +11,7 @@ NUM_OLD = 3
 
 
 def random_cosines(num_images=8, num_classes=7, seed=0):
-    """Labels, old and new ones, and cosines."""
+    """Labels of old and new classes, and cosines."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(num_images) % num_classes)
     return labels, rng.uniform(-1, 1, (num_images, num_classes))
@@ -31,9 +31,9 @@ def gradient_to(values, loss):
 @pytest.mark.parametrize(
     ("cosines", "options", "expected"),
     [
-        # The nearest two of three new classes: 0.5 - 0.6 + 0.4 and 0.5 - 0.6 + 0.2.
+        # Nearest two of three new classes: 0.5 - 0.6 + 0.4 and 0.5 - 0.6 + 0.2.
         ([0.6, 0.4, -0.2, 0.2], {}, (0.3 + 0.1) / 2),
-        # The second is further off than the margin, and still counts in the mean.
+        # The second class is beyond the margin and still counts in the mean.
         ([0.6, 0.4, -0.2, -0.1], {}, 0.3 / 2),
         ([0.6, 0.4, -0.2, 0.2], {"top_k": 1}, 0.3),
         ([0.6, 0.4, -0.2, 0.2], {"top_k": 1, "margin": 0.25}, 0.05),
@@ -72,7 +72,7 @@ def test_mean_over_old_images_equals_the_reference():
 
 
 def test_ranking_gradient_raises_own_class_and_lowers_two_nearest_new_ones():
-    # An old image that violates both, an old one that violates none, a new one.
+    # Images: old with two violations, old with zero violations, new.
     labels = [0, 1, 2]
     cosines = np.array(
         [[0.1, 0.9, 0.3, -0.9, 0.2], [-1, 1, 0, 0, 0], [0, 0, 1, 0.9, 0]]
@@ -122,14 +122,14 @@ def crossentropy(labels, logits):
 
 
 def confident_similarities():
-    """Labels, and similarities of which the label's is the largest."""
+    """Labels, and similarities that are largest at the label."""
     labels, similarities = random_cosines()
     similarities[np.arange(8), labels] = 1.1
     return labels, similarities
 
 
 def nca_of_the_released_code(similarities, labels, scale, margin):
-    """Statement for statement in NumPy, slips included."""
+    """Released code in NumPy, statement by statement, with its errors."""
     rows = np.arange(len(labels))
     values = scale * (similarities - margin)
     values = values - values.max(axis=1, keepdims=True)
@@ -150,7 +150,7 @@ def nca_of_the_released_code(similarities, labels, scale, margin):
         (0, {"variant": "paper", "scale": 2.0}, np.log(4 + 9) + 2 * 0.6),
         (0, {"variant": "paper", "margin": 0.0}, np.log(2 + 3)),
         (2, {"variant": "paper", "margin": 0.25}, np.log(1 + 2) - np.log(3) + 0.25),
-        # Without a margin the hinge holds: log(1 + 2) - log 3 is 0, and less at 2.
+        # The hinge is 0 without a margin: log(1 + 2) - log 3 is 0, and less at 2.
         (2, {"variant": "paper", "margin": 0.0, "scale": 2.0}, 0),
     ],
 )

@@ -1,4 +1,4 @@
-"""Rescaled softmax: every class has the same total weight, the whole its size."""
+"""Rescaled softmax: classes have equal total weight, and the mean weight is 1."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Separated softmax: old and new classes do not compete, each side is a softmax."""
+"""Separated softmax: each side is a softmax; old and new classes do not compete."""
 
 import keras
 import numpy as np

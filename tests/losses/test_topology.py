@@ -1,4 +1,4 @@
-"""Topology preservation: worked numbers, what it does not mind, where it pulls."""
+"""Topology preservation: worked numbers, invariances and gradients."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_zero_pairs_and_one_pair_give_zero_loss_and_gradient(number):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_computed_in_float32(dtype):
-    # Their mean is not one of the numbers near 1 that half precision has.
+    # Half precision cannot represent their mean.
     reference = tf.constant([1.0, 1.0, 1.0078125], dtype)
     current = tf.constant([1.0, 1.0, 1.0078125], dtype)
     loss = topology_preserving(reference, current)
