@@ -135,5 +135,5 @@ def test_traced_function_works_with_an_unknown_number_of_pairs():
     [([1.0, 2.0], [1.0]), ([[1.0, 2.0]], [[1.0, 2.0]]), (1.0, [1.0])],
 )
 def test_similarities_of_other_pairs_are_refused(reference, current):
-    with pytest.raises(ValueError, match=r"of one shape, \(num_pairs,\)"):
+    with pytest.raises(ValueError, match=r"the same shape, \(num_pairs,\)"):
         topology_preserving(reference, current)
