@@ -239,7 +239,7 @@ def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, 
     shutil.rmtree(folder / "train/day")
     save_images(folder / "train/day", [255, 255])
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
-    assert "no image to train on of: night." in capsys.readouterr().err
+    assert "would hold out every image of: night." in capsys.readouterr().err
     shutil.rmtree(folder / "train/night")
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2
     assert "scored on held-out training images, but" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Images, class orders and streams of steps. Lazy: importing it loads no TensorFlow."""
+"""Images, class orders and streams of steps. Importing it does not load TensorFlow."""
 
 __all__ = ["class_order"]
 

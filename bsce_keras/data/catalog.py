@@ -1,9 +1,9 @@
-"""The data sets that `--dataset` may name: one entry each.
+"""Table of the data sets that `--dataset` may name.
 
-A new data set needs its entry here and, unless TFDS prepares it, a file that describes
-and loads it. Descriptions look at folder listings, label files and `dataset_info.json`
-only, so that a wrong request is refused in milliseconds. TensorFlow is not imported
-unless a download was asked for and is needed.
+A new data set needs an entry here and, unless TFDS prepares it, a file that describes
+and loads it. Descriptions read only folder listings, label files and
+`dataset_info.json`, so a wrong request is refused in milliseconds. TensorFlow is only
+imported if a requested download is needed.
 """
 
 from bsce_keras.config import ImageSpec
@@ -22,7 +22,7 @@ _NOTHING_TO_FETCH = "for which there is nothing to fetch"
 _CIFAR = NamedDataset(
     "bsce_keras.data.tfds_description:describe_cifar",
     _LOAD_TFDS,
-    # The statistics of LUCIR's code; its deviations are means of per-image deviations.
+    # Statistics of LUCIR's code. Its deviations are means of per-image deviations.
     ImageSpec(
         size=32,
         stored_size=32,
@@ -35,8 +35,8 @@ _CIFAR = NamedDataset(
     can_be_fetched=True,
 )
 _DESCRIBE_IMAGENET = "bsce_keras.data.tfds_description:describe_imagenet"
-# Mean and deviation of ImageNet are the default. `crops.draw_crops` says how the
-# crops differ from those of LUCIR's and PODNet's code.
+# The default mean and deviation are those of ImageNet. `crops.draw_crops` describes
+# the difference from the crops of LUCIR's and PODNet's code.
 _IMAGENET_IMAGE = ImageSpec(size=224, stored_size=256, training_crop="resized")
 
 DATASETS = {
@@ -83,7 +83,7 @@ DATASETS = {
     ),
 }
 NAMES = tuple(DATASETS)
-# For messages.
+# List of the names for messages.
 NAMES_TEXT = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 EXEMPLARS_TEXT = "; ".join(
     [
@@ -98,7 +98,7 @@ EXEMPLARS_TEXT = "; ".join(
 
 
 def find_dataset(name):
-    """The `NamedDataset` of a value of `--dataset`, or None if it is unknown."""
+    """Returns the `NamedDataset` of a value of `--dataset`; None if it is unknown."""
     return DATASETS.get(f"{_TFDS}NAME" if name.startswith(_TFDS) else name)
 
 
@@ -110,24 +110,25 @@ def describe_dataset(
     validation_share=0.0,
     learned=(),
 ):
-    """Finds a data set and says what it holds.
+    """Finds a data set and describes it without reading images.
 
     Args:
-        dataset: one of `NAMES`; `tfds:NAME` may go on with `/CONFIG`.
+        dataset: one of `NAMES`; `tfds:NAME` may end in `/CONFIG`.
         data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`,
             or of the class folders.
-        image_size: side the network sees, for `folder` and `tfds:NAME` (default 64).
-        download: fetch and prepare a TFDS data set that is not there yet.
-        validation_share: above 0, a `folder` needs no test images.
-        learned: names of classes that a run of a `folder` has; their images may be
-            gone.
+        image_size: side of the network's input in pixels, for `folder` and `tfds:NAME`
+            (default 64).
+        download: fetches and prepares a TFDS data set that is missing.
+        validation_share: a `folder` may lack test images if this is above 0.
+        learned: names of the classes that a run of a `folder` has learned. Their images
+            may be missing.
 
     Returns:
         A `DatasetInfo`.
 
     Raises:
-        RequestError: with every problem found.
+        RequestError: the request cannot be met; it lists every problem found.
     """
     entry = find_dataset(dataset)
     if entry is None:

@@ -1,8 +1,8 @@
 """Orders in which classes arrive: published, seeded, sorted, or read from a file.
 
 `order[label]` is the data set's class id of the class learned at position `label`.
-The published orders come from NumPy's legacy generator, whose numbers never change;
-it is seeded in an object of its own, so the global random state stays untouched.
+The published orders come from NumPy's legacy generator, whose numbers never change.
+The generator is a separate object, so the global random state does not change.
 """
 
 import collections
@@ -18,7 +18,7 @@ NAMES = ("lucir", "icarl", "seed:N", "sorted", "arrival")
 
 
 def class_order(name, num_classes, class_names=None):
-    """The class ids in the order of their arrival.
+    """Returns the class ids in the order of their arrival.
 
     Args:
         name: one of
@@ -26,17 +26,18 @@ def class_order(name, num_classes, class_names=None):
             `icarl`: the same seed after iCaRL's shuffles of 100 x 500 images, the
                 order of iCaRL, BiC and PODNet on CIFAR-100; 100 classes only;
             `seed:N`: legacy generator with seed N;
-            `sorted`, `arrival`: by class id, which for folders is by name;
-            or the path of a file with one class name or class id per line, names
-            first where a line could be both.
-        num_classes: classes of the data set.
-        class_names: their names by class id, needed for names in a file.
+            `sorted`, `arrival`: by class id, which is the order of names for folders;
+            or the path of a file with one class name or class id per line. A line that
+            could be both is a name.
+        num_classes: number of classes of the data set.
+        class_names: names indexed by class id; a file of names needs them.
 
     Returns:
         int64 array, shape `(num_classes,)`, a permutation of `range(num_classes)`.
 
     Raises:
-        RequestError: unknown name, or a file that misses, repeats or invents classes.
+        RequestError: the name is unknown, or the file has missing, repeated or unknown
+            classes.
 
     Example:
 
@@ -66,8 +67,8 @@ def _icarl_order(num_classes):
             "--class_order=icarl is defined for 100 classes only. Received: "
             f"{num_classes} classes. Use lucir (also seed 1993) or seed:N."
         )
-    # iCaRL's loader shuffles the 500 images of each class before it shuffles the
-    # classes, from one generator: the draws in between make this another order.
+    # iCaRL's loader shuffles the 500 images of each class before the classes, with the
+    # same generator. The draws in between give an order other than LUCIR's.
     generator = np.random.RandomState(1993)
     for _ in range(100):
         generator.shuffle(np.arange(500))
@@ -109,8 +110,8 @@ def _class_id(entry, ids_by_name, num_classes):
 
 
 def _number(text):
-    """The number that a few decimal digits stand for; None for any other text."""
-    # Python refuses to read thousands of digits, and nobody means them.
+    """Returns the number of at most 20 decimal digits; None for any other text."""
+    # `int` raises ValueError for thousands of digits.
     return int(text) if text.isdecimal() and len(text) <= 20 else None
 
 

@@ -1,4 +1,4 @@
-"""Random crops and flips: drawn as a table of integers, applied to whole batches."""
+"""Random crops and flips, drawn as a table of integers and applied to batches."""
 
 import math
 
@@ -9,24 +9,24 @@ from bsce_keras.config.choices import CROP_AREA, CROP_ASPECT
 
 # Columns of a table of crops: top, left, height and width of the box, mirrored.
 NUM_COLUMNS = 5
-# Number of draws of a box that may not fit, as in torchvision.
+# Number of attempts to draw a box that fits, as in torchvision.
 _ATTEMPTS = 10
 
 
 def draw_crops(rng, num_images, image):
-    """One random crop per image.
+    """Draws one random crop per image.
 
     `pad` draws the corner of a square of side `size`. `resized` draws the area of a box
-    uniformly and its aspect log-uniformly; a box beyond the image is drawn again, and
-    after ten attempts the whole image is taken.
+    uniformly and its aspect log-uniformly. A box that does not fit is drawn again.
+    After ten attempts the whole image is taken.
 
     Source: torchvision's `RandomCrop` and `RandomResizedCrop`, which LUCIR's and
-    PODNet's code use. There, boxes are drawn from the whole photograph. Here, they are
-    drawn from the stored centre square, because images of one shape fit one array, in
-    memory and in the cache. Two things are lost for a photograph r times as long as
-    wide. A share of 1 - 1 / r, its ends, is not seen in training. Boxes hold 0.08 / r
-    to 1 / r of its area (6 % to 75 % at r = 4/3), and their pixels have been reduced to
-    a short side of `stored_size`: the smallest box of 256 x 256 is 72 pixels wide.
+    PODNet's code use. They draw boxes from the whole photograph. This function draws
+    them from the stored centre square, because images of one shape fit one array, in
+    memory and in the cache. The difference matters for a photograph r times as long as
+    wide. Its ends, a share of 1 - 1 / r, are not seen in training. Boxes hold 0.08 / r
+    to 1 / r of its area (6 % to 75 % at r = 4/3). Their pixels were reduced to a short
+    side of `stored_size`: the smallest box of 256 x 256 is 72 pixels wide.
 
     Args:
         rng: `np.random.Generator`.
@@ -35,7 +35,7 @@ def draw_crops(rng, num_images, image):
 
     Returns:
         int32, shape `(num_images, 5)`: top, left, height and width of the box in the
-        padded image, and 1 where it is mirrored.
+        padded image, and 1 for a mirrored crop.
     """
     if image.training_crop == "resized":
         corners, sizes = _draw_boxes(rng, num_images, image.stored_size)
@@ -51,7 +51,7 @@ def draw_crops(rng, num_images, image):
 
 
 def _draw_boxes(rng, num_images, side):
-    """Corners (top, left) and sizes (height, width) of boxes in a square."""
+    """Draws corners (top, left) and sizes (height, width) of boxes in a square."""
     sizes = np.full((num_images, 2), side)
     pending = np.arange(num_images)
     for _ in range(_ATTEMPTS):
@@ -65,7 +65,7 @@ def _draw_boxes(rng, num_images, side):
 
 
 def centre_crops(num_images, image):
-    """The crops of evaluation: the centre, not mirrored."""
+    """Crops for evaluation: the centre, not mirrored."""
     corner = (image.stored_size + 2 * image.pad - image.size) // 2
     crop = [corner, corner, image.size, image.size, 0]
     return np.tile(np.array([crop], np.int32), (num_images, 1))
@@ -78,7 +78,7 @@ def training_crops(images, indices, crops, image):
 
 
 def gather_crops(images, indices, crops, image):
-    """Pads, crops and flips the images at `indices`, all in one gather.
+    """Pads, crops and flips the images at `indices` in one gather.
 
     Args:
         images: uint8, shape `(n, stored_size, stored_size, channels)`.
@@ -113,10 +113,10 @@ def _inside(positions, side):
 def resize_crops(images, indices, crops, image):
     """Crops, resizes and flips the images at `indices`, rows first, then columns.
 
-    Bilinear, antialiased and within the box, as `tf.image.resize` of the box and Pillow
-    have it. Each output pixel is a weighted sum of at most `ceil(2 stored_size / size)`
-    pixels along either axis, made element by element: an image's crop does not depend
-    on the others of its batch.
+    The resize is bilinear, antialiased and limited to the box, like `tf.image.resize`
+    of the box, or Pillow. Each output pixel is a weighted sum of at most
+    `ceil(2 stored_size / size)` pixels along either axis. The sum is computed element
+    by element, so a crop does not depend on the other images of the batch.
 
     Args:
         images: uint8, shape `(n, stored_size, stored_size, channels)`.
@@ -125,12 +125,12 @@ def resize_crops(images, indices, crops, image):
         image: `ImageSpec`.
 
     Returns:
-        uint8, shape `(batch, size, size, channels)`; grey values are the nearest ones.
+        uint8, shape `(batch, size, size, channels)`, rounded to the nearest value.
     """
     side, size, channels = image.stored_size, image.size, image.channels
     top, left, height, width, mirrored = tf.unstack(tf.cast(crops, tf.float32), axis=1)
     forth = tf.range(size, dtype=tf.float32)[tf.newaxis]
-    # Pixels are made in mirrored order: `tf.reverse` takes longer than all the rest.
+    # Compute pixels in mirrored order: `tf.reverse` takes longer than all other work.
     order = tf.where(mirrored[:, tf.newaxis] > 0, forth[:, ::-1], forth)
     taken = tf.reshape(tf.gather(images, indices), (-1, side, side * channels))
     taken = _resize_first_axis(taken, top, height, forth, image)
@@ -142,12 +142,12 @@ def resize_crops(images, indices, crops, image):
 
 
 def _resize_first_axis(images, start, length, order, image):
-    """Resizes `[start, start + length)` of every image's first axis to `size`.
+    """Resizes `[start, start + length)` of the first axis of every image to `size`.
 
     Args:
         images: shape `(batch, stored_size, pixels)`.
         start, length: float32, shape `(batch,)`.
-        order: float32, `(batch, size)` or `(1, size)`, numbers of the output's pixels.
+        order: float32, `(batch, size)` or `(1, size)`, indices of the output pixels.
         image: `ImageSpec`.
 
     Returns:

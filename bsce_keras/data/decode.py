@@ -1,7 +1,7 @@
-"""Encoded images to uint8 squares, in TensorFlow operations only.
+"""Conversion of encoded images to uint8 squares, by TensorFlow operations only.
 
-The same two functions prepare training images and sit inside exported models, so a
-deployed model sees what the network was trained on.
+Training and exported models use the same two functions. A deployed model therefore
+sees the same pixels as in training.
 """
 
 import tensorflow as tf
@@ -16,44 +16,44 @@ from bsce_keras.data.image_headers import (
 )
 from bsce_keras.data.image_kinds import too_many_pixels
 
-# The field `compression` of a BMP; with masks, a pixel's bytes may be in any order.
+# Values of the field `compression` of a BMP. Masks define the byte order of a pixel.
 _UNCOMPRESSED, _MASKED = b"\0\0\0\0", b"\3\0\0\0"
 _ANIMATED_WEBP = "an animated WebP is not supported"
 _UNUSUAL_BMP = "a BMP with compression or a colour palette is not supported"
-# Messages about images that are whole and cannot be decoded.
+# Messages about complete images that cannot be decoded.
 UNSUPPORTED = (_ANIMATED_WEBP, _UNUSUAL_BMP)
 _BGR_MASKS = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0"
 _GREY_PALETTE = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
-# Longer strips are cut before they are resized: a row of 60,000 pixels, its short side
-# made 73, would take 3.8 GB for a square of which nothing but the middle is kept.
+# Longest ratio of sides that is resized; longer strips are cut first. A row of 60,000
+# pixels, resized to a short side of 73, would take 3.8 GB. Only its middle is kept.
 _LONGEST_SIDE = 8
 
 
 def decode_image(encoded, channels, max_pixels=MAX_IMAGE_PIXELS):
     """Decodes one JPEG, PNG, BMP, WebP or GIF (its first frame).
 
-    Grey, palette, CMYK and 16-bit images are converted; alpha is dropped, EXIF
-    rotation is not applied.
+    Grey, palette, CMYK and 16-bit images are converted. Alpha is dropped. EXIF rotation
+    is not applied.
 
     Args:
         encoded: string scalar, the bytes of a file.
         channels: 3 for RGB, 1 for grey.
-        max_pixels: images whose header names more pixels are refused before they are
-            decoded. Of a GIF with several frames, which TensorFlow decodes all, the
-            header names only those of one.
+        max_pixels: largest number of pixels by the header; larger images are refused
+            before they are decoded. TensorFlow decodes all frames of a GIF, but the
+            header counts only one.
 
     Returns:
         uint8, shape `(height, width, channels)`.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are not a complete image, have too
-            many pixels, or are one of `UNSUPPORTED`.
+        tf.errors.InvalidArgumentError: the bytes are not a complete image, the image
+            has too many pixels, or its kind is one of `UNSUPPORTED`.
     """
     is_small = num_pixels(encoded) <= max_pixels
     check = tf.debugging.Assert(is_small, [too_many_pixels(max_pixels)])
     with tf.control_dependencies([check]):
         encoded = tf.identity(encoded)
-    # Always by way of RGB: TensorFlow reads CMYK, BMP and GIF as nothing else.
+    # Decode to RGB first: TensorFlow reads CMYK, BMP and GIF only as RGB.
     rgb = tf.case(
         [
             (is_png(encoded), lambda: _decode_png(encoded)),
@@ -67,11 +67,11 @@ def decode_image(encoded, channels, max_pixels=MAX_IMAGE_PIXELS):
 
 
 def fit_to_square(image, stored_size):
-    """Resizes the short side to `stored_size` and cuts the centre square out.
+    """Resizes the short side to `stored_size` and cuts out the centre square.
 
-    Bilinear with antialiasing, rounded; an image that already fits is returned
-    unchanged, bit for bit. Of one more than 8 times as long as wide the ends are cut
-    off first.
+    The resize is bilinear with antialiasing, and rounded. An image that already fits is
+    returned unchanged, bit for bit. An image more than 8 times as long as wide first
+    loses its ends.
 
     Args:
         image: uint8, shape `(height, width, channels)` or `(batch, height, width,
@@ -114,7 +114,7 @@ def _decode_png(encoded):
 
 
 def _decode_png_of_16_bits(encoded):
-    # Read as 8 bits, it would lose its low byte: 0x01ff would become 1 and not 2.
+    # Decoding to 8 bits would drop the low byte: 0x01ff would become 1 instead of 2.
     image = tf.io.decode_png(encoded, channels=3, dtype=tf.uint16)
     return tf.cast((tf.cast(image, tf.int32) + 128) // 257, tf.uint8)
 
@@ -126,7 +126,7 @@ def _decode_webp(encoded):
     # TensorFlow 2.21 writes beyond the memory of an animated WebP.
     check = tf.debugging.Assert(~is_animated, [_ANIMATED_WEBP])
     with tf.control_dependencies([check]):
-        # TensorFlow refuses a number of channels other than that of the file.
+        # For WebP, TensorFlow only accepts the number of channels of the file.
         image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
     return image[..., :3]
 
@@ -139,8 +139,7 @@ def _decode_bmp(encoded):
     in_order = (compression == _MASKED) & (masks == _BGR_MASKS)
     no_palette = (bits_per_pixel != b"\x08") | (palette == _GREY_PALETTE)
     is_readable = ((compression == _UNCOMPRESSED) | in_order) & no_palette
-    # TensorFlow returns palette indices, or compressed bytes, as if they were grey
-    # values.
+    # TensorFlow would return palette indices or compressed bytes as grey values.
     check = tf.debugging.Assert(is_readable, [_UNUSUAL_BMP])
     with tf.control_dependencies([check]):
         return _decode_any(encoded)

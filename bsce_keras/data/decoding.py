@@ -1,4 +1,4 @@
-"""Splits decoded: into memory, or into the cache that the configuration names."""
+"""Decoding of splits into memory, or into the cache that the configuration names."""
 
 import logging
 import math
@@ -14,19 +14,19 @@ _log = logging.getLogger(__name__)
 
 
 def decoded_splits(splits, stream_config):
-    """The `Decoded` of every split, in memory or in the cache."""
+    """Returns the `Decoded` of every split, in memory or in the cache."""
     if stream_config.cache_dir is None:
         num_images = sum(split.num_images for split in splits)
         _refuse_more_than_memory(num_images, stream_config.image)
         return [_in_memory(split) for split in splits]
-    # Of nothing there is nothing to keep.
+    # Empty splits are not cached.
     kept = [split for split in splits if split.num_images]
     found = iter(load_or_decode(stream_config.cache_dir, kept))
     return [next(found) if split in kept else _in_memory(split) for split in splits]
 
 
 def _in_memory(split):
-    """A `Decoded` split as arrays, shorter than `num_images` if it was."""
+    """Decodes a split into arrays, cut to the number of images it gave."""
     images = np.empty((split.num_images, *split.image_shape), np.uint8)
     all_keys, all_labels, filled = [], [], 0
     for keys, labels, batch in split.batches(joined([])):
@@ -42,7 +42,7 @@ def _refuse_more_than_memory(num_images, image):
     shape = (num_images, image.stored_size, image.stored_size, image.channels)
     num_bytes, available = math.prod(shape), available_memory()
     _log.info("Reading %d images into %d bytes of memory.", num_images, num_bytes)
-    # While they are sorted, the images are there twice.
+    # Sorting needs a second copy of the images.
     if 2 * num_bytes > available:
         raise RequestError(
             f"All images are held in memory: {num_images} of {image.stored_size}x"

@@ -1,4 +1,4 @@
-"""Handwritten digits: the small data set that comes with scikit-learn."""
+"""Handwritten digits, a small data set that comes with scikit-learn."""
 
 import numpy as np
 
@@ -8,16 +8,16 @@ _TRAIN_IMAGES_PER_CLASS = 130
 
 
 def describe_digits(asked):
-    """The `DatasetInfo` of ten classes named "0" to "9"."""
+    """Returns the `DatasetInfo` of ten classes named "0" to "9"."""
     refuse(asked.size_problems())
     return asked.info(str(digit) for digit in range(10))
 
 
 def load_digits(stream_config, training_images, test_images):
-    """The `ImageDataset`: 130 images of each class train, the rest test.
+    """Returns the `ImageDataset`: 130 training images a class, all others for testing.
 
-    Equal counts make the base step the same under softmax and balanced softmax. The
-    legacy generator with seed 0 draws them, so that the split never changes.
+    With equal counts the base step is the same under softmax and balanced softmax.
+    NumPy's legacy generator draws the images with seed 0, so the split never changes.
     """
     from sklearn import datasets
 

@@ -1,4 +1,4 @@
-"""Examples: images with labels, what the stream, the memory and training hand on."""
+"""Examples: images with labels, passed between stream, memory and training."""
 
 import dataclasses
 
@@ -12,12 +12,12 @@ class Examples:
     """Images with their labels.
 
     Args:
-        images: uint8, shape `(num_examples, side, side, channels)`, in memory or, as
-            `StoredImages`, on the disk.
+        images: uint8, shape `(num_examples, side, side, channels)`: an array, or
+            `StoredImages` on the disk.
         labels: int64, shape `(num_examples,)`.
-        ids: int64, shape `(num_examples,)`, what tells the images of a class apart, the
-            same in every process: positions in the data set's list of training (or
-            test) images, for image folders in the list of the class.
+        ids: int64, shape `(num_examples,)`, unique within a class and equal in every
+            process: positions in the data set's list of training (or test) images. For
+            image folders they are positions in the list of the class.
     """
 
     images: np.ndarray | StoredImages
@@ -28,9 +28,9 @@ class Examples:
         return len(self.labels)
 
     def select(self, indices):
-        """The examples at `indices`, an array or a slice.
+        """Returns the examples at `indices`, an array or a slice.
 
-        A slice copies nothing, and of images on the disk nothing is read.
+        A slice makes a view. Images on the disk are not read.
         """
         return Examples(self.images[indices], self.labels[indices], self.ids[indices])
 
@@ -42,12 +42,12 @@ class Examples:
         ]
 
     def in_memory(self):
-        """The same examples with their pixels in memory."""
+        """Returns the same examples with their pixels in memory."""
         return dataclasses.replace(self, images=np.asarray(self.images))
 
     @staticmethod
     def concatenate(parts):
-        """One `Examples` out of a list of at least one."""
+        """Joins a non-empty list of `Examples`."""
         return Examples(
             concatenated([part.images for part in parts]),
             np.concatenate([part.labels for part in parts]),
@@ -56,5 +56,5 @@ class Examples:
 
 
 def numbered(images, labels):
-    """`Examples` whose ids are their positions."""
+    """Returns `Examples` whose ids are their positions."""
     return Examples(images, labels, np.arange(len(labels), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Description of folders of images, from file names only. Imports no TensorFlow."""
+"""Description of folders of images from listings only. Does not import TensorFlow."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ from bsce_keras.runtime.text import is_line
 
 
 def describe_folder(asked):
-    """The `DatasetInfo` of a folder with train/CLASS/* and test/CLASS/*, or CLASS/*."""
+    """Returns the `DatasetInfo` of train/CLASS/* and test/CLASS/*, or of CLASS/*."""
     problems, learned = asked.size_problems(), asked.learned
     if asked.data_dir is None:
         refuse(
@@ -29,11 +29,11 @@ def describe_folder(asked):
     names = sorted({*found, *learned})
     if not train.is_dir():
         problems.append(
-            f"{root} must hold train/CLASS/*. There is no folder {train}: check "
+            f"{root} must hold train/CLASS/*. {train} is not a folder: check "
             "--data_dir."
         )
     elif not names:
-        problems.append(f"{train} must hold one folder a class. It holds no folder.")
+        problems.append(f"{train} must hold one folder per class. Received: 0 folders.")
     problems += _name_problems(train, found)
     problems += _empty_class_problems(train, sorted({*found} - {*learned}))
     if not asked.validation_share:
@@ -43,12 +43,12 @@ def describe_folder(asked):
 
 
 def _name_problems(train, names):
-    """Class names end up in configurations, tables and exports, all of them text."""
+    """Names that configurations, tables and exports, which are text, cannot hold."""
     odd = [name for name in names if not is_line(name)]
     if not odd:
         return []
     return [
-        "Every class folder needs a name of UTF-8 text without line breaks, tabs and "
+        "Every class folder needs a name of UTF-8 text without line breaks, tabs or "
         f"outer spaces. Received in {train}: {', '.join(map(ascii, odd))}. Rename "
         "these folders."
     ]
@@ -59,7 +59,7 @@ def _empty_class_problems(train, names):
     if not empty:
         return []
     return [
-        f"Every class needs training images. Without any in {train}: "
+        f"Every class needs training images. Folders in {train} without any: "
         f"{', '.join(empty)}. Add images or remove these folders."
     ]
 
@@ -69,20 +69,20 @@ def _test_problems(root, names):
     if not test.is_dir():
         return [
             f"{root} must hold test/CLASS/* (or val/CLASS/*). Found neither test/ nor "
-            "val/ in it. Add test images, or hold a part of the images of every class "
-            "out: --validation_share=0.2."
+            "val/ in it. Add test images, or hold out a share of the training images: "
+            "--validation_share=0.2."
         ]
     problems = []
     found = class_folders(test)
     unknown = sorted({*found} - {*names})
     if unknown and names:
         problems.append(
-            f"Classes of {test} must also be in train/. Unknown to train/: "
+            f"Classes of {test} must also be in train/. Missing in train/: "
             f"{', '.join(unknown)}. Rename or remove them."
         )
     if not any(has_images(test / name) for name in found):
         problems.append(
-            f"{test} must hold test images in folders named as in train/. It holds "
-            "none."
+            f"{test} must hold test images in folders named as in train/. Received: 0 "
+            "images."
         )
     return problems

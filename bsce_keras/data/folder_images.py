@@ -1,4 +1,4 @@
-"""Images in folders, one a class, decoded."""
+"""Images of a data set with one folder a class, decoded."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def load_folder(stream_config, training_images, test_images):
-    """The `ImageDataset` of a folder of images; see `load_dataset`."""
+    """Returns the `ImageDataset` of a folder of images; see `load_dataset`."""
     root = pathlib.Path(stream_config.data_dir).expanduser()
     names = stream_config.class_names
     listed_files = {
@@ -67,12 +67,12 @@ def _no_test_images(root, bad_paths, class_names):
     folder = evaluation_folder(root)
     if bad_paths:
         return (
-            f"{folder} must hold a test image that can be decoded. Received none: all "
+            f"{folder} must hold a test image that can be decoded. All "
             f"{len(bad_paths)} are damaged or unreadable. Replace some of them."
         )
     return (
         f"{folder} must hold test images in folders named after the classes, "
-        f"{listed(class_names)}. It holds none. Add some, or check --data_dir."
+        f"{listed(class_names)}. Received: 0 images. Add some, or check --data_dir."
     )
 
 
@@ -80,14 +80,14 @@ def _refuse_lost_classes(labels_of_files, examples, class_names):
     lost = np.setdiff1d(labels_of_files, examples.labels)
     if len(lost):
         raise RequestError(
-            "Every class needs a training image that can be decoded. Received none "
-            f"for: {', '.join(class_names[label] for label in lost)}. Add images or "
+            "Every class needs a training image that can be decoded. Classes without "
+            f"one: {', '.join(class_names[label] for label in lost)}. Add images or "
             "remove these folders."
         )
 
 
 def _list_files(folder, class_names):
-    """Paths of the images below a folder, class by class, and their labels."""
+    """Returns the paths of the images below a folder, by class, and their labels."""
     by_class = [_class_images(folder / name) for name in class_names]
     loose = loose_files(folder) if class_names and folder.is_dir() else []
     _warn_of_ignored(folder, {"outside a class folder": loose} if loose else {})
@@ -98,7 +98,7 @@ def _list_files(folder, class_names):
 
 
 def _class_images(folder):
-    """Paths of the images of a class; a line says which files are not read and why."""
+    """Returns the paths of the images of a class; logs which files are ignored."""
     images, ignored = list_class(folder)
     _warn_of_ignored(folder, ignored)
     return images
@@ -110,7 +110,7 @@ def _warn_of_ignored(folder, ignored):
         for reason, paths in sorted(ignored.items())
     ]
     if parts:
-        _log.warning("Files in %s that are not read: %s.", folder, "; ".join(parts))
+        _log.warning("Ignored files in %s: %s.", folder, "; ".join(parts))
 
 
 def _relative(paths, folder):
@@ -118,8 +118,8 @@ def _relative(paths, folder):
 
 
 def _folder_split(title, paths, labels, image):
-    """The images of some files; their keys are positions in the list of paths."""
-    # A split that was decoded before needs no look at its files.
+    """Returns the `Split` of some files, keyed by positions in the list of paths."""
+    # Computed on first use: a cached split does not inspect its files.
     reasons = functools.cache(lambda: [file_fault(path, image) for path in paths])
 
     def batches(keys):
@@ -139,7 +139,7 @@ def _folder_split(title, paths, labels, image):
 
 
 def _listing_sha256(paths):
-    """Of the paths, sizes and times of files, in their order."""
+    """SHA-256 of the paths, modes, sizes and modification times of files, in order."""
     digest = hashlib.sha256()
     for path in paths:
         try:
@@ -152,8 +152,8 @@ def _listing_sha256(paths):
 
 
 def _of_files(decoded, paths, labels):
-    """The `Examples` of some files, and what is wrong with the others by path."""
-    # Positions in the list of the class stay when other classes come and go.
+    """Returns the `Examples` of some files, and the faults of the others by path."""
+    # Positions in the list of the class do not depend on other classes.
     positions = np.arange(len(paths)) - np.searchsorted(labels, labels)
     keys = decoded.keys
     examples = Examples(decoded.images, labels[keys], positions[keys])

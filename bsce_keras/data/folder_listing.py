@@ -1,4 +1,4 @@
-"""Image files in folders, one folder a class. Decodes nothing."""
+"""Listing of image files in folders, one folder a class. Does not decode them."""
 
 import collections
 import contextlib
@@ -7,7 +7,7 @@ import pathlib
 
 from bsce_keras.data.image_kinds import IMAGE_ENDINGS, file_kind
 
-# Files that operating systems leave in folders of images.
+# Names of files that operating systems leave in folders of images.
 _LITTER = (".ds_store", "thumbs.db", "desktop.ini")
 
 
@@ -18,14 +18,14 @@ def class_folders(folder):
 
 
 def list_class(folder):
-    """Files of a class folder and of the folders inside it.
+    """Lists the files of a class folder and of the folders inside it.
 
-    Visible files are images by their ending, or by their first bytes if the ending is
-    not that of an image.
+    A visible file is an image if its name has an ending of images, or if its first
+    bytes are those of an image.
 
     Returns:
         `(images, ignored)`: sorted paths of the images, and a dictionary from the
-        reason to the paths of all other files. Both are empty without a folder.
+        reason to the paths of all other files. Both are empty if the folder is missing.
     """
     if not os.path.isdir(folder):
         return [], {}
@@ -49,7 +49,7 @@ def loose_files(folder):
 
 
 def training_folder(data_dir):
-    """`train/` of a folder data set, or the folder itself if it is DIR/CLASS/*."""
+    """Returns `train/` of a folder data set, or the folder itself for DIR/CLASS/*."""
     root = pathlib.Path(data_dir).expanduser()
     is_split = any((root / name).is_dir() for name in ("train", "test", "val"))
     is_pile = not is_split and root.is_dir() and bool(class_folders(root))
@@ -61,11 +61,11 @@ def lies_among_classes(path, data_dir):
     with contextlib.suppress(OSError):
         images = os.path.realpath(training_folder(data_dir))
         return pathlib.Path(os.path.realpath(path)).is_relative_to(images)
-    return False  # A folder that cannot be listed is refused elsewhere.
+    return False  # `describe_dataset` refuses a folder that cannot be listed.
 
 
 def evaluation_folder(data_dir):
-    """`test/` of a folder data set, or `val/` if it stands in for a missing `test/`."""
+    """Returns `test/` of a folder data set, or `val/` if only that exists."""
     test, val = (pathlib.Path(data_dir).expanduser() / n for n in ("test", "val"))
     return val if val.is_dir() and not test.is_dir() else test
 
@@ -76,7 +76,7 @@ def has_images(folder):
 
 
 def _walk(folder):
-    """Yields every file below a folder with the reason to ignore it, or None."""
+    """Yields `(path, reason to ignore it or None)` of every file below a folder."""
     seen, folders = set(), [os.fspath(folder)]
     while folders:
         status = os.stat(folder := folders.pop())

@@ -1,11 +1,14 @@
-"""Decoded images in a folder: what was decoded once is read from there ever after.
+"""Cache of decoded images in a folder: later runs read them instead of decoding again.
 
-A split of a data set is NAME.uint8, the squares one after the other; NAME.npz and
-NAME.json, keys, labels and what they are of, written last and with checksums; and
-NAME.sha256, digests that spare the next run to read all pixels for data.json. While
-it is decoded it is called NAME.partial and saved every gigabyte, so that a process that
-is killed has lost no more. NAME ends in a digest of what the images were made from: of
-other files there are other names.
+A split of a data set has these files:
+
+    NAME.uint8             the squares, one after the other
+    NAME.npz, NAME.json    keys, labels and fingerprint; written last, with checksums
+    NAME.sha256            digests of classes; they spare later runs reading all pixels
+
+A split being decoded is called NAME.partial and saved every gigabyte. A killed process
+loses at most a gigabyte of work. NAME ends in a digest of the fingerprint, so other
+source files give another name.
 """
 
 import contextlib
@@ -30,23 +33,23 @@ from bsce_keras.runtime.files import make_folder, refuse_link, sync_folder
 _log = logging.getLogger(__name__)
 
 _FORMAT = 1
-# Decoded between two saves.
+# Bytes decoded between two saves.
 _SAVE_BYTES = 2**30
 
 
 def load_or_decode(cache_dir, splits):
-    """Splits as a cache holds them, decoded into it first where it does not.
+    """Returns splits from a cache; decodes missing ones into it.
 
     Args:
-        cache_dir: folder, made if it is not there.
-        splits: list of `Split`s of at least one image.
+        cache_dir: folder, made if it is missing.
+        splits: list of `Split`s, each of at least one image.
 
     Returns:
         List of `Decoded` with `StoredImages`.
 
     Raises:
-        RequestError: too little room on the disk, told before anything is decoded.
-        OSError: the disk fails, or its file system has no locks.
+        RequestError: the disk has too little room; raised before decoding.
+        OSError: the disk fails, or its file system does not support locks.
     """
     cache_dir = os.path.expanduser(cache_dir)
     entries = [_Entry(cache_dir, split) for split in splits]
@@ -63,7 +66,7 @@ def load_or_decode(cache_dir, splits):
 
 
 class _Entry:
-    """A split's files in the cache."""
+    """Files of a split in the cache."""
 
     def __init__(self, cache_dir, split):
         self._of = split.of()
@@ -77,7 +80,7 @@ class _Entry:
 
     @property
     def missing_bytes(self):
-        """Room that decoding takes beside what is there, at most."""
+        """Largest number of bytes that decoding adds to the existing files."""
         there = sum(
             os.path.getsize(f"{path}.uint8")
             for path in (self._path, self._partial)
@@ -86,10 +89,10 @@ class _Entry:
         return max(0, self._split.num_images * self._split.image_bytes - there)
 
     def load(self, is_locked=False):
-        """The `Decoded` split, or None where it is not there or damaged.
+        """Returns the `Decoded` split, or None if it is missing or damaged.
 
-        None also where all pixels have to be looked at, which one process does, with
-        the lock.
+        Returns None without the lock if all pixels have to be checked, because only one
+        process does that.
         """
         arrays, state = self._read(self._path)
         if state is None:
@@ -101,14 +104,14 @@ class _Entry:
         except FileNotFoundError:
             return self._damaged("its pixels are missing")
         if status.st_size != num_images * self._split.image_bytes:
-            return self._damaged("its pixels were cut off or added to")
+            return self._damaged("the size of its pixel file is wrong")
         if status.st_mtime_ns != state["modified_ns"]:
-            # Copied or altered: only reading tells.
+            # The file was copied or altered. Only its pixels show which.
             if not is_locked:
                 return None
             digests = self._class_digests(pixels, arrays["labels"])
             if digests is None or digests.by_label() != state["class_sha256"]:
-                return self._damaged("its pixels are not those that were decoded")
+                return self._damaged("its pixels differ from the decoded ones")
             state = {**state, "modified_ns": status.st_mtime_ns}
             array_files.write(self._path, arrays, state)
         file = ImageFile(
@@ -120,31 +123,31 @@ class _Entry:
         return Decoded(images, arrays["keys"], arrays["labels"], state["bad"])
 
     def decode(self):
-        """Decodes what is not there yet, and returns all of it.
+        """Decodes the missing images and returns the whole split.
 
-        Another process that does the same is waited for.
+        Waits for another process that decodes the same split.
         """
         with self._lock():
             return self.load(is_locked=True) or self._decode()
 
     def _decode(self):
-        # First, so that nothing tells of pixels that are about to change.
+        # Remove the descriptions first: the pixels are about to change.
         array_files.remove(self._path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self._path}.sha256")
         with contextlib.suppress(FileNotFoundError):
             if os.path.exists(f"{self._partial}.json"):
-                # The last process was killed when it had renamed them.
+                # A process was killed after it had renamed the pixels.
                 os.replace(f"{self._path}.uint8", f"{self._partial}.uint8")
             else:
-                # Not written over: somebody may be reading them.
+                # Unlink instead of overwriting: another process may read the file.
                 os.unlink(f"{self._path}.uint8")
         keys, labels, digests = self._begun()
         self._say_what_is_done(len(keys))
         try:
             keys, labels = self._decode_rest(keys, labels, digests)
         except OSError as error:
-            # A failed write or sync does not say of which file.
+            # The error of a failed write or sync lacks the file name.
             error.filename = error.filename or f"{self._partial}.uint8"
             raise
         os.replace(f"{self._partial}.uint8", f"{self._path}.uint8")
@@ -155,7 +158,7 @@ class _Entry:
         return self.load()
 
     def _keep_digests(self, keys, labels, digests):
-        """Those of the classes whose images are in the file in the order of use."""
+        """Stores the digests of classes whose images lie in the order of their keys."""
         known = PixelDigests(f"{self._path}.sha256")
         order = np.argsort(keys, kind="stable")
         for label, digest in digests.by_label().items():
@@ -164,7 +167,7 @@ class _Entry:
                 known.add(rows, digest)
 
     def _decode_rest(self, keys, labels, digests):
-        """Keys and labels of all images, once their pixels are on the disk."""
+        """Decodes the remaining images to the disk; returns all keys and labels."""
         all_keys, all_labels, unsaved = [keys], [labels], 0
         with open(f"{self._partial}.uint8", "ab", opener=refuse_link) as file:
             file.truncate(len(keys) * self._split.image_bytes)
@@ -201,7 +204,7 @@ class _Entry:
         array_files.write(path, {"keys": keys, "labels": labels}, state)
 
     def _begun(self):
-        """Keys, labels and `ClassDigests` of what a killed process has left whole."""
+        """Keys, labels and `ClassDigests` of the intact images of a killed process."""
         arrays, state = self._read(self._partial)
         if state is not None:
             digests = self._class_digests(f"{self._partial}.uint8", arrays["labels"])
@@ -210,7 +213,7 @@ class _Entry:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), ClassDigests()
 
     def _class_digests(self, pixels, labels):
-        """`ClassDigests` of the first images of a file; None if it has fewer."""
+        """`ClassDigests` of the first images of a file; None if it cannot be read."""
         digests = ClassDigests()
         try:
             file = ImageFile(pixels, (len(labels), *self._split.image_shape))
@@ -224,24 +227,24 @@ class _Entry:
         return digests
 
     def _read(self, path):
-        """Arrays and state at a path; twice None if they are missing or damaged."""
+        """Arrays and state at a path; `(None, None)` if they are missing or damaged."""
         if not os.path.lexists(f"{path}.json"):
             return None, None
         try:
             arrays, state = array_files.read(path)
             if state["format"] == _FORMAT and state["of"] == self._of:
                 return arrays, state
-            self._damaged("it is of another format or of other images")
+            self._damaged("its format or its images are others")
         except (DamagedError, LookupError, TypeError) as error:
             self._damaged(error)
         return None, None
 
     def _damaged(self, reason):
-        _log.warning("%s is damaged and decoded anew: %s.", self._path, reason)
+        _log.warning("%s is damaged: %s. Decoding it again.", self._path, reason)
 
     @contextlib.contextmanager
     def _lock(self):
-        """Keeps the entry to one process."""
+        """Holds the lock of the entry."""
         path = f"{self._path}.lock"
         with open(path, "a", encoding="utf-8", opener=refuse_link) as file:
             if not try_lock(file):
@@ -254,12 +257,12 @@ class _Entry:
 
     def _say_what_is_done(self, num_done):
         number = f"{self._split.num_images:,} images of {self._split.title}"
-        done = f", of which {num_done:,} are there," if num_done else ""
+        done = f" ({num_done:,} already decoded)" if num_done else ""
         print(f"Decoding up to {number}{done} into {self._path}.uint8", flush=True)
 
 
 def _without_objects(keys):
-    """Text of TensorFlow's comes as objects, which are not for files."""
+    """Converts keys of TensorFlow strings, which are objects, to bytes for a file."""
     return keys.astype(bytes) if keys.dtype == object else keys
 
 
@@ -269,11 +272,11 @@ def _refuse_too_little_room(cache_dir, entries):
     if needed > free:
         raise RequestError(
             f"--cache_dir={cache_dir} needs room for the decoded images: "
-            f"{gigabytes(needed)} more. Its disk has {gigabytes(free)} left. Make "
-            "room, or name a folder on a larger disk."
+            f"{gigabytes(needed)} more. Its disk has {gigabytes(free)} left. Free "
+            "some, or name a folder on a larger disk."
         )
 
 
 def gigabytes(num_bytes):
-    """`num_bytes` as text, in GB."""
+    """Formats a number of bytes in GB."""
     return f"{num_bytes / 1e9:,.3f} GB"

@@ -1,4 +1,4 @@
-"""Image files to squares, faults of a file told apart from those of the machine."""
+"""Decoding of image files; separates faults of a file from failures of the machine."""
 
 import os
 import pathlib
@@ -17,31 +17,31 @@ from bsce_keras.data.image_kinds import (
 from bsce_keras.data.splits import BATCH, square
 from bsce_keras.runtime.errors import RunError
 
-# Taken while a PNG of 16 bits is decoded, at most.
+# Largest number of bytes per pixel while decoding, reached by a PNG of 16 bits.
 _BYTES_OF_A_PIXEL = 32
 
 
 def decoded_files(paths, image):
     """Yields `(places, squares)`: positions in `paths`, and their images.
 
-    Files are decoded in parallel and come in their order. Files that fail are decoded
-    once more, one at a time; those that fail again are left out.
+    Files are decoded in parallel and yielded in order. A file that fails is decoded
+    once more on its own. If it fails again it is left out.
 
     Args:
         paths: list of file names.
         image: `ImageSpec`.
 
     Raises:
-        OSError, RunError: as `decode_file`.
+        OSError, RunError: raised by `decode_file`.
     """
-    # File names are bytes: not all of them are text.
+    # Names are passed as bytes because some are not valid text.
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), names))
     squares = files.map(
         lambda place, name: (place, square(tf.io.read_file(name), image)),
         tf.data.AUTOTUNE,
     )
-    # A failure drops out of the stream: its place is then missing.
+    # `ignore_errors` drops failures, so their places are missing.
     start = 0
     for places, batch in squares.ignore_errors().batch(BATCH).as_numpy_iterator():
         end = places[-1] + 1
@@ -54,14 +54,14 @@ def decoded_files(paths, image):
 
 
 def file_fault(path, image):
-    """Reason to refuse a file before it is decoded, or None.
+    """Returns the reason to refuse a file before it is decoded, or None.
 
     Args:
         path: the file.
         image: `ImageSpec`.
 
     Raises:
-        OSError: the file system fails for a reason that does not lie in the file.
+        OSError: the file system fails, and the fault is not in the file.
     """
     kind, reason = file_kind(path)
     if kind == "GIF" and gif_pixels(pathlib.Path(path).read_bytes()) > image.max_pixels:
@@ -77,10 +77,10 @@ def decode_file(path, image):
         image: `ImageSpec`.
 
     Returns:
-        `(square, None)`, or `(None, reason)` if the fault lies in the file.
+        `(square, None)`, or `(None, reason)` if the fault is in the file.
 
     Raises:
-        OSError: the file system fails for a reason that does not lie in the file.
+        OSError: the file system fails, and the fault is not in the file.
         RunError: any other failure, such as a lack of memory.
     """
     try:
@@ -93,7 +93,7 @@ def decode_file(path, image):
         reason = getattr(error, "message", "") or "not enough memory"
         raise RunError(
             f"{path} cannot be decoded: {reason.strip().splitlines()[0]}. The file may "
-            "be good. Make room and give the same command again."
+            "be intact. Free memory and run the same command again."
         ) from error
 
 
@@ -107,7 +107,7 @@ def _square_or_fault(path, image):
 
 
 def _decoded_alone(paths, start, end, found, image):
-    """Squares by place of the files from `start` to `end` that are not in `found`."""
+    """Decodes the files from `start` to `end` that are not in `found`, by place."""
     missing = [place for place in range(start, end) if place not in found]
     squares = {place: decode_file(paths[place], image)[0] for place in missing}
     return {place: one for place, one in squares.items() if one is not None}

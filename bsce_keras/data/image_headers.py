@@ -1,14 +1,14 @@
-"""Headers of image files, read by TensorFlow operations before anything is decoded."""
+"""Headers of image files, read by TensorFlow operations before decoding."""
 
 import tensorflow as tf
 
-# Values of four bytes, the lowest first.
+# Place values of four bytes, the lowest first.
 _BYTE_PLACES = (1, 2**8, 2**16, 2**24)
 
 
 def num_pixels(encoded):
-    """Pixels of an image by its header, int64; 0 for bytes without such a header."""
-    # An empty product is 1, so a header that is cut off passes and fails later.
+    """Number of pixels by the header, int64; 0 if the bytes lack a known header."""
+    # A truncated header gives an empty product, 1. Decoding refuses it later.
     sides = tf.case(
         [
             (_begins(encoded, b"\xff\xd8\xff"), lambda: _jpeg_sides(encoded)),
@@ -19,27 +19,27 @@ def num_pixels(encoded):
         ],
         default=lambda: tf.zeros((2,), tf.int64),
     )
-    # The height of a BMP that starts at its top is negative.
+    # The height of a BMP stored from top to bottom is negative.
     return tf.reduce_prod(tf.abs(sides))
 
 
 def is_png(encoded):
-    """Returns a truth value: the bytes begin as those of a PNG."""
+    """Returns a bool tensor: True if the bytes begin like a PNG."""
     return _begins(encoded, b"\x89PNG")
 
 
 def is_bmp(encoded):
-    """Returns a truth value: the bytes begin as those of a BMP."""
+    """Returns a bool tensor: True if the bytes begin like a BMP."""
     return _begins(encoded, b"BM")
 
 
 def is_webp(encoded):
-    """Returns a truth value: the bytes begin as those of a WebP."""
+    """Returns a bool tensor: True if the bytes begin like a WebP."""
     return _begins(encoded, b"RIFF") & (header_part(encoded, 8, 4) == b"WEBP")
 
 
 def header_part(encoded, start, length):
-    """Bytes of a file from a position on; fewer, or none, beyond its end."""
+    """Returns `length` bytes of a file from `start`, or fewer at its end."""
     start = tf.minimum(start, tf.strings.length(encoded))
     return tf.strings.substr(encoded, start, length)
 
@@ -53,7 +53,7 @@ def _jpeg_sides(encoded):
 
 
 def _webp_sides(encoded):
-    """Width and height, which lie in other places in each of the three forms."""
+    """Width and height; each of the three forms of WebP stores them elsewhere."""
     form = header_part(encoded, 12, 4)
     return tf.case(
         [
@@ -65,19 +65,19 @@ def _webp_sides(encoded):
 
 
 def _webp_canvas(encoded):
-    """Two numbers of 24 bits, each one less than a side."""
+    """Sides of an extended WebP: two numbers of 24 bits, each one less than a side."""
     bytes_of = _numbers(encoded, 24, tf.uint8, count=6)
     return tf.reduce_sum(tf.reshape(bytes_of, (2, 3)) * [1, 2**8, 2**16], axis=1) + 1
 
 
 def _webp_lossless(encoded):
-    """Two numbers of 14 bits, each one less than a side."""
+    """Sides of a lossless WebP: two numbers of 14 bits, each one less than a side."""
     bits = tf.reduce_sum(_numbers(encoded, 21, tf.uint8, count=4) * _BYTE_PLACES)
     return tf.stack([bits, bits // 2**14]) % 2**14 + 1
 
 
 def _numbers(encoded, start, kind, little_endian=True, count=2):
-    """int64 numbers of a header from a position on; none if it is cut off."""
+    """Reads int64 numbers of a header from `start`; empty if the header is cut off."""
     length = count * kind.size
     part = header_part(encoded, start, length)
     is_whole = tf.strings.length(part) == length

@@ -1,4 +1,4 @@
-"""Kinds of image files, told by their first bytes. Imports no TensorFlow."""
+"""Kinds of image files by their first bytes. Does not import TensorFlow."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import stat
 
 # Kinds that `decode` reads.
 DECODABLE = ("JPEG", "PNG", "GIF", "BMP", "WebP")
-# Names that end so are taken for images without a look at their bytes.
+# Endings of names that are taken for images without reading their bytes.
 IMAGE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp"),
     *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".ico"),
@@ -31,7 +31,7 @@ _SIGNATURES = (
 )
 _HEAD_BYTES = 16
 
-# Refusals of the file system that lie in the file itself: they stay until it changes.
+# Errors of the file system that are faults of the file: they last until it changes.
 FAULTS_OF_A_FILE = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -42,7 +42,7 @@ FAULTS_OF_A_FILE = (
 
 
 def image_kind(head):
-    """Kind of an image file by its first 16 bytes; None for anything else."""
+    """Returns the kind of an image file by its first 16 bytes, or None."""
     for kind, start, signature in _SIGNATURES:
         if head.startswith(signature, start):
             return kind
@@ -50,17 +50,17 @@ def image_kind(head):
 
 
 def file_kind(path):
-    """Kind of an image file, read from the disk.
+    """Reads the kind of an image file from the disk.
 
     Args:
-        path: any path. Only a regular file is opened, because a pipe would wait.
+        path: any path. Only a regular file is opened, because a pipe would block.
 
     Returns:
         `(kind, reason)`: the kind of image, and the reason that the path cannot be
         decoded. One of them is None, except for images that TensorFlow cannot decode.
 
     Raises:
-        OSError: the file system fails for a reason that does not lie in the file.
+        OSError: the file system fails, and the fault is not in the file.
     """
     try:
         status = os.stat(path)
@@ -82,10 +82,10 @@ def file_kind(path):
 
 
 def gif_pixels(data):
-    """Pixels of all frames of a GIF, which TensorFlow decodes together.
+    """Number of pixels of all frames of a GIF, which TensorFlow decodes together.
 
     Args:
-        data: bytes of the file. Of one that is cut off, the frames before are counted.
+        data: bytes of the file. If it is cut off, only the frames before are counted.
     """
     pixels, at = 0, 13 + _palette_bytes(data[10:11])
     while data[at : at + 1] in (b"!", b","):
@@ -95,7 +95,7 @@ def gif_pixels(data):
             width, height = data[at + 5 : at + 7], data[at + 7 : at + 9]
             pixels += int.from_bytes(width, "little") * int.from_bytes(height, "little")
             at += 11 + _palette_bytes(data[at + 9 : at + 10])
-        # Blocks of up to 255 bytes, each after its length, up to an empty one.
+        # Skip blocks of up to 255 bytes, each after its length, up to an empty one.
         while data[at : at + 1] not in (b"", b"\0"):
             at += data[at] + 1
         at += 1
@@ -108,6 +108,6 @@ def too_many_pixels(max_pixels):
 
 
 def _palette_bytes(flags):
-    """Size of a colour table, by the byte that announces it."""
+    """Size of a colour table in bytes, by the flags before it."""
     bits = int.from_bytes(flags)
     return 3 * 2 ** ((bits & 7) + 1) if bits & 0x80 else 0

@@ -1,9 +1,10 @@
-"""What is particular to ImageNet (ILSVRC 2012) and to its first hundred classes.
+"""Facts about ImageNet (ILSVRC 2012) and its first hundred classes.
 
-Both are read from a copy of `imagenet2012` that TFDS prepared out of the archives of
-image-net.org. `subimagenet` is the subset of Jodelet et al. as their text reads, and of
-PODNet and BiC: the 100 WordNet ids that come first in the alphabet, n01440764 to
-n01855672, in that order. (LUCIR's code draws another hundred.) Imports no TensorFlow.
+Both are read from a copy of `imagenet2012` that TFDS prepared from the archives of
+image-net.org. `subimagenet` has the 100 WordNet ids that come first in the alphabet,
+n01440764 to n01855672, in that order. PODNet and BiC use this subset, and so do Jodelet
+et al. according to their text. LUCIR's code draws another hundred. Does not import
+TensorFlow.
 """
 
 from bsce_keras.runtime.errors import RequestError
@@ -11,17 +12,17 @@ from bsce_keras.runtime.errors import RequestError
 WHOLE, SUBSET = "imagenet2012", "subimagenet"
 NUM_CLASSES = {WHOLE: 1000, SUBSET: 100}
 
-# The most that a hundred classes can have: no class has more than 1300 training images,
-# and each has 50 for validation. (BiC's code counts 129,359 of the first hundred.) A
-# prepared copy only tells the number over all classes; to count would be to read it.
+# Largest numbers of images of a hundred classes. A class has at most 1300 training
+# images, and 50 for validation. BiC's code counts 129,359 training images in the first
+# hundred. A prepared copy only states the total over all classes.
 MOST_SUBSET_IMAGES = {"train": 130_000, "validation": 5_000}
 
 
 def class_names(dataset, all_names, prepared):
-    """WordNet ids of a data set's classes, by class id.
+    """WordNet ids of the classes of a data set, indexed by class id.
 
-    Labels of a prepared copy are ranks in the alphabet, so those of the subset are its
-    first hundred and stay as they are.
+    Labels of a prepared copy are alphabetical ranks. The labels of the subset are
+    therefore the first hundred, unchanged.
 
     Args:
         dataset: `imagenet2012` or `subimagenet`.
@@ -29,7 +30,7 @@ def class_names(dataset, all_names, prepared):
         prepared: folder of the copy, for messages.
 
     Raises:
-        RequestError: other than 1000 names, or not in alphabetical order.
+        RequestError: there are not 1000 names, or they are not in alphabetical order.
     """
     expected = NUM_CLASSES[WHOLE]
     if len(all_names) != expected or list(all_names) != sorted(set(all_names)):
@@ -43,15 +44,15 @@ def class_names(dataset, all_names, prepared):
 
 
 def missing_copy(dataset, root):
-    """What to do about a copy that is not there, which nobody may download for a user.
+    """Returns the message about a missing copy, which only the user may download.
 
     Args:
         dataset: `imagenet2012` or `subimagenet`.
         root: the TFDS directory.
     """
     return (
-        f"--dataset={dataset} needs a prepared copy of {WHOLE}, and there is none in "
-        f"{root} (looked for {root / WHOLE}/VERSION/dataset_info.json). Pass "
+        f"--dataset={dataset} needs a prepared copy of {WHOLE}. {root} does not hold "
+        f"one (looked for {root / WHOLE}/VERSION/dataset_info.json). Pass "
         "--data_dir=DIR, a TFDS directory that holds one. --download cannot fetch "
         "ImageNet: get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
         f"image-net.org into {root}/downloads/manual and run `tfds build {WHOLE} "

@@ -1,4 +1,4 @@
-"""Classes that describe data sets before any image is read. Imports no TensorFlow."""
+"""Descriptions of data sets before an image is read. Does not import TensorFlow."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from bsce_keras.runtime.errors import RequestError
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
 _DEFAULT_SIZE = 64
-# Up to this size images suit the CIFAR network, above it the ImageNet one.
+# Largest image side that suits the CIFAR network; larger images use the ImageNet one.
 _LARGEST_CIFAR_LIKE = 40
 
 
@@ -19,17 +19,17 @@ class NamedDataset:
     """Facts about a data set that `--dataset` may name.
 
     Args:
-        describe: "module:function" of a `DatasetRequest` to a `DatasetInfo`; imports no
-            TensorFlow.
-        load: "module:function" of `(stream_config, training_images, test_images)` to an
-            `ImageDataset`; see `load_dataset`.
-        image: `ImageSpec` of all images; None where `--image_size` decides.
-        kind: `SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`, which picks the published
-            schedule; None where the image size decides.
-        exemplars_per_class: default size of the memory.
-        has_equal_classes: every class has the same number of training images.
-        can_be_fetched: `--download` fetches a missing copy.
-        without: options without a meaning for this data set, and the reason of each.
+        describe: "module:function" that maps a `DatasetRequest` to a `DatasetInfo`
+            without importing TensorFlow.
+        load: "module:function" that maps `(stream_config, training_images,
+            test_images)` to an `ImageDataset`; see `load_dataset`.
+        image: `ImageSpec` of all images; None if `--image_size` decides.
+        kind: `SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`, which selects the published
+            schedule; None if the image size decides.
+        exemplars_per_class: default number of exemplars per class.
+        has_equal_classes: True if all classes have equally many training images.
+        can_be_fetched: True if `--download` fetches a missing copy.
+        without: options that do not apply to this data set, with the reason of each.
     """
 
     describe: str
@@ -44,7 +44,7 @@ class NamedDataset:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetRequest:
-    """A data set as it was asked for; see `describe_dataset`."""
+    """Request for a data set; see `describe_dataset`."""
 
     name: str
     entry: NamedDataset
@@ -55,7 +55,7 @@ class DatasetRequest:
     learned: tuple[str, ...] = ()
 
     def size_problems(self):
-        """Problems of the image size, as sentences."""
+        """Returns the problems of the image size as a list of sentences."""
         size, image = self.image_size, self.entry.image
         if size is None:
             return []
@@ -72,14 +72,14 @@ class DatasetRequest:
         ]
 
     def info(self, class_names):
-        """The `DatasetInfo` of this data set with these classes."""
+        """Returns the `DatasetInfo` of this data set with these classes."""
         size = self.image_size or _DEFAULT_SIZE
         return DatasetInfo(
             name=self.name,
             class_names=tuple(class_names),
             kind=self.entry.kind
             or (CIFAR if size <= _LARGEST_CIFAR_LIKE else SUBIMAGENET),
-            # 8/7 is the customary 256 / 224: room for the random crop of training.
+            # 8/7 is the usual 256 / 224: room for the random crop of training.
             image=self.entry.image
             or ImageSpec(size=size, stored_size=round(size * 8 / 7)),
             exemplars_per_class=self.entry.exemplars_per_class,
@@ -88,14 +88,14 @@ class DatasetRequest:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """A data set as the rest of the package needs to know it.
+    """Facts about a data set that the rest of the package uses.
 
     Args:
-        name: as it was asked for.
-        class_names: indexed by class id.
+        name: value of `--dataset`.
+        class_names: names indexed by class id.
         kind: see `NamedDataset`.
         image: `ImageSpec` of its images.
-        exemplars_per_class: default size of the memory.
+        exemplars_per_class: default number of exemplars per class.
     """
 
     name: str
@@ -106,7 +106,7 @@ class DatasetInfo:
 
     @property
     def default_backbone(self):
-        """Name of the backbone that is taken unless the user names another."""
+        """Name of the backbone that is used unless the user names another."""
         return default_backbone(self.kind)
 
 

@@ -1,8 +1,8 @@
-"""Examples -> batches. The position in the data is two integers: epoch and update.
+"""Batches of examples. Two integers give the position in the data: epoch and update.
 
-Every epoch's order and crops are drawn at once as small tables of integers, keyed by
-(seed, step, epoch). A batch is then one gather out of the pool, and an epoch can be
-entered anywhere.
+The order and the crops of an epoch are drawn at once as small tables of integers, keyed
+by (seed, step, epoch). A batch is one gather from the pool. Reading may therefore start
+at any update of an epoch.
 """
 
 import logging
@@ -22,25 +22,27 @@ _log = logging.getLogger(__name__)
 class TrainingInput:
     """Batches of a step's pool, epoch by epoch.
 
-    Every image is seen once an epoch, or, with `probabilities`, as many are drawn with
-    replacement; the last batch may be smaller. Each element of a data set is what one
-    replica gets: consecutive elements make up a global batch,
-    split as evenly as it goes. A last batch of fewer images than replicas is left out,
-    since a replica without images has no batch statistics; that is logged. Of several
-    workers each makes the elements of its own replicas alone, out of equal tables.
+    An epoch has every image once. With `probabilities` it has as many images, drawn
+    with replacement. The last batch may be smaller.
+
+    An element of a data set is the share of one replica. Consecutive elements form a
+    global batch, split as evenly as possible. A last batch with fewer images than
+    replicas is left out and logged, because batch statistics need an image on every
+    replica. Each worker makes only the elements of its own replicas, from the same
+    tables.
 
     Args:
         pool: `Examples`.
         image: `ImageSpec`.
-        batch_size: global.
+        batch_size: number of images of a global batch.
         seed, step: key of all draws.
-        num_replicas: elements per global batch.
-        first_draw: number that epoch 0 has among the step's draws.
-        probabilities: of every image to be the next one drawn, shape `(len(pool),)`.
-        local_replicas: range of those whose elements are wanted; all by default.
+        num_replicas: number of elements per global batch.
+        first_draw: number of epoch 0 among the draws of the step.
+        probabilities: probability of every image at each draw, shape `(len(pool),)`.
+        local_replicas: range of the replicas that get elements; all by default.
 
     Raises:
-        RunError: a pool of fewer images than replicas.
+        RunError: the pool has fewer images than there are replicas.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class TrainingInput:
 
     @property
     def updates_per_epoch(self):
-        """Global batches of one epoch."""
+        """Number of global batches of one epoch."""
         full, rest = divmod(self._size, self._batch_size)
         return full + (rest >= self._num_replicas)
 
@@ -93,7 +95,7 @@ class TrainingInput:
     def epoch(self, epoch, first_update=0):
         """`tf.data.Dataset` of `(images, labels)`, an element per replica and batch.
 
-        It may be read until the next one is asked for.
+        The data set is valid until the next call of `epoch` or `cycle`.
         """
         number = self._first_draw + epoch
         rng = self._draw(Purpose.EPOCH_ORDER, number)
@@ -104,16 +106,16 @@ class TrainingInput:
             order = rng.permutation(self._size)
             crops = crops[order]
         else:
-            # An image that is drawn twice is cropped twice: a row for every draw.
+            # An image that is drawn twice is cropped twice: crops have a row per draw.
             order = rng.choice(self._size, self._size, p=self._probabilities)
         starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
         ends = np.minimum(starts + self._batch_size, self._size)
         return self._batches(order, crops, starts, ends)
 
     def cycle(self, first_update, num_updates):
-        """Batches `first_update`, ... of an endless run over reshuffled passes.
+        """Returns batches from `first_update` on, of endless reshuffled passes.
 
-        For the balanced split, which is small: batches are always full and run over
+        Serves the alpha split, which is small: batches are always full and continue
         from one pass into the next.
         """
         batch_size = min(self._batch_size, self._size)
@@ -149,16 +151,16 @@ class TrainingInput:
 
 
 class _Tables:
-    """A pool and the tables of one epoch, which the next epoch overwrites.
+    """Pool and tables of one epoch; the next epoch overwrites the tables.
 
-    TensorFlow never frees the function of a mapped data set, so one data set serves
-    all epochs of the same length, and what changes between them lies in variables.
+    TensorFlow never frees the function of a mapped data set. One data set therefore
+    serves all epochs of the same length, and reads their tables from variables.
     """
 
     def __init__(self, pool, image):
         self._image = image
         self.failure = None
-        # Beside the data set, which reads them, wherever the network computes.
+        # The data set runs on the CPU, whichever device the network uses.
         with tf.device("CPU:0"):
             self._images = pool.images
             if not isinstance(self._images, StoredImages):
@@ -171,7 +173,7 @@ class _Tables:
         self._datasets = {}
 
     def dataset(self, order, crops, starts, ends, num_ahead):
-        """Batches `order[start:end]`, cropped by the same rows of `crops`."""
+        """Returns batches `order[start:end]`, cropped by the same rows of `crops`."""
         for table, values in (
             (self._order, order),
             (self._crops, crops),
@@ -197,9 +199,9 @@ class _Tables:
         return images, tf.gather(self._labels, indices)
 
     def _read(self, indices):
-        """The images at `indices`, from the disk, as a tensor."""
-        # TensorFlow keeps every Python function of a graph for good, and it must not
-        # keep exemplars with it.
+        """Reads the images at `indices` from the disk into a tensor."""
+        # TensorFlow never frees a Python function of a graph. A weak reference lets
+        # the exemplars go.
         reference = weakref.ref(self)
 
         def read(indices):
@@ -207,7 +209,7 @@ class _Tables:
             try:
                 return np.asarray(tables._images[indices])
             except OSError as error:
-                # TensorFlow would hand on no more than its text.
+                # TensorFlow only passes on the text of the error.
                 tables.failure = error
                 raise
 
@@ -226,7 +228,7 @@ def split_validation(pool, num_per_class, rng):
 
     Args:
         pool: `Examples`.
-        num_per_class: images of each class to set aside.
+        num_per_class: number of images of each class to set aside.
         rng: `np.random.Generator`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""SHA-256 of the pixels of images, remembered for images in files."""
+"""SHA-256 of the pixels of images, stored beside images in files."""
 
 import contextlib
 import hashlib
@@ -11,10 +11,10 @@ from bsce_keras.runtime.files import refuse_link
 
 
 class PixelDigests:
-    """SHA-256 of the pixels of some of a file's images, kept beside it.
+    """SHA-256 of the pixels of sets of images of a file, stored beside it.
 
-    A line each: the SHA-256 of the images' positions, and that of their pixels. Lines
-    that a crash or a full disk cut off are not taken for any.
+    Each line has the SHA-256 of the positions of the images and that of their pixels.
+    Lines that a crash or a full disk cut off are ignored.
     """
 
     _LINE = re.compile("([0-9a-f]{64}) ([0-9a-f]{64})")
@@ -28,11 +28,11 @@ class PixelDigests:
             self._known = dict(match.groups() for match in matches)
 
     def get(self, rows):
-        """The digest of the images at `rows`, or None."""
+        """Returns the digest of the images at `rows`, or None."""
         return self._known.get(self._key(rows))
 
     def add(self, rows, digest):
-        """Keeps a digest; one that the disk refuses is computed again next time."""
+        """Stores a digest. If the disk fails, the next run computes it again."""
         key = self._key(rows)
         self._known[key] = digest
         with (
@@ -47,7 +47,7 @@ class PixelDigests:
 
 
 class ClassDigests:
-    """SHA-256 of the pixels of every class, image after image."""
+    """SHA-256 of the pixels of every class, updated image by image."""
 
     def __init__(self):
         self._by_label = {}
@@ -58,7 +58,7 @@ class ClassDigests:
             digest.update(np.ascontiguousarray(images[labels == label]))
 
     def by_label(self):
-        """Hexadecimal digests by label, which is text, as in JSON."""
+        """Returns hexadecimal digests by label. Labels are text, as in JSON."""
         return {
             str(label): digest.hexdigest()
             for label, digest in sorted(self._by_label.items())
@@ -66,7 +66,7 @@ class ClassDigests:
 
 
 def pixel_sha256(images):
-    """Hexadecimal SHA-256 of all pixels; read once where the file keeps digests."""
+    """Hexadecimal SHA-256 of all pixels; computed once if the file stores digests."""
     digests = None
     if isinstance(images, StoredImages) and len(images.sources) == 1:
         digests = getattr(images.sources[0], "digests", None)

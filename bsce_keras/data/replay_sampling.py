@@ -1,28 +1,29 @@
-"""How often old and new images are drawn while an increment trains."""
+"""Probabilities of old and new images in the training of an increment."""
 
 import numpy as np
 
 
 def draw_probabilities(sampling, labels, num_old_classes):
-    """Probability of every image to be the next one drawn, with replacement.
+    """Probability of every image at each draw with replacement.
 
-    `memory_oversampling` draws exemplars and new images equally often, each evenly
-    among themselves, unless exemplars are the majority already. `class_oversampling`
-    draws all classes equally often, `four_to_one` four new images for each exemplar.
+    `memory_oversampling` draws exemplars and new images equally often, evenly within
+    each group. It changes nothing if exemplars are the majority. `class_oversampling`
+    draws all classes equally often. `four_to_one` draws four new images per exemplar.
 
-    Source: Jodelet et al., Table 4. LUCIR's code has the former as `--rs_ratio 0.5`,
-    with twice as many images an epoch as are new. Here an epoch has as many as the
-    pool, so that all rows of the table train equally long; the paper does not say.
+    Source: Jodelet et al., Table 4. LUCIR's code has `memory_oversampling` as
+    `--rs_ratio 0.5`, with an epoch of twice as many images as are new. Here an epoch
+    has as many images as the pool, so all rows of the table train equally long. The
+    paper does not state the length.
 
     Args:
         sampling: `uniform`, `memory_oversampling`, `class_oversampling` or
             `four_to_one`.
-        labels: int, shape `(num_images,)`, of the new images and the exemplars.
+        labels: int, shape `(num_images,)`: labels of the new images and the exemplars.
         num_old_classes: classes `[0, num_old_classes)` are old.
 
     Returns:
-        float64, shape `(num_images,)`, of sum 1; None where every image is to be taken
-        once an epoch: `uniform`, no exemplars, or enough of them already.
+        float64, shape `(num_images,)`, with sum 1; None if an epoch takes every image
+        once: `uniform`, all images new, or enough exemplars for the wanted share.
     """
     is_new = labels >= num_old_classes
     if sampling == "uniform" or np.all(is_new):

@@ -1,4 +1,4 @@
-"""A split of a data set: images that can be decoded, and what they are decoded to."""
+"""Splits of a data set before and after decoding."""
 
 import dataclasses
 import math
@@ -11,25 +11,28 @@ from bsce_keras.data.decode import decode_image, fit_to_square
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.stored_images import StoredImages
 
-# Images that are decoded and handed on together.
+# Number of images that are decoded and passed on together.
 BATCH = 256
-# Raised when `decode` makes other pixels of a file: what was kept is then of no use.
+# Version of the decoder. Increase it when `decode` gives other pixels for a file; then
+# cached images are decoded again.
 _DECODER = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images that can be decoded, and what tells them from others.
+    """Images to decode, and the fingerprint that identifies them.
 
     Args:
-        title: for file names and messages.
-        of: without arguments -> JSON object; where it is equal, the decoded images are.
+        title: name in file names and messages.
+        of: callable returning a JSON object that identifies the source files and the
+            decoding parameters. Equal objects mean equal decoded images.
         image: `ImageSpec`.
-        num_images: how many there are, at most.
-        batches: keys of images -> iterator of `(keys, labels, images)`, arrays of those
-            that come after these images, always in the same order. Used they are in the
-            order of their keys.
-        bad: keys of all images -> JSON value that tells what could not be decoded.
+        num_images: largest possible number of images.
+        batches: callable that maps the keys of the first images to an iterator over the
+            others: arrays `(keys, labels, images)`. The order never changes. Data sets
+            sort the images by key.
+        bad: callable that maps the keys of all decoded images to a JSON value, which
+            lists the images that could not be decoded.
     """
 
     title: str
@@ -41,18 +44,18 @@ class Split:
 
     @property
     def image_shape(self):
-        """Of one decoded image."""
+        """Shape of one decoded image, `(side, side, channels)`."""
         return (self.image.stored_size, self.image.stored_size, self.image.channels)
 
     @property
     def image_bytes(self):
-        """Of one decoded image."""
+        """Number of bytes of one decoded image."""
         return math.prod(self.image_shape)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoded:
-    """A decoded split; `bad` is the split's."""
+    """Decoded images of a split; `bad` is the result of `Split.bad`."""
 
     images: np.ndarray | StoredImages
     keys: np.ndarray
@@ -73,19 +76,19 @@ class ImageDataset:
 
 
 def joined(parts):
-    """Arrays of numbers or of text one after the other; empty ones have no kind."""
+    """Concatenates arrays of numbers or of text; ignores empty ones and their type."""
     full = [part for part in parts if len(part)]
     return np.concatenate(full) if full else np.zeros(0, np.int64)
 
 
 def square(encoded, image):
-    """A file or a record to one of the squares that images are held as."""
+    """Decodes the bytes of a file or a record to a square of `image.stored_size`."""
     decoded = decode_image(encoded, image.channels, image.max_pixels)
     return fit_to_square(decoded, image.stored_size)
 
 
 def form(image):
-    """What decoded images depend on beside the files."""
+    """Returns the decoding parameters of a fingerprint."""
     return {
         "stored_size": image.stored_size,
         "channels": image.channels,

@@ -1,7 +1,7 @@
-"""Images in files, read when they are asked for: a stand-in for an array of pixels.
+"""Images in files, read on demand: a substitute for an array of pixels.
 
-`StoredImages` is what `Examples.images` is where a data set is kept on the disk. To
-select, sort and concatenate costs eight bytes an image; `np.asarray` reads the pixels.
+`Examples.images` is a `StoredImages` if the data set is kept on the disk. Selecting,
+sorting and concatenating take eight bytes per image. `np.asarray` reads the pixels.
 """
 
 import errno
@@ -10,16 +10,16 @@ import weakref
 
 import numpy as np
 
-# Images that are in memory at a time where all of them are looked at.
+# Number of images that `blocks` holds in memory at a time.
 _BLOCK = 256
 
 
 class ImageFile:
-    """A file of uint8 images, one after the other.
+    """File of uint8 images, one after the other.
 
-    It is read and not mapped: memory holds what was asked for and no more, a failing
-    disk raises an error in place of ending the process, and whoever removes or replaces
-    the file does not disturb those who have it open. Threads may share it.
+    The file is read, not mapped. Memory holds only the requested images. A failing disk
+    raises an error instead of killing the process. Removing or replacing the file does
+    not disturb those who have it open. Threads may share it.
 
     Args:
         path: the file.
@@ -55,7 +55,7 @@ class ImageFile:
             try:
                 done = os.preadv(self._descriptor, [buffer], position)
             except OSError as error:
-                # The kernel does not say of which file.
+                # The error of `preadv` lacks the file name.
                 error.filename = self.path
                 raise
             if not done:
@@ -66,15 +66,14 @@ class ImageFile:
 
 
 class StoredImages:
-    """Some images, in some order, of files and of arrays in memory.
+    """Selection of images of files and of arrays in memory, in any order.
 
-    Indices, slices and masks along the first axis give another `StoredImages`, and
-    nothing is read; a single index gives an image. `np.asarray` gives all of them.
+    Indices, slices and masks along the first axis give another `StoredImages` without
+    reading. A single index reads one image. `np.asarray` reads all of them.
 
     Args:
-        sources: tuple of `ImageFile`s and of uint8 arrays, one image of the shape of
-            the other.
-        rows: int64, positions in the sources, laid end to end.
+        sources: tuple of `ImageFile`s and uint8 arrays, all with one image shape.
+        rows: int64, positions in the concatenated sources.
     """
 
     dtype = np.dtype(np.uint8)
@@ -88,7 +87,7 @@ class StoredImages:
 
     @property
     def shape(self):
-        """As of an array: `(num_images, side, side, channels)`."""
+        """Shape like that of an array: `(num_images, side, side, channels)`."""
         return (len(self), *self.sources[0].shape[1:])
 
     def __getitem__(self, key):
@@ -115,7 +114,7 @@ class StoredImages:
 
     @staticmethod
     def concatenate(parts):
-        """The images of several parts, arrays among them, one after the other."""
+        """Joins the images of several parts, which may be arrays."""
         views = [
             part
             if isinstance(part, StoredImages)
@@ -132,11 +131,11 @@ class StoredImages:
                     end += len(source)
                 moved[places] = starts[id(source)] + rows
             all_rows.append(moved)
-        # Of parts without an image there is still the shape of one.
+        # Empty parts still define the image shape.
         return StoredImages(sources or views[0].sources, np.concatenate(all_rows))
 
     def _parts(self):
-        """Of every source in use: it, the rows wanted of it, and their places here."""
+        """Yields `(source, its rows, their places here)` for every source in use."""
         start = 0
         for source in self.sources:
             rows = self.rows - start
@@ -147,13 +146,13 @@ class StoredImages:
 
 
 def concatenated(parts):
-    """Arrays or `StoredImages` one after the other; an array if all of them are."""
+    """Joins arrays and `StoredImages`; gives an array if all of them are arrays."""
     if any(isinstance(part, StoredImages) for part in parts):
         return StoredImages.concatenate(parts)
     return np.concatenate(parts)
 
 
 def blocks(images):
-    """The images as arrays of a few at a time."""
+    """Yields the images as arrays of at most 256."""
     for start in range(0, len(images), _BLOCK):
         yield np.asarray(images[start : start + _BLOCK])

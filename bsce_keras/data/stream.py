@@ -1,4 +1,4 @@
-"""The stream of steps: which images arrive when, under which labels."""
+"""Stream of steps: the order in which images arrive, and their labels."""
 
 import dataclasses
 
@@ -15,14 +15,14 @@ class Step:
     """One arrival of new classes.
 
     Args:
-        index: 0 is the base step.
-        num_old_classes: classes of all steps before.
-        num_new_classes: classes that arrive now.
-        class_names: their names, in the order of their labels.
-        examples: their training images; labels are positions in arrival order, so
-            they lie in `[num_old_classes, num_classes)`.
-        earlier: training images of all earlier classes, for methods that train on them
-            again; None at the base step.
+        index: number of the step; 0 is the base step.
+        num_old_classes: number of classes of all earlier steps.
+        num_new_classes: number of classes that arrive at this step.
+        class_names: names of the new classes, in the order of their labels.
+        examples: training images of the new classes. Labels are positions in arrival
+            order, in `[num_old_classes, num_classes)`.
+        earlier: training images of all earlier classes, used by methods that train on
+            them again; None at the base step.
     """
 
     index: int
@@ -34,35 +34,35 @@ class Step:
 
     @property
     def num_classes(self):
-        """Classes seen up to and with this step."""
+        """Number of classes seen up to and including this step."""
         return self.num_old_classes + self.num_new_classes
 
 
 class ClassIncrementalStream:
-    """A data set cut into a base step and increments of new classes.
+    """Data set divided into a base step and increments of new classes.
 
-    All images are read once and sorted by arrival, so that steps and test sets are
-    views of the same arrays and cost no further memory. With a `validation_share` its
-    test images are training images that no step has, and those of the data set are not
-    looked at.
+    All images are read once and sorted by arrival. Steps and test sets are views of the
+    same arrays and take no further memory. With a `validation_share`, the test images
+    are held-out training images that steps do not have. The test images of the data set
+    are then not read.
 
     Args:
         config: a `config.StreamConfig`; increments may differ in size.
-        training_images: whether the steps have theirs; without, nothing can be learned
-            but what was learned can be scored.
+        training_images: False leaves the steps without images. Trained classes can be
+            scored, but not trained.
 
     Attributes:
-        config: as given.
+        config: the `config.StreamConfig`.
         dataset: the `ImageDataset` in arrival order; labels are class ids.
         steps: list of the `Step`s, base step first.
 
     Raises:
-        RequestError, RunError: as `load_dataset`.
+        RequestError, RunError: raised by `load_dataset`.
     """
 
     def __init__(self, config, training_images=True):
         self.config = config
-        # The inverse permutation of the order: label by class id.
+        # Label by class id: the inverse permutation of the order.
         label_of = np.argsort(np.array(config.order, dtype=np.int64))
         load = _load_held_out if config.validation_share else load_dataset
         loaded = load(config, training_images)
@@ -76,7 +76,7 @@ class ClassIncrementalStream:
         self.steps = self._make_steps()
 
     def seen_test(self, step):
-        """Test images of all classes up to a step, sorted by label, then by id.
+        """Returns the test images of all classes up to a step, sorted by label and id.
 
         Args:
             step: a `Step` of this stream.
@@ -87,7 +87,7 @@ class ClassIncrementalStream:
         return _label_range(self._test, 0, step.num_classes)
 
     def classes_without_test_images(self):
-        """Returns the names of arriving classes that have no test image, in order."""
+        """Returns the names of arriving classes without test images, in order."""
         names = self.config.arriving_class_names
         scored = set(np.unique(self._test.labels).tolist())
         return [name for label, name in enumerate(names) if label not in scored]
@@ -96,7 +96,7 @@ class ClassIncrementalStream:
         sizes = (self.config.num_base_classes, *self.config.increments)
         ends = np.cumsum(sizes).tolist()
         names = self.config.arriving_class_names
-        # The training images are sorted by label: a step's are one range of them.
+        # The training images are sorted by label, so a step has one range of them.
         places = np.searchsorted(self._train.labels, [0, *ends])
         arriving = self._train.ranges(places[:-1], places[1:])
         earlier = self._train.ranges([0] * len(sizes), places[:-1])
@@ -114,7 +114,7 @@ class ClassIncrementalStream:
 
 
 def _load_held_out(config, training_images):
-    """As `load_dataset`, with some of the training images for test images."""
+    """Loads a data set with held-out training images as its test images."""
     loaded = load_dataset(config, test_images=False)
     train = loaded.train
     is_test = held_out(train.labels, config.validation_share, config.class_names)
@@ -134,5 +134,5 @@ def _relabelled(examples, label_of):
 
 
 def _label_range(examples, first, end):
-    """The examples with labels in `[first, end)`, out of examples sorted by label."""
+    """Selects labels in `[first, end)` from examples sorted by label."""
     return examples.select(slice(*np.searchsorted(examples.labels, [first, end])))

@@ -1,6 +1,6 @@
-"""Prepared copies of TFDS data sets: found and described without TFDS.
+"""Search and description of prepared copies of TFDS data sets, without TFDS.
 
-Reads only what TFDS wrote beside the images.
+Reads only the files that TFDS writes beside the images.
 """
 
 import collections
@@ -15,37 +15,37 @@ from bsce_keras.runtime import files
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import is_line, listed
 
-# Where a feature names its class: as TFDS writes it, as protocol buffers may, and as
-# TFDS wrote it before version 4.5.
+# Fields in which a feature names its class: as TFDS writes it, as protocol buffers may
+# write it, and as TFDS wrote it before version 4.5.
 _CLASS_FIELDS = ("pythonClassName", "python_class_name", "type")
 
 
 def tfds_name(dataset):
-    """The name TFDS knows a data set by: `tfds:mnist` is `mnist`."""
+    """Returns the name of a data set in TFDS, such as `mnist` for `tfds:mnist`."""
     if dataset == imagenet.SUBSET:
         return imagenet.WHOLE
     return dataset.removeprefix("tfds:")
 
 
 def tfds_dir(data_dir):
-    """The TFDS directory that is meant, given or default."""
+    """Returns the TFDS directory: `data_dir`, or the default if it is None."""
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return pathlib.Path(data_dir or default).expanduser()
 
 
 def find_prepared(name, data_dir=None):
-    """The newest prepared copy of a TFDS data set.
+    """Returns the newest prepared copy of a TFDS data set.
 
     Args:
-        name: `NAME` or `NAME/CONFIG`; the configuration may be left out where only
-            one is prepared.
+        name: `NAME` or `NAME/CONFIG`; the configuration may be left out if only one is
+            prepared.
         data_dir: TFDS directory, or None for the default one.
 
     Returns:
         The `pathlib.Path` that holds `dataset_info.json`, or None.
 
     Raises:
-        RequestError: several configurations are prepared and none was named.
+        RequestError: several configurations are prepared and the name has none.
     """
     with refused_reading():
         return _find_prepared(name, tfds_dir(data_dir) / name)
@@ -66,13 +66,13 @@ def _find_prepared(name, root):
 
 
 def evaluation_splits(dataset, prepared):
-    """Splits of a prepared copy that may serve as test images, the best first."""
+    """Lists the splits of a prepared copy that may serve as test images, best first."""
     names = split_names(prepared)
     return [name for name in evaluation_names(dataset) if name in names]
 
 
 def evaluation_names(dataset):
-    """Names of the splits that a data set may be evaluated on, the best first."""
+    """Lists the splits that a data set may be evaluated on, best first."""
     # The labels of ImageNet's test images are not public.
     public = dataset not in imagenet.NUM_CLASSES
     return ("test", "validation") if public else ("validation",)
@@ -80,18 +80,18 @@ def evaluation_names(dataset):
 
 @contextlib.contextmanager
 def refused_reading():
-    """What the file system refuses is a wrong request: nothing was begun yet."""
+    """Turns an `OSError` into a `RequestError`, because the run has not begun."""
     try:
         yield
     except OSError as error:
         raise RequestError(
-            f"The data set cannot be looked at: {error.strerror}: {error.filename}. "
+            f"The data set cannot be read: {error.strerror}: {error.filename}. "
             "Check --data_dir and its permissions."
         ) from error
 
 
 def versions(folder):
-    """Complete copies below a folder; TFDS writes unfinished ones to other names."""
+    """Lists complete copies below a folder; TFDS gives unfinished ones other names."""
     return [
         path.parent
         for path in folder.glob("*/dataset_info.json")
@@ -100,16 +100,16 @@ def versions(folder):
 
 
 def version_number(prepared):
-    """The version of a copy as numbers that sort."""
+    """Returns the version of a copy as a tuple of integers."""
     return tuple(int(part) for part in prepared.name.split("."))
 
 
 def class_names(prepared):
-    """Names by class id; the numbers of the classes where TFDS has no names.
+    """Names indexed by class id; class numbers if TFDS only numbers the classes.
 
     Raises:
-        RequestError: label.labels.txt is missing, is not text, or holds names that
-            cannot be told apart or do not fit the classes.
+        RequestError: label.labels.txt is missing or not text, or its names repeat, are
+            not plain lines, or differ in number from the classes.
     """
     path = prepared / "label.labels.txt"
     number = _number_of_classes(prepared)
@@ -123,7 +123,7 @@ def class_names(prepared):
             f"per line. Received: {error}. Restore it from another copy, or write the "
             "images into folders and use --dataset=folder."
         ) from error
-    # Other characters that end a line for Python may stand inside a name.
+    # `splitlines` would also split at characters that may occur inside a name.
     names = tuple(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
     wrong = _name_faults(names, number)
     if wrong:
@@ -136,7 +136,7 @@ def class_names(prepared):
 
 
 def _name_faults(names, num_classes):
-    """Faults that keep lines from being the names of classes."""
+    """Lists the faults of lines that should be class names."""
     found = []
     if num_classes not in (None, len(names)):
         found.append(f"{len(names)} names for {num_classes} classes")
@@ -154,7 +154,7 @@ def _name_faults(names, num_classes):
 
 
 def _number_of_classes(prepared):
-    """As features.json has it where classes have no names; None where it does not."""
+    """Number of classes in features.json; None if it is absent."""
     try:
         label = _read(prepared, "features")["featuresDict"]["features"]["label"]
         return int(label["classLabel"]["numClasses"])
@@ -192,16 +192,16 @@ def features(prepared):
 
 
 def refuse_foreign_classes(prepared):
-    """Lets only copies through whose features are classes of TFDS itself.
+    """Refuses copies with features of classes from outside TFDS.
 
-    TFDS imports the module of every class that features.json names, and data must not
-    choose what code runs.
+    TFDS imports the module of every class that features.json names. Data must not
+    choose the code that runs.
 
     Raises:
-        RequestError: naming the other classes.
+        RequestError: a class is not from TFDS; the message names it.
     """
     if not (prepared / "features.json").exists():
-        return  # It names nothing, and TFDS will not read it.
+        return  # TFDS does not read such a copy either.
     foreign = [
         name
         for name in _named_classes(_read(prepared, "features"))
@@ -216,7 +216,7 @@ def refuse_foreign_classes(prepared):
 
 
 def _named_classes(value):
-    """Every class that a description names, at any depth, in embedded JSON too."""
+    """Lists every class that a description names, at any depth and in embedded JSON."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
             value = json.loads(value)

@@ -1,4 +1,4 @@
-"""Description of data sets that TFDS prepared. Imports TensorFlow only to download."""
+"""Description of data sets prepared by TFDS. Imports TensorFlow only to download."""
 
 import re
 
@@ -15,7 +15,7 @@ from bsce_keras.runtime.errors import RequestError
 
 
 def describe_cifar(asked):
-    """The `DatasetInfo` of a data set whose images all have one size."""
+    """Returns the `DatasetInfo` of CIFAR, whose images all have one size."""
 
     def names(may_fetch):
         return tfds_copy.class_names(_prepared_copy(asked, may_fetch))
@@ -24,7 +24,7 @@ def describe_cifar(asked):
 
 
 def describe_imagenet(asked):
-    """The `DatasetInfo` of ImageNet or of its first hundred classes."""
+    """Returns the `DatasetInfo` of ImageNet or of its first hundred classes."""
 
     def names(may_fetch):
         prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
@@ -40,7 +40,7 @@ def describe_imagenet(asked):
 
 
 def describe_tfds(asked):
-    """The `DatasetInfo` of any TFDS data set of labelled images."""
+    """Returns the `DatasetInfo` of any TFDS data set of labelled images."""
 
     def names(may_fetch):
         if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
@@ -56,7 +56,7 @@ def describe_tfds(asked):
 
 
 def _described(asked, find_names):
-    """The `DatasetInfo` with the class names of a copy, or all problems found."""
+    """Returns the `DatasetInfo` of a copy, or raises all problems found."""
     problems, names = asked.size_problems(), ()
     try:
         names = find_names(may_fetch=not problems)
@@ -90,7 +90,7 @@ def _prepared_copy(asked, may_fetch):
     name, data_dir = tfds_name(asked.name), asked.data_dir
     prepared = find_prepared(name, data_dir)
     if prepared is None and asked.download and may_fetch:
-        # The one place that may load TensorFlow: the user asked for a download.
+        # Only a requested download may load TensorFlow here.
         from bsce_keras.data.tfds_download import prepare_dataset
 
         prepare_dataset(name, data_dir)
@@ -98,7 +98,7 @@ def _prepared_copy(asked, may_fetch):
     if prepared is None:
         root = tfds_dir(data_dir)
         raise RequestError(
-            f"No prepared copy of {name} in {root} (looked for "
+            f"{root} does not hold a prepared copy of {name} (looked for "
             f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "
             "directory that holds one, or --download to fetch it."
         )

@@ -13,7 +13,7 @@ def prepare_dataset(dataset, data_dir=None):
         data_dir: TFDS directory, or None for the default one.
 
     Raises:
-        RequestError: TFDS knows no such data set.
+        RequestError: TFDS does not know the data set.
         RunError: the download failed.
     """
     import tensorflow_datasets as tfds
@@ -32,7 +32,7 @@ def prepare_dataset(dataset, data_dir=None):
             f"--dataset=tfds:NAME needs a data set that TFDS knows. Received: {name}. "
             "See https://www.tensorflow.org/datasets/catalog for the names."
         ) from error
-    except Exception as error:  # TFDS documents no set of exceptions.
+    except Exception as error:  # TFDS does not document its exceptions.
         raise RunError(
             f"Could not download and prepare {name}: {error}. Try again with network "
             "access, or pass --data_dir=DIR, a TFDS directory that holds a prepared "

@@ -1,4 +1,4 @@
-"""Images of a data set that TensorFlow Datasets has prepared, decoded."""
+"""Images of a data set prepared by TensorFlow Datasets, decoded."""
 
 import contextlib
 import os
@@ -14,20 +14,20 @@ from bsce_keras.runtime.errors import RequestError, RunError
 
 
 def load_tfds(stream_config, training_images, test_images):
-    """The `ImageDataset` of a copy that TFDS prepared; see `load_dataset`."""
+    """Returns the `ImageDataset` of a copy prepared by TFDS; see `load_dataset`."""
     import tensorflow_datasets as tfds
 
     name = tfds_copy.tfds_name(stream_config.dataset)
     prepared = tfds_copy.find_prepared(name, stream_config.data_dir)
     if prepared is None:
         raise RequestError(
-            f"The prepared copy of {name} is gone from "
+            f"The prepared copy of {name} is missing in "
             f"{tfds_copy.tfds_dir(stream_config.data_dir)}. Restore it, or pass "
             "--data_dir=DIR, a TFDS directory that holds another."
         )
     tfds_copy.refuse_foreign_classes(prepared)
     with _damage_named(prepared):
-        # From the files alone: needs no builder code, no registration and no network.
+        # Built from the files only: without builder code, registration or network.
         builder = tfds.builder_from_directory(prepared)
         candidates = tfds_copy.evaluation_splits(stream_config.dataset, prepared)
         wanted = {
@@ -49,12 +49,12 @@ def load_tfds(stream_config, training_images, test_images):
 
 @contextlib.contextmanager
 def _damage_named(prepared):
-    """Turns whatever TFDS raises over a prepared copy into a `RunError`."""
+    """Turns an exception of TFDS about a prepared copy into a `RunError`."""
     try:
         yield
     except (RequestError, RunError):
         raise
-    except Exception as error:  # TFDS documents no set of exceptions.
+    except Exception as error:  # TFDS does not document its exceptions.
         reason = getattr(error, "message", None) or repr(error)
         raise RunError(
             f"The prepared copy {prepared} is damaged: {reason}. Delete it and prepare "
@@ -63,7 +63,7 @@ def _damage_named(prepared):
 
 
 def _labelled_split(builder, candidates):
-    """The first split whose images are labelled; TFDS writes -1 where they are not."""
+    """Returns the first labelled split; TFDS writes -1 for images without labels."""
     for split in candidates:
         first = next(iter(_records(builder, split).take(1)))
         if first["label"] >= 0:
@@ -76,7 +76,7 @@ def _labelled_split(builder, candidates):
 
 
 def _num_images(builder, split, dataset):
-    """Images of a split, or a few more."""
+    """Upper bound of the number of images of a split."""
     num_images = builder.info.splits[split].num_examples
     if dataset == imagenet.SUBSET:
         return min(num_images, imagenet.MOST_SUBSET_IMAGES[split])
@@ -84,7 +84,7 @@ def _num_images(builder, split, dataset):
 
 
 def _tfds_split(builder, split, is_wanted, stream_config):
-    """A split in the order of its files; keys are its `id` feature, if it has one."""
+    """Returns the `Split` in file order; keys are its `id` feature, if it has one."""
     image, num_classes = stream_config.image, len(stream_config.class_names)
     is_subset = stream_config.dataset == imagenet.SUBSET
 
@@ -96,7 +96,7 @@ def _tfds_split(builder, split, is_wanted, stream_config):
         with _damage_named(builder.data_path):
             records = _records(builder, split).take(-1 if is_wanted else 0)
             if is_subset:
-                # Before they are decoded, which is what takes the time.
+                # Filter first, because decoding takes most of the time.
                 records = records.filter(lambda record: record["label"] < num_classes)
             squares = records.skip(len(keys)).map(read, tf.data.AUTOTUNE)
             yield from squares.batch(BATCH).as_numpy_iterator()
@@ -118,28 +118,28 @@ def _tfds_split(builder, split, is_wanted, stream_config):
 
 
 def _in_order(decoded, builder, split, stream_config):
-    """The `Examples` of a split in the order of its keys."""
+    """Returns the `Examples` of a split in the order of its keys."""
     num_classes = len(stream_config.class_names)
     unknown = np.setdiff1d(decoded.labels, np.arange(num_classes))
     if len(unknown):
         raise RequestError(
             f"Every image of the split `{split}` of {builder.name} needs a label in "
             f"[0, {num_classes}). Received: "
-            f"{', '.join(map(str, unknown))}. Write the images into folders, without "
-            "those that have no label, and use --dataset=folder."
+            f"{', '.join(map(str, unknown))}. Write only the labelled images into "
+            "folders, and use --dataset=folder."
         )
     order = np.argsort(decoded.keys, kind="stable")
     return numbered(decoded.images[order], decoded.labels[order])
 
 
 def _records(builder, split):
-    """The records of a split in a fixed order, their images still encoded."""
+    """Returns the records of a split in a fixed order, with encoded images."""
     import tensorflow_datasets as tfds
 
     return builder.as_dataset(
         split=split,
         shuffle_files=False,
-        # Shards one after the other, in the order they were written.
+        # Read shards one after the other, in the order they were written.
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         decoders={"image": tfds.decode.SkipDecoding()},
     )

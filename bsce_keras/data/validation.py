@@ -1,4 +1,4 @@
-"""Images to choose hyper-parameters by: a part of the training images, set aside."""
+"""Validation images: training images held out to choose hyper-parameters."""
 
 import numpy as np
 
@@ -8,21 +8,21 @@ from bsce_keras.runtime.text import listed
 
 
 def held_out(labels, share, class_names):
-    """Which training images are not to be trained on but to be scored.
+    """Marks the training images that are scored instead of trained on.
 
-    Of a class of n images, `max(1, round(share * n))` are set aside. Which ones depends
-    on n alone, so that runs of whatever seed, and a run that grows, agree on it.
+    A class of n images has `max(1, round(share * n))` images held out. The choice
+    depends only on n, so it is equal for all seeds and when a run gets more classes.
 
     Args:
         labels: class ids of the training images, shape `(num_images,)`.
-        share: above 0 and below 1.
-        class_names: by class id, for messages.
+        share: share of each class to hold out, above 0 and below 1.
+        class_names: names indexed by class id, for messages.
 
     Returns:
-        Truth values, shape `(num_images,)`.
+        Bool, shape `(num_images,)`: True for a held-out image.
 
     Raises:
-        RequestError: a class with no image left to train on.
+        RequestError: a class does not keep an image to train on.
     """
     is_held_out = np.zeros(len(labels), bool)
     small = []
@@ -36,7 +36,7 @@ def held_out(labels, share, class_names):
         is_held_out[places[order[:number]]] = True
     if small:
         raise RequestError(
-            f"--validation_share={share} leaves no image to train on of: "
+            f"--validation_share={share} would hold out every image of: "
             f"{listed(small)}. Lower it, add images, or leave these classes out."
         )
     return is_held_out

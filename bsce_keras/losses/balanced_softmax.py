@@ -1,4 +1,4 @@
-"""Balanced Softmax cross-entropy: a softmax that knows how often each class occurs."""
+"""Balanced Softmax cross-entropy: a softmax weighted by the class counts."""
 
 import numbers
 import warnings
@@ -18,8 +18,8 @@ from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
 from bsce_keras.losses.labels import integer_or_soft_labels, smoothed
 from bsce_keras.losses.logits import logits_of, values_if_known
 
-# Log weight of a class without images. Nothing is left of it after exp, and it is
-# finite: 0 times -inf is not a number.
+# Log weight of a class without images. Its exp is 0. It is finite because 0 times -inf
+# is NaN.
 _LEAST_LOG_PRIOR = -1e9
 # Smallest normal and largest float32.
 _FLOAT32_LIMITS = (2.0**-126, 2.0**128 - 2.0**104)
@@ -31,13 +31,13 @@ def log_prior(class_counts, alpha=1.0, num_old_classes=0):
         log lambda_c = log n_c + [c < num_old_classes] log alpha
 
     Args:
-        class_counts: training images per seen class, shape `(num_classes,)`; a class
-            with 0 gets -inf.
+        class_counts: training images per seen class, shape `(num_classes,)`. A count
+            of 0 gives -inf.
         alpha: weight of the old classes, a number above 0 or a scalar tensor.
         num_old_classes: classes `[0, num_old_classes)` are old.
 
     Returns:
-        Float32 (float64 if `alpha` is), shape `(num_classes,)`.
+        Float32, or float64 if `alpha` is float64; shape `(num_classes,)`.
     """
     alpha = at_least_float32(alpha)
     log_counts = ops.log(ops.cast(class_counts, alpha.dtype))
@@ -50,8 +50,8 @@ def balanced_softmax_crossentropy(
 ):
     """Cross-entropy whose softmax weighs each class by its training count.
 
-    With few exemplars of old classes, training favours the new ones. Adding the log
-    counts to the logits absorbs that prior; predictions use the plain logits.
+    Training with few exemplars of old classes favours the new classes. The log counts
+    added to the logits absorb this prior. Predictions use the plain logits.
 
         loss_i = -log( lambda[y_i] exp(z[i, y_i]) / sum_c lambda[c] exp(z[i, c]) )
         lambda[c] = alpha n[c] for old classes c < num_old_classes, else n[c]
@@ -59,13 +59,13 @@ def balanced_softmax_crossentropy(
     Soft labels t give the mean over classes: loss_i = sum_k t[i, k] loss_i(y_i = k).
 
     Source: Jodelet, Liu, Murata, "Balanced Softmax Cross-Entropy for Incremental
-    Learning", Eqs. 3 to 5; without alpha Ren et al., 2020,
-    https://arxiv.org/abs/2007.10740, whose released code agrees.
+    Learning", Eqs. 3 to 5. The form without alpha is by Ren et al., 2020,
+    https://arxiv.org/abs/2007.10740; their released code agrees.
 
     Args:
         y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`; or
             one-hot or soft labels, shape `(batch, num_classes)`. Dense prediction has
-            more axes, as in `(batch, height, width)`.
+            more axes, such as `(batch, height, width)`.
         logits: float, shape `(batch, num_classes)`, before any softmax; for dense
             prediction `(batch, height, width, num_classes)`.
         class_counts: training images per seen class. A class with 0 leaves the
@@ -80,8 +80,8 @@ def balanced_softmax_crossentropy(
         float32 at least. For dense prediction `(batch, height, width)`.
 
     Raises:
-        ValueError: `class_counts` has another length than the logits have columns, or
-            the labels fit the logits in none of the shapes above.
+        ValueError: the length of `class_counts` differs from the number of columns of
+            the logits, or the shape of the labels is not one of the above.
 
     Example:
 
@@ -111,37 +111,37 @@ def balanced_softmax_crossentropy(
 class BalancedSoftmaxLoss(keras.losses.Loss):
     """`balanced_softmax_crossentropy` for `model.compile(loss=...)`.
 
-    Stands alone: no other part of the package is needed. docs/loss.md is its guide.
+    Needs no other part of the package. docs/loss.md is its guide.
 
         model.compile(optimizer="sgd", loss=BalancedSoftmaxLoss([500, 500, 20]))
 
     On a balanced validation set `val_loss` can rise while the accuracy improves,
-    because the loss expects classes in the shares of `class_counts`. Monitor accuracy,
-    or the plain cross-entropy, `keras.metrics.SparseCategoricalCrossentropy(
-    from_logits=True)`. Class weights, sample weights by class and oversampling correct
-    the same imbalance a second time: leave them out.
+    because the loss expects classes in the proportions of `class_counts`. Monitor
+    accuracy, or the plain cross-entropy, `keras.metrics.SparseCategoricalCrossentropy(
+    from_logits=True)`. Do not add class weights, sample weights by class, or
+    oversampling: they correct the same imbalance a second time.
 
     Args:
         class_counts: training images per class, in the order of the model's outputs: a
             list, an array or a tensor. `from_labels` and `from_dataset` count them.
         alpha: weight of the old classes, above 0; a number, or a `keras.Variable`
             that is read at every call and saved as its value.
-        num_old_classes: the first outputs that belong to old classes; alpha weighs
-            only these.
+        num_old_classes: number of first outputs that belong to old classes. Alpha
+            weighs only these.
         from_logits: False if the model ends in a softmax. The loss warns if the
-            outputs contradict it. If it finds the softmax, it takes the softmax's
-            input, as Keras's losses do.
+            outputs contradict it. A softmax that the loss finds is replaced by its
+            input, as in Keras's losses.
         label_smoothing: share of each label, from 0 to below 1, that is spread evenly
             over the classes with images.
         reduction, name: as for every Keras loss.
-        dtype: "float64", or float32 for every other choice.
+        dtype: "float64" computes in float64, every other choice in float32.
 
     Raises:
-        ValueError: counts that are no list of whole numbers, negative, above 2**53 or
-            all 0; alpha that is not a normal float32 number above 0, or given without
-            old classes; more old classes than classes; label smoothing out of range. A
-            call raises it in eager mode for labels of a class whose count is 0; in
-            graphs their loss is inf.
+        ValueError: the counts are not a list of whole numbers, or are negative, above
+            2**53 or all 0; alpha is not a normal float32 number above 0, or is given
+            without old classes; there are more old classes than classes; label
+            smoothing is out of range. An eager call raises it if a label belongs to a
+            class whose count is 0. In graphs the loss of such a label is inf.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         self.alpha = alpha if is_variable else value
         if not self.num_old_classes and (value != 1 or is_variable):
             raise ValueError(
-                "`alpha` weighs the old classes, and there are none. Give "
+                "`alpha` weighs the old classes and needs at least one. Give "
                 "`num_old_classes`, or leave `alpha` out. "
                 f"Received: alpha={value}, num_old_classes=0"
             )
@@ -183,8 +183,8 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         self._absent = [c for c, count in enumerate(self.class_counts) if not count]
         if self._absent:
             warnings.warn(
-                f"`class_counts` is 0 for classes {self._absent}. They leave the "
-                "softmax, and a label of them gives a loss of inf.",
+                f"`class_counts` is 0 for classes {self._absent}. The softmax omits "
+                "these classes, and their labels give a loss of inf.",
                 stacklevel=2,
             )
 
@@ -199,7 +199,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             **options: further arguments of the loss.
 
         Raises:
-            ValueError: labels that are soft, not whole numbers, or out of range.
+            ValueError: the labels are soft, not whole numbers, or out of range.
         """
         return cls(count_labels(labels, num_classes), **options)
 
@@ -216,8 +216,8 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             **options: further arguments of the loss.
 
         Raises:
-            ValueError: a data set without an end, without labels or not batched; labels
-                that are soft, not whole numbers, or out of range.
+            ValueError: the data set is infinite, has only images, or is not batched;
+                the labels are soft, not whole numbers, or out of range.
         """
         return cls(count_dataset(dataset, num_classes), **options)
 
@@ -256,9 +256,9 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             seen = [c for c in self._absent if np.any(values == c)]
         if seen:
             raise ValueError(
-                f"There are labels of classes {seen}, whose count in `class_counts` is "
-                "0: their loss is inf. Give the number of training images of every "
-                "class that has labels."
+                "The count in `class_counts` must be above 0 for every class with "
+                f"labels. Received: labels of classes {seen}, whose count is 0. Give "
+                "the number of training images of these classes."
             )
 
 

@@ -6,19 +6,19 @@ import keras
 import numpy as np
 from keras import ops
 
-# All whole numbers up to it are exact in float64.
+# Largest count: float64 holds all whole numbers up to it exactly.
 _LARGEST_COUNT = 2**53
 
 
 def require_count_per_column(of_classes, logits):
-    """Refuses what was made of the counts of other classes than the logits are of.
+    """Checks that there is one count per column of the logits.
 
     Args:
-        of_classes: tensor of one number per class, made of `class_counts`.
+        of_classes: tensor with one number per class, computed from `class_counts`.
         logits: shape `(..., num_classes)`.
 
     Raises:
-        ValueError: the numbers are fewer or more than the columns.
+        ValueError: the number of counts differs from the number of columns.
     """
     if of_classes.shape[0] != logits.shape[-1]:
         raise ValueError(
@@ -32,8 +32,8 @@ def checked_counts(class_counts):
     """List of ints from a list, tuple, array or tensor of counts.
 
     Raises:
-        ValueError: not a list, or counts that are not whole numbers from 0 to 2**53,
-            or all 0.
+        ValueError: `class_counts` is not a list, a count is not a whole number from 0
+            to 2**53, or all counts are 0.
     """
     if ops.is_tensor(class_counts) or isinstance(class_counts, keras.Variable):
         class_counts = ops.convert_to_numpy(class_counts)
@@ -46,14 +46,14 @@ def checked_counts(class_counts):
     if not (isinstance(counts, list) and all(map(is_count, counts)) and any(counts)):
         raise ValueError(
             "`class_counts` must be whole numbers of images, 0 or more, one per "
-            "class, at most 2**53 and not all of them 0. Shares are no counts. "
+            "class, at most 2**53 and not all of them 0. Shares are not counts. "
             f"Received: class_counts={counts}"
         )
     return [int(count) for count in counts]
 
 
 def is_count(value):
-    """True for a whole number from 0 to 2**53."""
+    """Returns True for a whole number from 0 to 2**53."""
     return (
         isinstance(value, numbers.Real)
         and 0 <= value <= _LARGEST_COUNT
@@ -74,7 +74,7 @@ def count_labels(labels, num_classes=None):
         Int array, shape `(num_classes,)`.
 
     Raises:
-        ValueError: labels that are soft, not whole numbers, or out of range.
+        ValueError: the labels are soft, not whole numbers, or out of range.
     """
     labels = np.asarray(labels)
     if _is_one_hot(labels, num_classes):
@@ -93,7 +93,7 @@ def count_labels(labels, num_classes=None):
 
 
 def count_dataset(dataset, num_classes=None):
-    """Number of labels of each class in a batched data set, read once from end to end.
+    """Number of labels of each class in a batched data set, which is read once.
 
     Args:
         dataset: `tf.data.Dataset` of `(images, labels, ...)`, batched as for
@@ -105,11 +105,11 @@ def count_dataset(dataset, num_classes=None):
         Int array, shape `(num_classes,)`.
 
     Raises:
-        ValueError: a data set without an end, without labels, or not batched; labels
-            as for `count_labels`.
+        ValueError: the data set is infinite, has only images, or is not batched; the
+            labels are refused by `count_labels`.
     """
     if hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
-        raise ValueError("The data set has no end: count it before `repeat()`.")
+        raise ValueError("The data set is infinite: count it before `repeat()`.")
     if num_classes is None and hasattr(dataset, "class_names"):
         num_classes = len(dataset.class_names)
     total = np.zeros(num_classes or 0, int)

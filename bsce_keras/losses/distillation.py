@@ -1,4 +1,4 @@
-"""Logit distillation: the student keeps the frozen teacher's opinion of old classes."""
+"""Logit distillation: the student keeps the frozen teacher's scores of old classes."""
 
 from keras import ops
 
@@ -11,17 +11,17 @@ def logit_distillation(teacher_logits, student_logits, temperature=2.0):
         p_hat = softmax(teacher / tau),  p = softmax(student[:, :num_old] / tau)
         loss_i = tau^2 sum_k -p_hat[i, k] log p[i, k]
 
-    Its gradient vanishes where the student's old logits equal the teacher's (up to a
-    constant); its value there is tau^2 times the teacher's entropy. With one old class,
-    which has all the probability, it is 0.
+    The gradient is 0 where the student's old logits equal the teacher's up to a
+    constant. The loss there is tau^2 times the teacher's entropy. With one old class
+    the loss is 0, because that class has all the probability.
 
-    Source: Jodelet et al., Eq. 2. The factor tau^2 is in the paper; BiC's released
-    code, where this baseline comes from, has none. We follow the paper.
+    Source: Jodelet et al., Eq. 2. The factor tau^2 is in the paper. BiC's released
+    code, the origin of this baseline, omits it. We follow the paper.
 
     Args:
         teacher_logits: float, shape `(batch, num_old_classes)`; no gradient flows.
-        student_logits: float, shape `(batch, num_classes)`; old classes come first,
-            further columns are ignored.
+        student_logits: float, shape `(batch, num_classes)`. Old classes come first;
+            the other columns are ignored.
         temperature: tau, above 0.
 
     Returns:
@@ -31,8 +31,8 @@ def logit_distillation(teacher_logits, student_logits, temperature=2.0):
     teacher = ops.stop_gradient(at_least_float32(teacher_logits))
     student = at_least_float32(student_logits)
     if teacher.shape[-1] == 1:
-        # Keras would warn of such a softmax. The sum of no columns: 0 for each image,
-        # and a gradient of 0 instead of none.
+        # Keras warns about a softmax of one column. The sum of zero columns is 0 for
+        # each image and has a gradient of 0 instead of None.
         return ops.sum(student[:, :0], axis=-1)
     old_logits = student[:, : teacher.shape[-1]]
     target = ops.softmax(teacher / temperature)

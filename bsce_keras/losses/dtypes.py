@@ -1,11 +1,11 @@
-"""Losses are computed in float32 at least, whatever the network computes in."""
+"""Precision of the losses: at least float32, whatever the network computes in."""
 
 import keras
 from keras import ops
 
 
 def at_least_float32(values):
-    """A tensor of `values`: float64 stays, everything else becomes float32."""
+    """Returns a tensor of `values`: float64 stays, other types become float32."""
     tensor = ops.convert_to_tensor(values)
     if keras.backend.standardize_dtype(tensor.dtype) == "float64":
         return tensor

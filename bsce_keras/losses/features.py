@@ -4,23 +4,24 @@ from keras import ops
 
 from bsce_keras.losses.dtypes import at_least_float32
 
-# Added to a squared norm (of features) or a squared distance (of maps).
+# Constant added to a squared norm of features or a squared distance of maps.
 _EPSILON = 1e-12
-# A vector shorter than this is divided by it instead of by its own length.
+# Smallest divisor of a vector: shorter vectors are divided by this.
 _SHORTEST = 1e-12
 
 
 def less_forget(teacher_features, student_features):
     """LUCIR's less-forget constraint: the angle between old and new features.
 
-    The old class vectors are frozen, so features that keep their direction keep the
-    old classes recognisable. Lengths are free.
+    The old class vectors are frozen. Features that keep their direction therefore keep
+    the old classes recognisable. Lengths are free.
 
         loss_i = 1 - <t_i, s_i> / sqrt((|t_i|^2 + 1e-12) (|s_i|^2 + 1e-12))
 
-    Between 0 (same direction) and 2 (opposite); 1 where either is all zeros.
+    The loss lies between 0 (same direction) and 2 (opposite). It is 1 if either vector
+    is all zeros.
 
-    Source: Hou et al., CVPR 2019, "Less-Forget Constraint"; the epsilon is that of
+    Source: Hou et al., CVPR 2019, "Less-Forget Constraint". The epsilon comes from
     PyTorch's `CosineEmbeddingLoss`, which the released code calls
     (`utils_incremental/incremental_train_and_eval_MR_LF.py`, hshustc/
     CVPR19_Incremental_Learning). Paper and code agree.
@@ -32,7 +33,7 @@ def less_forget(teacher_features, student_features):
 
     Returns:
         Float, shape `(batch,)`: one value per image, not reduced, computed in float32
-        at least. The source averages it over all images, old and new.
+        at least. The source averages the values over all images, old and new.
 
     Raises:
         ValueError: the shapes differ.
@@ -52,10 +53,10 @@ def pod_flat(teacher_features, student_features):
         loss_i = 1 - <t_i, s_i> / sqrt((|t_i|^2 + 1e-12) (|s_i|^2 + 1e-12))
 
     Source: Douillard et al., ECCV 2020, https://arxiv.org/abs/2004.13513, POD-flat.
-    The paper writes a squared distance of normalised features, which is twice this; we
+    The paper has a squared distance of normalised features, which is twice this. We
     follow the released code (`embeddings_similarity` of `inclearn/lib/losses/base.py`,
-    arthurdouillard/incremental_learning.pytorch), for which the published weights
-    hold. It is the same function as `less_forget`.
+    arthurdouillard/incremental_learning.pytorch), because the published weights belong
+    to it. The function equals `less_forget`.
 
     Args:
         teacher_features: float, shape `(batch, num_features)`; no gradient flows.
@@ -63,7 +64,7 @@ def pod_flat(teacher_features, student_features):
 
     Returns:
         Float, shape `(batch,)`: one value per image, not reduced, computed in float32
-        at least. The source averages it over the batch.
+        at least. The source averages the values over the batch.
 
     Raises:
         ValueError: the shapes differ.
@@ -74,22 +75,22 @@ def pod_flat(teacher_features, student_features):
 def pod_spatial(teacher_maps, student_maps):
     """PODNet's distillation of feature maps, pooled along rows and along columns.
 
-    Comparing sums over the width and over the height, not each pixel, leaves the
-    student room to move within a row or column.
+    Only sums over the width and over the height are compared. The student may
+    therefore move activations within a row or a column.
 
         v(a)   = concat(sum_w a[h, w, c]^2, sum_h a[h, w, c]^2)   of length (H + W) C
         u(a)   = v(a) / max(|v(a)|, 1e-12)
         loss_i = mean over maps of sqrt(|u(t_i) - u(s_i)|^2 + 1e-12)
 
-    Each map contributes between 0 and sqrt(2), as the entries of v are not negative.
-    At student = teacher it is 1e-6 and its gradient 0: without the 1e-12 the gradient
-    of the distance would be undefined there.
+    Each map contributes between 0 and sqrt(2), because the entries of v are not
+    negative. At student = teacher the loss is 1e-6 and its gradient is 0. Without the
+    1e-12 the gradient would be undefined there.
 
     Source: Douillard et al., ECCV 2020, https://arxiv.org/abs/2004.13513, POD-spatial.
-    The paper has squared distances, and rows and columns as two terms; we follow the
+    The paper has squared distances, and rows and columns as two terms. We follow the
     released code (`pod` of `inclearn/lib/losses/distillation.py`, arthurdouillard/
     incremental_learning.pytorch): one normalised vector, distance not squared. The
-    code adds nothing under the root, so our values lie above its by 1e-6 at most.
+    code adds nothing under the root. Our values are therefore larger by at most 1e-6.
 
     Args:
         teacher_maps: list of float maps, each of shape `(batch, height, width,
@@ -101,8 +102,8 @@ def pod_spatial(teacher_maps, student_maps):
         reduced over the batch, computed in float32 at least.
 
     Raises:
-        ValueError: the lists are empty or of different lengths, or a pair's shapes
-            differ or are not those of maps.
+        ValueError: the lists are empty or of different lengths, the shapes of a pair
+            differ, or a shape is not that of a map.
 
     Example:
 
@@ -114,8 +115,8 @@ def pod_spatial(teacher_maps, student_maps):
     teacher_maps, student_maps = list(teacher_maps), list(student_maps)
     if not student_maps or len(teacher_maps) != len(student_maps):
         raise ValueError(
-            "`pod_spatial` needs as many maps of the teacher as of the student, one at "
-            f"least. Received: {len(teacher_maps)} and {len(student_maps)}."
+            "`pod_spatial` needs equally many maps of teacher and student, at least "
+            f"one. Received: {len(teacher_maps)} and {len(student_maps)}."
         )
     distances = [
         _pod_distance(*_as_pair(*pair, rank=4))
@@ -125,7 +126,7 @@ def pod_spatial(teacher_maps, student_maps):
 
 
 def _as_pair(teacher, student, rank=2):
-    """Both as tensors of the student's precision, the teacher without gradient."""
+    """Tensors of both in the student's precision; the teacher's without gradient."""
     student = at_least_float32(student)
     teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
     if len(student.shape) != rank or not _may_agree(teacher.shape, student.shape):
@@ -133,15 +134,15 @@ def _as_pair(teacher, student, rank=2):
         if rank == 4:
             expected = "(batch, height, width, channels), in lists"
         raise ValueError(
-            f"Teacher and student must be of one shape, {expected}. Received: "
+            f"Teacher and student must have the same shape, {expected}. Received: "
             f"{tuple(teacher.shape)} and {tuple(student.shape)}. Take the outputs of "
-            "the same layer of both."
+            "the same layer from both."
         )
     return teacher, student
 
 
 def _may_agree(shape, other):
-    """Whether shapes are equal as far as they are known while tracing."""
+    """Returns True if the axes that are known while tracing are equal."""
     return len(shape) == len(other) and all(
         a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
     )
@@ -168,5 +169,5 @@ def _pooled(maps):
         axis=-1,
     )
     squared_length = ops.sum(ops.square(pooled), axis=-1, keepdims=True)
-    # The floor is under the root, where its gradient is defined for a map of zeros.
+    # The floor stays under the root: the gradient is then defined for a map of zeros.
     return pooled / ops.sqrt(ops.maximum(squared_length, _SHORTEST**2))

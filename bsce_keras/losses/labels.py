@@ -1,4 +1,4 @@
-"""Labels of the losses: integers, or one weight per class."""
+"""Labels that the losses accept: integers, or one weight per class."""
 
 from keras import ops
 
@@ -19,7 +19,7 @@ def flat_labels(y_true):
 
 
 def integer_or_soft_labels(y_true, logits):
-    """Labels that fit the logits, and True if they have one weight per class.
+    """Returns labels that fit the logits, and True if they are weights per class.
 
     Args:
         y_true: integers, shape `(...)` or `(..., 1)`; or one-hot or soft labels, shape
@@ -31,7 +31,7 @@ def integer_or_soft_labels(y_true, logits):
         `(..., num_classes)` in the type of the logits and True.
 
     Raises:
-        ValueError: the shape is none of these.
+        ValueError: the shape is not one of these.
     """
     labels = ops.convert_to_tensor(y_true)
     num_axes, num_classes = len(logits.shape), logits.shape[-1]
@@ -50,12 +50,12 @@ def integer_or_soft_labels(y_true, logits):
 
 
 def smoothed(labels, are_soft, is_present, label_smoothing):
-    """Soft labels, a share of which is spread evenly over the classes with images.
+    """Spreads a share of each label evenly over the classes with images.
 
         (1 - label_smoothing) labels + label_smoothing is_present / sum_c is_present[c]
 
     Args:
-        labels, are_soft: as `integer_or_soft_labels` returns them.
+        labels, are_soft: results of `integer_or_soft_labels`.
         is_present: float, shape `(num_classes,)`: 1 for a class with images, else 0.
         label_smoothing: share of each label, from 0 to below 1.
 

@@ -18,12 +18,12 @@ _TOLERANCE = 0.01
 
 
 def logits_of(outputs, from_logits):
-    """Logits of a model's outputs; warns where `from_logits` contradicts them.
+    """Returns logits of a model's outputs; warns if `from_logits` contradicts them.
 
-    Follows `_get_logits` of Keras's TensorFlow backend: if a softmax made the outputs,
-    its input is returned. In TensorFlow graphs the operation tells, casts aside. In
-    eager mode the tensor's `_keras_logits` tells, if its rows sum to 1. Other backends
-    keep neither while they trace, so that only their eager values are checked.
+    Follows `_get_logits` of Keras's TensorFlow backend: the input of a final softmax is
+    returned. TensorFlow graphs are searched for the softmax operation, through casts.
+    In eager mode the tensor's `_keras_logits` is used if its rows sum to 1. Other
+    backends keep neither while tracing, so only their eager values are checked.
 
     Args:
         outputs: float, shape `(..., num_classes)`: logits or probabilities.
@@ -51,8 +51,8 @@ def logits_of(outputs, from_logits):
 
 
 def values_if_known(tensor):
-    """NumPy array of a tensor; None if it is being traced, or is empty."""
-    if hasattr(tensor, "op"):  # of a TensorFlow graph
+    """NumPy array of a tensor; None if it is empty or being traced."""
+    if hasattr(tensor, "op"):  # a tensor of a TensorFlow graph
         return None
     try:
         values = ops.convert_to_numpy(tensor)
@@ -62,7 +62,7 @@ def values_if_known(tensor):
 
 
 def _operation(outputs):
-    """TensorFlow graph operation that made the outputs; None outside of graphs."""
+    """Returns the TensorFlow operation that made the outputs; None outside graphs."""
     operation = getattr(outputs, "op", None)
     while operation is not None and operation.type in _TRANSPARENT:
         operation = operation.inputs[0].op

@@ -1,4 +1,4 @@
-"""Losses with a margin: LUCIR's ranking against new classes, PODNet's NCA."""
+"""Losses with a margin: LUCIR's margin ranking and PODNet's NCA."""
 
 from keras import ops
 
@@ -7,36 +7,36 @@ from bsce_keras.losses.labels import flat_labels
 
 _VARIANTS = ("code", "paper")
 
-# What a column that takes no part in a maximum or a softmax holds.
+# Value of a column that a maximum or a softmax is to ignore.
 _ABSENT = -float("inf")
 
 
 def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
-    """LUCIR's inter-class separation: old images keep off the nearest new classes.
+    """LUCIR's inter-class separation: a margin between old images and new classes.
 
-    For an image of an old class, its own cosine shall exceed the K largest cosines to
-    new classes by the margin.
+    The own cosine of an old image should exceed its K largest cosines to new classes by
+    the margin. The loss is 0 for images of new classes.
 
         loss_i = 1/K sum_{k in top-K new classes} max(0, margin - c[i, y_i] + c[i, k])
 
-    and 0 for images of new classes. The source averages over the old images of the
-    batch, not over the batch: divide the sum by the number of labels below
-    `num_old_classes`, and take 0 where there are none. Gradient flows to all cosines.
+    The source averages over the old images of the batch, not over the batch. To do so,
+    divide the sum by the number of labels below `num_old_classes`; take 0 if that
+    number is 0. Gradient flows to all cosines.
 
-    Source: Hou et al., CVPR 2019, "Inter-Class Separation". The paper sums over k; the
+    Source: Hou et al., CVPR 2019, "Inter-Class Separation". The paper sums over k. The
     released code (`utils_incremental/incremental_train_and_eval_MR_LF.py`, hshustc/
-    CVPR19_Incremental_Learning) averages, as `MarginRankingLoss` does. We follow the
-    code.
+    CVPR19_Incremental_Learning) averages, because `MarginRankingLoss` does. We follow
+    the code.
 
     Args:
         y_true: int labels, shape `(batch,)` or `(batch, 1)`.
-        cosines: float, shape `(batch, num_classes)`, in [-1, 1]: before the scale of
+        cosines: float, shape `(batch, num_classes)`, in [-1, 1], before the scale of
             the cosine head.
-        num_old_classes: classes `[0, num_old_classes)` are old. With no old or no new
-            class there is nothing to separate, and the loss is 0.
-        margin: wanted difference of the cosines.
-        top_k: K, new classes that each old image is compared with; cut to the number
-            of new classes.
+        num_old_classes: classes `[0, num_old_classes)` are old. The loss is 0 if all
+            classes are old or all are new.
+        margin: required difference of the cosines.
+        top_k: K, number of new classes that each old image is compared with, limited
+            to the number of new classes.
 
     Returns:
         Float, shape `(batch,)`: one value per image, not reduced, computed in float32
@@ -64,7 +64,7 @@ def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
     labels = flat_labels(y_true)
     num_rivals = min(top_k, num_classes - num_old_classes)
     if not num_rivals:
-        # The sum of no columns: 0 for each image, and a gradient of 0 instead of none.
+        # The sum of zero columns is 0 for each image, with gradient 0 instead of None.
         return ops.sum(cosines[:, num_classes:], axis=-1)
     own = _own(cosines, _is_own(labels, num_classes))
     rivals, _ = ops.top_k(cosines[:, num_old_classes:], num_rivals)
@@ -75,23 +75,23 @@ def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
 def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
     """PODNet's classification loss, after neighbourhood component analysis.
 
-    The paper's loss and the one its results were made with are not the same. With
+    The paper's formula differs from the code that produced its results. With
     s[c] = scale * similarities[i, c] and y the label of image i:
 
         code:   loss_i = -s[y] + log( sum_{c != y} exp s[c] + exp max_c s[c] )
         paper:  loss_i = max(0, -s[y] + scale * margin + log sum_{c != y} exp s[c])
 
-    `code` is what the released code computes: it takes the margin from all
-    similarities, where it cancels, and sets the label's entry to 0 after subtracting
-    the row's maximum instead of removing it, so that the maximum enters once more. So
-    `margin` has no effect, the value is never negative, and it is plain cross-entropy
-    wherever the label has the largest similarity. Gradient flows through the maximum
-    too, as it does there.
+    `code` is the loss of the released code. That code subtracts the margin from all
+    similarities, so it cancels and `margin` has no effect. After subtracting the row's
+    maximum it sets the label's entry to 0 instead of removing it. The maximum therefore
+    enters once more. The value is never negative, and equals plain cross-entropy if the
+    label has the largest similarity. Gradient flows through the maximum, as in the
+    released code.
 
     Source: Douillard et al., ECCV 2020, https://arxiv.org/abs/2004.13513; `nca` of
-    `inclearn/lib/losses/base.py`, arthurdouillard/incremental_learning.pytorch, where
-    issue 59 is about the margin. The default follows the code, for the published
-    numbers come from it.
+    `inclearn/lib/losses/base.py`, arthurdouillard/incremental_learning.pytorch. Issue
+    59 of that repository discusses the margin. The default follows the code, because
+    the published numbers come from it.
 
     Args:
         y_true: int labels, shape `(batch,)` or `(batch, 1)`. A label outside
@@ -99,8 +99,8 @@ def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
         similarities: float, shape `(batch, num_classes)`, not scaled.
         scale: eta, the factor that the head learns; a number, a scalar tensor or a
             variable. Gradient flows to it.
-        margin: delta, taken from the label's similarity before the scale; used by
-            `paper` only.
+        margin: delta, subtracted from the label's similarity before the scale; only
+            `paper` uses it.
         variant: `code` or `paper`.
 
     Returns:
@@ -108,7 +108,7 @@ def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
         float32 at least. The source averages over the batch.
 
     Raises:
-        ValueError: an unknown variant, or one-hot labels.
+        ValueError: the variant is unknown, or the labels are one-hot.
 
     Example:
 
@@ -135,10 +135,10 @@ def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
 
 
 def _is_own(labels, num_classes):
-    """Bool, shape `(batch, num_classes)`: which column is the label's."""
+    """Bool, shape `(batch, num_classes)`: True in the label's column."""
     return ops.equal(labels[:, None], ops.arange(num_classes, dtype="int32"))
 
 
 def _own(values, is_own):
-    """The label's value, shape `(batch,)`; -inf where no column is the label's."""
+    """Value in the label's column, shape `(batch,)`; -inf without such a column."""
     return ops.max(ops.where(is_own, values, _ABSENT), axis=-1)

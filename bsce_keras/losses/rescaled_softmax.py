@@ -13,27 +13,27 @@ def rescaled_softmax_crossentropy(y_true, logits, class_counts):
         loss_i = w[y_i] * -log( exp(z[i, y_i]) / sum_c exp(z[i, c]) )
         w[c] = S / (N n[c]),   S = sum_c n[c],   N = number of classes with n[c] > 0
 
-    Over the training images the mean of `w[y_i]` is 1, so that the loss keeps its size
-    beside other terms; with equal counts it is the plain softmax. Unlike the balanced
-    softmax it moves no logit against another.
+    The mean of `w[y_i]` over the training images is 1, so the loss keeps its size
+    beside other terms. Equal counts give the plain softmax. Unlike the balanced
+    softmax, the loss shifts no logit against another.
 
     Source: Jodelet et al., Table 4, "loss rescaling" by the inverse class frequency.
-    The paper leaves the constant open. PODNet's code scales by max(n) / n[c] instead,
-    which makes the loss 5 to 7 times as large in CIFAR-100's increments.
+    The paper does not give the constant. PODNet's code scales by max(n) / n[c], which
+    makes the loss 5 to 7 times as large in CIFAR-100's increments.
 
     Args:
         y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`.
         logits: float, shape `(batch, num_classes)`, before any softmax.
-        class_counts: training images per seen class; a label of a class with 0 gives
-            inf.
+        class_counts: training images per seen class. A label of a class whose count is
+            0 gives inf.
 
     Returns:
         Float, shape `(batch,)`: one loss per image, in nats, not reduced, computed in
         float32 at least.
 
     Raises:
-        ValueError: `class_counts` has another length than the logits have columns, or
-            the labels are one-hot.
+        ValueError: the length of `class_counts` differs from the number of columns of
+            the logits, or the labels are one-hot.
 
     Example:
 
@@ -50,6 +50,7 @@ def rescaled_softmax_crossentropy(y_true, logits, class_counts):
     mean_count = ops.sum(counts) / num_present
     counts = ops.take(counts, labels)
     values = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    # Divided by 1 where it counts for nothing: 0 would make gradients NaN.
+    # Divide by 1 instead of 0: the value is replaced below, but its gradient would be
+    # NaN.
     rescaled = mean_count / ops.where(counts > 0, counts, 1.0) * values
     return ops.where(counts > 0, rescaled, float("inf"))

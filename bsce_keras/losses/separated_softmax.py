@@ -5,26 +5,27 @@ from keras import ops
 from bsce_keras.losses.dtypes import at_least_float32
 from bsce_keras.losses.labels import flat_labels
 
-# Nothing is left of it after exp, and unlike -inf it never gives inf - inf.
+# Logit of a class that does not compete. Its exp is 0. It is finite because inf - inf
+# is NaN.
 _OUT = -1e9
 
 
 def separated_softmax_crossentropy(y_true, logits, num_old_classes):
     """Cross-entropy within the old classes, or within the new ones.
 
-    Where new images abound, a common softmax teaches the network to lower every old
-    logit. Here an image's softmax ranges over its own side alone:
+    If most images are new, a common softmax teaches the network to lower every old
+    logit. Here the softmax of an image covers only its own side:
 
         loss_i = -log( exp(z[i, y_i]) / sum_{c in side(y_i)} exp(z[i, c]) )
         side(y) = [0, num_old_classes) if y < num_old_classes, else all other classes
 
-    An image has no gradient to logits of the other side, and none at all where its side
-    has one class. With no old classes, or only old ones, it is the plain softmax.
-    Predictions compare the logits of both sides.
+    The gradient to logits of the other side is 0. The whole gradient is 0 if the
+    image's side has one class. The loss is the plain softmax if all classes are old or
+    all are new. Predictions compare the logits of both sides.
 
     Source: Ahn et al., "SS-IL: Separated Softmax for Incremental Learning", ICCV 2021,
-    and their `trainer/ssil.py`; as a correction of IL-Baseline, Jodelet et al.,
-    Table 4.
+    and their `trainer/ssil.py`. Jodelet et al., Table 4, use it as a correction of
+    IL-Baseline.
 
     Args:
         y_true: int labels in `[0, num_classes)`, shape `(batch,)` or `(batch, 1)`.

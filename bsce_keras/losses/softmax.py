@@ -1,4 +1,4 @@
-"""Softmax cross-entropy, the loss that the others are compared with."""
+"""Softmax cross-entropy, the baseline of the classification losses."""
 
 from bsce_keras.losses.balanced_softmax import balanced_softmax_crossentropy
 

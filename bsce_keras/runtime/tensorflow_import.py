@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import importlib
 import os
 import platform
 import sys
@@ -39,9 +40,8 @@ def uses_onednn():
     if sys.modules.get("tensorflow") is None:
         return None
     try:
-        from tensorflow.python.util import _pywrap_util_port
-
-        return bool(_pywrap_util_port.IsMklEnabled())
+        module = importlib.import_module("tensorflow.python.util._pywrap_util_port")
+        return bool(module.IsMklEnabled())
     except (AttributeError, ImportError):
         return None
 

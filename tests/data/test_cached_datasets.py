@@ -1,4 +1,4 @@
-"""Data sets that are kept on the disk hold the same images as in memory."""
+"""Data sets on the disk have the same images as data sets in memory."""
 
 import dataclasses
 import os
@@ -48,7 +48,7 @@ def insects(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Counts the functions that were made to decode images."""
+    """List of the calls that make a decoding function."""
     made, square = [], image_files.square
 
     def counted(*args):
@@ -73,7 +73,7 @@ def assert_same(ours, expected):
 
 
 def check_cache(config, cache_dir, decoded):
-    """Equal to what is in memory, and the second time without decoding."""
+    """Checks that the cache equals memory, and that a second load does not decode."""
     expected = load_dataset(config)
     config = cached(config, cache_dir)
     first = load_dataset(config)
@@ -85,7 +85,7 @@ def check_cache(config, cache_dir, decoded):
     return expected
 
 
-def test_a_folder_bad_files_included(folder, tmp_path, decoded):
+def test_folder_with_bad_files_is_cached(folder, tmp_path, decoded):
     add_bad_files(folder)
     config = configure("folder", folder, image_size=14, on_bad_image="skip")
     data = check_cache(config, tmp_path / "cache", decoded)
@@ -111,7 +111,7 @@ def test_a_prepared_copy(insects, tmp_path, decoded):
     assert data.train.images[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
 
 
-def test_subimagenet_keeps_no_other_classes(tmp_path, decoded):
+def test_subimagenet_caches_only_its_own_classes(tmp_path, decoded):
     splits = {
         "train": [[("t1", 99), ("t2", 100)], [("t4", 999), ("t5", 0)]],
         "test": [[("u1", -1)]],
@@ -135,7 +135,7 @@ def test_changed_files_are_decoded_anew(folder, tmp_path, decoded):
     touch(folder / "train/bee/1.png")
     decoded.clear()
     ours = load_dataset(cached(config, tmp_path / "cache"))
-    # Its test images are what they were.
+    # The test images did not change.
     assert len(decoded) == 1
     assert_same(ours, load_dataset(config))
 
@@ -152,7 +152,7 @@ def test_changed_files_are_decoded_anew(folder, tmp_path, decoded):
     ],
     ids=["added", "removed", "renamed", "moved", "written anew", "class renamed"],
 )
-def test_every_change_of_a_folder_shows(folder, change):
+def test_every_change_of_a_folder_changes_the_listing_digest(folder, change):
     def listing():
         paths = sorted(str(path) for path in folder.glob("train/*/*"))
         return folder_images._listing_sha256(paths)
@@ -163,14 +163,14 @@ def test_every_change_of_a_folder_shows(folder, change):
     assert listing() != before
 
 
-def test_images_that_nobody_wants_are_not_decoded(insects, tmp_path, decoded):
+def test_unused_images_are_not_decoded(insects, tmp_path, decoded):
     config = configure("tfds:insects", insects, image_size=14)
     data = load_dataset(cached(config, tmp_path / "cache"), training_images=False)
     assert (len(data.train), len(data.test)) == (0, 2)
     assert len(list((tmp_path / "cache").glob("*.uint8"))) == 1
 
 
-def test_memory_is_of_no_concern_and_the_refusal_says_so(folder, tmp_path, monkeypatch):
+def test_refusal_for_lack_of_memory_names_the_cache(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "available_memory", lambda: 0)
     config = configure("folder", folder, image_size=14)
     message = r"where they take 0\.000 GB, with --cache_dir=DIR"

@@ -1,4 +1,4 @@
-"""A data set is described, or refused with a way out, before TensorFlow loads."""
+"""Data sets are described, or refused with advice, before TensorFlow loads."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def test_cifar_reads_class_names_of_the_newest_prepared_copy(tmp_path):
     assert (info.image.stored_size, info.image.pad) == (32, 4)
 
 
-def test_missing_copy_and_needless_image_size_are_told_together(tmp_path):
+def test_missing_copy_and_needless_image_size_are_reported_together(tmp_path):
     size, missing = refusal("cifar100", str(tmp_path), image_size=64)
     assert "--image_size" in size and "64" in size
     assert str(tmp_path / "cifar100") in missing
@@ -113,7 +113,7 @@ def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored
     assert info.image.stored_size == stored
 
 
-def test_only_configuration_is_taken_and_several_must_be_named(tmp_path):
+def test_single_configuration_is_used_and_several_must_be_named(tmp_path):
     write_copy(tmp_path / "birds" / "small" / "1.0.0")
     assert find_prepared("birds", tmp_path) == tmp_path / "birds" / "small" / "1.0.0"
     write_copy(tmp_path / "birds" / "large" / "1.0.0")
@@ -156,7 +156,7 @@ def test_folder_classes_are_the_visible_training_folders(tmp_path):
     assert (info.image.size, info.image.stored_size) == (64, 73)
 
 
-def test_folder_problems_are_told_together(tmp_path):
+def test_folder_problems_are_reported_together(tmp_path):
     write_files(
         tmp_path,
         "train/ant/._1.png",
@@ -167,7 +167,7 @@ def test_folder_problems_are_told_together(tmp_path):
     )
     size, empty, unknown = refusal("folder", str(tmp_path), image_size=3)
     assert "--image_size" in size
-    assert "ant, bee" in empty and "cat" not in empty.split("any in")[1]
+    assert "ant, bee" in empty and "cat" not in empty.split("without any")[1]
     assert "train/: dog." in unknown
 
 
@@ -202,7 +202,7 @@ def test_imagenet_and_its_first_hundred_classes_share_a_copy(
     assert info.image.mean == (0.485, 0.456, 0.406)
 
 
-def test_classes_that_tfds_only_numbers_have_their_numbers_for_names(tmp_path):
+def test_numbered_tfds_classes_are_named_by_number(tmp_path):
     copy = tmp_path / "mnist/3.0.1"
     label = {"classLabel": {"numClasses": "10"}}
     features = {"featuresDict": {"features": {"image": {}, "label": label}}}
@@ -226,7 +226,7 @@ def test_unlabelled_test_images_of_imagenet_do_not_count(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["imagenet2012", "subimagenet"])
-def test_a_missing_imagenet_is_told_how_to_prepare_and_never_fetched(
+def test_missing_imagenet_gets_instructions_and_is_never_fetched(
     tmp_path, monkeypatch, dataset
 ):
     def prepare(*_):
@@ -247,7 +247,7 @@ def test_a_missing_imagenet_is_told_how_to_prepare_and_never_fetched(
         ("imagenet", "Did you mean subimagenet or imagenet2012"),
     ],
 )
-def test_unknown_names_get_a_way_out(name, hint):
+def test_unknown_dataset_names_get_a_suggestion(name, hint):
     assert hint in refusal(name)[0]
 
 
@@ -272,7 +272,7 @@ def test_a_prepared_copy_does_not_choose_what_code_is_imported(
 
 @pytest.mark.parametrize("name", ["features", "dataset_info"])
 @pytest.mark.parametrize("content", ["[]", "3", "{}", '{"splits": [1]}', '"x"'])
-def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
+def test_malformed_tfds_descriptions_are_refused(tmp_path, name, content):
     write_copy(tmp_path / "insects" / "1.0.0")
     (tmp_path / "insects" / "1.0.0" / f"{name}.json").write_text(content)
     assert (
@@ -281,8 +281,8 @@ def test_descriptions_of_another_form_are_refused(tmp_path, name, content):
     )
 
 
-def test_work_on_a_folder_grows_in_proportion_to_its_classes(tmp_path, monkeypatch):
-    """Names are hashed a few times each, not once for every other name."""
+def test_describing_a_folder_takes_work_linear_in_its_classes(tmp_path, monkeypatch):
+    """Each name is hashed a few times, not once per other name."""
 
     class Name(str):
         hashed = 0
@@ -330,7 +330,7 @@ def test_class_folders_need_names_that_fill_one_line(tmp_path, name):
     ],
 )
 @pytest.mark.parametrize("dataset", ["cifar10", "tfds:insects"])
-def test_label_files_need_a_name_a_class(tmp_path, dataset, lines, fault):
+def test_label_files_need_one_name_per_class(tmp_path, dataset, lines, fault):
     label = {"classLabel": {"numClasses": "3"}}
     features = {"featuresDict": {"features": {"image": {}, "label": label}}}
     copy = tmp_path / dataset.removeprefix("tfds:") / "1.0.0"
@@ -352,7 +352,7 @@ def test_shard_lengths_of_a_copy_are_numbers_of_images(tmp_path, lengths):
 
 
 @pytest.mark.parametrize("dataset", ["folder", "cifar10", "tfds:insects"])
-def test_a_folder_that_cannot_be_looked_at_is_a_wrong_request(dataset, tmp_path):
+def test_unreadable_data_folder_is_a_request_error(dataset, tmp_path):
     too_long = str(tmp_path / ("x" * 300))
     (problem,) = refusal(dataset, too_long)
     assert "File name too long" in problem and "Check --data_dir" in problem

@@ -6,7 +6,7 @@ import pytest
 from bsce_keras.data import class_order
 from bsce_keras.runtime.errors import RequestError
 
-# The lists of the authors' code (LUCIR) and configuration (PODNet, order 1).
+# Orders from the authors' code (LUCIR) and configuration (PODNet, order 1).
 LUCIR = """
 68 56 78 8 23 84 90 65 74 76 40 89 3 92 55 9 26 80 43 38 58 70 77 1 85 19 17 50 28 53
 13 81 45 82 6 59 83 16 15 44 91 41 72 60 79 52 20 10 31 54 37 95 14 71 96 98 97 2 64 66
@@ -54,7 +54,7 @@ def test_seeded_and_sorted_orders():
     assert class_order("arrival", 4).tolist() == [0, 1, 2, 3]
 
 
-def test_global_random_state_is_left_alone():
+def test_global_random_state_does_not_change():
     np.random.seed(5)
     expected = np.random.random(3)
     np.random.seed(5)
@@ -68,14 +68,14 @@ def test_wrong_seeds_are_refused(seed):
     assert "seed:7" in refusal(f"seed:{seed}", 10)
 
 
-def test_file_of_names_and_ids_where_names_win(tmp_path):
+def test_names_precede_ids_in_a_class_order_file(tmp_path):
     path = tmp_path / "order.txt"
     path.write_text("0\n\n  bee \n0000\n")
-    # "0" is the name of class 2; "0000" is no name, hence id 0.
+    # "0" is the name of class 2; "0000" is not a name, hence id 0.
     assert class_order(str(path), 3, NAMES).tolist() == [2, 1, 0]
 
 
-def test_file_of_ids_needs_no_names(tmp_path):
+def test_class_order_file_of_ids_works_without_names(tmp_path):
     path = tmp_path / "order.txt"
     path.write_text("2\n0\n1\n")
     assert class_order(str(path), 3).tolist() == [2, 0, 1]
@@ -89,6 +89,6 @@ def test_file_that_misses_repeats_and_invents_is_refused_with_the_classes(tmp_pa
         assert part in message
 
 
-def test_unknown_name_gets_the_nearest_one():
+def test_unknown_class_order_gets_the_nearest_name():
     assert "Did you mean lucir" in refusal("luci", 10)
     assert "sorted" in refusal("no/such/file", 10)

@@ -27,7 +27,7 @@ SMALL = ImageSpec(size=7, stored_size=20, training_crop="resized")
 def random_images(image, num_images=6):
     side = image.stored_size
     shape = (num_images, side, side, image.channels)
-    # From 1 on, so that black is padding and nothing else.
+    # Values start at 1, so that only padding is black.
     return np.random.default_rng(0).integers(1, 256, shape, dtype=np.uint8)
 
 
@@ -66,7 +66,7 @@ def test_padding_is_black_and_flips_mirror_left_and_right():
 
 
 @pytest.mark.parametrize("image", SPECS.values(), ids=SPECS)
-def test_all_positions_are_drawn_and_none_beyond(image):
+def test_crops_are_drawn_at_all_positions_within_the_image(image):
     crops = draw_crops(np.random.default_rng(0), 2000, image)
     span = image.stored_size + 2 * image.pad - image.size + 1
     for corner in crops[:, 0], crops[:, 1]:
@@ -81,7 +81,7 @@ def test_all_positions_are_drawn_and_none_beyond(image):
         ImageSpec(size=8, stored_size=9, flip=False, training_crop="resized"),
     ],
 )
-def test_images_are_not_flipped_where_the_spec_forbids_it(image):
+def test_images_are_not_flipped_if_the_spec_forbids_it(image):
     assert not draw_crops(np.random.default_rng(0), 100, image)[:, 4].any()
 
 
@@ -110,10 +110,10 @@ def boxes(num_images=20_000, seed=0):
 
 
 def test_resized_crops_cover_8_to_100_percent_of_the_square():
-    """Below 3/4 every box fits, so that shares of area are uniform from .08 to .75."""
+    """Every box below 3/4 fits, so shares of area are uniform from .08 to .75."""
     _, _, height, width, _ = boxes()
     area = height * width / 256**2
-    # Sides are rounded: half a pixel of 63, the shortest side.
+    # Tolerance of rounded sides: half a pixel of 63, the shortest side.
     assert 0.08 * 0.985 < area.min() < 0.082
     assert 0.99 < area.max() <= 1.0
     quarters = np.quantile(area[area < 0.75], [0.25, 0.5, 0.75])
@@ -124,7 +124,7 @@ def test_resized_crops_have_log_uniform_aspects_of_3_4_to_4_3():
     _, _, height, width, _ = boxes()
     assert 3 / 4 * 0.985 < (width / height).min() < 0.76
     assert 1.32 < (width / height).max() < 4 / 3 * 1.015
-    # Only boxes that fit whatever their aspect is: the others are drawn again.
+    # Only boxes that fit at every aspect, because other boxes are drawn again.
     small = height * width < 0.7 * 256**2
     quarters = np.quantile(np.log((width / height)[small]), [0.25, 0.5, 0.75])
     expected = np.log(4 / 3) * np.array([-0.5, 0.0, 0.5])
@@ -149,7 +149,7 @@ def test_equal_seeds_draw_equal_resized_crops():
 
 @pytest.mark.parametrize("image", [RESIZED, SMALL], ids=["224 of 256", "7 of 20"])
 def test_resized_crops_equal_resizing_each_box_by_tensorflow(image):
-    """At most one grey level apart, where rounding decides."""
+    """Values may differ by one grey level because of rounding."""
     images = random_images(image, num_images=3)
     rng = np.random.default_rng(1)
     indices = rng.integers(0, 3, 12)
@@ -187,7 +187,7 @@ def test_a_box_of_the_final_size_is_cut_without_resizing():
     np.testing.assert_array_equal(outputs[1], images[1, 0:5, 1:6][:, ::-1])
 
 
-def test_pixels_beyond_the_box_do_not_show():
+def test_resized_crop_ignores_pixels_outside_the_box():
     image = ImageSpec(size=6, stored_size=8, channels=1, training_crop="resized")
     picture = np.zeros((1, 8, 8, 1), np.uint8)
     picture[:, 2:5, 1:5] = 200
@@ -195,7 +195,7 @@ def test_pixels_beyond_the_box_do_not_show():
     assert np.all(resize_crops(picture, [0], crops, image) == 200)
 
 
-def test_evaluation_of_a_resized_spec_takes_the_centre_unscaled():
+def test_evaluation_crop_of_a_resized_spec_is_the_unscaled_centre():
     images = random_images(RESIZED, num_images=2)
     crops = centre_crops(2, RESIZED)
     outputs = gather_crops(images, np.arange(2), crops, RESIZED)
@@ -209,6 +209,6 @@ def test_evaluation_of_a_resized_spec_takes_the_centre_unscaled():
         ({"training_crop": "resized", "pad": 4}, "without padding. Received: pad=4"),
     ],
 )
-def test_a_training_crop_that_cannot_be_is_refused(fields, message):
+def test_impossible_training_crop_is_refused(fields, message):
     with pytest.raises(RequestError, match=message):
         ImageSpec(size=8, stored_size=8, **fields)

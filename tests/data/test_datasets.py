@@ -1,4 +1,4 @@
-"""Images come complete, in a fixed order, and bad files are named."""
+"""Data sets are complete and in a fixed order, and name bad files."""
 
 import json
 import os
@@ -103,14 +103,14 @@ def test_skipped_files_are_listed_and_leave_the_others_in_place(folder):
     assert data.train.labels.tolist() == [0, 0, 1, 1, 1]
 
 
-def test_class_that_would_lose_its_last_image_is_refused(folder):
+def test_class_without_a_decodable_image_is_refused(folder):
     for name in ("1.png", "2.jpg"):
         (folder / "train/ant" / name).write_bytes(b"")
     with pytest.raises(RequestError, match="ant"):
         load_dataset(configure("folder", folder, on_bad_image="skip"))
 
 
-def test_more_images_than_memory_are_refused_with_the_bytes(folder, monkeypatch):
+def test_refusal_of_more_images_than_memory_states_the_bytes(folder, monkeypatch):
     # 5 training images and a test image of 73x73x3, twice.
     needed = 2 * 6 * 73 * 73 * 3
     monkeypatch.setattr(decoding, "available_memory", lambda: needed)
@@ -190,7 +190,7 @@ def test_classes_may_have_numbers_instead_of_names(tmp_path):
     assert load_dataset(config).train.labels.tolist() == [1, 0]
 
 
-def test_unlabelled_test_split_gives_way_to_validation(tmp_path):
+def test_validation_split_replaces_an_unlabelled_test_split(tmp_path):
     splits = {
         "train": [[("t1", 0), ("t2", 1)]],
         "test": [[("u1", -1)]],
@@ -201,7 +201,7 @@ def test_unlabelled_test_split_gives_way_to_validation(tmp_path):
     assert data.test.labels.tolist() == [1, 0]
 
 
-def test_training_images_that_nobody_wants_are_not_read(tmp_path):
+def test_unused_training_images_are_not_read(tmp_path):
     splits = {"train": [[("t1", 0), ("t2", 1)]], "test": [[("v1", 1)]]}
     copy = write_tfds(tmp_path, "insects", splits)
     config = configure("tfds:insects", tmp_path, image_size=14)
@@ -214,7 +214,7 @@ def test_training_images_that_nobody_wants_are_not_read(tmp_path):
 
 @pytest.fixture
 def imagenet(tmp_path):
-    """A prepared ImageNet of few images, the test images without labels."""
+    """A prepared ImageNet of few images; its test images are not labelled."""
     splits = {
         "train": [[("t1", 99), ("t2", 100), ("t3", 0)], [("t4", 999), ("t5", 0)]],
         "test": [[("u1", -1)]],
@@ -226,7 +226,7 @@ def imagenet(tmp_path):
 
 
 def name_thousand_classes(copy):
-    """Gives a copy by `write_tfds` the classes of ImageNet."""
+    """Writes the class names of ImageNet into a copy made by `write_tfds`."""
     names = [f"n{index:08}" for index in range(1000)]
     (copy / "label.labels.txt").write_text("\n".join(names) + "\n")
     features = copy / "features.json"
@@ -280,7 +280,7 @@ def test_damaged_tfds_copy_is_named(tmp_path):
 
 
 def test_training_images_without_a_label_are_refused(tmp_path):
-    """-1 would count as the last class."""
+    """A label of -1 would count as the last class."""
     splits = {"train": [[("t1", 0), ("t2", -1)]], "test": [[("v1", 1)]]}
     write_tfds(tmp_path, "insects", splits)
     with pytest.raises(
@@ -303,12 +303,12 @@ def test_a_copy_that_tfds_cannot_read_is_named(tmp_path):
     "BSCE_TEST_TFDS_DIR" not in os.environ,
     reason="set BSCE_TEST_TFDS_DIR to a TFDS directory that holds cifar100",
 )
-def test_real_cifar100_is_that_of_the_original_files():
+def test_real_cifar100_equals_the_original_files():
     data = load_dataset(configure("cifar100", os.environ["BSCE_TEST_TFDS_DIR"]))
     assert data.train.images.shape == (50000, 32, 32, 3)
     assert np.bincount(data.train.labels).tolist() == [500] * 100
     assert np.bincount(data.test.labels).tolist() == [100] * 100
-    # The first labels of the Python version's training file.
+    # First labels in the training file of the Python version.
     assert data.train.labels[:8].tolist() == [19, 29, 0, 11, 1, 86, 90, 28]
     mean = data.train.images.mean(axis=(0, 1, 2)) / 255
     np.testing.assert_allclose(mean, [0.5071, 0.4865, 0.4409], atol=1e-4)

@@ -1,4 +1,4 @@
-"""Image files of every kind become the same uint8 squares, in training and export."""
+"""Image files of every kind become the same uint8 squares in training and export."""
 
 import io
 
@@ -69,7 +69,7 @@ def test_webp_is_exact_and_its_alpha_is_dropped(mode):
 
 
 def test_animated_webp_is_refused_before_it_is_decoded():
-    """TensorFlow 2.21 writes beyond its memory, which ends the process."""
+    """TensorFlow 2.21 writes beyond its memory, which kills the process."""
     frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
     encoded = encode(frames[0], "WEBP", save_all=True, append_images=frames[1:])
     with pytest.raises(tf.errors.InvalidArgumentError, match="an animated WebP"):
@@ -77,7 +77,7 @@ def test_animated_webp_is_refused_before_it_is_decoded():
 
 
 def pixel_limit_kinds():
-    """Files of 24 x 36 pixels, of every form that a header can have."""
+    """Files of 24 x 36 pixels, one per form of header."""
     image = Image.fromarray(RGB)
     top_down = bytearray(encode(RGB, "BMP"))
     top_down[22:26] = (-24).to_bytes(4, "little", signed=True)
@@ -104,7 +104,7 @@ def test_images_of_more_pixels_than_the_limit_are_refused(kind, encoded):
 
 
 def test_a_small_file_of_many_pixels_is_refused_by_default():
-    """A PNG of 13300 x 13300 pixels, of which the header is there."""
+    """The header of a PNG of 13300 x 13300 pixels."""
     header = encode(RGB, "PNG")[:16] + 2 * (13300).to_bytes(4)
     with pytest.raises(tf.errors.InvalidArgumentError, match="more than 89,478,485"):
         decode(header + bytes(100))
@@ -113,12 +113,12 @@ def test_a_small_file_of_many_pixels_is_refused_by_default():
 @pytest.mark.parametrize("start", [b"\x89PNG", b"BM", b"GIF89a", b"RIFF1234WEBP"])
 @pytest.mark.parametrize("form", [b"", b"VP8X", b"VP8L", b"VP8 "])
 @pytest.mark.parametrize("length", [0, 5, 17])
-def test_a_header_that_is_cut_off_is_refused(start, form, length):
+def test_truncated_header_is_refused(start, form, length):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(start + form + b"\1" * length)
 
 
-def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
+def test_grey_bmp_is_read_and_colour_palette_is_refused():
     grey = RGB[..., 1]
     np.testing.assert_array_equal(decode(encode(grey, "BMP"))[..., 0], grey)
     palette = Image.fromarray(RGB).convert("P", palette=Image.Palette.ADAPTIVE)
@@ -126,9 +126,9 @@ def test_grey_bmp_is_read_and_colour_palette_is_refused_rather_than_garbled():
         decode(encode(palette, "BMP"))
 
 
-def test_compressed_bmp_is_refused_rather_than_garbled():
+def test_compressed_bmp_is_refused():
     encoded = bytearray(encode(RGB[..., 1], "BMP"))
-    encoded[30] = 1  # says that its bytes are run lengths
+    encoded[30] = 1  # compression by run lengths
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(bytes(encoded))
 
@@ -137,7 +137,7 @@ def test_bmp_of_32_bits_is_read_if_its_bytes_are_in_the_usual_order():
     opaque = np.full((24, 36, 1), 255, np.uint8)
     encoded = encode(np.concatenate([RGB, opaque], -1), "BMP")
     np.testing.assert_array_equal(decode(encoded), RGB)
-    # The same with masks, which lie between header and pixels: B, G, R, then R, G, B.
+    # Masks lie between header and pixels: first B, G, R, then R, G, B.
     header = encoded[:10] + bytes([66]) + encoded[11:30] + bytes([3]) + encoded[31:54]
     masks = [bytes([0, 0, 255, 0]), bytes([0, 255, 0, 0]), bytes([255, 0, 0, 0])]
     usual = header + b"".join(masks) + encoded[54:]
@@ -150,7 +150,7 @@ def test_bmp_of_32_bits_is_read_if_its_bytes_are_in_the_usual_order():
     "encoded",
     [b"", b"no image", b"BM", encode(RGB, "JPEG")[:-9], encode(RGB, "PNG")[:-40]],
 )
-def test_what_is_no_complete_image_is_refused(encoded):
+def test_incomplete_image_is_refused(encoded):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(encoded)
 
@@ -161,7 +161,7 @@ def test_fitting_image_is_unchanged():
 
 
 @pytest.mark.parametrize("size", [(24, 36), (36, 24), (7, 50), (12, 12), (12, 13)])
-def test_short_side_is_resized_and_the_centre_kept(size):
+def test_short_side_is_resized_and_the_centre_is_kept(size):
     image = tf.image.resize(RGB, size, antialias=True).numpy().astype(np.uint8)
     square = fit_to_square(tf.constant(image), 12).numpy().astype(int)
     scale = 12 / min(size)
@@ -174,7 +174,7 @@ def test_short_side_is_resized_and_the_centre_kept(size):
 
 
 @pytest.mark.parametrize("size", [(1, 1001), (1001, 1), (2, 5000)])
-def test_of_a_strip_the_middle_is_kept_without_resizing_all_of_it(size, monkeypatch):
+def test_long_strip_is_cut_to_its_middle_before_resizing(size, monkeypatch):
     image = np.zeros((*size, 3), np.uint8)
     middle = tuple(slice(side // 2 - 4, side // 2 + 5) for side in size)
     image[middle] = 200

@@ -1,4 +1,4 @@
-"""No file of a class folder is left out without a line that says so."""
+"""Class folders: every file that is ignored is logged."""
 
 import pytest
 from PIL import Image
@@ -40,7 +40,7 @@ def test_a_class_with_images_in_nested_folders_only_is_described(folder):
     assert "cat" in describe_dataset("folder", folder).class_names
 
 
-def test_one_line_a_class_says_which_files_are_not_read_and_why(folder, caplog):
+def test_ignored_files_are_logged_with_reasons_in_one_line_per_class(folder, caplog):
     for number in range(5):
         (folder / f"train/ant/{number}.txt").write_text("text")
     (folder / "train/ant/._1.png").write_bytes(b"")
@@ -50,9 +50,9 @@ def test_one_line_a_class_says_which_files_are_not_read_and_why(folder, caplog):
     save(folder / "test/bee/.hidden/1.png")
     load(folder)
     assert caplog.messages == [
-        f"Files in {folder}/train/ant that are not read: 1 empty (2024/empty); "
+        f"Ignored files in {folder}/train/ant: 1 empty (2024/empty); "
         "1 hidden (._1.png); 5 not an image (0.txt, 1.txt, 2.txt and 2 more).",
-        f"Files in {folder}/test/bee that are not read: 1 hidden (.hidden).",
+        f"Ignored files in {folder}/test/bee: 1 hidden (.hidden).",
     ]
 
 
@@ -68,7 +68,7 @@ def test_images_of_a_kind_that_cannot_be_decoded_are_refused_by_name(folder):
         load(folder)
 
 
-def test_links_that_lead_back_end(folder):
+def test_links_to_a_parent_folder_are_followed_once(folder):
     (folder / "train/ant/again").symlink_to(folder / "train")
     images, ignored = list_class(folder / "train/ant")
     assert [path.count("/1.png") for path in images] == [1, 1]

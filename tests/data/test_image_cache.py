@@ -1,4 +1,4 @@
-"""What was decoded once is read ever after, whole or not at all."""
+"""The image cache decodes images once and never returns damaged ones."""
 
 import fcntl
 import hashlib
@@ -27,7 +27,7 @@ KEPT = np.delete(np.arange(SIZE), SKIPPED)
 
 
 class Source:
-    """Ten images, of which the fifth cannot be decoded; counts those that were."""
+    """Ten images, the fifth not decodable; counts the decoded ones."""
 
     def __init__(self, version=1):
         self.num_decoded = 0
@@ -49,7 +49,7 @@ class Source:
 
 
 def load(cache_dir, source=None):
-    """The split by way of the cache, which has to be right, and how many it decoded."""
+    """Loads the split from the cache, checks it, and returns the number decoded."""
     source = source or Source()
     [decoded] = load_or_decode(str(cache_dir), [source.split])
     np.testing.assert_array_equal(np.asarray(decoded.images), PIXELS[KEPT])
@@ -66,7 +66,7 @@ def saved_after_every_batch(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """A cache that holds the images already."""
+    """A cache that has the images."""
     assert load(tmp_path / "cache") == len(KEPT)
     return tmp_path / "cache"
 
@@ -76,18 +76,18 @@ def file_of(cache, ending):
     return path
 
 
-def test_a_second_run_decodes_nothing(cache):
+def test_second_run_does_not_decode(cache):
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert load(cache) == 0
     assert before == {path: path.stat().st_mtime_ns for path in cache.iterdir()}
 
 
-def test_other_files_are_other_images(cache):
+def test_other_source_files_get_another_cache_entry(cache):
     assert load(cache, Source(version=2)) == len(KEPT)
     assert load(cache) == 0
 
 
-def test_names_say_what_is_in_a_file(cache):
+def test_cache_file_names_have_title_and_shape(cache):
     name = file_of(cache, ".uint8").name
     assert name.startswith("tfds-pictures-small_train_4x4x1_")
 
@@ -102,15 +102,15 @@ def damage(path, position):
 
 
 @pytest.mark.parametrize("ending", [".json", ".npz"])
-def test_damage_to_what_tells_of_the_pixels_is_found_and_mended(cache, ending, caplog):
+def test_damaged_cache_description_is_found_and_repaired(cache, ending, caplog):
     damage(file_of(cache, ending), 60)
     assert load(cache) == len(KEPT)
-    assert "is damaged and decoded anew" in caplog.text
+    assert "is damaged: " in caplog.text
     assert load(cache) == 0
 
 
 @pytest.mark.parametrize("ending", [".uint8", ".json", ".npz"])
-def test_a_missing_or_shortened_file_is_made_anew(cache, ending):
+def test_missing_or_truncated_cache_file_is_decoded_again(cache, ending):
     path = file_of(cache, ending)
     path.write_bytes(path.read_bytes()[:-3])
     assert load(cache) == len(KEPT)
@@ -119,12 +119,12 @@ def test_a_missing_or_shortened_file_is_made_anew(cache, ending):
     assert load(cache) == 0
 
 
-def test_pixels_that_were_altered_are_decoded_anew(cache, caplog):
+def test_altered_cache_pixels_are_decoded_again(cache, caplog):
     path = file_of(cache, ".uint8")
     damage(path, 70)
     os.utime(path, ns=(1, 1))
     assert load(cache) == len(KEPT)
-    assert "not those that were decoded" in caplog.text
+    assert "its pixels differ from the decoded ones" in caplog.text
 
 
 def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypat
     assert load(other) == 0
 
 
-def test_who_reads_a_cache_is_not_disturbed_by_who_mends_it(cache):
+def test_cache_repair_does_not_disturb_a_reader(cache):
     [decoded] = load_or_decode(str(cache), [Source().split])
     damage(file_of(cache, ".npz"), 60)
     begin(cache)
@@ -145,8 +145,8 @@ def test_who_reads_a_cache_is_not_disturbed_by_who_mends_it(cache):
     assert load(cache) == len(KEPT) - 2 * BATCH
 
 
-def test_pixels_that_are_in_place_are_not_decoded_again(tmp_path, monkeypatch):
-    """They are renamed before what tells of them is written."""
+def test_renamed_pixels_are_not_decoded_again(tmp_path, monkeypatch):
+    """The pixels are renamed before their description is written."""
     with monkeypatch.context() as patched:
         patched.setattr(image_cache._Entry, "_keep_digests", None)
         with pytest.raises(TypeError):
@@ -175,7 +175,7 @@ image_cache.load_or_decode("cache", [source.split])
 """
 
 
-def test_a_killed_process_has_lost_what_it_had_not_saved(tmp_path):
+def test_killed_process_loses_only_unsaved_images(tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     done = subprocess.run(
         [sys.executable, "-c", KILLED],
@@ -206,21 +206,21 @@ def begin(cache_dir):
 
 
 @pytest.mark.parametrize("ending", [".partial.uint8", ".partial.json"])
-def test_what_was_begun_and_is_damaged_is_begun_anew(tmp_path, ending):
+def test_damaged_partial_cache_is_decoded_from_the_start(tmp_path, ending):
     begin(tmp_path)
     damage(file_of(tmp_path, ending), 40)
     assert load(tmp_path) == len(KEPT)
 
 
-def test_what_was_begun_goes_on_beyond_what_was_not_saved(tmp_path):
+def test_partial_cache_continues_after_the_last_saved_image(tmp_path):
     begin(tmp_path)
     with open(file_of(tmp_path, ".partial.uint8"), "ab") as file:
         file.write(b"half a batch")
     assert load(tmp_path) == len(KEPT) - 2 * BATCH
 
 
-def test_a_disk_that_fails_at_any_moment_spoils_nothing(tmp_path, monkeypatch):
-    # Waiting for the disk is most of what a save takes.
+def test_disk_failure_at_any_write_leaves_a_usable_cache(tmp_path, monkeypatch):
+    # Saves mostly wait for the disk.
     monkeypatch.setattr(os, "fsync", lambda _: None)
     disk = FailingDisk(monkeypatch)
     for use in range(1, 200):
@@ -237,7 +237,9 @@ def test_a_disk_that_fails_at_any_moment_spoils_nothing(tmp_path, monkeypatch):
     raise AssertionError("more than 200 uses")
 
 
-def test_another_process_that_decodes_the_same_is_waited_for(tmp_path, monkeypatch):
+def test_cache_waits_for_another_process_that_decodes_the_same_split(
+    tmp_path, monkeypatch
+):
     lock = fcntl.flock
     other = Source()
     waited = []
@@ -247,7 +249,7 @@ def test_another_process_that_decodes_the_same_is_waited_for(tmp_path, monkeypat
             return lock(file, operation)
         if operation & fcntl.LOCK_NB:
             raise BlockingIOError
-        # The other one finishes, and lets go of the lock.
+        # The other process finishes and releases the lock.
         waited.append(True)
         assert load(tmp_path, other) == len(KEPT)
 
@@ -256,7 +258,7 @@ def test_another_process_that_decodes_the_same_is_waited_for(tmp_path, monkeypat
     assert waited
 
 
-def test_too_little_room_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
+def test_too_little_room_is_refused_before_decoding(tmp_path, monkeypatch):
     free = SIZE * 16
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
@@ -266,7 +268,7 @@ def test_too_little_room_is_refused_before_anything_is_decoded(tmp_path, monkeyp
     with pytest.raises(RequestError, match=r"0\.000 GB more\. Its disk has 0\.000 GB"):
         load_or_decode(str(tmp_path / "less"), [source.split])
     assert source.num_decoded == 0
-    # What is there needs no more.
+    # Cached images do not need more room.
     assert load(tmp_path / "enough") == 0
 
 
@@ -282,17 +284,17 @@ def test_digests_of_classes_are_known_without_reading(cache, monkeypatch):
         assert pixel_sha256(images_of_class(cache, label)) == expected
 
 
-def test_digests_of_a_part_are_known_the_second_time(cache, monkeypatch):
+def test_digest_of_a_selection_is_computed_once(cache, monkeypatch):
     part = slice(1, 3)
     first = pixel_sha256(images_of_class(cache, 1)[part])
-    # A line that a crash cut off.
+    # Truncated line, as after a crash.
     with open(file_of(cache, ".sha256"), "a") as file:
         file.write("0123")
     monkeypatch.setattr(os, "preadv", None)
     assert pixel_sha256(images_of_class(cache, 1)[part]) == first
 
 
-def test_digests_of_former_pixels_are_forgotten(cache):
+def test_digests_of_replaced_pixels_are_removed(cache):
     path = file_of(cache, ".sha256")
     path.write_text(path.read_text().replace(" ", " " + "0" * 64 + "\n")[:129] + "\n")
     file_of(cache, ".npz").unlink()

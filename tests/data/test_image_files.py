@@ -1,4 +1,4 @@
-"""A good image is never taken for a bad one because the machine failed once."""
+"""A failure of the machine does not mark an intact image as bad."""
 
 import errno
 import io
@@ -35,7 +35,7 @@ def load(folder, **request):
 
 
 def fail_in_parallel(monkeypatch, fail_alone=False):
-    """Decoding of files of level 2 fails for want of memory."""
+    """Makes decoding of files of level 2 fail with a lack of memory."""
     square = image_files.square
 
     def failing(encoded, image):
@@ -51,7 +51,7 @@ def fail_in_parallel(monkeypatch, fail_alone=False):
     monkeypatch.setattr(image_files, "square", failing)
 
 
-def test_images_that_fail_beside_others_are_decoded_alone(folder, monkeypatch):
+def test_images_that_fail_in_parallel_are_decoded_one_by_one(folder, monkeypatch):
     expected = load(folder)
     fail_in_parallel(monkeypatch)
     data = load(folder)
@@ -61,7 +61,7 @@ def test_images_that_fail_beside_others_are_decoded_alone(folder, monkeypatch):
     assert len(data.skipped_images) == 1
 
 
-def test_a_lack_of_memory_stops_and_the_cache_remembers_no_bad_image(
+def test_lack_of_memory_raises_and_is_not_cached_as_a_bad_image(
     folder, tmp_path, monkeypatch
 ):
     cache = {"cache_dir": tmp_path / "cache"}
@@ -88,7 +88,7 @@ def test_a_failing_disk_is_not_a_bad_image(folder, monkeypatch, number):
 
 def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
     noise = np.random.default_rng(0).integers(0, 256, (5, 16, 16), np.uint8)
-    # Grey frames share one colour table, the others bring their own.
+    # Grey frames share one colour table; the other frames have their own.
     for mode in ("L", "RGB"):
         frames = [Image.fromarray(one).convert(mode) for one in noise]
         gif = io.BytesIO()
@@ -103,8 +103,8 @@ def test_all_frames_of_a_gif_count_for_the_limit_of_pixels(folder):
     assert image_files.file_fault(path, image) == "more than 1,279 pixels"
 
 
-def test_a_lack_of_memory_that_looks_like_damage_stops_too(folder, monkeypatch):
-    """The libraries for PNG and JPEG report it as a damaged file."""
+def test_lack_of_memory_that_looks_like_damage_raises(folder, monkeypatch):
+    """The libraries for PNG and JPEG report a lack of memory as a damaged file."""
     path = folder / "train/bee/1.png"
     image = ImageSpec(8, 8)
     path.write_bytes(path.read_bytes()[:40])
@@ -119,11 +119,11 @@ def test_the_limit_of_pixels_can_be_chosen(folder, tmp_path):
     Image.new("RGB", (20, 20)).save(large)
     request = {"cache_dir": tmp_path / "cache", "max_image_pixels": 399}
     assert load(folder, **request).skipped_images[-1] == str(large)
-    # Another limit is not answered with what was kept under this one.
+    # Another limit does not use the images cached for this one.
     request["max_image_pixels"] = 400
     assert len(load(folder, **request).skipped_images) == 1
 
 
-def test_a_limit_of_no_pixels_is_refused(folder):
+def test_pixel_limit_of_0_is_refused(folder):
     with pytest.raises(RequestError, match="--max_image_pixels must be"):
         load(folder, max_image_pixels=0)

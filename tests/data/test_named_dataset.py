@@ -1,4 +1,4 @@
-"""A data set is its entry in the catalog and the functions that the entry names."""
+"""A data set consists of its catalog entry and the functions that the entry names."""
 
 import sys
 import types
@@ -31,7 +31,7 @@ def load(stream_config, training_images, test_images):
 
 @pytest.fixture(autouse=True)
 def sides(monkeypatch):
-    """A data set named `sides`, as its own file and an entry would add it."""
+    """A data set named `sides`, added by one entry and one file."""
     module = types.ModuleType("sides")
     module.describe, module.load = describe, load
     monkeypatch.setitem(sys.modules, "sides", module)
@@ -47,18 +47,18 @@ def sides(monkeypatch):
     monkeypatch.setitem(DATASETS, "sides", entry)
 
 
-def test_the_entry_decides_the_defaults_of_a_run():
+def test_dataset_entry_sets_the_defaults_of_a_run():
     config = make_config("sides")
     assert config.stream.class_names == ("left", "right")
     assert config.memory.exemplars_per_class == 3
     assert config.model.backbone == "resnet8"
 
 
-def test_the_entry_names_what_loads_its_images():
+def test_dataset_entry_names_its_loader():
     data = load_dataset(make_config("sides").stream)
     assert data.train.labels.tolist() == [0, 1, 0, 1]
 
 
-def test_an_option_without_a_meaning_for_the_data_set_is_refused_with_the_reason():
+def test_option_that_does_not_apply_to_the_data_set_is_refused_with_the_reason():
     with pytest.raises(RequestError, match="--dataset=sides, which are made up"):
         make_config("sides", cache_dir="cache")

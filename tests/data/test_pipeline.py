@@ -1,4 +1,4 @@
-"""Every image once an epoch, in an order that depends on its key alone."""
+"""Batches have every image once per epoch, in an order that depends only on the key."""
 
 import errno
 import functools
@@ -65,7 +65,7 @@ def assert_same_elements(ours, expected):
             np.testing.assert_array_equal(mine, theirs)
 
 
-def test_an_epoch_holds_every_image_once_the_rest_in_a_smaller_batch():
+def test_epoch_has_every_image_once_and_a_smaller_last_batch():
     training = make_input()
     for epoch in range(2):
         batches = labels_of(training.epoch(epoch))
@@ -74,8 +74,8 @@ def test_an_epoch_holds_every_image_once_the_rest_in_a_smaller_batch():
     assert training.updates_per_epoch == 3
 
 
-def test_probabilities_say_how_often_images_are_drawn():
-    """Within an epoch of as many images as the pool has."""
+def test_images_are_drawn_as_often_as_their_probabilities():
+    """Checks an epoch of as many images as the pool has."""
     probabilities = np.array([0.5, 0.25, 0.25] + [0.0] * (SIZE - 3))
     training = make_input(probabilities=probabilities)
     drawn = []
@@ -84,7 +84,7 @@ def test_probabilities_say_how_often_images_are_drawn():
         assert [len(batch) for batch in batches] == [4, 4, 3]
         drawn += sum(batches, [])
     shares = np.bincount(drawn, minlength=SIZE) / len(drawn)
-    # Five standard deviations of 1100 draws.
+    # Tolerance: five standard deviations of 1100 draws.
     np.testing.assert_allclose(shares, probabilities, atol=0.076)
     assert set(drawn) == {0, 1, 2}
 
@@ -100,7 +100,7 @@ def test_an_image_that_is_drawn_twice_is_cropped_twice():
     assert len(pictures) > SIZE // 2
 
 
-def test_an_epoch_of_draws_can_be_entered_anywhere():
+def test_epoch_of_draws_can_start_at_any_update():
     probabilities = np.arange(1, SIZE + 1) / np.arange(1, SIZE + 1).sum()
     training = make_input(image=PADDED, probabilities=probabilities)
     whole = elements(training.epoch(2))
@@ -108,14 +108,14 @@ def test_an_epoch_of_draws_can_be_entered_anywhere():
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(8, [4, 4]), (3, [3]), (4, [4])])
-def test_batches_of_other_pools(size, sizes):
+def test_batch_sizes_of_pools_of_other_sizes(size, sizes):
     training = make_input(size)
     assert [len(batch) for batch in labels_of(training.epoch(0))] == sizes
     assert training.updates_per_epoch == len(sizes)
 
 
 def test_images_are_cropped_in_one_traced_function_for_all_epochs(monkeypatch):
-    """Python runs once, neither per image nor per batch nor per epoch."""
+    """Python runs once, not once per image, batch or epoch."""
     calls = []
 
     def counted(*args):
@@ -129,7 +129,7 @@ def test_images_are_cropped_in_one_traced_function_for_all_epochs(monkeypatch):
     assert len(calls) == 1
 
 
-def test_images_come_with_their_own_labels():
+def test_images_keep_their_labels():
     image = ImageSpec(size=2, stored_size=2, channels=1, flip=False)
     pool = make_pool()
     for images, labels in elements(make_input(image=image).epoch(0)):
@@ -137,7 +137,7 @@ def test_images_come_with_their_own_labels():
 
 
 @IMAGES
-def test_epochs_steps_and_seeds_differ_and_equal_keys_agree(image):
+def test_batches_differ_by_epoch_step_and_seed_and_repeat_for_equal_keys(image):
     first = make_input(image=image)
     again = make_input(image=image)
     assert_same_elements(elements(first.epoch(3)), elements(again.epoch(3)))
@@ -163,7 +163,7 @@ def test_an_image_is_cropped_anew_every_epoch(image):
     assert same < SIZE // 2
 
 
-def test_the_order_is_the_same_whatever_was_read_before():
+def test_order_does_not_depend_on_earlier_reads():
     training = make_input()
     late = labels_of(training.epoch(5))
     assert late == labels_of(make_input().epoch(5)) == labels_of(training.epoch(5))
@@ -172,7 +172,7 @@ def test_the_order_is_the_same_whatever_was_read_before():
 @pytest.mark.parametrize("num_replicas", [1, 2])
 @pytest.mark.parametrize("first_update", range(4))
 @IMAGES
-def test_an_epoch_may_be_entered_anywhere(image, first_update, num_replicas):
+def test_epoch_can_start_at_any_update(image, first_update, num_replicas):
     training = make_input(image=image, num_replicas=num_replicas)
     rest = elements(training.epoch(2, first_update))
     whole = elements(training.epoch(2))
@@ -193,7 +193,7 @@ def test_replicas_share_every_batch_evenly(image, size):
     assert_same_elements(together, alone)
 
 
-def test_a_last_batch_too_small_for_all_replicas_is_left_out():
+def test_last_batch_with_fewer_images_than_replicas_is_left_out():
     training = make_input(size=9, num_replicas=2)
     assert training.updates_per_epoch == 2
     assert [len(part) for part in labels_of(training.epoch(0))] == [2, 2, 2, 2]
@@ -206,7 +206,7 @@ def test_a_last_batch_too_small_for_all_replicas_is_left_out():
     num_replicas=st.sampled_from([1, 2]),
 )
 @settings(max_examples=12, deadline=None)
-def test_a_cycle_may_be_entered_anywhere(
+def test_cycle_can_start_at_any_update(
     first_update, num_updates, batch_size, num_replicas
 ):
     training = shared_input(
@@ -218,7 +218,7 @@ def test_a_cycle_may_be_entered_anywhere(
     assert_same_elements(part, whole[first_update * num_replicas :])
 
 
-def test_a_cycle_goes_through_all_images_pass_by_pass_in_full_batches():
+def test_cycle_has_full_batches_and_every_image_once_per_pass():
     batches = labels_of(make_input().cycle(0, SIZE))
     assert {len(batch) for batch in batches} == {4}
     passes = np.reshape(sum(batches, []), (4, SIZE))
@@ -226,12 +226,12 @@ def test_a_cycle_goes_through_all_images_pass_by_pass_in_full_batches():
     assert len({tuple(order) for order in passes.tolist()}) == 4
 
 
-def test_a_pool_smaller_than_the_batch_is_one_batch_a_pass():
+def test_pool_smaller_than_a_batch_is_one_batch_per_pass():
     batches = labels_of(make_input(size=3).cycle(5, 2))
     assert [sorted(batch) for batch in batches] == [[0, 1, 2], [0, 1, 2]]
 
 
-# The balanced split.
+# The alpha split.
 
 
 def unbalanced_pool():
@@ -240,7 +240,7 @@ def unbalanced_pool():
     return Examples(images, labels, 100 + np.arange(15))
 
 
-def test_the_split_is_balanced_disjoint_and_complete():
+def test_alpha_split_is_balanced_disjoint_and_complete():
     pool = unbalanced_pool()
     training, validation = split_validation(pool, 2, np.random.default_rng(0))
     assert np.bincount(validation.labels).tolist() == [2, 2, 2]
@@ -252,7 +252,7 @@ def test_the_split_is_balanced_disjoint_and_complete():
         np.testing.assert_array_equal(part.images, pool.images[part.ids - 100])
 
 
-def test_the_split_is_random_but_repeatable():
+def test_alpha_split_is_random_but_repeatable():
     splits = [
         split_validation(unbalanced_pool(), 2, np.random.default_rng(seed))[1]
         for seed in (0, 0, 1)
@@ -272,14 +272,14 @@ def test_draws_of_other_purposes_positions_and_seeds_differ():
     assert all(0 <= draw < 2**31 for draw in draws)
 
 
-def test_a_draw_does_not_depend_on_draws_before():
+def test_draw_does_not_depend_on_earlier_draws():
     expected = generator(1, Purpose.WEIGHTS, 0).random()
     generator(1, Purpose.AUGMENTATION, 0).random(100)
     assert generator(1, Purpose.WEIGHTS, 0).random() == expected
 
 
 def make_stored_pool(tmp_path, image=PADDED):
-    """`make_pool` with most of its images on the disk, in another order there."""
+    """`make_pool` with most of its images on the disk, stored in another order."""
     pool = make_pool(image=image)
     num_stored = SIZE - 3
     pool.images[:num_stored][::-1].tofile(tmp_path / "images")
@@ -291,7 +291,7 @@ def make_stored_pool(tmp_path, image=PADDED):
 
 @pytest.mark.parametrize("num_replicas", [1, 2])
 @IMAGES
-def test_images_on_the_disk_make_the_same_batches(tmp_path, image, num_replicas):
+def test_images_on_the_disk_give_the_same_batches(tmp_path, image, num_replicas):
     on_disk, in_memory = (
         TrainingInput(pool, image, 4, 1, 0, num_replicas)
         for pool in (make_stored_pool(tmp_path, image), make_pool(image=image))
@@ -304,7 +304,7 @@ def test_images_on_the_disk_make_the_same_batches(tmp_path, image, num_replicas)
         assert_same_elements(elements(get(on_disk)), elements(get(in_memory)))
 
 
-def test_a_disk_that_cannot_be_read_is_told_by_name(tmp_path, monkeypatch):
+def test_unreadable_image_file_is_named(tmp_path, monkeypatch):
     training = TrainingInput(make_stored_pool(tmp_path), PADDED, 4, 1, 0)
     assert training.failure is None
 
@@ -317,8 +317,8 @@ def test_a_disk_that_cannot_be_read_is_told_by_name(tmp_path, monkeypatch):
     assert training.failure.filename == str(tmp_path / "images")
 
 
-def test_exemplars_of_former_pools_are_let_go(tmp_path):
-    """TensorFlow keeps the functions of graphs; what they read must not stay."""
+def test_exemplars_of_former_pools_are_freed(tmp_path):
+    """TensorFlow keeps functions of graphs; the images that they read are freed."""
     pool = make_stored_pool(tmp_path)
     images = weakref.ref(pool.images)
     training = TrainingInput(pool, PADDED, 4, 1, 0)
@@ -333,7 +333,7 @@ def test_exemplars_of_former_pools_are_let_go(tmp_path):
     [(SIZE, 4, 2, 1), (SIZE, 4, 2, 2), (SIZE, 5, 3, 1)],
 )
 def test_workers_share_every_global_batch(size, batch_size, workers, local):
-    """Element by element what one process would read, none left out or read twice."""
+    """Workers together read the elements of one process, each element once."""
     num_replicas = workers * local
     whole = labels_of(make_input(size, batch_size=batch_size).epoch(1))
     shares = [
@@ -356,7 +356,7 @@ def test_workers_share_every_global_batch(size, batch_size, workers, local):
     assert together == (whole[:-1] if dropped else whole)
 
 
-def test_workers_share_the_batches_of_the_balanced_split():
+def test_workers_share_the_batches_of_the_alpha_split():
     whole = labels_of(make_input(num_replicas=2).cycle(1, 3))
     for worker in range(2):
         own = make_input(num_replicas=2, local_replicas=range(worker, worker + 1))

@@ -1,4 +1,4 @@
-"""Old images are drawn as often as was asked for."""
+"""Old images are drawn with the requested probability."""
 
 import numpy as np
 import pytest
@@ -28,35 +28,35 @@ def test_class_oversampling_draws_all_classes_equally_often():
 
 @pytest.mark.parametrize("num_old_classes", [2, 3])
 def test_four_new_images_are_drawn_for_each_exemplar(num_old_classes):
-    """Be exemplars the minority or, of three classes, nearly as many."""
+    """Exemplars are a minority, or with three old classes nearly as many."""
     shares = share_of_classes("four_to_one", num_old_classes)
     np.testing.assert_allclose(shares[:num_old_classes].sum(), 0.2)
     counts = np.array(COUNTS[:num_old_classes])
     np.testing.assert_allclose(shares[:num_old_classes], 0.2 * counts / counts.sum())
 
 
-def test_images_of_a_class_are_alike():
+def test_images_of_a_class_have_equal_probability():
     probabilities = draw_probabilities("class_oversampling", LABELS, 2)
     for label, count in enumerate(COUNTS):
         np.testing.assert_allclose(probabilities[label == LABELS], 0.25 / count)
 
 
-def test_class_oversampling_does_without_classes_that_have_no_image():
+def test_class_oversampling_ignores_classes_without_images():
     labels = np.array([0, 2, 2, 3])
     probabilities = draw_probabilities("class_oversampling", labels, 2)
     np.testing.assert_allclose(probabilities, [1 / 3, 1 / 6, 1 / 6, 1 / 3])
 
 
-def test_exemplars_that_are_the_majority_are_not_made_rarer():
+def test_memory_oversampling_is_uniform_if_exemplars_are_the_majority():
     assert draw_probabilities("memory_oversampling", LABELS, 3) is not None
     assert draw_probabilities("memory_oversampling", np.array([0, 0, 0, 1]), 1) is None
 
 
 @pytest.mark.parametrize("sampling", ["memory_oversampling", "class_oversampling"])
-def test_without_exemplars_every_image_is_taken_once(sampling):
+def test_every_image_is_drawn_once_without_exemplars(sampling):
     assert draw_probabilities(sampling, LABELS, 0) is None
     assert draw_probabilities(sampling, np.array([2, 3, 3]), 2) is None
 
 
-def test_uniform_takes_every_image_once():
+def test_uniform_sampling_draws_every_image_once():
     assert draw_probabilities("uniform", LABELS, 2) is None

@@ -1,4 +1,4 @@
-"""Images on the disk stand in for an array, and are read no sooner than asked for."""
+"""Images on the disk behave like an array and are read only on demand."""
 
 import hashlib
 import os
@@ -30,7 +30,7 @@ def stored(pixels, tmp_path):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """How many bytes each use of the disk asked for."""
+    """List of the number of bytes requested by each read of the disk."""
     asked, read = [], os.preadv
 
     def counted(descriptor, buffers, position):
@@ -55,7 +55,7 @@ def reads(monkeypatch):
     ],
     ids=str,
 )
-def test_indexed_as_an_array_is(stored, pixels, key):
+def test_stored_images_are_indexed_like_an_array(stored, pixels, key):
     assert len(stored) == SIZE
     assert (stored.shape, stored.dtype) == (pixels.shape, pixels.dtype)
     np.testing.assert_array_equal(np.asarray(stored[key]), pixels[key])
@@ -63,12 +63,12 @@ def test_indexed_as_an_array_is(stored, pixels, key):
     np.testing.assert_array_equal(np.asarray(again), pixels[::-1][key])
 
 
-def test_a_second_axis_is_refused_with_the_way_out(stored):
+def test_index_of_a_second_axis_is_refused_with_advice(stored):
     with pytest.raises(IndexError, match=r"np\.asarray\(images\)"):
         stored[:, 0]
 
 
-def test_to_select_sort_and_join_reads_nothing(stored, pixels, reads):
+def test_selecting_sorting_and_joining_do_not_read_pixels(stored, pixels, reads):
     labels = np.arange(SIZE) % 4
     examples = Examples(stored, labels, np.arange(SIZE))
     exemplars = Examples(255 - pixels[:5], labels[:5], np.arange(5))
@@ -81,8 +81,8 @@ def test_to_select_sort_and_join_reads_nothing(stored, pixels, reads):
     assert reads == [pixels[0].nbytes] * 4
 
 
-def test_joined_parts_of_a_file_are_one_file(stored, pixels):
-    """However often a pool is joined and cut, it reads from as few sources."""
+def test_joined_parts_of_a_file_have_one_source(stored, pixels):
+    """Joining and cutting a pool repeatedly does not add sources."""
     exemplars = 255 - pixels[:2]
     pool = StoredImages.concatenate([stored[4:], exemplars, stored[:4]])
     again = StoredImages.concatenate([pool[::2], pool[1::2]])
@@ -94,12 +94,12 @@ def test_joined_parts_of_a_file_are_one_file(stored, pixels):
     np.testing.assert_array_equal(np.asarray(again), expected)
 
 
-def test_parts_without_an_image_keep_their_shape(stored, pixels):
+def test_empty_parts_keep_the_image_shape(stored, pixels):
     nothing = StoredImages.concatenate([stored[:0], pixels[:0]])
     assert np.asarray(nothing).shape == (0, 3, 3, 2)
 
 
-def test_examples_in_memory_need_no_disk(stored, pixels, reads):
+def test_examples_in_memory_do_not_read_the_disk(stored, pixels, reads):
     labels = np.arange(SIZE)
     held = Examples(stored, labels, labels).select([3, 1]).in_memory()
     reads.clear()
@@ -108,13 +108,13 @@ def test_examples_in_memory_need_no_disk(stored, pixels, reads):
     assert np.shares_memory(held.in_memory().images, held.images)
 
 
-def test_a_file_that_is_removed_or_replaced_stays_as_it_was(stored, pixels, tmp_path):
+def test_open_image_file_survives_removal_and_replacement(stored, pixels, tmp_path):
     (tmp_path / "images").unlink()
     (tmp_path / "images").write_bytes(bytes(pixels.nbytes))
     np.testing.assert_array_equal(np.asarray(stored), pixels)
 
 
-def test_a_file_that_is_cut_off_meanwhile_is_named(stored, tmp_path):
+def test_file_truncated_during_use_is_named(stored, tmp_path):
     with open(tmp_path / "images", "r+b") as file:
         file.truncate(50)
     np.asarray(stored[:2])
@@ -123,12 +123,12 @@ def test_a_file_that_is_cut_off_meanwhile_is_named(stored, tmp_path):
     assert caught.value.filename == str(tmp_path / "images")
 
 
-def test_a_disk_that_hands_out_little_at_a_time(stored, pixels, monkeypatch):
+def test_short_reads_of_the_disk_are_continued(stored, pixels, monkeypatch):
     read = os.preadv
     monkeypatch.setattr(os, "preadv", lambda d, b, p: read(d, [b[0][:5]], p))
     np.testing.assert_array_equal(np.asarray(stored), pixels)
 
 
-def test_pixels_are_digested_as_those_of_an_array(stored, pixels):
+def test_digest_of_stored_images_equals_that_of_an_array(stored, pixels):
     for images in (stored[2:9], pixels[2:9]):
         assert pixel_sha256(images) == hashlib.sha256(pixels[2:9]).hexdigest()

@@ -1,4 +1,4 @@
-"""Classes arrive in the asked order, each once, under labels 0, 1, 2, ..."""
+"""Classes arrive once each, in the requested order, under labels 0, 1, 2, ..."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_uneven_steps_follow_the_class_order(stream):
     assert names == (("3", "7", "0", "9"), ("1",), ("2", "8", "4"))
 
 
-def test_each_step_holds_all_images_of_its_classes_and_no_others(stream, config):
+def test_each_step_has_exactly_the_images_of_its_classes(stream, config):
     train = load_dataset(config).train
     for step in stream.steps:
         examples = step.examples
@@ -53,7 +53,7 @@ def test_each_step_holds_all_images_of_its_classes_and_no_others(stream, config)
         assert len(examples) == np.isin(train.labels, new).sum()
 
 
-def test_test_images_are_those_of_all_seen_classes(stream, config):
+def test_seen_test_has_the_images_of_all_seen_classes(stream, config):
     test = load_dataset(config).test
     for step in stream.steps:
         seen = stream.seen_test(step)

@@ -1,4 +1,4 @@
-"""Images to choose by: a part of every class, the same in every run."""
+"""Validation images: a share of every class, the same in every run."""
 
 import dataclasses
 
@@ -25,15 +25,15 @@ def test_a_share_of_every_class_and_at_least_one_image_is_held_out():
     assert np.bincount(labels[chosen]).tolist() == [2, 1, 1]
 
 
-def test_which_images_depends_on_the_size_of_their_class_alone():
-    """So that new classes, or classes that are gone, change nothing for the others."""
+def test_held_out_images_depend_only_on_the_size_of_their_class():
+    """New or missing classes do not change the images of the other classes."""
     alone = held_out(labels_of(0, 9), 0.3, NAMES)
     among = held_out(labels_of(5, 9, 7), 0.3, NAMES)
     np.testing.assert_array_equal(alone, among[5:14])
 
 
 def test_a_class_without_an_image_to_train_on_is_refused():
-    with pytest.raises(RequestError, match=r"no image to train on of: ant, cat\."):
+    with pytest.raises(RequestError, match=r"out every image of: ant, cat\."):
         held_out(labels_of(1, 2, 1), 0.1, NAMES)
 
 
@@ -41,7 +41,7 @@ def counts_of(examples):
     return np.bincount(examples.labels).tolist()
 
 
-def test_a_stream_scores_on_training_images_that_no_step_has():
+def test_validation_images_are_training_images_outside_all_steps():
     config = make_config("digits", validation_share=0.2).stream
     stream = ClassIncrementalStream(config)
     test = stream.seen_test(stream.steps[-1])
@@ -53,12 +53,12 @@ def test_a_stream_scores_on_training_images_that_no_step_has():
         return {image.tobytes() for image in examples.images}
 
     assert rows(test) <= rows(every)
-    # A handful of digits occur twice.
+    # A few digits occur twice.
     trained_on = set().union(*(rows(step.examples) for step in stream.steps))
     assert len(rows(test) & trained_on) < 5
 
 
-def test_what_was_learned_is_scored_on_the_same_images_later():
+def test_later_evaluation_uses_the_same_validation_images():
     config = make_config("digits", validation_share=0.2).stream
     stream, later = (
         ClassIncrementalStream(config, training_images=wanted)
@@ -68,7 +68,7 @@ def test_what_was_learned_is_scored_on_the_same_images_later():
     np.testing.assert_array_equal(*images)
 
 
-def test_test_images_are_not_even_read(tmp_path):
+def test_validation_does_not_read_test_images(tmp_path):
     for number in range(3):
         for name in ("ant", "bee"):
             folder = tmp_path / "train" / name
@@ -96,18 +96,18 @@ def pile_config(folder, **request):
 
 
 @pytest.mark.parametrize("inside", ["", "train"])
-def test_one_pile_of_images_is_split_by_class(tmp_path, inside):
+def test_folder_without_train_and_test_is_split_by_class(tmp_path, inside):
     write_pile(tmp_path / inside, {"ant": 10, "bee": 5, "cat": 20})
     config = pile_config(tmp_path, validation_share=0.2).stream
     assert config.class_names == ("ant", "bee", "cat")
     stream = ClassIncrementalStream(config)
     assert counts_of(stream.seen_test(stream.steps[-1])) == [2, 1, 4]
     assert sum(len(step.examples) for step in stream.steps) == 8 + 4 + 16
-    # The files stay where they are.
+    # The files are not moved.
     assert len(list((tmp_path / inside / "cat").iterdir())) == 20
 
 
-def test_new_classes_leave_the_split_of_a_pile_as_it_was(tmp_path):
+def test_new_classes_do_not_change_the_split_of_earlier_classes(tmp_path):
     write_pile(tmp_path, {"bee": 9, "cat": 9})
     share = {"validation_share": 0.3}
     before = ClassIncrementalStream(pile_config(tmp_path, **share).stream)
@@ -123,20 +123,20 @@ def test_new_classes_leave_the_split_of_a_pile_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("inside", ["", "train"])
-def test_a_pile_without_a_share_is_refused_with_the_way_out(tmp_path, inside):
+def test_folder_without_test_images_or_share_is_refused_with_advice(tmp_path, inside):
     write_pile(tmp_path / inside, {"ant": 2, "bee": 2})
     with pytest.raises(RequestError, match="--validation_share=0.2"):
         pile_config(tmp_path)
 
 
 @pytest.mark.parametrize("option", ["run_dir", "cache_dir"])
-def test_a_folder_to_write_is_not_made_inside_a_pile(tmp_path, option):
+def test_output_folder_among_the_class_folders_is_refused(tmp_path, option):
     write_pile(tmp_path, {"ant": 5, "bee": 5})
     with pytest.raises(RequestError, match=f"--{option}=.* lies among the class"):
         pile_config(tmp_path, validation_share=0.2, **{option: tmp_path / "runs/a"})
 
 
-def test_without_a_share_the_test_images_are_scored():
+def test_test_images_are_scored_without_a_validation_share():
     config = make_config("digits").stream
     stream = ClassIncrementalStream(config)
     assert len(stream.seen_test(stream.steps[-1])) == len(load_dataset(config).test)

@@ -41,10 +41,10 @@ def gradient_of(labels, logits, counts):
     [
         (1, [9, 1], {}, np.log(10)),
         (0, [9, 1], {}, np.log(10 / 9)),
-        # alpha turns the old count 20 into 5 and leaves the new one at 500.
+        # alpha turns the old count 20 into 5; the new count stays 500.
         (0, [20, 500], {"alpha": 0.25, "num_old_classes": 1}, np.log(505 / 5)),
         (1, [20, 500], {"alpha": 0.25, "num_old_classes": 1}, np.log(505 / 500)),
-        # Without old classes alpha has nothing to weigh.
+        # Without old classes alpha has no effect.
         (0, [20, 500], {"alpha": 0.25}, np.log(520 / 20)),
     ],
 )
@@ -82,7 +82,7 @@ def test_gradient_is_the_balanced_softmax_minus_the_label():
     )
 
 
-def test_a_class_without_images_leaves_the_softmax():
+def test_softmax_omits_classes_without_images():
     logits = np.array([[0.0, 5.0, 0.0]], np.float32)
     loss = loss_of([0], logits, [3, 0, 1])
     np.testing.assert_allclose(loss, [np.log(4 / 3)], rtol=1e-6)
@@ -91,11 +91,11 @@ def test_a_class_without_images_leaves_the_softmax():
     )
 
 
-def test_a_label_of_a_class_without_images_is_an_infinite_loss():
+def test_label_of_a_class_without_images_has_infinite_loss():
     assert loss_of([1], np.zeros((1, 3), np.float32), [3, 0, 1]) == np.inf
 
 
-def test_column_labels_count_as_flat_ones():
+def test_column_labels_give_the_loss_of_flat_labels():
     labels, logits = random_batch()
     column = loss_of(labels[:, None], logits, COUNTS)
     assert column.shape == (8,)
@@ -104,7 +104,7 @@ def test_column_labels_count_as_flat_ones():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_logits_are_computed_in_float32(dtype):
-    # 70000 is no float16, and bfloat16 would round its log to 11.1875.
+    # 70000 is not a float16, and bfloat16 would round its log to 11.1875.
     logits = tf.zeros((1, 2), dtype)
     loss = balanced_softmax_crossentropy([1], logits, [70_000, 1])
     assert loss.dtype == tf.float32
@@ -137,7 +137,7 @@ def separable_images(num_images=32, seed=0):
     return (np.eye(4)[labels] + noise).astype(np.float32), labels
 
 
-def test_one_line_of_compile_trains():
+def test_model_trains_with_one_line_of_compile():
     model = make_model()
     model.compile(optimizer="sgd", loss=BalancedSoftmaxLoss(COUNTS))
     images, labels = separable_images()
@@ -165,7 +165,7 @@ def test_a_probability_of_zero_stays_finite():
     assert 80 < float(loss([1], np.array([[1.0, 0.0]]))) < 90
 
 
-def test_a_compiled_loss_comes_back_from_disk(tmp_path):
+def test_compiled_loss_is_restored_from_disk(tmp_path):
     loss = BalancedSoftmaxLoss(
         COUNTS,
         alpha=keras.Variable(0.5),
@@ -202,7 +202,7 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
         ({"class_counts": []}, "whole numbers of images"),
         ({"class_counts": [5, -1]}, r"class_counts=\[5, -1\]"),
         ({"class_counts": {0: 5, 1: 1}}, "must be a list"),
-        ({"class_counts": [0.6, 0.4]}, "Shares are no counts"),
+        ({"class_counts": [0.6, 0.4]}, "Shares are not counts"),
         ({"class_counts": ["a", 5]}, r"Received: class_counts=\['a', 5\]"),
         ({"class_counts": [[5], [1]]}, "one per class"),
         ({"class_counts": [5, 1], "num_old_classes": 1.5}, "whole number from 0"),
@@ -224,7 +224,7 @@ def test_wrong_arguments_are_refused(arguments, message):
         BalancedSoftmaxLoss(**arguments)
 
 
-def test_two_replicas_fit_as_one_device(two_devices):
+def test_two_replicas_fit_like_one_device(two_devices):
     images, labels = separable_images(8)
     start = make_model().get_weights()
 

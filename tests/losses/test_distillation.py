@@ -1,4 +1,4 @@
-"""Logit distillation: worked numbers, and where its gradient vanishes."""
+"""Logit distillation: worked numbers and zeros of the gradient."""
 
 import warnings
 
@@ -37,12 +37,12 @@ def test_gradient_is_temperature_times_the_difference_of_probabilities():
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
-def test_no_gradient_where_the_student_agrees_up_to_a_constant(shift):
+def test_distillation_gradient_is_zero_if_logits_differ_by_a_constant(shift):
     _, student = gradients(TEACHER, TEACHER + shift)
     np.testing.assert_allclose(student, [[0, 0]], atol=1e-6)
 
 
-def test_one_old_class_has_all_the_probability_whatever_the_logits():
+def test_distillation_of_one_old_class_is_zero():
     teacher, student = np.array([[3.0], [-5.0]], "float32"), np.eye(2, dtype="float32")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -50,7 +50,7 @@ def test_one_old_class_has_all_the_probability_whatever_the_logits():
         np.testing.assert_array_equal(gradients(teacher, student)[1], np.zeros((2, 2)))
 
 
-def test_the_teacher_gets_no_gradient():
+def test_teacher_gradient_is_zero():
     teacher, _ = gradients(TEACHER, UNDECIDED)
     assert teacher is None
 

@@ -1,4 +1,4 @@
-"""Feature distillation: worked numbers, formulas in NumPy, and who gets gradient."""
+"""Feature distillation: worked numbers, formulas in NumPy, and gradients."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def gradients(loss, teacher, student):
         ([8.0, 6.0], 1 - 48 / 50),
         ([-4.0, 3.0], 1),
         ([-3.0, -4.0], 2),
-        ([30.0, 40.0], 0),  # lengths do not count
+        ([30.0, 40.0], 0),  # lengths have no effect
         ([0.0, 0.0], 1),
     ],
 )
@@ -69,7 +69,7 @@ def test_short_features_are_subject_to_the_reference_epsilon(cosine_loss):
 
 
 @both_cosines
-def test_equal_features_cost_nothing_and_pull_nowhere(cosine_loss):
+def test_loss_and_gradient_are_zero_for_equal_features(cosine_loss):
     features = random_features(0).astype(np.float32)
     np.testing.assert_allclose(cosine_loss(features, features), np.zeros(6), atol=1e-6)
     _, student = gradients(cosine_loss, features, features)
@@ -77,7 +77,7 @@ def test_equal_features_cost_nothing_and_pull_nowhere(cosine_loss):
 
 
 @both_cosines
-def test_only_the_student_is_pulled_and_across_its_own_direction(cosine_loss):
+def test_only_the_student_has_a_gradient_orthogonal_to_its_features(cosine_loss):
     student = random_features(1)
     to_teacher, to_student = gradients(cosine_loss, random_features(0), student)
     assert to_teacher is None
@@ -103,7 +103,7 @@ def test_half_precision_features_are_computed_in_float32(cosine_loss):
 
 
 @both_cosines
-def test_a_teacher_kept_in_float64_serves_a_float32_student(cosine_loss):
+def test_float64_teacher_works_with_a_float32_student(cosine_loss):
     teacher, student = random_features(0), random_features(1)
     loss = cosine_loss(teacher, student.astype(np.float32))
     assert loss.dtype == tf.float32
@@ -112,7 +112,7 @@ def test_a_teacher_kept_in_float64_serves_a_float32_student(cosine_loss):
 
 @both_cosines
 def test_features_of_different_layers_are_refused(cosine_loss):
-    # One column would broadcast without complaint.
+    # One column would broadcast silently.
     with pytest.raises(ValueError, match=r"\(6, 1\) and \(6, 8\).*the same layer"):
         cosine_loss(np.zeros((6, 1)), random_features(1))
 
@@ -154,7 +154,7 @@ def one_map(values):
         ([[2, 0], [0, 0]], [[2, 0], [1, 0]], 2 - 2 * 9 / np.sqrt(2 * 42)),
         # The diagonals have the same sums.
         ([[1, 0], [0, 1]], [[0, 1], [1, 0]], 0),
-        # Neither sign nor size of a whole map counts.
+        # Sign and size of a whole map have no effect.
         ([[1, 2], [3, 4]], [[-10, 20], [30, -40]], 0),
     ],
 )
@@ -179,7 +179,7 @@ def test_maps_follow_the_formula_in_float64():
     np.testing.assert_allclose(loss, expected, rtol=0, atol=1e-10)
 
 
-def test_the_list_is_averaged():
+def test_pod_spatial_averages_over_the_list():
     teacher, student = random_maps(0), random_maps(1)
     each = [pod_spatial([t], [s]) for t, s in zip(teacher, student, strict=True)]
     np.testing.assert_allclose(
@@ -187,7 +187,7 @@ def test_the_list_is_averaged():
     )
 
 
-def test_equal_maps_cost_the_floor_and_pull_nowhere():
+def test_equal_maps_give_the_smallest_loss_and_zero_gradient():
     maps = [image.astype(np.float32) for image in random_maps(0)]
     np.testing.assert_allclose(pod_spatial(maps, maps), np.full(6, 1e-6), rtol=1e-5)
     _, student = gradients(pod_spatial, maps, maps)
@@ -195,7 +195,7 @@ def test_equal_maps_cost_the_floor_and_pull_nowhere():
         np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 
-def test_only_the_student_maps_are_pulled():
+def test_only_the_student_maps_have_a_gradient():
     to_teacher, to_student = gradients(pod_spatial, random_maps(0), random_maps(1))
     assert to_teacher == [None, None]
     for gradient in to_student:
@@ -231,7 +231,7 @@ def test_maps_of_zeros_have_a_finite_loss_and_gradient(dead):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_maps_are_computed_in_float32(dtype):
-    # 300 squared is no float16, and 256 + 1 is no bfloat16.
+    # 300 squared is not a float16, and 256 + 1 is not a bfloat16.
     teacher, student = one_map([[16, 1], [16, 1]]), one_map([[300, 1], [16, 1]])
     half = [tf.constant(image, dtype) for image in (teacher, student)]
     loss = pod_spatial(half[:1], half[1:])
@@ -243,7 +243,7 @@ def test_half_precision_maps_are_computed_in_float32(dtype):
     assert gradient.dtype == dtype and tf.reduce_max(tf.abs(gradient)) > 0
 
 
-def test_a_traced_function_need_not_know_the_batch_or_the_image_size():
+def test_traced_function_works_with_unknown_batch_and_image_size():
     unknown = [tf.TensorSpec((None, None, None, s[2]), tf.float64) for s in MAP_SHAPES]
     traced = tf.function(pod_spatial, input_signature=[unknown, unknown])
     teacher, student = random_maps(0), random_maps(1)
@@ -257,12 +257,12 @@ def test_a_traced_function_need_not_know_the_batch_or_the_image_size():
     [
         ([], [], "Received: 0 and 0"),
         ([np.zeros((6, 2, 2, 3))] * 2, [np.zeros((6, 2, 2, 3))], "Received: 2 and 1"),
-        # One channel would broadcast without complaint.
+        # One channel would broadcast silently.
         ([np.zeros((6, 2, 2, 1))], [np.zeros((6, 2, 2, 3))], r"\(6, 2, 2, 1\) and"),
         # One map instead of a list of maps.
         (np.zeros((6, 2, 2, 3)), np.zeros((6, 2, 2, 3)), "in lists"),
     ],
 )
-def test_maps_that_are_no_pairs_are_refused(teacher, student, message):
+def test_maps_that_are_not_pairs_are_refused(teacher, student, message):
     with pytest.raises(ValueError, match=message):
         pod_spatial(teacher, student)

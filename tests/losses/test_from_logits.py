@@ -1,4 +1,4 @@
-"""`from_logits` that contradicts the model: warned about, and the softmax undone."""
+"""`from_logits` that contradicts the model: a warning, and the softmax is undone."""
 
 import warnings
 
@@ -27,26 +27,26 @@ def evaluated(model, from_logits, **options):
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_a_model_that_ends_in_an_activation_is_warned_about_and_undone(activation):
+def test_final_activation_is_undone_with_a_warning(activation):
     with pytest.warns(UserWarning, match=f"ends in a {activation}; its input is taken"):
         loss = evaluated(make_model(activation), from_logits=True)
     assert loss == pytest.approx(evaluated(make_model(), from_logits=True))
 
 
-def test_a_softmax_in_half_precision_is_seen_through_the_cast():
+def test_softmax_before_a_cast_is_found():
     with pytest.warns(UserWarning, match="ends in a softmax"):
         loss = evaluated(make_model("softmax", "mixed_bfloat16"), from_logits=True)
     plain = evaluated(make_model(dtype="mixed_bfloat16"), from_logits=True)
     assert loss == pytest.approx(plain)
 
 
-def test_an_eager_model_that_ends_in_a_softmax_is_warned_about_and_undone():
+def test_final_softmax_of_an_eager_model_is_undone_with_a_warning():
     with pytest.warns(UserWarning, match="ends in a softmax"):
         loss = evaluated(make_model("softmax"), from_logits=True, run_eagerly=True)
     assert loss == pytest.approx(evaluated(make_model(), from_logits=True))
 
 
-def test_eager_rows_that_sum_to_1_are_not_taken_for_logits_in_silence():
+def test_eager_rows_that_sum_to_1_give_a_warning_as_logits():
     loss = BalancedSoftmaxLoss(COUNTS)
     with pytest.warns(UserWarning, match="Use `from_logits=False`"):
         loss([0, 1], np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]]))
@@ -56,14 +56,14 @@ def test_eager_rows_that_sum_to_1_are_not_taken_for_logits_in_silence():
     ("activation", "bias"), [(None, True), (None, False), ("sigmoid", True)]
 )
 @pytest.mark.parametrize("eager", [False, True])
-def test_outputs_that_are_not_probabilities_are_warned_about(activation, bias, eager):
+def test_outputs_that_are_not_probabilities_give_a_warning(activation, bias, eager):
     with pytest.warns(UserWarning, match="Use `from_logits=True`"):
         evaluated(make_model(activation, bias=bias), False, run_eagerly=eager)
 
 
 @pytest.mark.parametrize("eager", [False, True])
 @pytest.mark.parametrize("activation", [None, "softmax"])
-def test_matching_models_are_not_warned_about(activation, eager):
+def test_matching_models_do_not_give_a_warning(activation, eager):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluated(make_model(activation), activation is None, run_eagerly=eager)

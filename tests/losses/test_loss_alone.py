@@ -1,4 +1,4 @@
-"""The losses without the rest of the package, and on another backend of Keras."""
+"""Losses without the rest of the package, and on another backend of Keras."""
 
 import importlib.util
 import json
@@ -46,7 +46,7 @@ def run(code, **environment):
     )
 
 
-def test_the_losses_import_nothing_beyond_keras_but_themselves():
+def test_losses_import_only_keras_and_themselves():
     done = run(
         "import json, keras, sys; before = set(sys.modules); import bsce_keras.losses;"
         "print(json.dumps(sorted(set(sys.modules) - before - sys.stdlib_module_names)))"

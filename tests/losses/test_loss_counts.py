@@ -70,7 +70,7 @@ def test_class_names_of_a_dataset_give_the_number_of_classes():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (lambda: dataset_of(LABELS).repeat(), "has no end"),
+        (lambda: dataset_of(LABELS).repeat(), "is infinite"),
         (lambda: dataset_of(LABELS, batch_size=0), "must be batched"),
         (lambda: dataset_of(np.eye(4)[LABELS], batch_size=0), "must be batched"),
         (lambda: dataset_of(LABELS).map(lambda images, _: images), "must give"),

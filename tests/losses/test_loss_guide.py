@@ -1,4 +1,4 @@
-"""docs/loss.md: its scripts print what stands below them."""
+"""Scripts of docs/loss.md print the output shown below them."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ def printed_by(code):
 
 
 @pytest.mark.parametrize(("code", "output"), SCRIPTS, ids=["recall", "class_weight"])
-def test_scripts_of_the_guide_print_what_it_shows(code, output):
+def test_scripts_of_the_loss_guide_print_the_shown_output(code, output):
     printed = printed_by(code)
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", output)
     # Rounding differs between processors.

@@ -29,7 +29,7 @@ def test_mixed_labels_give_the_mixture_of_the_losses():
 
 
 @pytest.mark.parametrize("labels", [LABELS, ONE_HOT])
-def test_label_smoothing_is_that_of_keras(labels):
+def test_label_smoothing_equals_that_of_keras(labels):
     smoothed = keras.losses.categorical_crossentropy(
         ONE_HOT, LOGITS + np.log(COUNTS), from_logits=True, label_smoothing=0.2
     )
@@ -38,7 +38,7 @@ def test_label_smoothing_is_that_of_keras(labels):
     )
 
 
-def test_label_smoothing_leaves_classes_without_images_out():
+def test_label_smoothing_omits_classes_without_images():
     two_classes = loss_of([0, 1], LOGITS[:2, :2], [500, 20], label_smoothing=0.2)
     with_absent = loss_of([0, 1], LOGITS[:2], [500, 20, 0], label_smoothing=0.2)
     np.testing.assert_allclose(with_absent, two_classes, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_labels_beyond_the_precision_of_dtype_keep_their_class(dtype):
     assert float(loss([4097], logits)) < 0.01
 
 
-def test_a_model_under_floatx_float16_is_trained_on_all_labels():
+def test_model_with_floatx_float16_trains_on_all_labels():
     keras.config.set_floatx("float16")
     try:
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3000)])

@@ -11,7 +11,7 @@ NUM_OLD = 3
 
 
 def random_cosines(num_images=8, num_classes=7, seed=0):
-    """Labels, old and new ones, and cosines."""
+    """Labels of old and new classes, and cosines."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(num_images) % num_classes)
     return labels, rng.uniform(-1, 1, (num_images, num_classes))
@@ -31,9 +31,9 @@ def gradient_to(values, loss):
 @pytest.mark.parametrize(
     ("cosines", "options", "expected"),
     [
-        # The nearest two of three new classes: 0.5 - 0.6 + 0.4 and 0.5 - 0.6 + 0.2.
+        # Nearest two of three new classes: 0.5 - 0.6 + 0.4 and 0.5 - 0.6 + 0.2.
         ([0.6, 0.4, -0.2, 0.2], {}, (0.3 + 0.1) / 2),
-        # The second is further off than the margin, and still counts in the mean.
+        # The second class is beyond the margin and still counts in the mean.
         ([0.6, 0.4, -0.2, -0.1], {}, 0.3 / 2),
         ([0.6, 0.4, -0.2, 0.2], {"top_k": 1}, 0.3),
         ([0.6, 0.4, -0.2, 0.2], {"top_k": 1, "margin": 0.25}, 0.05),
@@ -60,7 +60,7 @@ def test_ranking_follows_the_formula_in_float64():
     np.testing.assert_allclose(loss, expected, rtol=0, atol=1e-10)
 
 
-def test_the_mean_over_old_images_is_that_of_the_reference():
+def test_mean_over_old_images_equals_the_reference():
     """PyTorch's margin ranking loss is one mean over all pairs of old images."""
     labels, cosines = random_cosines()
     old = labels < NUM_OLD
@@ -71,8 +71,8 @@ def test_the_mean_over_old_images_is_that_of_the_reference():
     np.testing.assert_allclose(np.sum(loss) / old.sum(), reference, atol=1e-12)
 
 
-def test_gradient_pushes_the_own_class_up_and_the_two_nearest_new_ones_down():
-    # An old image that violates both, an old one that violates none, a new one.
+def test_ranking_gradient_raises_own_class_and_lowers_two_nearest_new_ones():
+    # Images: old with two violations, old with zero violations, new.
     labels = [0, 1, 2]
     cosines = np.array(
         [[0.1, 0.9, 0.3, -0.9, 0.2], [-1, 1, 0, 0, 0], [0, 0, 1, 0.9, 0]]
@@ -91,7 +91,7 @@ def test_gradient_pushes_the_own_class_up_and_the_two_nearest_new_ones_down():
         ([0, 3, 6], 7),  # no new class
     ],
 )
-def test_nothing_to_separate_costs_nothing(labels, num_old_classes):
+def test_ranking_is_zero_with_nothing_to_separate(labels, num_old_classes):
     cosines = np.zeros((3, 7), np.float32)
 
     def loss(values):
@@ -122,14 +122,14 @@ def crossentropy(labels, logits):
 
 
 def confident_similarities():
-    """Labels, and similarities of which the label's is the largest."""
+    """Labels, and similarities that are largest at the label."""
     labels, similarities = random_cosines()
     similarities[np.arange(8), labels] = 1.1
     return labels, similarities
 
 
 def nca_of_the_released_code(similarities, labels, scale, margin):
-    """Statement for statement in NumPy, slips included."""
+    """Released code in NumPy, statement by statement, with its errors."""
     rows = np.arange(len(labels))
     values = scale * (similarities - margin)
     values = values - values.max(axis=1, keepdims=True)
@@ -150,7 +150,7 @@ def nca_of_the_released_code(similarities, labels, scale, margin):
         (0, {"variant": "paper", "scale": 2.0}, np.log(4 + 9) + 2 * 0.6),
         (0, {"variant": "paper", "margin": 0.0}, np.log(2 + 3)),
         (2, {"variant": "paper", "margin": 0.25}, np.log(1 + 2) - np.log(3) + 0.25),
-        # Without a margin the hinge holds: log(1 + 2) - log 3 is 0, and less at 2.
+        # The hinge is 0 without a margin: log(1 + 2) - log 3 is 0, and less at 2.
         (2, {"variant": "paper", "margin": 0.0, "scale": 2.0}, 0),
     ],
 )
@@ -160,7 +160,7 @@ def test_worked_numbers(label, options, expected):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1, 12.5])
-def test_code_is_the_released_code_in_float64(scale):
+def test_nca_code_equals_the_released_code_in_float64(scale):
     labels, similarities = random_cosines()
     loss = nca(labels, similarities, scale)
     assert loss.dtype == tf.float64
@@ -169,7 +169,7 @@ def test_code_is_the_released_code_in_float64(scale):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.1, 12.5])
-def test_paper_is_its_formula_in_float64(scale):
+def test_nca_paper_equals_its_formula_in_float64(scale):
     labels, similarities = random_cosines()
     expected = []
     for label, row in zip(labels, similarities, strict=True):
@@ -180,7 +180,7 @@ def test_paper_is_its_formula_in_float64(scale):
     np.testing.assert_allclose(loss, expected, rtol=0, atol=1e-10)
 
 
-def test_code_is_crossentropy_where_the_label_is_on_top():
+def test_nca_code_is_crossentropy_if_the_label_is_largest():
     labels, similarities = confident_similarities()
     np.testing.assert_allclose(
         nca(labels, similarities, 4.0),
@@ -194,13 +194,13 @@ def test_code_is_crossentropy_where_the_label_is_on_top():
     )
 
 
-def test_code_counts_the_best_wrong_class_twice_in_value_and_gradient():
+def test_nca_code_counts_the_best_wrong_class_twice():
     # exp gives 1, 2, 3; the sum is 2 + 3 + 3, and the label's pull is -1.
     gradient = gradient_to(np.log([[1.0, 2.0, 3.0]]), lambda values: nca([0], values))
     np.testing.assert_allclose(gradient, [[-1, 2 / 8, 6 / 8]], atol=1e-12)
 
 
-def test_the_margin_matters_to_the_paper_only():
+def test_nca_margin_changes_only_the_paper_variant():
     labels, similarities = random_cosines()
     for variant, same in (("code", True), ("paper", False)):
         with_margin = nca(labels, similarities, 4.0, 0.6, variant)
@@ -208,7 +208,7 @@ def test_the_margin_matters_to_the_paper_only():
         assert np.array_equal(with_margin, without) == same
 
 
-def test_the_paper_stops_pulling_beyond_the_margin():
+def test_nca_paper_gradient_is_zero_beyond_the_margin():
     similarities = np.array([[1.0, -1.0], [0.0, 0.0]])
     gradient = gradient_to(
         similarities, lambda values: nca([0, 0], values, 4.0, variant="paper")
@@ -251,7 +251,7 @@ def test_a_variable_scale_is_read_at_every_call_and_learns(variant, dtype):
 
 
 @pytest.mark.parametrize("variant", ["code", "paper"])
-def test_a_single_class_costs_nothing(variant):
+def test_nca_is_zero_for_a_single_class(variant):
     values = np.array([[0.3]], np.float32)
 
     def loss(similarities):
@@ -263,12 +263,12 @@ def test_a_single_class_costs_nothing(variant):
 
 @pytest.mark.parametrize("variant", ["code", "paper"])
 @pytest.mark.parametrize("label", [-1, 7])
-def test_a_label_without_a_column_is_an_infinite_loss(variant, label):
+def test_nca_label_out_of_range_has_infinite_loss(variant, label):
     _, similarities = random_cosines(num_images=1)
     assert nca([label], similarities, variant=variant).numpy() == np.inf
 
 
-def test_an_unknown_variant_is_refused_with_the_known_ones():
+def test_refusal_of_an_unknown_nca_variant_lists_the_known_ones():
     with pytest.raises(ValueError, match="one of code, paper. Received: 'hinge'"):
         nca(*random_cosines(), variant="hinge")
 
@@ -284,7 +284,7 @@ each_loss = pytest.mark.parametrize("name", LOSSES)
 
 
 @each_loss
-def test_column_labels_count_as_flat_ones(name):
+def test_column_labels_give_the_loss_of_flat_labels(name):
     labels, values = random_cosines()
     column = LOSSES[name](labels[:, None], values)
     assert column.shape == (8,)
@@ -302,7 +302,7 @@ def test_half_precision_is_computed_in_float32(name):
 
 
 @each_loss
-def test_one_hot_labels_are_refused_with_the_way_out(name):
+def test_one_hot_labels_are_refused_with_advice(name):
     labels, values = random_cosines()
     with pytest.raises(ValueError, match="one-hot: take its argmax"):
         LOSSES[name](np.eye(7)[labels], values)

@@ -1,4 +1,4 @@
-"""Rescaled softmax: every class has the same total weight, the whole its size."""
+"""Rescaled softmax: classes have equal total weight, and the mean weight is 1."""
 
 import keras
 import numpy as np
@@ -71,7 +71,7 @@ def test_bfloat16_logits_are_computed_in_float32():
     assert loss.dtype == tf.float32
 
 
-def test_a_label_of_a_class_without_images_gives_inf_and_spoils_no_gradient():
+def test_absent_class_label_gives_inf_and_finite_gradients():
     logits = tf.constant([[0.0, 200.0], [1.0, 2.0]])
     with tf.GradientTape() as tape:
         tape.watch(logits)

@@ -1,4 +1,4 @@
-"""Separated softmax: old and new classes do not compete, each side is a softmax."""
+"""Separated softmax: each side is a softmax; old and new classes do not compete."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_worked_numbers(label, expected):
 
 
 @pytest.mark.parametrize("num_old_classes", [0, 5])
-def test_one_side_alone_is_the_plain_softmax(num_old_classes):
+def test_loss_is_the_plain_softmax_with_only_one_side(num_old_classes):
     logits = random_logits()
     expected = keras.losses.sparse_categorical_crossentropy(
         LABELS, logits, from_logits=True
@@ -46,7 +46,7 @@ def test_one_side_alone_is_the_plain_softmax(num_old_classes):
     )
 
 
-def test_an_image_moves_the_logits_of_its_own_side_alone():
+def test_gradient_reaches_only_logits_of_the_own_side():
     logits = tf.constant(random_logits())
     with tf.GradientTape() as tape:
         tape.watch(logits)
@@ -58,14 +58,14 @@ def test_an_image_moves_the_logits_of_its_own_side_alone():
     assert np.all(slopes[competes] != 0.0)
 
 
-def test_a_side_of_one_class_teaches_nothing():
+def test_gradient_is_zero_for_a_side_of_one_class():
     logits = random_logits()
     loss = loss_of(LABELS, logits, 4)
     assert loss[1] == 0.0
     assert np.all(loss[[0, 2, 3]] > 0.0)
 
 
-def test_the_other_side_does_not_count_however_large_its_logits():
+def test_loss_ignores_large_logits_of_the_other_side():
     logits = random_logits()
     far = logits.copy()
     far[:, 2:] += 1e4

@@ -1,4 +1,4 @@
-"""Topology preservation: worked numbers, what it does not mind, where it pulls."""
+"""Topology preservation: worked numbers, invariances and gradients."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_worked_numbers(reference, current, expected):
     np.testing.assert_allclose(loss, expected, atol=1e-6)
 
 
-def test_it_is_minus_pearsons_correlation():
+def test_topology_loss_is_minus_pearsons_correlation():
     reference, current = random_pairs()
     expected = -np.corrcoef(reference, current)[0, 1]
     loss = topology_preserving(reference, current)
@@ -44,7 +44,7 @@ def test_it_is_minus_pearsons_correlation():
 
 
 @pytest.mark.parametrize(("slope", "expected"), [(0.01, -1), (7.0, -1), (-0.5, 1)])
-def test_the_ends_are_reached_where_one_is_affine_in_the_other(slope, expected):
+def test_topology_loss_is_1_or_minus_1_for_affine_similarities(slope, expected):
     reference, _ = random_pairs()
     current = slope * reference + 0.3
     np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_the_ends_are_reached_where_one_is_affine_in_the_other(slope, expected):
     np.testing.assert_allclose(gradient, np.zeros_like(reference), atol=1e-12)
 
 
-def test_level_and_scale_of_either_are_free():
+def test_topology_loss_ignores_level_and_scale():
     reference, current = random_pairs()
     expected = topology_preserving(reference, current)
     for changed in (
@@ -64,7 +64,7 @@ def test_level_and_scale_of_either_are_free():
         np.testing.assert_allclose(topology_preserving(*changed), expected, rtol=1e-9)
 
 
-def test_only_the_current_similarities_are_pulled_and_neither_level_nor_scale():
+def test_only_the_current_similarities_have_a_gradient():
     reference, current = random_pairs()
     to_reference, to_current = gradients(reference, current)
     assert to_reference is None
@@ -102,7 +102,7 @@ def test_constant_similarities_give_0_and_a_finite_gradient(constant, value):
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_no_pair_and_one_pair_give_0_and_no_pull(number):
+def test_zero_pairs_and_one_pair_give_zero_loss_and_gradient(number):
     pairs = np.ones((2, number), np.float32)
     assert float(topology_preserving(*pairs)) == 0.0
     np.testing.assert_array_equal(gradients(*pairs)[1], np.zeros(number))
@@ -110,7 +110,7 @@ def test_no_pair_and_one_pair_give_0_and_no_pull(number):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_computed_in_float32(dtype):
-    # Their mean is not one of the numbers near 1 that half precision has.
+    # Half precision cannot represent their mean.
     reference = tf.constant([1.0, 1.0, 1.0078125], dtype)
     current = tf.constant([1.0, 1.0, 1.0078125], dtype)
     loss = topology_preserving(reference, current)
@@ -120,7 +120,7 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert gradient.dtype == dtype and tf.reduce_max(tf.abs(gradient)) > 0
 
 
-def test_a_traced_function_need_not_know_how_many_pairs_there_are():
+def test_traced_function_works_with_an_unknown_number_of_pairs():
     unknown = tf.TensorSpec((None,), tf.float64)
     traced = tf.function(topology_preserving, input_signature=[unknown, unknown])
     for number in (0, 30):
@@ -135,5 +135,5 @@ def test_a_traced_function_need_not_know_how_many_pairs_there_are():
     [([1.0, 2.0], [1.0]), ([[1.0, 2.0]], [[1.0, 2.0]]), (1.0, [1.0])],
 )
 def test_similarities_of_other_pairs_are_refused(reference, current):
-    with pytest.raises(ValueError, match=r"of one shape, \(num_pairs,\)"):
+    with pytest.raises(ValueError, match=r"the same shape, \(num_pairs,\)"):
         topology_preserving(reference, current)

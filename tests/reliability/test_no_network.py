@@ -70,7 +70,7 @@ def test_a_missing_data_set_is_refused_at_once_with_a_way_out(run_python, tmp_pa
     (tmp_path / "empty").mkdir()
     _, said = run_python(REFUSED_AT_ONCE)
     for name in ("cifar10", "cifar100", "mnist"):
-        assert f"No prepared copy of {name} in empty" in said
+        assert f"empty does not hold a prepared copy of {name}" in said
     assert "or --download to fetch it" in said
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
