@@ -69,7 +69,7 @@ def _checkpoint(path):
 
 
 def _scalars(folder):
-    """Returns the sorted `(name, number, value)` of all scalars but times, with repetitions."""
+    """Returns the sorted `(name, number, value)` of all scalars except times."""
     found = []
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):
