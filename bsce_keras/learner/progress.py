@@ -25,10 +25,12 @@ STEP_SCALARS = (
 class ProgressLine(keras.callbacks.Callback):
     """Line of at most 80 characters per epoch.
 
-    It has step, epoch, loss, training accuracy, images per second, and the time left in
-    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate of the
-    run assumes that later steps are as fast. Loss terms follow as far as they fit.
-    TensorBoard has all of them.
+    It has step, epoch, loss, images per second, and the time left in this phase and in
+    the whole run, as in `1:20/2:10:00 left`. The estimate of the run assumes that later
+    steps are as fast. Loss terms follow as far as they fit; TensorBoard has all.
+
+    The training accuracy is not among them. Reading the logits once more in the update
+    changes how TensorFlow fuses it, and its rounding.
 
     On a terminal the line is live. Elsewhere it is printed at the end of every epoch,
     and once a minute in between.
@@ -99,11 +101,9 @@ class ProgressLine(keras.callbacks.Callback):
         if self._images_after:
             left += f"/{duration(pace * (images_left + self._images_after))}"
         terms = {name: float(value) for name, value in logs.items()}
-        accuracy = terms.pop("accuracy", None)
         optional = [
             f"loss {terms.pop('loss'):.3g}",
-            accuracy is not None and f"acc {100 * accuracy:.1f}%",
-            f"{speed:.0f} img/s",
+            f"{speed:.0f} images/s",
             *(
                 f"{name} {value:.3g}"
                 for name, value in terms.items()
@@ -111,7 +111,7 @@ class ProgressLine(keras.callbacks.Callback):
             ),
         ]
         head = f"{self._title}  epoch {self._epoch + 1}/{self.params['epochs']}"
-        return _fitted(head, filter(None, optional), f"{left} left")
+        return _fitted(head, optional, f"{left} left")
 
 
 def _fitted(head, optional, tail):

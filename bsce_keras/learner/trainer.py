@@ -29,7 +29,6 @@ class IncrementalTrainer(keras.Model):
 
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
-    `accuracy` is that of the batch in training, by plain logits.
 
     Loss terms and gradients are checked before variables change. The checks use sums
     over replicas, so all replicas agree. A value that is not finite raises
@@ -100,9 +99,7 @@ class IncrementalTrainer(keras.Model):
             outputs, state = self._train_forward(values, images, labels, taught)
             means = self._term_means(labels, outputs, taught, size)
             loss = self.optimizer.scale_loss(self._total(means))
-        hits = tf.equal(tf.argmax(outputs["logits"], 1), tf.cast(labels, tf.int64))
-        accuracy = _share_of_mean(tf.cast(hits, tf.float32), size)
-        return self._assign(tape.gradient(loss, values), state, means, accuracy)
+        return self._assign(tape.gradient(loss, values), state, means)
 
     def _move_alpha(self, images, labels, taught, split_images, split_labels):
         """Moves alpha against its gradient; returns both."""
@@ -212,16 +209,13 @@ class IncrementalTrainer(keras.Model):
             size,
         )
 
-    def _assign(self, gradients, state, means, accuracy):
-        """Applies one checked update to weights and batch statistics, or to neither.
-
-        Returns the logs: loss, terms, and training accuracy.
-        """
+    def _assign(self, gradients, state, means):
+        """Applies one checked update to weights and batch statistics, or to neither."""
         norm = {}
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer expects infinities and skips such updates.
             norm["the gradient"] = tf.linalg.global_norm(gradients)
-        sums = _over_replicas({**means, **norm, "accuracy": accuracy})
+        sums = _over_replicas({**means, **norm})
         logs = {name: sums[name] for name in means}
         one = _one_if_finite({**_named(logs), **{name: sums[name] for name in norm}})
         self.optimizer.apply(
@@ -231,7 +225,7 @@ class IncrementalTrainer(keras.Model):
         means_of_state = mean_over_replicas([value for _, value in state])
         for (variable, _), value in zip(state, means_of_state, strict=True):
             variable.assign(value * tf.cast(one, value.dtype))
-        return {"loss": self._total(logs), **logs, "accuracy": sums["accuracy"]}
+        return {"loss": self._total(logs), **logs}
 
 
 def _global_size(labels):

@@ -48,7 +48,9 @@ def _row(group):
     config = group.runs[0].config
     percent = published_average(config)
     scores = {
-        name: _named(mean_and_deviation([run.summary[name] for run in group.finished]))
+        name: _named(
+            mean_and_deviation([run.summary.get(name) for run in group.finished])
+        )
         for name in SCORES.values()
     }
     return {

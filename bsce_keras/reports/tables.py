@@ -111,7 +111,9 @@ def csv_table(results):
         numbers = [
             number
             for name in SCORES.values()
-            for number in mean_and_deviation([run.summary[name] for run in group.runs])
+            for number in mean_and_deviation(
+                [run.summary.get(name) for run in group.runs]
+            )
         ]
         cells = [group.columns[head] for head in HEADS]
         writer.writerow([*cells, *numbers, len(group.runs)])
