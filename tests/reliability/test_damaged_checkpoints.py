@@ -278,7 +278,7 @@ def test_the_log_names_the_damaged_checkpoint(saved, caplog):
     [record] = caplog.records
     message = record.getMessage()
     assert str(saved) in message
-    assert "no manifest" in message
+    assert "its manifest is missing" in message
     assert "continues from the one before it" in message
 
 

@@ -38,7 +38,7 @@ def test_a_run_whose_folder_moves_stops_and_goes_on_there(
     assert not old.exists()
     assert len((new / "steps.jsonl").read_text().splitlines()) == 1
     assert train.main(flags(new)) == 0
-    assert "goes on with step 1" in capsys.readouterr().out
+    assert "continues with step 1" in capsys.readouterr().out
     assert len(read_run(str(new)).steps) == 3
 
 

@@ -43,5 +43,5 @@ def test_a_run_trains_whatever_its_streams_are(images, tmp_path, redirection):
     assert done.returncode == 0
     assert (tmp_path / "run/summary.json").exists()
     if redirection == "2>errors":
-        assert b"Not among its steps: ?." in done.stdout
+        assert b"Classes without a step: ?." in done.stdout
         assert "Traceback" not in (tmp_path / "errors").read_text()
