@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -78,6 +79,12 @@ def test_file_that_is_not_a_model_is_refused_before_writing(tmp_path):
 
     path = tmp_path / "net.keras"
     path.write_bytes(b"not a model")
+    with pytest.raises(RequestError, match="is not a model that Keras 3 saved"):
+        make_config("digits", backbone=str(path))
+    # The parts of a model, but nothing that Keras can load.
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            file.writestr(name, "{}")
     config = make_config("digits", backbone=str(path), run_dir=str(tmp_path / "run"))
     with pytest.raises(RequestError, match="net.keras cannot be loaded"):
         run_experiment(config)

@@ -215,5 +215,5 @@ def test_one_class_may_lack_test_images_but_not_all(files):
         stream = stream_of(copy, "skip")
         assert stream.seen_test(stream.steps[-1]).labels.tolist() == [0]
         os.truncate(os.path.join(copy, "test/mixed/0.png"), 0)
-        with pytest.raises(RequestError, match="all 2 are damaged or unreadable"):
+        with pytest.raises(RequestError, match="All 2 are damaged or unreadable"):
             stream_of(copy, "skip")
