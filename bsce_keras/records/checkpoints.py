@@ -192,7 +192,7 @@ class Checkpoints:
         return None
 
     def _origin_problem(self, name, origin, manifests):
-        """Why a checkpoint does not belong to this run, or None."""
+        """Returns the reason that a checkpoint is not of this run, or None."""
         step = _step_of(name)
         expected = checkpoint_origin(self._run_dir, step) or {}
         origin = origin or {}

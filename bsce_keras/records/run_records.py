@@ -38,7 +38,7 @@ _WAY_OUT = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StepRecord:
-    """What one finished step leaves behind.
+    """Record of one finished step.
 
     Args:
         step: 0 for the base step.

@@ -1,4 +1,4 @@
-"""What all figures share: colours, panels, and PNG files written whole."""
+"""Parts that all figures share: colours, panels, and writing of PNG files."""
 
 import functools
 import io

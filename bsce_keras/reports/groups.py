@@ -160,7 +160,7 @@ def _told(name, value):
 
 
 def _differs(name, group, other):
-    """Whether two groups differ in a field and no other column explains it."""
+    """Returns True if groups differ in a field that no other column explains."""
     if name in _TOLD_ELSEWHERE or group.fields[name] == other.fields.get(name):
         return False
     if all(group.columns[head] == other.columns[head] for head in ("method", "loss")):

@@ -1,4 +1,4 @@
-"""What a matrix of runs came to: results.md to read, results.json to compute with."""
+"""Results of a matrix of runs: results.md for reading, results.json for computing."""
 
 import os
 

@@ -7,7 +7,7 @@ from bsce_keras.runtime.text import duration, percent, printable
 
 
 def run_header(config, stream, devices):
-    """What is about to be trained, on what, by what, and where it is kept.
+    """Returns the header of a run: data, steps, method, network, devices and folder.
 
     Args:
         config: `ExperimentConfig`, resolved.

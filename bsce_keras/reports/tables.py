@@ -212,7 +212,7 @@ def _number_of_runs(group):
 
 
 def notes(published=None):
-    """What the columns of `comparison` mean, a paragraph each."""
+    """Returns explanations of the columns of `comparison`, a paragraph each."""
     return [_NOTE, _PAPER_NOTE] if published else [_NOTE]
 
 
@@ -223,7 +223,7 @@ def _mean_and_spread(runs, score):
 
 
 def remarks(results, published=None):
-    """What a reader of `comparison` has to know of single runs, a sentence each."""
+    """Returns remarks on single runs of `comparison`, a sentence each."""
     # A matrix tells by itself what it could not finish.
     unfinished = [] if published else _unfinished(results)
     found = _repeated(results) + _skipped(results) + unfinished

@@ -1,4 +1,4 @@
-"""How long the rest of a matrix takes, by what its finished steps took."""
+"""Estimate of the time that a matrix still takes, from its finished steps."""
 
 import collections
 import os
