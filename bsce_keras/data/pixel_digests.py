@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import re
 
 import numpy as np
@@ -65,8 +66,15 @@ class ClassDigests:
         }
 
 
+def range_digests(images, ends):
+    """Returns the `pixel_sha256` of every range `[ends[i], ends[i + 1])` of images."""
+    return [pixel_sha256(images[first:end]) for first, end in itertools.pairwise(ends)]
+
+
 def pixel_sha256(images):
     """Hexadecimal SHA-256 of all pixels; computed once if the file stores digests."""
+    if isinstance(images, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     digests = None
     if isinstance(images, StoredImages) and len(images.sources) == 1:
         digests = getattr(images.sources[0], "digests", None)

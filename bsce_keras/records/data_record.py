@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.data.pixel_digests import pixel_sha256
+from bsce_keras.data.pixel_digests import range_digests
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_json
@@ -22,26 +22,23 @@ def image_digests(step, test=None):
 
     Args:
         step: the `Step`.
-        test: test images of its classes, `Examples` sorted by label; None leaves test
-            images out.
+        test: `Examples` sorted by label that hold the test images of its classes; None
+            leaves test images out.
 
     Returns:
         List of JSON-able dictionaries, one for each class in arrival order. Each has
         the name of the class, and the number of its training and test images and the
         SHA-256 of their decoded pixels.
     """
+    classes = [{"name": name} for name in step.class_names]
     kinds = {"train": step.examples} | ({} if test is None else {"test": test})
-    return [
-        {
-            "name": name,
-            **{
-                f"{kind}_{field}": value
-                for kind, examples in kinds.items()
-                for field, value in _digest(examples, label).items()
-            },
-        }
-        for label, name in enumerate(step.class_names, start=step.num_old_classes)
-    ]
+    for kind, examples in kinds.items():
+        labels = np.arange(step.num_old_classes, step.num_classes + 1)
+        ends = np.searchsorted(examples.labels, labels).tolist()
+        digests = range_digests(examples.images, ends)
+        for one, images, digest in zip(classes, np.diff(ends), digests, strict=True):
+            one |= {f"{kind}_images": int(images), f"{kind}_sha256": digest}
+    return classes
 
 
 def data_differences(run_dir, classes):
@@ -66,7 +63,8 @@ def data_differences(run_dir, classes):
 
 def stream_digests(stream):
     """Returns the `image_digests` of every step of a `ClassIncrementalStream`."""
-    return [image_digests(step, stream.seen_test(step)) for step in stream.steps]
+    test = stream.seen_test(stream.steps[-1])
+    return [image_digests(step, test) for step in stream.steps]
 
 
 def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
@@ -117,12 +115,6 @@ def _keep_lost_images(then, now):
         same_class = then["name"] == now["name"]
         if same_class and now[fields[0]] == 0 and {*fields} <= set(then):
             now |= {field: then[field] for field in fields}
-
-
-def _digest(examples, label):
-    first, end = np.searchsorted(examples.labels, [label, label + 1])
-    images = examples.images[first:end]
-    return {"images": len(images), "sha256": pixel_sha256(images)}
 
 
 def image_differences(recorded, classes):
