@@ -6,7 +6,7 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
-COMMANDS = ("train", "tune", "evaluate", "predict", "report", "reproduce")
+COMMANDS = ("train", "tune", "evaluate", "compare", "predict", "report", "reproduce")
 
 
 def version():

@@ -4,22 +4,23 @@ import dataclasses
 import logging
 import math
 import os
-import re
 import sys
 
 import numpy as np
 
-from bsce_keras.config import ImageSpec, StreamConfig
-from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
-from bsce_keras.data.folder_listing import evaluation_folder, training_folder
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
+from bsce_keras.options.scored_stream import (
+    dataset_stream,
+    exported_steps,
+    run_stream,
+)
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.tables import aligned
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, problems_of
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed, percent
 
@@ -107,11 +108,7 @@ def score_model(model, stream_config, batch_size):
 
     label_of = _labels(model, stream_config)
     image = stream_config.image
-    if model.channels not in (None, image.channels):
-        raise RequestError(
-            f"--model takes images of {model.channels} channels, but those of "
-            f"{stream_config.dataset} have {image.channels}. Use another --dataset."
-        )
+    model.refuse_channels(image.channels, stream_config.dataset)
     if model.stored_size:
         # Store images in the model's size, because resizing twice changes the scores.
         image = dataclasses.replace(image, stored_size=model.stored_size)
@@ -120,17 +117,6 @@ def score_model(model, stream_config, batch_size):
     labels = label_of[test.labels]
     known = dataclasses.replace(test, labels=labels).select(labels >= 0)
     return _confusion(model, known, batch_size)
-
-
-def exported_steps(run_dir):
-    """Returns the folders of the exported steps of a run, by step number."""
-    folder = os.path.join(run_dir, "exports")
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return {
-        int(name.removeprefix("step_")): os.path.join(folder, name)
-        for name in names
-        if re.fullmatch(r"step_\d+", name)
-    }
 
 
 def _evaluate(values, _):
@@ -160,12 +146,12 @@ def _problems(values):
     elif values.run_dir:
         problems += _run_problems(values)
     else:
-        problems += model_problems(values.model) + _raised_by(_dataset_stream, values)
+        problems += model_problems(values.model) + problems_of(dataset_stream, values)
     return problems
 
 
 def _run_problems(values):
-    problems = _raised_by(_run_stream, values)
+    problems = problems_of(run_stream, values.run_dir, values)
     if values.dataset:
         problems.append(
             "--dataset is for --model, because a run is scored on the data set of its "
@@ -185,17 +171,9 @@ def _run_problems(values):
     ]
 
 
-def _raised_by(function, values):
-    try:
-        function(values)
-    except RequestError as error:
-        return error.problems
-    return []
-
-
 def _evaluate_run(values):
     run = read_run(values.run_dir)
-    stream_config = _run_stream(values, fetch=True)
+    stream_config = run_stream(values.run_dir, values, fetch=True)
     recorded = {line["step"]: line for line in run.steps}
     rows, differ = [], False
     for step, scores in score_run(values.run_dir, stream_config, values.batch_size):
@@ -220,7 +198,7 @@ def _evaluate_run(values):
 
 
 def _evaluate_model(values):
-    stream_config = _dataset_stream(values, fetch=True)
+    stream_config = dataset_stream(values, fetch=True)
     model = load_model(values.model)
     confusion = score_model(model, stream_config, values.batch_size)
     num_images = int(confusion.sum())
@@ -233,95 +211,6 @@ def _evaluate_model(values):
     accuracy = percent(group_accuracy(confusion, 0, len(confusion)))
     head = ["images", "classes", "accuracy"]
     print(aligned(head, [[str(num_images), str(num_classes), accuracy]]))
-
-
-def _run_stream(values, fetch=False):
-    """Returns the `StreamConfig` of a run with the current location of its images."""
-    stream = _recorded_stream(values.run_dir)
-    if values.data_dir:
-        stream = dataclasses.replace(stream, data_dir=values.data_dir)
-    if values.cache_dir:
-        stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
-    if values.on_bad_image:
-        stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
-    # Images may be missing while a request with --download is only checked.
-    if fetch or not values.download:
-        _check_images(stream, values.download)
-    return stream
-
-
-def _recorded_stream(run_dir):
-    fields = read_run(run_dir).config["stream"]
-    try:
-        image = ImageSpec(**_with_tuples(fields["image"]))
-        return StreamConfig(**{**_with_tuples(fields), "image": image})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"{run_dir}/config.json is from another version of bsce_keras ({error}). "
-            "Install the version that its versions.json names, or score each export "
-            "with --model and --dataset."
-        ) from error
-
-
-def _with_tuples(fields):
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in fields.items()
-    }
-
-
-def _check_images(stream, download):
-    """Refuses a data set that is missing or has other classes than the run."""
-    if stream.dataset == "folder":
-        # Scoring needs neither training images nor classes that arrived later.
-        _check_folder(stream)
-        return
-    info = describe_dataset(stream.dataset, stream.data_dir, download=download)
-    if info.class_names != stream.class_names:
-        raise RequestError(
-            f"The classes of {stream.dataset} are no longer those of the run. Then: "
-            f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Use "
-            "--data_dir=DIR with the copy that the run was trained on."
-        )
-
-
-def _check_folder(stream):
-    folder = evaluation_folder(stream.data_dir)
-    if stream.validation_share:
-        folder = training_folder(stream.data_dir)
-        gone = [n for n in stream.arriving_class_names if not (folder / n).is_dir()]
-        if gone:
-            raise RequestError(
-                f"The run is scored on held-out training images, but {folder} lacks "
-                f"those of {listed(gone)}. Use --data_dir=DIR with the folder that "
-                "holds them now."
-            )
-    elif not folder.is_dir():
-        raise RequestError(
-            f"The test images of the run are gone from {folder}. Use --data_dir=DIR "
-            "with the folder that holds test/CLASS/* now."
-        )
-
-
-def _dataset_stream(values, fetch=False):
-    """Returns a `StreamConfig` with all classes of a data set as one step, by id."""
-    if not values.dataset:
-        raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
-    if values.download and not fetch:
-        return None
-    info = describe_dataset(values.dataset, values.data_dir, download=values.download)
-    return StreamConfig(
-        dataset=values.dataset,
-        data_dir=values.data_dir,
-        class_names=info.class_names,
-        class_order="sorted",
-        order=tuple(range(len(info.class_names))),
-        num_base_classes=len(info.class_names),
-        increments=(),
-        image=info.image,
-        on_bad_image=values.on_bad_image or StreamConfig.on_bad_image,
-        cache_dir=values.cache_dir,
-    )
 
 
 def _step_of(model, number, stream):

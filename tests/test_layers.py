@@ -21,7 +21,7 @@ GROUPS = (
     ("options",),
     ("experiment",),
     ("search",),
-    ("train", "tune", "evaluate", "predict", "report", "reproduce"),
+    ("train", "tune", "evaluate", "compare", "predict", "report", "reproduce"),
 )
 RANKS = {room: rank for rank, group in enumerate(GROUPS) for room in group}
 # Besides the order of the groups.

@@ -180,6 +180,14 @@ class ServedModel:
         stored_size = getattr(loaded, "stored_size", None)
         self.stored_size = None if stored_size is None else int(stored_size)
 
+    def refuse_channels(self, channels, dataset):
+        """Raises `RequestError` if images of a data set have other channels."""
+        if self.channels not in (None, channels):
+            raise RequestError(
+                f"The model takes images of {self.channels} channels, but those of "
+                f"{dataset} have {channels}. Use another --dataset."
+            )
+
     def probabilities(self, images, batch_size):
         """Returns the class probabilities of images.
 

@@ -22,6 +22,18 @@ _TRAIN = Command(
     groups={**TRAIN_GROUPS, "General": _GENERAL},
 )
 
+# Training uses the same batch size; sums in bfloat16 depend on it.
+_SCORED_BATCH = Option("batch_size", int, "images scored at a time", default=500)
+_IMAGES_OF_A_RUN = (
+    dataclasses.replace(
+        OPTIONS["cache_dir"],
+        default_text="images are held in memory; for a run, as it was trained",
+    ),
+    dataclasses.replace(
+        OPTIONS["on_bad_image"], default_text="error; for a run, as it was trained"
+    ),
+)
+
 _EVALUATE = Command(
     purpose="Scores the exported models of a run, or one SavedModel on a data set.",
     example="--run_dir=runs/NAME",
@@ -33,22 +45,60 @@ _EVALUATE = Command(
                 "run whose exported steps are scored, on the images it was scored on",
             ),
             Option("model", str, "exported step to score, on the data set named below"),
-            # Training uses the same batch size; sums in bfloat16 depend on it.
-            Option("batch_size", int, "images scored at a time", default=500),
+            _SCORED_BATCH,
         ),
-        "Data set": (
+        "Data set": (*DATA_SOURCE, *_IMAGES_OF_A_RUN),
+        "General": _GENERAL,
+    },
+)
+
+_COMPARE = Command(
+    purpose="Compares two models, OLD and NEW, on the same images, class by class.",
+    example="runs/NAME/exports/step_04 runs/NAME/exports/step_05 --max_drop=2",
+    groups={
+        "Gate (exit code 3 if the new model fails it)": (
+            Option(
+                "max_drop",
+                float,
+                "largest loss of accuracy of any old class, in points",
+                default_text="any",
+            ),
+            Option(
+                "min_gain",
+                float,
+                "smallest gain of the accuracy over all images, in points",
+                default_text="any",
+            ),
+            Option(
+                "min_images",
+                int,
+                "classes with fewer images are left out of --max_drop",
+                default=20,
+            ),
+        ),
+        "Answer": (
+            Option(
+                "format",
+                str,
+                "format of the answer",
+                choices=("text", "json"),
+                default="text",
+            ),
+            Option(
+                "output",
+                str,
+                "folder of comparison.json and comparison.html",
+                default_text="the answer is only printed",
+            ),
+        ),
+        "Images (those of the run of NEW, unless --dataset is given)": (
             *DATA_SOURCE,
-            dataclasses.replace(
-                OPTIONS["cache_dir"],
-                default_text="images are held in memory; for a run, as it was trained",
-            ),
-            dataclasses.replace(
-                OPTIONS["on_bad_image"],
-                default_text="error; for a run, as it was trained",
-            ),
+            *_IMAGES_OF_A_RUN,
+            _SCORED_BATCH,
         ),
         "General": _GENERAL,
     },
+    positional="MODEL",
 )
 
 _PREDICT = Command(
@@ -196,6 +246,7 @@ _TUNE = Command(
 COMMANDS = {
     "train": _TRAIN,
     "evaluate": _EVALUATE,
+    "compare": _COMPARE,
     "predict": _PREDICT,
     "report": _REPORT,
     "reproduce": _REPRODUCE,

@@ -35,10 +35,10 @@ def run_command(command, main, argv=None, check=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if argv is None else list(argv)
     values, positional, problems = parse(command, arguments)
-    if values.help:
-        print(help_text(command))
-        return 0
     try:
+        if values.help:
+            print(help_text(command))
+            return 0
         if problems:
             raise RequestError(problems + (check(values, positional) if check else []))
         return main(values, positional) or 0

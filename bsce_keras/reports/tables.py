@@ -282,6 +282,6 @@ def aligned(head, rows):
 def numeric_columns(head, rows):
     """For every column of text cells, whether it holds numbers."""
     return [
-        all(row[i][:1] in "-0123456789" and " x " not in row[i] for row in rows)
+        all(row[i][:1] in "-+0123456789" and " x " not in row[i] for row in rows)
         for i in range(len(head))
     ]

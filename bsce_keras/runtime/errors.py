@@ -20,3 +20,12 @@ class RunError(RuntimeError):
 
 class DivergedError(RunError):
     """Failure because a loss or gradient is not finite; settings may be the cause."""
+
+
+def problems_of(function, *args):
+    """Returns the problems that a function refuses its arguments for, as a list."""
+    try:
+        function(*args)
+    except RequestError as error:
+        return error.problems
+    return []

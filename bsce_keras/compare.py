@@ -1,0 +1,208 @@
+"""`python -m bsce_keras.compare OLD NEW`: two models on the same images."""
+
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from bsce_keras.evaluation.comparison import Comparison, gate_failures
+from bsce_keras.evaluation.served_model import load_model, model_problems
+from bsce_keras.options.run_command import run_command
+from bsce_keras.options.scored_stream import (
+    dataset_stream,
+    exported_steps,
+    run_stream,
+)
+from bsce_keras.reports import comparison_report
+from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.files import write_atomically
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import listed, printable
+
+_GATE_FAILED = 3
+# Images that turned wrong which the page shows.
+_MOST_IMAGES = 60
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the name of the program; those of the process by
+            default.
+
+    Returns:
+        Exit code: 0, 2 (wrong request, altered model), or 3 if the new model fails
+        `--max_drop` or `--min_gain`.
+    """
+    return run_command("compare", _compare, argv)
+
+
+def compare_models(old, new, stream_config, batch_size):
+    """Compares two models on the test images of a data set, classes matched by name.
+
+    Images of classes that neither model knows are left out, with a warning.
+
+    Args:
+        old, new: `served_model.ServedModel`s.
+        stream_config: `StreamConfig` of the data set.
+        batch_size: number of images computed at a time.
+
+    Returns:
+        `(comparison, images)`: a `Comparison`, and its images as the new model sees
+        them, uint8, shape `(n, side, side, channels)`.
+
+    Raises:
+        RequestError: a model takes other images, or there are no images of its classes.
+    """
+    import_tensorflow()
+    names = _all_names(old, new)
+    tests = {
+        size: _test_images(stream_config, size, names)
+        for size in {old.stored_size, new.stored_size}
+    }
+    predictions = [
+        _predictions(model, tests[model.stored_size], names, stream_config, batch_size)
+        for model in (old, new)
+    ]
+    shown = tests[new.stored_size]
+    comparison = Comparison(
+        class_names=names,
+        old_knows=np.isin(names, old.class_names),
+        labels=shown.labels,
+        old=predictions[0],
+        new=predictions[1],
+    )
+    return comparison, shown.images
+
+
+def _compare(values, models):
+    paths = [_export(model) for model in models]
+    problems = [problem for path in paths for problem in model_problems(path)]
+    problems += _flag_problems(values)
+    if len(paths) != 2:
+        problems.insert(
+            0,
+            "Expected two models, OLD and NEW: folders of exported steps, or run "
+            f"folders, whose last export is taken. Received: {len(paths)}",
+        )
+    elif not problems:
+        problems += problems_of(_stream, values, paths[1])
+    if problems:
+        raise RequestError(problems)
+    stream_config = _stream(values, paths[1], fetch=True)
+    old, new = map(load_model, paths)
+    comparison, images = compare_models(old, new, stream_config, values.batch_size)
+    failures = gate_failures(
+        comparison, values.max_drop, values.min_gain, values.min_images
+    )
+    record = comparison_report.record(comparison, paths, failures)
+    if values.format == "json":
+        print(json.dumps(record, indent=2))
+    else:
+        print(comparison_report.text(comparison, paths, failures))
+    if values.output:
+        _write(values.output, comparison, record, images, paths, failures)
+    return _GATE_FAILED if failures else 0
+
+
+def _write(folder, comparison, record, images, paths, failures):
+    folder = pathlib.Path(os.path.expanduser(folder))
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--output must name a folder. Received the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    turned = comparison.turned_wrong[:_MOST_IMAGES]
+    # One image at a time, because images on the disk are read when they are indexed.
+    pictures = [np.asarray(images[i : i + 1])[0] for i in turned.tolist()]
+    page = comparison_report.page(comparison, paths, failures, turned, pictures)
+    written = {
+        "comparison.json": json.dumps(record, indent=2) + "\n",
+        "comparison.html": page,
+    }
+    for name, text in written.items():
+        write_atomically(folder / name, text)
+        print(f"wrote {printable(folder / name)}", file=sys.stderr)
+
+
+def _flag_problems(values):
+    limits = {name: values[name].value for name in ("max_drop", "min_gain")}
+    problems = [
+        f"--{name} must be a number of points. Received: {limit}"
+        for name, limit in limits.items()
+        if limit is not None and not -100 <= limit <= 100
+    ]
+    if values.max_drop is not None and values.max_drop < 0:
+        problems.append(f"--max_drop must be at least 0. Received: {values.max_drop}")
+    for name in ("batch_size", "min_images"):
+        if values[name].value < 1:
+            problems.append(f"--{name} must be at least 1. Received: {values[name]}")
+    return problems
+
+
+def _export(path):
+    """Returns the folder of an export: the path, or the last export of a run."""
+    exports = exported_steps(path)
+    return exports[max(exports)] if exports else path
+
+
+def _stream(values, new_path, fetch=False):
+    """Returns the `StreamConfig` of the images: the named ones, or those of a run."""
+    if values.dataset:
+        return dataset_stream(values, fetch)
+    run_dir = pathlib.Path(os.path.abspath(new_path)).parent.parent
+    if not (run_dir / "config.json").is_file():
+        raise RequestError(
+            f"{new_path} does not lie in a run folder, whose images would be scored. "
+            "Name the images by --dataset and --data_dir."
+        )
+    return run_stream(str(run_dir), values, fetch)
+
+
+def _all_names(old, new):
+    """Returns the names of the classes of two models, those of the new one first."""
+    return tuple(dict.fromkeys((*new.class_names, *old.class_names)))
+
+
+def _test_images(stream_config, stored_size, names):
+    """Returns the test `Examples` of named classes, labels as positions in `names`."""
+    from bsce_keras.data.stream import ClassIncrementalStream
+
+    if stored_size:
+        # Store images in the model's size, because resizing twice changes predictions.
+        image = dataclasses.replace(stream_config.image, stored_size=stored_size)
+        stream_config = dataclasses.replace(stream_config, image=image)
+    stream = ClassIncrementalStream(stream_config, training_images=False)
+    test = stream.seen_test(stream.steps[-1])
+    position = {name: index for index, name in enumerate(names)}
+    arriving = stream_config.arriving_class_names
+    unknown = [name for name in arriving if name not in position]
+    if unknown:
+        _log.warning(
+            "Classes left out, because neither model knows them: %s.", listed(unknown)
+        )
+    labels = np.array([position.get(name, -1) for name in arriving])[test.labels]
+    known = dataclasses.replace(test, labels=labels).select(labels >= 0)
+    if not len(known):
+        raise RequestError(
+            f"{stream_config.dataset} has no test images of the classes of these "
+            f"models: {listed(names)}. Use another --dataset or --data_dir."
+        )
+    return known
+
+
+def _predictions(model, test, names, stream_config, batch_size):
+    """Returns the predicted class of every image, as positions in `names`."""
+    model.refuse_channels(stream_config.image.channels, stream_config.dataset)
+    position = {name: index for index, name in enumerate(names)}
+    places = np.array([position[name] for name in model.class_names])
+    return places[model.probabilities(test.images, batch_size).argmax(axis=1)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Data set on which exported models are scored: that of their run, or a named one.
+
+Imports no TensorFlow.
+"""
+
+import dataclasses
+import os
+import re
+
+from bsce_keras.config import ImageSpec, StreamConfig
+from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
+from bsce_keras.data.folder_listing import evaluation_folder, training_folder
+from bsce_keras.records.run_records import read_run
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
+
+
+def exported_steps(run_dir):
+    """Returns the folders of the exported steps of a run, by step number."""
+    folder = os.path.join(run_dir, "exports")
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {
+        int(name.removeprefix("step_")): os.path.join(folder, name)
+        for name in names
+        if re.fullmatch(r"step_\d+", name)
+    }
+
+
+def run_stream(run_dir, values, fetch=False):
+    """Returns the `StreamConfig` of a run with the current location of its images.
+
+    Args:
+        run_dir: the run folder.
+        values: flags of the data set: `data_dir`, `cache_dir`, `on_bad_image` and
+            `download`.
+        fetch: True fetches a missing data set if `--download` was given.
+
+    Raises:
+        RequestError: the run is damaged or of another version, or its images are gone.
+    """
+    stream = _recorded_stream(run_dir)
+    if values.data_dir:
+        stream = dataclasses.replace(stream, data_dir=values.data_dir)
+    if values.cache_dir:
+        stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
+    if values.on_bad_image:
+        stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
+    # Images may be missing while a request with --download is only checked.
+    if fetch or not values.download:
+        _check_images(stream, values.download)
+    return stream
+
+
+def _recorded_stream(run_dir):
+    fields = read_run(run_dir).config["stream"]
+    try:
+        image = ImageSpec(**_with_tuples(fields["image"]))
+        return StreamConfig(**{**_with_tuples(fields), "image": image})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{run_dir}/config.json is from another version of bsce_keras ({error}). "
+            "Install the version that its versions.json names, or score each export "
+            "with --model and --dataset."
+        ) from error
+
+
+def _with_tuples(fields):
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in fields.items()
+    }
+
+
+def _check_images(stream, download):
+    """Refuses a data set that is missing or has other classes than the run."""
+    if stream.dataset == "folder":
+        # Scoring needs neither training images nor classes that arrived later.
+        _check_folder(stream)
+        return
+    info = describe_dataset(stream.dataset, stream.data_dir, download=download)
+    if info.class_names != stream.class_names:
+        raise RequestError(
+            f"The classes of {stream.dataset} are no longer those of the run. Then: "
+            f"{listed(stream.class_names)}. Now: {listed(info.class_names)}. Use "
+            "--data_dir=DIR with the copy that the run was trained on."
+        )
+
+
+def _check_folder(stream):
+    folder = evaluation_folder(stream.data_dir)
+    if stream.validation_share:
+        folder = training_folder(stream.data_dir)
+        gone = [n for n in stream.arriving_class_names if not (folder / n).is_dir()]
+        if gone:
+            raise RequestError(
+                f"The run is scored on held-out training images, but {folder} lacks "
+                f"those of {listed(gone)}. Use --data_dir=DIR with the folder that "
+                "holds them now."
+            )
+    elif not folder.is_dir():
+        raise RequestError(
+            f"The test images of the run are gone from {folder}. Use --data_dir=DIR "
+            "with the folder that holds test/CLASS/* now."
+        )
+
+
+def dataset_stream(values, fetch=False):
+    """Returns a `StreamConfig` with all classes of a data set as one step, by id."""
+    if not values.dataset:
+        raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
+    if values.download and not fetch:
+        return None
+    info = describe_dataset(values.dataset, values.data_dir, download=values.download)
+    return StreamConfig(
+        dataset=values.dataset,
+        data_dir=values.data_dir,
+        class_names=info.class_names,
+        class_order="sorted",
+        order=tuple(range(len(info.class_names))),
+        num_base_classes=len(info.class_names),
+        increments=(),
+        image=info.image,
+        on_bad_image=values.on_bad_image or StreamConfig.on_bad_image,
+        cache_dir=values.cache_dir,
+    )
