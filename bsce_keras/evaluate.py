@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.confusion import evaluate
-from bsce_keras.evaluation.metrics import group_accuracy
+from bsce_keras.evaluation.metrics import group_accuracy, tally
 from bsce_keras.evaluation.served_model import load_model, model_problems
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
@@ -74,14 +74,14 @@ def score_run(run_dir, stream_config, batch_size):
                 f"{listed(model.class_names)}, are not those of config.json. Restore "
                 "it, or move it away."
             )
-        confusion = _confusion(model, stream.seen_test(step), batch_size)
+        scored = tally(_confusion(model, stream.seen_test(step), batch_size))
         ranges = (
             (0, step.num_classes),
             (0, num_base),
             (0, step.num_old_classes),
             (step.num_old_classes, step.num_classes),
         )
-        scores = [group_accuracy(confusion, *classes) for classes in ranges]
+        scores = [group_accuracy(scored, *classes) for classes in ranges]
         yield step, dict(zip(_SCORES, scores, strict=True))
 
 
@@ -208,7 +208,7 @@ def _evaluate_model(values):
             "Add some, or use another --dataset."
         )
     num_classes = np.count_nonzero(confusion.sum(axis=1))
-    accuracy = percent(group_accuracy(confusion, 0, len(confusion)))
+    accuracy = percent(group_accuracy(tally(confusion), 0, len(confusion)))
     head = ["images", "classes", "accuracy"]
     print(aligned(head, [[str(num_images), str(num_classes), accuracy]]))
 

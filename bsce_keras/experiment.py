@@ -7,7 +7,7 @@ import os
 from bsce_keras.config.choices import SAVED
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
-from bsce_keras.evaluation.metrics import group_accuracy
+from bsce_keras.evaluation.metrics import group_accuracy, tally
 from bsce_keras.export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
@@ -15,7 +15,7 @@ from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.records.run_folder import RunFolder
-from bsce_keras.records.run_records import step_record
+from bsce_keras.records.step_record import step_record
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
@@ -99,8 +99,8 @@ def _scores(learner, predictor, test, step):
         confusion = evaluate(inference.logits, test, step.num_classes)
     return {
         "confusion": confusion,
-        "nme_accuracy": group_accuracy(confusion, 0, step.num_classes),
-        "head_accuracy": group_accuracy(by_head, 0, step.num_classes),
+        "nme_accuracy": group_accuracy(tally(confusion), 0, step.num_classes),
+        "head_accuracy": group_accuracy(tally(by_head), 0, step.num_classes),
     }
 
 

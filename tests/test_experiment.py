@@ -249,6 +249,6 @@ def test_damaged_shared_base_step_is_copied_again(finished, tmp_path, monkeypatc
         ours, theirs = (
             Checkpoints(folder).load_step(0) for folder in (config.run_dir, finished[0])
         )
-        assert ours[1] == theirs[1]
+        np.testing.assert_equal(ours[1], theirs[1])
         np.testing.assert_array_equal(ours[0]["images"], theirs[0]["images"])
         path.write_bytes(path.read_bytes()[:-1])

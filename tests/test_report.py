@@ -7,7 +7,8 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.records.run_identity import begin_run
-from bsce_keras.records.run_records import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.report import main
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from bsce_keras import reproduce
 from bsce_keras.records.run_identity import begin_run
-from bsce_keras.records.run_records import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.runtime.errors import RunError
 
 ROOT = pathlib.Path(reproduce.__file__).parents[1]

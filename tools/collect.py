@@ -18,6 +18,7 @@ import sys
 import numpy as np
 
 from bsce_keras.config import MemoryConfig
+from bsce_keras.evaluation.confusion import smallest_type
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_facts import recorded_flags, train_command
 from bsce_keras.records.run_records import read_record, read_run
@@ -207,8 +208,7 @@ def _files(run, config, commit, every):
     if run.per_class_accuracy is not None:
         files["per_class_accuracy.npy"] = _npy(run.per_class_accuracy)
     if run.confusion is not None:
-        smallest = np.min_scalar_type(int(run.confusion.max(initial=0)))
-        files["confusion.npy"] = _npy(run.confusion.astype(smallest))
+        files["confusion.npy"] = _npy(smallest_type(run.confusion))
     return files
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 
+import numpy as np
+
 from bsce_keras.config.sections import num_set_aside
 
 
@@ -14,7 +16,8 @@ class StepPlan:
 
     Args:
         index: number of the step; 0 is the base step.
-        step_sizes: number of new classes of each step up to this one.
+        all_step_sizes: number of new classes of each step of the stream.
+        num_old_classes: number of classes of all earlier steps.
         old_quota: exemplars that each old class may have when the step begins; 0 at
             the base step.
         quota: exemplars that each seen class may have after the step.
@@ -28,7 +31,8 @@ class StepPlan:
     """
 
     index: int
-    step_sizes: tuple[int, ...]
+    all_step_sizes: tuple[int, ...]
+    num_old_classes: int
     old_quota: int
     quota: int
     old_set_aside: int = 0
@@ -40,36 +44,36 @@ class StepPlan:
     @property
     def num_classes(self):
         """Number of classes seen up to and including this step."""
-        return sum(self.step_sizes)
+        return self.num_old_classes + self.all_step_sizes[self.index]
 
     @property
-    def num_old_classes(self):
-        """Number of classes of all earlier steps."""
-        return sum(self.step_sizes[:-1])
+    def step_sizes(self):
+        """Number of new classes of each step up to this one."""
+        return self.all_step_sizes[: self.index + 1]
 
     def pool_sizes(self, images_per_class):
         """Returns the number of images that each pool of the step holds.
 
         Args:
             images_per_class: number of training images of every class, in arrival
-                order. For classes of finished steps, the number of exemplars suffices.
+                order, as a list or an array. For classes of finished steps, the number
+                of exemplars suffices.
 
         Returns:
             Dictionary with `main`, the training pool, and with `alpha_split` and
             `finetuning` if the step has them.
         """
-        num_old, num_classes = self.num_old_classes, self.num_classes
-        old, new = images_per_class[:num_old], images_per_class[num_old:num_classes]
+        seen = np.asarray(images_per_class[: self.num_classes])
+        old, new = np.split(seen, [self.num_old_classes])
         if not self.replays_everything:
-            old = [min(number, self.old_quota) - self.old_set_aside for number in old]
-        alpha_split = num_classes * self.num_alpha_split
+            old = np.minimum(old, self.old_quota) - self.old_set_aside
+        alpha_split = self.num_classes * self.num_alpha_split
         set_aside = len(new) * self.num_set_aside
-        pools = {"main": sum(old) + sum(new) - set_aside - alpha_split}
+        pools = {"main": (old.sum() + new.sum() - set_aside - alpha_split).item()}
         if alpha_split:
             pools["alpha_split"] = alpha_split
         if self.finetunes:
-            seen = images_per_class[:num_classes]
-            pools["finetuning"] = sum(min(number, self.quota) for number in seen)
+            pools["finetuning"] = np.minimum(seen, self.quota).sum().item()
         return pools
 
 
@@ -85,7 +89,8 @@ def step_plans(config):
         plans.append(
             StepPlan(
                 index=index,
-                step_sizes=sizes[: index + 1],
+                all_step_sizes=sizes,
+                num_old_classes=num_old,
                 old_quota=old_quota,
                 quota=memory.quota(num_classes),
                 old_set_aside=memory.num_aside(num_old) if num_old else 0,

@@ -106,8 +106,9 @@ def image_problems(config, images_per_class, num_replicas=1, num_finished=0):
 
 
 def _aside_problems(method, plans, images):
+    names = list(images)
     for plan in plans:
-        arriving = list(images)[plan.num_old_classes : plan.num_classes]
+        arriving = names[plan.num_old_classes : plan.num_classes]
         small = [name for name in arriving if images[name] <= plan.num_set_aside]
         if plan.num_set_aside and small:
             yield (
@@ -121,11 +122,11 @@ def _aside_problems(method, plans, images):
 
 def _alpha_problems(plans, images):
     """Names each class once, because no later step takes more of its images."""
-    first = 0
+    names, first = list(images), 0
     for plan in plans:
         if not plan.num_alpha_split:
             continue
-        arriving = list(images)[first : plan.num_classes]
+        arriving = names[first : plan.num_classes]
         first = plan.num_classes
         small = [name for name in arriving if images[name] <= plan.num_alpha_split]
         if small:
@@ -139,8 +140,9 @@ def _alpha_problems(plans, images):
 
 
 def _replica_problems(plans, images, num_replicas):
+    images_per_class = np.array(list(images.values()))
     for plan in plans:
-        fewest = min(plan.pool_sizes(list(images.values())).values())
+        fewest = min(plan.pool_sizes(images_per_class).values())
         if fewest < num_replicas:
             yield (
                 f"Step {plan.index} has a pool of {fewest} images for {num_replicas} "

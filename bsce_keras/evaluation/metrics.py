@@ -3,10 +3,12 @@
 The confusion matrix of step t has shape `(N_t, N_t)`. Rows are true classes, columns
 predicted classes, both in arrival order. Entries count test images. Predictions are the
 argmax over all N_t seen classes, also if only a group of classes is scored. Scores are
-fractions in [0, 1]. A score without test images is NaN.
+fractions in [0, 1]. A score without test images is NaN. All scores follow from the
+`Tally` of a matrix, which is N_t times smaller.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +38,23 @@ DEFINITIONS = {
         "any step j <= l < T) - (accuracy on group j at step T); may be negative"
     ),
 }
+
+
+class Tally(NamedTuple):
+    """Test images of every class, and those that are classified correctly.
+
+    Args:
+        images, correct: int64, shape `(N,)`.
+    """
+
+    images: np.ndarray
+    correct: np.ndarray
+
+
+def tally(confusion):
+    """Returns the `Tally` of a confusion matrix: its row sums and its diagonal."""
+    confusion = np.asarray(confusion)
+    return Tally(confusion.sum(axis=1, dtype=np.int64), np.diag(confusion).astype(int))
 
 
 def average_incremental_accuracy(step_accuracies):
@@ -103,31 +122,34 @@ def forgetting(accuracy_matrix):
     return float(np.mean(defined)) if defined else float("nan")
 
 
-def per_class_accuracy(confusion):
-    """Accuracy on each class, shape `(N,)`; NaN for a class without test images."""
-    images = confusion.sum(axis=1)
-    return np.where(images > 0, np.diag(confusion) / np.maximum(images, 1), np.nan)
+def per_class_accuracy(scored):
+    """Accuracy on each class of a `Tally`, shape `(N,)`; NaN without test images."""
+    images, correct = scored
+    return np.where(images > 0, correct / np.maximum(images, 1), np.nan)
 
 
-def group_accuracy(confusion, start, stop):
+def group_accuracy(scored, start, stop):
     """Accuracy over the test images of classes [start, stop), all predictions allowed.
 
     Every image has the same weight (micro average). This equals the mean over classes
     if all classes have the same number of test images.
 
+    Args:
+        scored: the `Tally` of a confusion matrix.
+        start, stop: range of classes.
+
     Returns:
         Float; NaN if these classes have no test images.
     """
-    images = confusion[start:stop].sum()
-    correct = np.diag(confusion)[start:stop].sum()
+    images, correct = (counts[start:stop].sum() for counts in scored)
     return float(correct / images) if images else float("nan")
 
 
-def accuracy_matrix(confusions, boundaries):
+def accuracy_matrix(tallies, boundaries):
     """R[t, j]: accuracy of the model of step t on the classes that arrived at step j.
 
     Args:
-        confusions: confusion matrices of steps 0 ... T.
+        tallies: `Tally` of steps 0 ... T.
         boundaries: numbers of classes seen after each step, N_0 ... N_T. Group j
             consists of the classes [N_{j-1}, N_j).
 
@@ -136,9 +158,9 @@ def accuracy_matrix(confusions, boundaries):
     """
     starts = [0, *boundaries[:-1]]
     matrix = np.full((len(boundaries), len(boundaries)), np.nan)
-    for t, confusion in enumerate(confusions):
+    for t, scored in enumerate(tallies):
         for j in range(t + 1):
-            matrix[t, j] = group_accuracy(confusion, starts[j], boundaries[j])
+            matrix[t, j] = group_accuracy(scored, starts[j], boundaries[j])
     return matrix
 
 
@@ -168,24 +190,27 @@ def pooled_moments(numbers, means, deviations):
     return mean, math.sqrt(variance)
 
 
-def summary_scores(confusions):
+def summary_scores(tallies):
     """Returns the scores of a whole run, by the names of `DEFINITIONS`.
 
     Args:
-        confusions: confusion matrices of steps 0 ... T, at least one.
+        tallies: `Tally` of steps 0 ... T, at least one.
 
     Returns:
         Dictionary of floats; undefined scores are NaN.
     """
-    boundaries = [len(confusion) for confusion in confusions]
-    last = confusions[-1]
+    boundaries = [len(scored.images) for scored in tallies]
+    last = tallies[-1]
     num_old = boundaries[-2] if len(boundaries) > 1 else 0
-    accuracies = [group_accuracy(matrix, 0, len(matrix)) for matrix in confusions]
+    accuracies = [
+        group_accuracy(scored, 0, seen)
+        for scored, seen in zip(tallies, boundaries, strict=True)
+    ]
     return {
         "average_incremental_accuracy": average_incremental_accuracy(accuracies),
         "final_accuracy": accuracies[-1],
         "final_base_accuracy": group_accuracy(last, 0, boundaries[0]),
         "final_old_accuracy": group_accuracy(last, 0, num_old),
-        "final_new_accuracy": group_accuracy(last, num_old, len(last)),
-        "forgetting": forgetting(accuracy_matrix(confusions, boundaries)),
+        "final_new_accuracy": group_accuracy(last, num_old, boundaries[-1]),
+        "forgetting": forgetting(accuracy_matrix(tallies, boundaries)),
     }

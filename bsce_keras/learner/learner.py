@@ -94,8 +94,9 @@ class Learner:
 
         This is an estimate, with classes as large as those of this step.
         """
-        images = [len(step.examples) // step.num_new_classes]
-        images *= self.config.stream.num_classes
+        images = np.full(
+            self.config.stream.num_classes, len(step.examples) // step.num_new_classes
+        )
         later = self.plans[step.index + 1 :]
         pools = sum(plan.pool_sizes(images)["main"] for plan in later)
         return pools * self.config.training.epochs

@@ -9,14 +9,12 @@ the files of a checkpoint and detects damage.
 """
 
 import contextlib
-import json
 import logging
 import os
 import re
 
-import numpy as np
-
 from bsce_keras.records.run_identity import checkpoint_origin
+from bsce_keras.records.step_states import PREFIX, pack_states, unpack_states
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import DamagedError
 from bsce_keras.runtime.errors import RequestError
@@ -30,10 +28,6 @@ _FILE = re.compile(
 
 # First phase of every step.
 _FIRST_PHASE = "main"
-
-# Array of a finished step that holds the states of earlier steps as JSON. The last
-# checkpoint therefore suffices, even if older ones are damaged.
-_EARLIER = "earlier_states"
 
 
 class Checkpoints:
@@ -91,8 +85,15 @@ class Checkpoints:
     def save_step(self, step, arrays, state):
         """Saves a finished step, then removes its progress checkpoints.
 
-        Checkpoints of later steps are removed first. They exist only if this step was
-        damaged and trained again, so they do not continue it.
+        The checkpoint carries the states of all steps before it, so that it suffices
+        even if older ones are damaged. Checkpoints of later steps are removed first.
+        They exist only if this step was damaged and trained again, so they do not
+        continue it.
+
+        Args:
+            step: index of the step.
+            arrays: named arrays, which only this checkpoint holds.
+            state: dictionary of JSON values and vectors, see `pack_states`.
 
         Raises:
             ValueError: `step` is not the next step.
@@ -107,8 +108,8 @@ class Checkpoints:
         for name in self._names():
             if _step_of(name) > step:
                 self._remove(name)
-        encoded = np.frombuffer(json.dumps(earlier).encode(), np.uint8)
-        self._save(_step_name(step), {**arrays, _EARLIER: encoded}, state)
+        packed, plain = pack_states([*earlier, state])
+        self._save(_step_name(step), {**arrays, **packed}, plain)
         self._finished = [*earlier, state]
         for name in self._progress_names(step):
             self._remove(name)
@@ -140,10 +141,12 @@ class Checkpoints:
 
     def load_step(self, step):
         """Returns `(arrays, state)` of a finished step, or None."""
-        loaded = self._load(_step_name(step))
-        if loaded:
-            loaded[0].pop(_EARLIER, None)
-        return loaded
+        loaded = self._load_finished(_step_name(step))
+        if loaded is None:
+            return None
+        arrays, states = loaded
+        others = {n: value for n, value in arrays.items() if not n.startswith(PREFIX)}
+        return others, states[-1]
 
     def load_progress(self, step, phase):
         """Returns `(arrays, state)` of the latest valid progress, or None."""
@@ -161,10 +164,9 @@ class Checkpoints:
         """
         self._finished = []
         for name in reversed(self._names()):
-            loaded = self._load(name, [_EARLIER]) if _is_step(name) else None
+            loaded = self._load_finished(name, PREFIX) if _is_step(name) else None
             if loaded is not None:
-                arrays, state = loaded
-                self._finished = [*json.loads(arrays[_EARLIER].tobytes()), state]
+                self._finished = loaded[1]
                 break
         return list(self._finished)
 
@@ -209,11 +211,24 @@ class Checkpoints:
             return f"does not follow the {_step_name(step - 1)} that is there"
         return None
 
-    def _load(self, name, wanted=None):
+    def _load_finished(self, name, prefix=""):
+        """Returns `(arrays, states)` of a finished step, as `_load`."""
+        return self._load(name, prefix, unpack_states)
+
+    def _load(self, name, prefix="", unpack=lambda arrays, state: state):
+        """Returns `(arrays, unpack(arrays, state))`, or None; warns of damage.
+
+        Args:
+            name: name of the checkpoint.
+            prefix: only arrays whose names begin with it are read.
+            unpack: function of the arrays and the state.
+        """
         if name not in self._names():
             return None
         try:
-            return array_files.read(self._path(name), wanted)
+            arrays, state = array_files.read(self._path(name), prefix)
+            with array_files.damage_of("its state"):
+                return arrays, unpack(arrays, state)
         except DamagedError as error:
             _log.warning(
                 "Checkpoint %s is damaged (%s) and is ignored. Training continues from "

@@ -21,8 +21,9 @@ from bsce_keras.records.data_record import (
 )
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
-from bsce_keras.records.run_records import RunRecords, StepRecord
+from bsce_keras.records.run_records import RunRecords
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.records.versions import DECISIVE_PACKAGES, versions
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.file_lock import try_lock
@@ -95,10 +96,9 @@ class RunFolder:
             digests = [one for step in stream_digests(stream) for one in step]
             self._workers.refuse_unlike(digests, image_differences, "images")
         self._workers.from_chief(lambda: self._begin(stream, flagfile))
-        states = self.checkpoints.finished_states()
-        self._num_finished = len(states)
-        if self._workers.is_chief:
-            self._open_records(stream, states)
+        self._num_finished = self._workers.from_chief(
+            lambda: self._open_records(stream)
+        )
 
     def unfinished(self, steps):
         """Returns the steps of a stream that are not finished."""
@@ -127,6 +127,7 @@ class RunFolder:
         Returns:
             Finished steps as in steps.jsonl, a dictionary each.
         """
+        arrays = {**arrays, **record.to_arrays()}
         self._own_checkpoints.save_step(record.step, arrays, record.to_state())
         self._records.append(record)
         return self._records.lines
@@ -192,8 +193,13 @@ class RunFolder:
         if base_step:
             checkpoints.save_step(0, *base_step)
 
-    def _open_records(self, stream, states):
-        finished = [StepRecord.from_state(state) for state in states]
+    def _open_records(self, stream):
+        """Opens the records and returns the number of finished steps."""
+        states = self._own_checkpoints.finished_states()
+        finished = [StepRecord.from_state(state) for state in states[:-1]]
+        if states:
+            arrays, state = self._own_checkpoints.load_step(len(states) - 1)
+            finished.append(StepRecord.from_state(state, arrays))
         skipped = stream.dataset.skipped_images
         self._records = RunRecords(self._dir, self._config, finished, skipped)
         if len(states) == len(stream.steps):
@@ -208,6 +214,7 @@ class RunFolder:
                 f"Classes without a step: {listed(waiting)}. To learn them too, raise "
                 f"--num_increments (now {len(stream_config.increments)})"
             )
+        return len(states)
 
     def _finish(self, write_report):
         self._refuse_moved()

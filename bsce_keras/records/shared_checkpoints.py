@@ -31,10 +31,6 @@ class SharedCheckpoints:
         if self._workers.is_chief:
             self._checkpoints.drop_leftovers()
 
-    def finished_states(self):
-        """Returns `Checkpoints.finished_states()`; all workers must call it."""
-        return self._workers.from_chief(self._checkpoints.finished_states)
-
     def load_step(self, step):
         """Returns `Checkpoints.load_step(step)`; all workers must call it."""
         return self._shared(lambda: self._checkpoints.load_step(step))

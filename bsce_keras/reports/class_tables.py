@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bsce_keras.evaluation.metrics import per_class_accuracy
+from bsce_keras.evaluation.metrics import per_class_accuracy, tally
 from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.runtime.text import UNDEFINED, percent
 
@@ -40,7 +40,7 @@ def class_rows(result):
     head = ["class", "step", "trained on", "exemplars", "scored on"]
     head += ["at first", "at the end", "most often taken for"]
     names, confusion = seen_names(result), result.confusion
-    last = per_class_accuracy(confusion)
+    last = per_class_accuracy(tally(confusion))
     wrong = _mistakes(confusion)
     rows, first = [], 0
     for step in result.steps:

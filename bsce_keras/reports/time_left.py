@@ -3,6 +3,8 @@
 import collections
 import os
 
+import numpy as np
+
 from bsce_keras.records.run_records import read_run
 
 
@@ -39,7 +41,7 @@ def seconds_left(configs):
             continue
         if not seconds[dataset]:
             return None
-        images_of = [images_per_class[dataset]] * config.stream.num_classes
+        images_of = np.full(config.stream.num_classes, images_per_class[dataset])
         for plan in plans:
             pool = plan.pool_sizes(images_of)["main"]
             left[dataset] += config.training.epochs * pool

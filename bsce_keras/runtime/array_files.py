@@ -85,12 +85,12 @@ def write(path, arrays, state, origin=None):
         raise OSError(errno.EIO, message, str(path)) from error
 
 
-def read(path, names=None):
+def read(path, prefix=""):
     """Reads a checkpoint and verifies its checksums.
 
     Args:
         path: path of the checkpoint, without suffix.
-        names: names of the arrays to read; by default, all of them.
+        prefix: only arrays whose names begin with it are read.
 
     Returns:
         `(arrays, state)`.
@@ -101,10 +101,10 @@ def read(path, names=None):
     """
     manifest = _verified_manifest(path)
     with (
-        _damage_of("its arrays"),
+        damage_of("its arrays"),
         np.load(f"{path}.npz", allow_pickle=False) as file,
     ):
-        wanted = file.files if names is None else names
+        wanted = [name for name in file.files if name.startswith(prefix)]
         return {name: file[name] for name in wanted}, manifest["state"]
 
 
@@ -159,7 +159,7 @@ def remove(path):
 def _verified_manifest(path):
     """Returns the manifest after checking it, its name and the arrays' file."""
     manifest, _ = _manifest(path)
-    with _damage_of("its arrays"):
+    with damage_of("its arrays"):
         if sha256(f"{path}.npz") != manifest["arrays_sha256"]:
             raise DamagedError("its arrays do not match its manifest")
     return manifest
@@ -171,7 +171,7 @@ def _manifest(path):
         raise DamagedError(
             "its manifest is missing: the save was interrupted, or the file is lost"
         )
-    with _damage_of("its manifest"):
+    with damage_of("its manifest"):
         manifest = dict(read_json(f"{path}.json"))
         expected = manifest.pop("sha256")
         if _sha256_of_json(manifest) != expected:
@@ -182,8 +182,12 @@ def _manifest(path):
 
 
 @contextlib.contextmanager
-def _damage_of(part):
-    """Turns errors from reading a damaged file into a `DamagedError`."""
+def damage_of(part):
+    """Turns errors from reading a damaged file into a `DamagedError`.
+
+    Args:
+        part: name of the damaged part in the message, such as "its arrays".
+    """
     try:
         yield
     except OSError as error:

@@ -13,6 +13,7 @@ from bsce_keras.evaluation.metrics import (
     group_accuracy,
     per_class_accuracy,
     summary_scores,
+    tally,
 )
 
 # Three steps, 2 + 1 + 1 classes, 4 test images a class.
@@ -24,19 +25,20 @@ CONFUSIONS = [
     np.array([[3, 0, 1], [0, 2, 2], [0, 0, 4]]),
     np.array([[1, 0, 1, 2], [0, 1, 0, 3], [0, 0, 1, 3], [1, 0, 0, 3]]),
 ]
+TALLIES = [tally(confusion) for confusion in CONFUSIONS]
 BOUNDARIES = [2, 3, 4]
 NAN = math.nan
 
 
 def test_accuracy_matrix_holds_each_step_on_each_group_of_classes():
     expected = [[7 / 8, NAN, NAN], [5 / 8, 1, NAN], [2 / 8, 1 / 4, 3 / 4]]
-    matrix = accuracy_matrix(CONFUSIONS, BOUNDARIES)
+    matrix = accuracy_matrix(TALLIES, BOUNDARIES)
     np.testing.assert_allclose(matrix, expected)
 
 
 def test_forgetting_is_the_mean_drop_from_the_best_earlier_step():
     # Base 7/8 - 2/8 = 5/8; class 2: 1 - 1/4 = 6/8; their mean is 11/16.
-    matrix = accuracy_matrix(CONFUSIONS, BOUNDARIES)
+    matrix = accuracy_matrix(TALLIES, BOUNDARIES)
     assert forgetting(matrix) == pytest.approx(11 / 16)
 
 
@@ -82,23 +84,23 @@ def test_average_incremental_accuracy_needs_one_value_per_step(steps):
 
 def test_group_accuracy_counts_images_not_classes():
     # 9 of 10 images of class 0 and 0 of 2 of class 1: 9/12, not the mean 0.45.
-    assert group_accuracy(np.array([[9, 1], [2, 0]]), 0, 2) == 9 / 12
+    assert group_accuracy(tally([[9, 1], [2, 0]]), 0, 2) == 9 / 12
 
 
 def test_group_accuracy_is_against_all_classes():
     # Images of class 0 that are predicted as class 1 are wrong within group [0, 1).
-    assert group_accuracy(np.array([[0, 2], [0, 2]]), 0, 1) == 0
+    assert group_accuracy(tally([[0, 2], [0, 2]]), 0, 1) == 0
 
 
 def test_scores_without_test_images_are_undefined():
-    confusion = np.array([[3, 1], [0, 0]])
-    assert math.isnan(group_accuracy(confusion, 1, 2))
-    assert math.isnan(group_accuracy(confusion, 0, 0))
-    np.testing.assert_array_equal(per_class_accuracy(confusion), [0.75, NAN])
+    scored = tally([[3, 1], [0, 0]])
+    assert math.isnan(group_accuracy(scored, 1, 2))
+    assert math.isnan(group_accuracy(scored, 0, 0))
+    np.testing.assert_array_equal(per_class_accuracy(scored), [0.75, NAN])
 
 
 def test_summary_scores_of_the_worked_example():
-    assert summary_scores(CONFUSIONS) == pytest.approx(
+    assert summary_scores(TALLIES) == pytest.approx(
         {
             "average_incremental_accuracy": 2 / 3,
             "final_accuracy": 6 / 16,
@@ -111,7 +113,7 @@ def test_summary_scores_of_the_worked_example():
 
 
 def test_old_accuracy_and_forgetting_of_only_a_base_step_are_undefined():
-    scores = summary_scores(CONFUSIONS[:1])
+    scores = summary_scores(TALLIES[:1])
     assert scores["final_new_accuracy"] == scores["final_accuracy"] == 7 / 8
     assert math.isnan(scores["final_old_accuracy"])
     assert math.isnan(scores["forgetting"])

@@ -17,7 +17,8 @@ from bsce_keras.data.examples import Examples
 from bsce_keras.data.splits import ImageDataset
 from bsce_keras.methods.recipes import NoParameters
 from bsce_keras.records.run_identity import begin_run
-from bsce_keras.records.run_records import RunRecords, StepRecord, read_run
+from bsce_keras.records.run_records import RunRecords, read_run
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.reports.run_report import write_run_report
 
 # 2 + 1 + 1 classes, 4 test images a class. Accuracies 7/8, 9/12, 6/16.

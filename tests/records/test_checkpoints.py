@@ -260,3 +260,17 @@ def test_a_step_trained_again_drops_later_steps(checkpoints):
     checkpoints.save_step(1, *numbered(11))
     assert [state["number"] for state in checkpoints.finished_states()] == [0, 11]
     assert checkpoints.load_progress(3, "main") is None
+
+
+def test_vectors_of_all_steps_are_restored_from_the_last_checkpoint(
+    checkpoints, tmp_path
+):
+    for step in range(3):
+        counts = np.arange(step, dtype=np.int64)
+        checkpoints.save_step(step, {}, {"counts": counts, "number": step})
+    for step in range(2):
+        (tmp_path / f"checkpoints/step_0{step}.json").unlink()
+    restored = Checkpoints(tmp_path).finished_states()
+    assert [state["counts"].tolist() for state in restored] == [[], [0], [0, 1]]
+    assert {state["counts"].dtype for state in restored} == {np.dtype(np.int64)}
+    assert [state["number"] for state in restored] == [0, 1, 2]

@@ -13,11 +13,9 @@ import pytest
 from bsce_keras.records import run_identity
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_identity import begin_run, check_same_run
-from bsce_keras.records.run_records import (
-    RunRecords,
-    StepRecord,
-    read_run,
-)
+from bsce_keras.records.run_records import RunRecords, read_run
+from bsce_keras.records.step_record import StepRecord
+from bsce_keras.records.step_states import pack_states, unpack_states
 from bsce_keras.runtime.errors import RequestError
 from tests.records.conftest import finish_run
 
@@ -71,12 +69,21 @@ def test_a_line_has_the_gradient_of_alpha_over_the_whole_step(make_record):
     assert fixed["alpha_gradient_mean"] is fixed["alpha_by_epoch"] is None
 
 
-def test_a_record_survives_json(make_record):
+def test_a_record_survives_its_state(make_record):
     record = make_record(1, alpha=np.float32(0.5), class_counts=np.array([5, 5, 50]))
-    again = StepRecord.from_state(json.loads(json.dumps(record.to_state())))
+    arrays, plain = pack_states([record.to_state()])
+    (state,) = unpack_states(arrays, json.loads(json.dumps(plain)))
+    again = StepRecord.from_state(state, record.to_arrays())
     assert again.to_line() == record.to_line()
     np.testing.assert_array_equal(again.confusion, record.confusion)
     assert again.confusion.dtype == np.int64
+
+
+def test_a_record_needs_no_confusion_matrix_for_its_scores(make_record):
+    record = make_record(2)
+    again = StepRecord.from_state(record.to_state())
+    assert again.confusion is None
+    assert again.to_line() == record.to_line()
 
 
 def test_a_confusion_matrix_of_another_size_is_refused(make_record):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.records.step_states import unpack_states
 from bsce_keras.runtime import array_files
 
 # Fields that depend on the load of the machine. Only these may differ.
@@ -58,13 +59,18 @@ def outcome(run_dir):
 
 def _checkpoint(path):
     arrays, state = array_files.read(str(path.with_suffix("")))
-    earlier = json.loads(arrays.pop("earlier_states").tobytes())
+    states = unpack_states(arrays, state)
+    # These hold times.
+    del arrays["states/earlier"]
     return {
         "arrays": {
             name: (str(array.dtype), array.shape, _hash(array.tobytes()))
             for name, array in arrays.items()
         },
-        "states": [_untimed(state) for state in (*earlier, state)],
+        "states": [
+            {name: np.array(value).tolist() for name, value in _untimed(state).items()}
+            for state in states
+        ],
     }
 
 

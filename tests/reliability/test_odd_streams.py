@@ -26,6 +26,7 @@ from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods import METHODS
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_records import read_run
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.runtime.errors import RequestError
 
 META = "meta_balanced_softmax"
@@ -221,10 +222,11 @@ def check_learned(folder, run):
     states = checkpoints.finished_states()
     assert len(result.steps) == len(states) == len(run.steps)
     for step, (line, state) in enumerate(zip(result.steps, states, strict=True)):
-        check_step(run, step, line, np.array(state["confusion"]))
+        arrays, _ = checkpoints.load_step(step)
+        record = StepRecord.from_state(state, arrays)
+        check_step(run, step, line, record.confusion)
         assert all(0.01 <= alpha <= 1.5 for alpha in state["alphas"])
     check_summary(run, result.steps, result.summary)
-    arrays, _ = checkpoints.load_step(len(run.steps) - 1)
     assert all(np.isfinite(array).all() for array in arrays.values())
     for name in ("steps.jsonl", "summary.json"):
         text = (folder / "run" / name).read_text()

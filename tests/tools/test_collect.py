@@ -9,7 +9,8 @@ import pytest
 
 from bsce_keras import make_config as make_real_config
 from bsce_keras.records.run_identity import begin_run
-from bsce_keras.records.run_records import RunRecords, StepRecord, read_record, read_run
+from bsce_keras.records.run_records import RunRecords, read_record, read_run
+from bsce_keras.records.step_record import StepRecord
 from bsce_keras.runtime.errors import RequestError
 from tools import collect
 from tools.collect import LARGEST, record_name

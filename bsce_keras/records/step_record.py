@@ -1,0 +1,198 @@
+"""StepRecord: scores and statistics of one finished step, as records have them."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from bsce_keras.evaluation import metrics
+from bsce_keras.evaluation.confusion import from_sparse, to_sparse
+from bsce_keras.runtime.machine import peak_memory_mb
+
+# Fields of a `StepRecord` that are lists of numbers, with their types.
+_VECTORS = (
+    ("class_counts", np.int64),
+    ("exemplars_per_class", np.int64),
+    ("alphas", np.float64),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StepRecord:
+    """Record of one finished step.
+
+    Args:
+        step: 0 for the base step.
+        num_classes: classes seen, N_t.
+        num_old_classes: classes seen before this step, N_{t-1}; 0 at step 0.
+        num_base_classes: classes of step 0.
+        train_images: size of the training pool, exemplars included.
+        confusion: int, shape `(N_t, N_t)`: rows are true classes, columns
+            predictions, in arrival order. None if only its tally is known, as of all
+            steps but the last.
+        epochs: epochs trained.
+        train_seconds: wall time of training.
+        images_per_second: training throughput.
+        peak_memory_mb: of the process or the device.
+        class_counts: training images of each seen class.
+        exemplars_per_class: exemplars of each seen class after the step.
+        alpha: at the end of the step; None if there is none, as at step 0.
+        alphas: after every update that moved it.
+        alpha_clips: how often an update of alpha met its bounds.
+        alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
+            after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
+            them; None where alpha is not learned.
+        nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
+            predicts by it; then that of `confusion`.
+        head_accuracy: of the trained head, where the method predicts by another one.
+        scored: `Tally` of the step; by default, that of `confusion`.
+
+    Raises:
+        ValueError: if the confusion matrix does not have one row per seen class.
+    """
+
+    step: int
+    num_classes: int
+    num_old_classes: int
+    num_base_classes: int
+    train_images: int
+    confusion: np.ndarray | None
+    epochs: int
+    train_seconds: float
+    images_per_second: float
+    peak_memory_mb: float
+    class_counts: list[int]
+    exemplars_per_class: list[int]
+    alpha: float | None = None
+    alphas: list[float] = dataclasses.field(default_factory=list)
+    alpha_clips: int = 0
+    alpha_by_epoch: dict[str, list] | None = None
+    nme_accuracy: float | None = None
+    head_accuracy: float | None = None
+    scored: metrics.Tally | None = None
+
+    def __post_init__(self):
+        if self.scored is not None:
+            return
+        if np.shape(self.confusion) != (self.num_classes, self.num_classes):
+            raise ValueError(
+                f"`confusion` of step {self.step} needs one row and one column per "
+                f"seen class, shape ({self.num_classes}, {self.num_classes}). "
+                f"Received: shape {np.shape(self.confusion)}"
+            )
+        object.__setattr__(self, "scored", metrics.tally(self.confusion))
+
+    def to_line(self):
+        """The fields of steps.jsonl; what is undefined is None.
+
+        `alpha_gradient_mean` and `alpha_gradient_std` are the mean and the population
+        standard deviation of alpha's gradient over all updates of the step that moved
+        alpha, or measured its gradient while it was held.
+        """
+        base, old = self.num_base_classes, self.num_old_classes
+        seen = self.num_classes
+        gradient_mean, gradient_std = self._alpha_gradient()
+        return {
+            "step": self.step,
+            "num_classes": seen,
+            "num_old_classes": old,
+            "train_images": self.train_images,
+            "accuracy": self._accuracy(0, seen),
+            "base_accuracy": self._accuracy(0, base),
+            "old_accuracy": self._accuracy(0, old),
+            "new_accuracy": self._accuracy(old, seen),
+            "nme_accuracy": defined(self.nme_accuracy),
+            "alpha": defined(self.alpha),
+            "epochs": self.epochs,
+            "train_seconds": defined(self.train_seconds),
+            "images_per_second": defined(self.images_per_second),
+            "peak_memory_mb": defined(self.peak_memory_mb),
+            "class_counts": [int(count) for count in self.class_counts],
+            "exemplars_per_class": [int(count) for count in self.exemplars_per_class],
+            "alpha_updates": len(self.alphas),
+            "alpha_clips": self.alpha_clips,
+            "alpha_gradient_mean": gradient_mean,
+            "alpha_gradient_std": gradient_std,
+            "alpha_by_epoch": self.alpha_by_epoch,
+            "head_accuracy": defined(self.head_accuracy),
+        }
+
+    def to_state(self):
+        """Returns the record without its confusion matrix, as JSON values and vectors.
+
+        Its size grows with the number of classes, not with its square.
+        """
+        line = self.to_line()
+        state = {
+            field.name: line.get(field.name, getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.name not in ("confusion", "scored")
+        }
+        vectors = {name: np.asarray(state[name], kind) for name, kind in _VECTORS}
+        return {**state, **vectors, **self.scored._asdict()}
+
+    def to_arrays(self):
+        """Returns the confusion matrix as a named array for the step's checkpoint."""
+        return {"confusion": to_sparse(self.confusion)}
+
+    @classmethod
+    def from_state(cls, state, arrays=None):
+        """Returns the record of `to_state`.
+
+        Args:
+            state: dictionary of `to_state`.
+            arrays: named arrays with those of `to_arrays`; without them, the record
+                has no confusion matrix.
+        """
+        confusion = None
+        if arrays is not None:
+            confusion = from_sparse(arrays["confusion"], state["num_classes"])
+        scored = metrics.Tally(*(state[name] for name in metrics.Tally._fields))
+        plain = {n: v for n, v in state.items() if n not in metrics.Tally._fields}
+        lists = {name: state[name].tolist() for name, _ in _VECTORS}
+        return cls(**{**plain, **lists}, confusion=confusion, scored=scored)
+
+    def without_confusion(self):
+        """Returns the record without its confusion matrix."""
+        return dataclasses.replace(self, confusion=None)
+
+    def _alpha_gradient(self):
+        epochs = self.alpha_by_epoch
+        if epochs is None:
+            return None, None
+        moments = metrics.pooled_moments(
+            epochs["alpha_updates"],
+            epochs["alpha_gradient_mean"],
+            epochs["alpha_gradient_std"],
+        )
+        return tuple(map(defined, moments))
+
+    def _accuracy(self, start, stop):
+        return defined(metrics.group_accuracy(self.scored, start, stop))
+
+
+def step_record(step, stats, scores, exemplars_per_class, stream):
+    """Returns the `StepRecord` of a trained step.
+
+    Args:
+        step: the `Step`.
+        stats: its `TrainingStats`.
+        scores: fields of the record that come from the evaluation.
+        exemplars_per_class: exemplars of each seen class after the step.
+        stream: `StreamConfig`.
+    """
+    return StepRecord(
+        step=step.index,
+        num_classes=step.num_classes,
+        num_old_classes=step.num_old_classes,
+        num_base_classes=stream.num_base_classes,
+        peak_memory_mb=peak_memory_mb(),
+        exemplars_per_class=exemplars_per_class,
+        **scores,
+        **vars(stats),
+    )
+
+
+def defined(value):
+    """Returns a number as float; None if it is undefined, None or NaN."""
+    return None if value is None or math.isnan(value) else float(value)
