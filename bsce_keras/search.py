@@ -20,8 +20,15 @@ import keras_tuner
 
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.experiment import run_experiment
+from bsce_keras.methods.parameters import changed
 from bsce_keras.options.folders import has_base_step
-from bsce_keras.options.search_space import Range, rounded
+from bsce_keras.options.search_space import (
+    Range,
+    flag_lines,
+    parameters_in,
+    rounded,
+    with_values,
+)
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.protocol import outcome_fields
@@ -38,14 +45,14 @@ class Search:
     """Search space, strategy and experiment of a search.
 
     Args:
-        space: `Values` or `Range` by keyword of `make_config`.
+        space: `Values` or `Range` by name, see `search_space.with_values`.
         strategy: `grid`, `random` or `bayesian`.
         max_trials: largest number of trials, None for all of a grid.
         seeds: seeds of every trial.
         runs_dir: folder of all run folders.
         config: `ExperimentConfig` of all trials, apart from searched values, seed and
             folders. Its `validation_share` is above 0.
-        flags: text of a flagfile with the flags of the experiment.
+        request: keywords of `make_config` that the experiment was given.
     """
 
     space: dict
@@ -54,7 +61,7 @@ class Search:
     seeds: tuple[int, ...]
     runs_dir: str
     config: ExperimentConfig
-    flags: str = ""
+    request: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Trial:
     """Combination of values and its results.
 
     Args:
-        values: values by keyword of `make_config`.
+        values: values by name, see `search_space.with_values`.
         summaries: summary.json of each seed; empty if a run failed.
         error: reason of the failure, or None.
     """
@@ -169,10 +176,15 @@ class _Runs:
 
     def _config(self, values, seed):
         config = self._search.config
+        method, parameters = config.method, parameters_in(values)
         sections = {"training": {"seed": seed}}
-        for name, value in values.items():
+        if parameters:
+            args = (parameters, method.name, method.classification_loss)
+            sections["method"] = {"parameters": changed(method.parameters, *args)}
+        for name, value in with_values({}, values).items():
             section, _, field = OPTIONS[name].field.partition(".")
-            sections.setdefault(section, {})[field] = value
+            if field:
+                sections.setdefault(section, {})[field] = value
         parts = {
             section: dataclasses.replace(getattr(config, section), **fields)
             for section, fields in sections.items()
@@ -194,15 +206,14 @@ class _Runs:
 
     def _flags(self, config, values, seed):
         own = {
-            **values,
             "seed": seed,
             "validation_share": config.stream.validation_share,
             "run_dir": config.run_dir,
             "base_run_dir": config.base_run_dir,
-            "export": "false",
+            "export": False,
         }
-        lines = [f"--{name}={value}\n" for name, value in own.items()]
-        return self._search.flags + "".join(lines)
+        request = with_values(self._search.request, values)
+        return "".join(f"{line}\n" for line in flag_lines({**request, **own}))
 
     def _check_images(self, run_dir):
         """Refuses to compare trials that were trained on different images."""

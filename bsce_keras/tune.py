@@ -11,8 +11,17 @@ from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.search_space import PAPER_ALPHAS, SEARCHED, Range, read_space
-from bsce_keras.options.values import seeds_of
+from bsce_keras.options.search_space import (
+    PAPER_ALPHAS,
+    SEARCHED,
+    Range,
+    flag_lines,
+    parameters_in,
+    read_parameter_spaces,
+    read_space,
+    with_values,
+)
+from bsce_keras.options.values import named_values, seeds_of
 from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
@@ -70,7 +79,7 @@ def _tune(values, _):
             seeds=asked.seeds,
             runs_dir=asked.runs_dir,
             config=config,
-            flags=asked.flags,
+            request=asked.common,
         )
         trials = run_search(search, lambda trials: _write(asked.runs_dir, trials))
     best = _best(trials)
@@ -78,8 +87,7 @@ def _tune(values, _):
     if best is None:
         reasons = dict.fromkeys(str(trial.error) for trial in trials)
         raise RunError(f"all trials failed: {'; '.join(reasons)}")
-    chosen = [f"--{name}={value!r}" for name, value in best.values.items()]
-    flags = shlex.join([*asked.flags.splitlines(), *chosen])
+    flags = shlex.join(flag_lines(with_values(asked.common, best.values)))
     print(f"\nTo train on all images with the best values:\n\n{_TRAIN} {flags}")
 
 
@@ -88,18 +96,18 @@ class _Asked:
     """Requested search.
 
     Args:
-        space: `Values` or `Range` to try, by keyword of `make_config`.
+        space: `Values` or `Range` to try, by name, see `with_values`.
         seeds: seeds of every trial.
         runs_dir: folder of all run folders.
-        request: keywords of `make_config` that the trials have in common.
-        flags: text of a flagfile for `train` with these keywords.
+        common: keywords of `make_config` that the command was given for all trials.
+        request: all keywords of `make_config` that the trials have in common.
     """
 
     space: dict
     seeds: tuple[int, ...]
     runs_dir: str
+    common: dict
     request: dict
-    flags: str
 
 
 def _read(values):
@@ -108,6 +116,10 @@ def _read(values):
     space = {}
     for flag, text in _searched(values).items():
         space[SEARCHED[flag]], found = read_space(flag, text)
+        problems += found
+    if values.parameter_values is not None:
+        parameters, found = read_parameter_spaces(values.parameter_values)
+        space |= parameters
         problems += found
     given = passed_on("tune", values)
     runs_dir = os.path.expanduser(values.runs_dir)
@@ -124,15 +136,18 @@ def _read(values):
         for flag, name in SEARCHED.items()
         if name in request and name in space
     ]
+    twice = parameters_in(space).keys() & (
+        named_values(given.get("method_parameters", "")) or {}
+    )
+    problems += [
+        f"Set {name} either in --method_parameters, for all trials, or in "
+        "--parameter_values, the values to try."
+        for name in sorted(twice)
+    ]
     problems += _own_problems(values, space)
     refused, alone = one_process_only("tune", request)
     problems += refused + _trial_problems(alone, space, seeds)
-    flags = "".join(f"--{name}={_text(value)}\n" for name, value in given.items())
-    return _Asked(space, seeds, runs_dir, request, flags), problems
-
-
-def _text(value):
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return _Asked(space, seeds, runs_dir, given, request), problems
 
 
 def _max_trials(values):
@@ -152,7 +167,10 @@ def _searched(values):
 
 def _own_problems(values, space):
     if not space:
-        yield "Nothing to search. Give --alphas, --learning_rates or --weight_decays."
+        yield (
+            "Nothing to search. Give --alphas, --learning_rates, --weight_decays or "
+            "--parameter_values."
+        )
     if values.search == "grid" and any(isinstance(s, Range) for s in space.values()):
         yield (
             "--search=grid needs lists of numbers, not a range. Use a list, or "
@@ -179,7 +197,7 @@ def _trial_problems(request, space, seeds):
     if space and None not in space.values():
         first = {name: values.examples[0] for name, values in space.items()}
         trials = [
-            {**request, **first, name: value}
+            with_values(request, {**first, name: value})
             for name, values in space.items()
             for value in values.examples
         ]

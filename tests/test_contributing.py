@@ -11,7 +11,7 @@ import pytest
 from bsce_keras import make_config, run_experiment
 from bsce_keras.methods import METHODS
 from bsce_keras.methods.base import StepContext
-from bsce_keras.methods.recipes import NoParameters
+from bsce_keras.methods.parameters import NoParameters
 
 PAGE = pathlib.Path(__file__).parent.parent / "CONTRIBUTING.md"
 

@@ -297,3 +297,43 @@ def test_a_repeated_search_on_digits_continues(monkeypatch, capsys):
     assert written() == first
     assert report.main(["search/alpha_1.0/seed_1"]) == 0
     assert "digits, 0.1 held out" in capsys.readouterr().out
+
+
+def test_parameters_of_the_method_are_searched(runs, capsys):
+    runs.score = lambda config: config.method.parameters.margin
+    code, configs = runs.search(
+        *("--method=lucir", "--classification_loss=softmax"),
+        *("--method_parameters=less_forget_weight=3", "--schedule_scale=0.5"),
+        "--parameter_values=margin=0.3,0.5;top_k=1",
+    )
+    assert code == 0
+    parameters = [config.method.parameters for config in configs]
+    assert [found.margin for found in parameters] == [0.3, 0.5]
+    assert {(p.top_k, p.less_forget_weight) for p in parameters} == {(1, 3.0)}
+    best = {"method_parameters.margin": 0.5, "method_parameters.top_k": 1}
+    assert written()["best"] == best
+    *_, command = capsys.readouterr().out.splitlines()
+    values, _, problems = command_line.parse("train", shlex.split(command)[3:])
+    assert not problems
+    repeated = make_config(**command_line.set_values(values))
+    assert repeated.method.parameters == parameters[1]
+    flags = pathlib.Path(configs[1].run_dir, "flagfile.flags").read_text()
+    assert "--method_parameters=less_forget_weight=3,margin=0.5,top_k=1" in flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "fragment"),
+    [
+        (["--parameter_values=margin"], "Received: 'margin'"),
+        (["--parameter_values=margin=1;margin=2"], "Received: 'margin=2'"),
+        (["--parameter_values=top_k=0"], "top_k of --method=lucir must be an integer"),
+        (
+            ["--parameter_values=top_k=1,2", "--method_parameters=top_k=1"],
+            "Set top_k either in --method_parameters",
+        ),
+    ],
+)
+def test_wrong_parameters_to_search_are_refused(runs, capsys, flags, fragment):
+    code, begun = runs.search("--method=lucir", *flags)
+    assert (code, begun) == (2, [])
+    assert fragment in capsys.readouterr().err

@@ -25,7 +25,6 @@ STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 SCHEDULES = ("multistep", "cosine")
 SELECTIONS = ("herding", "random")
 BALANCED_FINETUNING = ("default", "true", "false")
-NCA_VARIANTS = ("code", "paper")
 BAD_IMAGE_POLICIES = ("error", "skip")
 # Default learning rate of each optimizer of alpha; a held alpha has none.
 ALPHA_RATES = {"adam": 0.01, "sgd": 1.0, "held": None}

@@ -220,8 +220,8 @@ class MethodConfig(Checked):
     Args:
         name: key of `bsce_keras.methods.METHODS`.
         classification_loss: name of the loss, with `default` resolved.
-        parameters: the method's own hyper-parameters, a frozen dataclass of
-            `bsce_keras.methods.recipes`.
+        parameters: the method's own hyper-parameters, a frozen dataclass such as those
+            of `bsce_keras.methods.parameters`.
         alpha: weight of the old classes in the balanced softmax. A learned alpha
             starts at this value in every increment.
         alpha_learning_rate: learning rate of alpha, None if alpha is held.
@@ -236,7 +236,7 @@ class MethodConfig(Checked):
     name: str = setting(flag="method")
     # `records.base_step` compares losses, because some are equal without old classes.
     classification_loss: str = setting(decides_base_step=False)
-    parameters: object = setting(flag=None, part_flags={"nca": "nca_variant"})
+    parameters: object = setting(flag="method_parameters")
     alpha: float = setting(1.0, decides_base_step=False)
     alpha_learning_rate: float | None = _of_learned_alpha(ALPHA_RATES["adam"])
     alpha_optimizer: str = _of_learned_alpha("adam")

@@ -35,7 +35,7 @@ class Mnemonics(LUCIR):
     - Logits are `scale * cos` with LUCIR's learned scale. Both releases omit the scale,
       which makes inner gradients tiny.
     - The paper starts from random images and does not give numbers of updates and
-      rates. Ours are in `recipes.MnemonicsParameters`.
+      rates. Ours are in `parameters.MnemonicsParameters`.
     - The released code uses a network with weight transfer after the base step. We do
       not.
     """

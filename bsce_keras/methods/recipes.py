@@ -8,6 +8,16 @@ import dataclasses
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.sections import MemoryUse
+from bsce_keras.methods.parameters import (
+    BicParameters,
+    DistillationParameters,
+    IcarlParameters,
+    LucirParameters,
+    MnemonicsParameters,
+    NoParameters,
+    PodnetParameters,
+    TpcilParameters,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,94 +43,6 @@ class FinetuningRecipe:
     epochs: int
     learning_rate: float
     milestones: tuple[int, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class NoParameters:
-    """Parameters of methods without hyper-parameters of their own."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillationParameters:
-    """Parameters of logit distillation (Jodelet et al., section 4.1.3)."""
-
-    temperature: float = 2.0
-
-
-@dataclasses.dataclass(frozen=True)
-class IcarlParameters(DistillationParameters):
-    """Parameters of iCaRL: distillation, and views of the exemplars in class means.
-
-    `mirrors_exemplars` adds the mirror image of every exemplar to its class mean.
-    """
-
-    mirrors_exemplars: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class LucirParameters:
-    """Parameters of LUCIR (`run.sh` of the authors' code)."""
-
-    less_forget_weight: float
-    margin_ranking_weight: float = 1.0
-    margin: float = 0.5
-    top_k: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class MnemonicsParameters(LucirParameters):
-    """Parameters of LUCIR and of the exemplar optimisation of `methods.mnemonics`.
-
-    `pixel_passes` is scaled with the schedule, as epochs are. Values that the paper
-    leaves out are chosen here, because the released code does not train as the paper
-    describes.
-    """
-
-    inner_updates: int = 20
-    inner_learning_rate: float = 0.01
-    pixel_learning_rate: float = 0.01
-    pixel_passes: int = 10
-    old_share: float = 0.2
-    classes_at_once: int = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class PodnetParameters:
-    """Parameters of PODNet (`options/podnet/*.yaml` of the authors' code).
-
-    `nca` selects the loss: `code` as released, `paper` as printed.
-    """
-
-    spatial_weight: float
-    flat_weight: float
-    margin: float = 0.6
-    nca: str = "code"
-
-
-@dataclasses.dataclass(frozen=True)
-class BicParameters:
-    """Parameters of BiC: distillation, and the penalty on the correction's offset."""
-
-    temperature: float = 2.0
-    offset_penalty: float = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class TpcilParameters:
-    """Parameters of TPCIL. Its code was not released.
-
-    The values are recalled from the paper or chosen here.
-
-    Args:
-        topology_weight: weight of the topology-preserving term; 0 leaves it out.
-        pairs: `all_in_batch` for all pairs of the exemplars that an update draws, or
-            `edges` for the pairs that the graph joins.
-        num_edges: number of edges whose ends every update draws.
-    """
-
-    topology_weight: float = 10.0
-    pairs: str = "all_in_batch"
-    num_edges: int = 64
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,6 +210,12 @@ _TUNE = Command(
             Option("learning_rates", str, "learning rates to try, in the same form"),
             Option("weight_decays", str, "weight decays to try, in the same form"),
             Option(
+                "parameter_values",
+                str,
+                "parameters of the method to try, such as 'margin=0.3,0.5;top_k=1,2'; "
+                "train --method=NAME --help lists them",
+            ),
+            Option(
                 "search",
                 str,
                 "grid tries all combinations of listed values; random draws and "

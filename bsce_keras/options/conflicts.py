@@ -97,12 +97,6 @@ def _loss_contradictions(asked):
         f"--exemplar_selection={asked.exemplar_selection} has no effect with --method="
         f"{asked.method_name}, which has its own selection of exemplars. Omit it.",
     )
-    yield (
-        asked.nca_variant is not None and loss != "nca",
-        f"--nca_variant={asked.nca_variant} has no effect with --method="
-        f"{asked.method_name} and --classification_loss={loss}. Omit it, or use "
-        "--method=podnet with --classification_loss=default.",
-    )
 
 
 def _alpha_contradictions(asked):

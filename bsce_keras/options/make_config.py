@@ -19,6 +19,7 @@ from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
+from bsce_keras.methods.parameters import changed
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.request import read_request
@@ -40,9 +41,10 @@ def make_config(dataset, **request):
         dataset: value of `--dataset`.
         **request: keywords with the names and meanings of the flags of
             `bsce_keras.train`. An omitted keyword, or None, takes the published default
-            for this data set and method. Two keywords are not flags: `increments`, a
-            list of uneven increment sizes in place of `num_increments`, and
-            `export_only_last`.
+            for this data set and method. Three keywords are not flags: `increments`, a
+            list of uneven increment sizes in place of `num_increments`,
+            `export_only_last`, and `parameters`, a dictionary in place of
+            `method_parameters`.
 
     Returns:
         `bsce_keras.config.ExperimentConfig`.
@@ -220,8 +222,10 @@ def _method(asked, kind):
     # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
     scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
     parameters = recipes.parameters(name, kind, scale)
-    if asked.loss == "nca" and asked.nca_variant is not None:
-        parameters = dataclasses.replace(parameters, nca=asked.nca_variant)
+    if name in METHODS and asked.method_parameters:
+        parameters = problems.attempt(
+            changed, parameters, asked.method_parameters, name, asked.loss
+        )
     optimizer = asked.alpha_optimizer or configs.MethodConfig.alpha_optimizer
     # MethodConfig reports an unknown optimizer.
     settings = {"alpha_learning_rate": ALPHA_RATES.get(optimizer)}

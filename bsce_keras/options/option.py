@@ -15,6 +15,7 @@ _KINDS = {
     int: (absl_flags.DEFINE_integer, "INTEGER", "an integer"),
     float: (absl_flags.DEFINE_float, "NUMBER", "a number"),
     bool: (absl_flags.DEFINE_bool, "", "true or false"),
+    dict: (absl_flags.DEFINE_string, "NAME=VALUE,...", "NAME=VALUE,..."),
 }
 
 

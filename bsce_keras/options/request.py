@@ -18,6 +18,8 @@ for _name, _option in OPTIONS.items():
     if _option.field:
         _section, _, _field = _option.field.rpartition(".")
         _FIELDS[_section][_name] = _field
+# Keywords of `make_config` that are named otherwise than their option.
+_KEYWORDS = {"parameters": "method_parameters"}
 
 
 class Request:
@@ -89,6 +91,7 @@ def read_request(values):
         `(request, problems)`: the `Request` of all valid values, and a sentence for
         each of the others.
     """
+    values = {_KEYWORDS.get(name, name): value for name, value in values.items()}
     problems = [
         f"make_config has no option {name!r}.{did_you_mean(name, OPTIONS)}"
         for name in values

@@ -4,6 +4,9 @@ import os
 import sys
 import textwrap
 
+from bsce_keras.config.choices import CIFAR, KINDS
+from bsce_keras.methods import recipes
+from bsce_keras.methods.parameters import parameters_of
 from bsce_keras.options.command_line import parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.runtime.errors import RequestError, RunError
@@ -37,7 +40,7 @@ def run_command(command, main, argv=None, check=None):
     values, positional, problems = parse(command, arguments)
     try:
         if values.help:
-            print(help_text(command))
+            print(help_text(command, values))
             return 0
         if problems:
             raise RequestError(problems + (check(values, positional) if check else []))
@@ -65,8 +68,11 @@ def run_command(command, main, argv=None, check=None):
         return _fail(command, ["interrupted; finished work is kept"], 130)
 
 
-def help_text(command):
-    """Returns the purpose of a command and its flags, with meanings and defaults."""
+def help_text(command, values):
+    """Returns the purpose of a command and its flags, with meanings and defaults.
+
+    With `--method`, the parameters of that method follow.
+    """
     spec = COMMANDS[command]
     positional = f" {spec.positional}..." if spec.positional else ""
     lines = [
@@ -78,16 +84,43 @@ def help_text(command):
     for group, flags in spec.groups.items():
         lines += ["", f"{group}:"]
         for flag in flags:
-            indent = " " * 8
-            lines.append(f"  {flag.usage}")
-            lines += textwrap.wrap(
-                flag.description,
-                width=80,
-                initial_indent=indent,
-                subsequent_indent=indent,
-                break_on_hyphens=False,
-            )
+            lines += _entry(flag.usage, flag.description)
+    if "method" in values and values["method"].present:
+        lines += _parameters(values.method)
     return "\n".join(lines)
+
+
+def _entry(usage, description):
+    indent = " " * 8
+    return [
+        f"  {usage}",
+        *textwrap.wrap(
+            description,
+            width=80,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+        ),
+    ]
+
+
+def _parameters(method):
+    """Lines of the hyper-parameters of a method, with meanings and published values."""
+    lines = ["", f"--method_parameters of --method={method}:"]
+    by_kind = {kind: recipes.parameters(method, kind) for kind in KINDS}
+    for name, parameter in parameters_of(by_kind[CIFAR]).items():
+        kinds = {}
+        for kind, values in by_kind.items():
+            kinds.setdefault(getattr(values, name), []).append(kind)
+        published = [
+            str(value).lower() + (f" for {', '.join(of)}" if len(kinds) > 1 else "")
+            for value, of in kinds.items()
+        ]
+        lines += _entry(
+            name,
+            f"{parameter.help}; {parameter.expected} (default: {'; '.join(published)})",
+        )
+    return lines if len(lines) > 2 else [*lines, "  The method has none."]
 
 
 def _fail(command, messages, code):

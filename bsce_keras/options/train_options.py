@@ -166,11 +166,11 @@ _METHOD = (
         field="method.meta_gradient",
     ),
     Option(
-        "nca_variant",
-        str,
-        "podnet's own loss as in its code, or as in its paper",
-        choices=choices.NCA_VARIANTS,
-        default_text="code",
+        "method_parameters",
+        dict,
+        "hyper-parameters of the method, such as margin=0.5,top_k=2; "
+        "--method=NAME --help lists them",
+        default_text="as published",
     ),
     Option(
         "balanced_finetuning",

@@ -1,8 +1,10 @@
 """Conversion of requested values to plain Python: numbers, booleans, lines of text."""
 
+import contextlib
 import numbers
 import os
 import pathlib
+from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
 from bsce_keras.runtime.text import NO_LINE
@@ -17,6 +19,7 @@ _EXPECTED = {
     str: _LINE,
     pathlib.Path: _LINE,
     list[int]: "a list of integers of at most 64 bits",
+    dict: "different names with a value each, such as margin=0.5,top_k=2",
 }
 
 
@@ -83,6 +86,41 @@ def _integers(value):
     return None if None in integers else integers
 
 
+def named_values(value):
+    """Returns plain values by name, read from `a=1,b=2` or from a dictionary."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",")]
+        given = {name.strip(): literal(text.strip()) for name, _, text in pairs}
+        if len(given) < len(pairs) or not all(equals for _, equals, _ in pairs):
+            return None
+    elif isinstance(value, Mapping):
+        given = {name: _plain(item) for name, item in value.items()}
+    else:
+        return None
+    is_plain = all(_line(name) for name in given) and None not in given.values()
+    return given if is_plain else None
+
+
+def literal(text):
+    """Returns the number or truth that a text writes, or the text itself."""
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        # Python reads 1_0 as 10, and refuses to read thousands of digits.
+        with contextlib.suppress(ValueError):
+            return text if "_" in text else _plain(number(text))
+    return _line(text)
+
+
+def _plain(value):
+    """Returns a plain boolean, integer, float or text; None for other values."""
+    for convert in (_truth, _integer, _number, _line):
+        plain = convert(value)
+        if plain is not None:
+            return plain
+    return None
+
+
 _CONVERTERS = {
     int: _integer,
     float: _number,
@@ -90,6 +128,7 @@ _CONVERTERS = {
     str: _line,
     pathlib.Path: _path,
     list[int]: _integers,
+    dict: named_values,
 }
 
 

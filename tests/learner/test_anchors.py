@@ -18,7 +18,7 @@ from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
-from bsce_keras.methods.recipes import TpcilParameters
+from bsce_keras.methods.parameters import TpcilParameters
 from bsce_keras.methods.tpcil import TPCIL
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.resnet_cifar import resnet8

@@ -16,7 +16,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.memory.unit_rows import unit_rows
-from bsce_keras.methods.recipes import IcarlParameters
+from bsce_keras.methods.parameters import IcarlParameters
 from bsce_keras.models.classifier import head_of
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.records.checkpoints import Checkpoints

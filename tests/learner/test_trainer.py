@@ -16,7 +16,7 @@ from bsce_keras.losses import balanced_softmax_crossentropy
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.finetune import Finetune
 from bsce_keras.methods.il_baseline import ILBaseline
-from bsce_keras.methods.recipes import DistillationParameters, NoParameters
+from bsce_keras.methods.parameters import DistillationParameters, NoParameters
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8

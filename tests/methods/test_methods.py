@@ -152,7 +152,7 @@ def test_podnet_weights_terms_by_the_root_of_seen_to_new():
 
 @pytest.mark.parametrize("variant", ["code", "paper"])
 def test_podnet_has_two_variants_of_its_own_loss(variant):
-    term = terms("podnet", "nca", nca_variant=variant)[CLASSIFICATION]
+    term = terms("podnet", "nca", parameters={"nca": variant})[CLASSIFICATION]
     student = outputs(4, seed=1)
     expected = losses.nca(
         LABELS,

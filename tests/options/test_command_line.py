@@ -161,7 +161,7 @@ def test_help_lists_every_flag_with_its_default(command, capsys):
 
 
 def test_train_help_lists_choices_and_defaults():
-    text = " ".join(help_text("train").split())
+    text = " ".join(help_text("train", command_line.define("train")).split())
     assert "one of herding, random (default: herding)" in text
     assert (
         "number of classes of the base step (default: half of the classes, rounded up)"
@@ -248,3 +248,28 @@ def test_main_receives_flag_values_and_other_arguments():
 def test_commands_that_need_files_name_them(command, name, capsys):
     assert run_command(command, lambda *_: 0, []) == 2
     assert f"Expected at least one {name}" in capsys.readouterr().err
+
+
+def test_parameters_of_a_method_are_read_as_numbers():
+    values, _, problems = command_line.parse(
+        "train",
+        ["--dataset=digits", "--method=lucir", "--method_parameters=margin=1,top_k=3"],
+    )
+    assert not problems
+    parameters = make_config(**command_line.train_request(values)).method.parameters
+    assert (parameters.margin, parameters.top_k) == (1.0, 3)
+    assert "--method_parameters=margin=1,top_k=3" in command_line.flagfile_text(values)
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_help_with_a_method_lists_its_parameters(command, capsys):
+    assert run_command(command, None, ["--method=lucir", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "number of new classes that each old image is compared with" in text
+    assert "an integer of at least 1 (default: 2)" in text
+    assert "5.0 for small, cifar; 10.0 for subimagenet, imagenet" in text
+
+
+def test_help_with_a_method_without_parameters_says_so(capsys):
+    assert run_command("train", None, ["--method=finetune", "--help"]) == 0
+    assert capsys.readouterr().out.endswith("The method has none.\n")

@@ -5,10 +5,12 @@ import json
 import sys
 import types
 
+import numpy as np
 import pytest
 
 import bsce_keras
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.runtime.errors import RequestError
 
 
@@ -67,13 +69,74 @@ def test_the_configuration_survives_json():
             {"classification_loss": "nca"},
             "only with --method=podnet. Received: --method=il_baseline",
         ),
-        ({"method": "podnet", "nca_variant": "book"}, "one of code, paper. Received"),
+        (
+            {"method": "podnet", "parameters": {"nca": "book"}},
+            "one of code, paper. Received",
+        ),
         ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
     ],
 )
 def test_choices_are_checked_in_python_as_on_the_command_line(request_, fragment):
     [problem] = problems_of(**request_)
     assert fragment in problem
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fragment"),
+    [
+        ({"margn": 0.4}, "has no parameter 'margn'. It has less_forget_weight, "),
+        ({"margn": 0.4}, "Did you mean margin?"),
+        ({"margin": "wide"}, "must be a number of at least 0. Received: 'wide'"),
+        ({"margin": -0.1}, "must be a number of at least 0. Received: -0.1"),
+        ({"margin": float("inf")}, "must be a number of at least 0. Received: inf"),
+        ({"top_k": 2.0}, "must be an integer of at least 1. Received: 2.0"),
+        ({"top_k": True}, "must be an integer of at least 1. Received: True"),
+        ({"top_k": 0}, "must be an integer of at least 1. Received: 0"),
+        ({"top_k": 10**400}, "--method_parameters must be different names"),
+        ({"top_k": None}, "--method_parameters must be different names"),
+        ([("top_k", 2)], "--method_parameters must be different names"),
+        ("top_k", "--method_parameters must be different names"),
+        ("top_k=1,top_k=2", "--method_parameters must be different names"),
+    ],
+)
+def test_wrong_parameters_of_a_method_are_refused(parameters, fragment):
+    [problem] = problems_of(method="lucir", parameters=parameters)
+    assert fragment in problem
+
+
+def test_parameters_change_those_values_of_the_method_only():
+    config = make_config(
+        "digits", method="lucir", parameters={"margin": np.float32(0.25), "top_k": 1}
+    )
+    published = make_config("digits", method="lucir").method.parameters
+    assert config.method.parameters == dataclasses.replace(
+        published, margin=0.25, top_k=1
+    )
+    assert type(config.method.parameters.top_k) is int
+
+
+def test_explicit_pixel_passes_are_not_scaled_with_the_schedule():
+    request = {"dataset": "digits", "method": "mnemonics", "schedule_scale": 0.5}
+    assert make_config(**request).method.parameters.pixel_passes == 5
+    config = make_config(**request, parameters={"pixel_passes": 7})
+    assert config.method.parameters.pixel_passes == 7
+
+
+def test_parameter_of_a_methods_own_loss_is_refused_with_another_loss():
+    [problem] = problems_of(
+        method="podnet", classification_loss="softmax", parameters={"nca": "paper"}
+    )
+    assert "nca of --method=podnet has no effect with" in problem
+
+
+def test_parameters_belong_to_the_identity_of_a_run():
+    one, other = (
+        make_config("digits", method="lucir", parameters={"margin": margin}).to_json()
+        for margin in (0.5, 0.4)
+    )
+    assert outcome_differences(one, other) == [
+        "method.parameters.margin (of --method_parameters) was 0.5, now 0.4"
+    ]
 
 
 def test_none_means_the_default():

@@ -15,7 +15,7 @@ from bsce_keras.config import (
 from bsce_keras.data import stream as streams
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.splits import ImageDataset
-from bsce_keras.methods.recipes import NoParameters
+from bsce_keras.methods.parameters import NoParameters
 from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords, read_run
 from bsce_keras.records.step_record import StepRecord

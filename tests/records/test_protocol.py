@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bsce_keras.config import ImageSpec, MemoryConfig, MethodConfig, ModelConfig
-from bsce_keras.methods.recipes import IcarlParameters
+from bsce_keras.methods.parameters import IcarlParameters
 from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,

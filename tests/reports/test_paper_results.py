@@ -109,7 +109,7 @@ def test_seed_scale_and_machine_leave_the_number(config_of, request_):
         {"classification_loss": "separated_softmax"},
         {"validation_share": 0.1},
         {"method": "podnet", "balanced_finetuning": "false"},
-        {"method": "podnet", "nca_variant": "paper"},
+        {"method": "podnet", "parameters": {"nca": "paper"}},
         {"method": "lucir", "replay_sampling": "memory_oversampling"},
         {"num_increments": 10, "replay_sampling": "memory_oversampling"},
         {"dataset": "digits", "data_dir": None},
