@@ -6,6 +6,7 @@ import re
 from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
+RECIPES = "bsce_keras.flags"
 COMMANDS = ("train", "tune", "evaluate", "compare", "predict", "report", "reproduce")
 
 
@@ -30,7 +31,10 @@ setup(
     long_description=long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(include=["bsce_keras", "bsce_keras.*"]),
+    packages=[*find_packages(include=["bsce_keras", "bsce_keras.*"]), RECIPES],
+    # The flagfiles of the repository are the recipes of an installed package.
+    package_dir={RECIPES: "flags"},
+    package_data={RECIPES: ["*/*.flags"]},
     python_requires=">=3.11",
     install_requires=[
         "tensorflow>=2.21",

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 
 from bsce_keras.options.command_line import passed_on
+from bsce_keras.options.flagfile_recipes import flagfiles_of
 from bsce_keras.options.folders import has_base_step
 from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
 from bsce_keras.options.run_command import run_command
@@ -62,8 +64,9 @@ def _problems(values, flagfiles):
 
 
 def _matrix(values, flagfiles, seeds):
+    named = itertools.chain.from_iterable(map(flagfiles_of, flagfiles))
     # A repeated flagfile is one experiment.
-    unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed(flagfiles)}
+    unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed([*named])}
     return Matrix(
         flagfiles=tuple(reversed(unique.values())),
         seeds=seeds,

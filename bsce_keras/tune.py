@@ -10,7 +10,7 @@ from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
-from bsce_keras.options.run_command import run_command
+from bsce_keras.options.run_command import program, run_command
 from bsce_keras.options.search_space import (
     PAPER_ALPHAS,
     SEARCHED,
@@ -34,7 +34,6 @@ from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import percent
 
 _RESULTS = "search.json"
-_TRAIN = "python -m bsce_keras.train"
 _DEFAULT_TRIALS = 10
 _SCORES = {
     "average": "average_incremental_accuracy",
@@ -88,7 +87,9 @@ def _tune(values, _):
         reasons = dict.fromkeys(str(trial.error) for trial in trials)
         raise RunError(f"all trials failed: {'; '.join(reasons)}")
     flags = shlex.join(flag_lines(with_values(asked.common, best.values)))
-    print(f"\nTo train on all images with the best values:\n\n{_TRAIN} {flags}")
+    print(
+        f"\nTo train on all images with the best values:\n\n{program('train')} {flags}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

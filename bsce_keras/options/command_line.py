@@ -8,7 +8,8 @@ import collections
 
 from absl import flags as absl_flags
 
-from bsce_keras.options.command_options import COMMANDS
+from bsce_keras.options.command_options import COMMANDS, READ_AT_ONCE
+from bsce_keras.options.flagfile_recipes import recipe_paths, recipe_problem
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.runtime.text import did_you_mean
 
@@ -62,7 +63,7 @@ def set_values(values):
     return {
         name: values[name].value
         for name in values
-        if values[name].present and name != "help"
+        if values[name].present and name not in READ_AT_ONCE
     }
 
 
@@ -164,6 +165,9 @@ class _Reader:
         if name == "flagfile":
             self._read_file(text)
             return
+        if name == "recipe":
+            self._read_recipe(text)
+            return
         try:
             self.values[name].parse(text)
         except absl_flags.IllegalFlagValueError:
@@ -172,6 +176,13 @@ class _Reader:
                 f"--{name} must be {flag.expected}. Received: {text!r}."
                 f"{did_you_mean(text, flag.choices)}"
             )
+
+    def _read_recipe(self, name):
+        path = recipe_paths().get(name)
+        if path is None:
+            self.problems.append(recipe_problem(name))
+        else:
+            self._read_file(path)
 
     def _read_file(self, path):
         if path in self._open_files:

@@ -14,12 +14,25 @@ _GENERAL = (
         "read flags from a file, one a line; # starts a comment, later flags win",
     ),
     Option("help", bool, "print this list and exit"),
+    Option("version", bool, "print the version of the package and exit"),
 )
+_LIST_RECIPES = Option("list_recipes", bool, "print the names of all recipes and exit")
+_RECIPES = (
+    Option(
+        "recipe",
+        str,
+        "read the flags of a published result, such as "
+        "cifar100_5steps/il_baseline_bsce, as --flagfile does",
+    ),
+    _LIST_RECIPES,
+)
+# Options that are acted on while the command line is read.
+READ_AT_ONCE = frozenset(option.name for option in (*_GENERAL, *_RECIPES))
 
 _TRAIN = Command(
     purpose="Trains one class-incremental experiment: a base step and increments.",
     example="--dataset=digits --seed=2",
-    groups={**TRAIN_GROUPS, "General": _GENERAL},
+    groups={**TRAIN_GROUPS, "General": (*_RECIPES, *_GENERAL)},
 )
 
 # Training uses the same batch size; sums in bfloat16 depend on it.
@@ -157,8 +170,8 @@ _OF_EVERY_CELL = tuple(
     if option.every_cell
 )
 _REPRODUCE = Command(
-    purpose="Trains a matrix of flagfiles and seeds and compares it with the paper.",
-    example="flags/cifar100_5steps/*.flags --seeds=1,2",
+    purpose="Trains flagfiles or recipes with seeds and compares them with the paper.",
+    example="'cifar100_5steps/*' --seeds=1,2",
     groups={
         "Matrix": (
             Option(
@@ -178,7 +191,7 @@ _REPRODUCE = Command(
             ),
         ),
         "Every cell (overrides its flagfile)": _OF_EVERY_CELL,
-        "General": _GENERAL,
+        "General": (_LIST_RECIPES, *_GENERAL),
     },
     positional="FLAGFILE",
     passed_on=_OF_EVERY_CELL,
@@ -244,7 +257,7 @@ _TUNE = Command(
             Option("runs_dir", str, "folder of all run folders", default="runs/tune"),
         ),
         **{group: options for group, options in _OF_TRIALS.items() if options},
-        "General": _GENERAL,
+        "General": (*_RECIPES, *_GENERAL),
     },
     passed_on=tuple(itertools.chain(*_OF_TRIALS.values())),
 )

@@ -1,14 +1,17 @@
 """Runs a command: help, messages and exit codes. Imports no TensorFlow."""
 
 import os
+import pathlib
 import sys
 import textwrap
 
+from bsce_keras import __version__
 from bsce_keras.config.choices import CIFAR, KINDS
 from bsce_keras.methods import recipes
 from bsce_keras.methods.parameters import parameters_of
 from bsce_keras.options.command_line import parse
 from bsce_keras.options.command_options import COMMANDS
+from bsce_keras.options.flagfile_recipes import recipe_list
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.signals import Stopped
 from bsce_keras.runtime.standard_streams import mend_standard_streams
@@ -39,14 +42,15 @@ def run_command(command, main, argv=None, check=None):
     arguments = sys.argv[1:] if argv is None else list(argv)
     values, positional, problems = parse(command, arguments)
     try:
-        if values.help:
-            print(help_text(command, values))
+        answer = _answer(command, values)
+        if answer is not None:
+            print(answer, flush=True)
             return 0
         if problems:
             raise RequestError(problems + (check(values, positional) if check else []))
         return main(values, positional) or 0
     except RequestError as error:
-        hint = f"`python -m bsce_keras.{command} --help` lists every flag"
+        hint = f"`{program(command)} --help` lists every flag"
         return _fail(command, [*error.problems, hint], 2)
     except RunError as error:
         return _fail(command, [str(error)], 1)
@@ -68,6 +72,17 @@ def run_command(command, main, argv=None, check=None):
         return _fail(command, ["interrupted; finished work is kept"], 130)
 
 
+def _answer(command, values):
+    """Returns the text that a command prints instead of running, or None."""
+    if values.help:
+        return help_text(command, values)
+    if values.version:
+        return f"bsce_keras {__version__}"
+    if "list_recipes" in values and values.list_recipes:
+        return recipe_list()
+    return None
+
+
 def help_text(command, values):
     """Returns the purpose of a command and its flags, with meanings and defaults.
 
@@ -78,8 +93,8 @@ def help_text(command, values):
     lines = [
         spec.purpose,
         "",
-        f"usage: python -m bsce_keras.{command} [flags]{positional}",
-        f"       python -m bsce_keras.{command} {spec.example}",
+        f"usage: {program(command)} [flags]{positional}",
+        f"       {program(command)} {spec.example}",
     ]
     for group, flags in spec.groups.items():
         lines += ["", f"{group}:"]
@@ -126,5 +141,16 @@ def _parameters(method):
 def _fail(command, messages, code):
     for message in messages:
         # File names in messages may contain control characters.
-        print(f"bsce_keras.{command}: {one_line(message)}", file=sys.stderr)
+        name = program(command).rpartition(" ")[2]
+        print(f"{name}: {one_line(message)}", file=sys.stderr)
     return code
+
+
+def program(command):
+    """Returns the call of a command in the form in which the running one was called.
+
+    >>> program("train")
+    'python -m bsce_keras.train'
+    """
+    is_script = pathlib.Path(sys.argv[0]).stem.startswith("bsce-")
+    return f"bsce-{command}" if is_script else f"python -m bsce_keras.{command}"

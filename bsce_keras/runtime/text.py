@@ -74,8 +74,16 @@ def percent(fraction):
 
 
 def did_you_mean(received, known, prefix=""):
-    """Returns `" Did you mean A or B?"` with the nearest known names, or `""`."""
-    near = difflib.get_close_matches(str(received).lower(), list(known), n=3)
+    """Returns `" Did you mean A or B?"` with the nearest known names, or `""`.
+
+    If the spelling of none is near, names with the received word are offered.
+
+    >>> did_you_mean("loss", ["alpha", "classification_loss"])
+    ' Did you mean classification_loss?'
+    """
+    text = str(received).lower()
+    near = difflib.get_close_matches(text, list(known), n=3)
+    near = near or [name for name in known if text in name.split("_")][:3]
     names = " or ".join(f"{prefix}{name}" for name in near)
     return f" Did you mean {names}?" if near else ""
 
