@@ -35,4 +35,8 @@ TITLES = {
 
 def load_method(config):
     """Returns the `Method` of a `MethodConfig`."""
-    return named_object(METHODS[config.name])(config.parameters)
+    if config.name in METHODS:
+        return named_object(METHODS[config.name])(config.parameters)
+    from bsce_keras.methods.own_methods import own_class
+
+    return own_class(config.name)(config.parameters)

@@ -112,6 +112,8 @@ class Method:
             increment draws. Their ends are its anchors. 0 turns anchors off.
         mirrors_exemplars: `predictor_head` also gets the features of mirrored
             exemplars.
+        Parameters: frozen dataclass of hyper-parameters with defaults, for a method
+            outside this package. None for those of the published method it extends.
     """
 
     variant: ClassVar[str] = "il_baseline"
@@ -122,6 +124,7 @@ class Method:
     starts_afresh: ClassVar[bool] = False
     num_anchor_edges: ClassVar[int] = 0
     mirrors_exemplars: ClassVar[bool] = False
+    Parameters: ClassVar[type | None] = None
 
     def __init__(self, parameters):
         self.parameters = parameters

@@ -8,6 +8,7 @@ import dataclasses
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.sections import MemoryUse
+from bsce_keras.methods.own_methods import is_own, own_parameters, published_relative
 from bsce_keras.methods.parameters import (
     BicParameters,
     DistillationParameters,
@@ -219,6 +220,9 @@ def recipe(method, kind):
 
 def parameters(method, kind, scale=1.0):
     """Returns a method's hyper-parameters, with passes scaled as epochs are."""
+    own = own_parameters(method) if is_own(method) else None
+    if own is not None:
+        return own
     published = _published(method).parameters[kind]
     if not isinstance(published, MnemonicsParameters):
         return published
@@ -271,7 +275,12 @@ def differ_in(method, other):
 
 
 def _published(method):
-    """Returns the values of a method, or those of IL-Baseline if it is unknown."""
+    """Returns the values of a method, or those of IL-Baseline if it is unknown.
+
+    A method of the user's own has the values of the published one that it extends.
+    """
+    if is_own(method):
+        method = published_relative(method)
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 

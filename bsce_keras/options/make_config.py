@@ -19,6 +19,7 @@ from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
+from bsce_keras.methods.own_methods import is_own
 from bsce_keras.methods.parameters import changed
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
@@ -214,15 +215,16 @@ def _holds_model(path):
 def _method(asked, kind):
     name = asked.method_name
     problems = _Problems()
-    if name not in METHODS:
+    is_known = name in METHODS or is_own(name)
+    if not is_known:
         problems.append(
-            f"--method must be one of {', '.join(METHODS)}. "
+            f"--method must be one of {', '.join(METHODS)} or MODULE:CLASS. "
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
     # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
     scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
     parameters = recipes.parameters(name, kind, scale)
-    if name in METHODS and asked.method_parameters:
+    if is_known and asked.method_parameters:
         parameters = problems.attempt(
             changed, parameters, asked.method_parameters, name, asked.loss
         )

@@ -28,6 +28,7 @@ class Option:
         type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded.
         help: meaning, for `--help`.
         choices: values to choose from; empty if the option takes any value of the type.
+        or_else: form of values that the option takes besides the choices.
         field: field of `ExperimentConfig` that takes the value, such as
             `training.save_minutes`. Empty where `make_config` derives others from it.
         default: value without the flag; that of `field` if None.
@@ -42,6 +43,7 @@ class Option:
     type: type
     help: str
     choices: tuple[str, ...] = ()
+    or_else: str = ""
     field: str = ""
     default: object = None
     default_text: str = ""
@@ -51,7 +53,7 @@ class Option:
 
     def define(self, values):
         """Adds the flag to an `absl.flags.FlagValues`."""
-        if self.choices:
+        if self.choices and not self.or_else:
             absl_flags.DEFINE_enum(
                 self.name,
                 self.default_without_flag,
@@ -75,7 +77,8 @@ class Option:
     def expected(self):
         """Expected value, for messages about a command line."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            others = f" or {self.or_else}" if self.or_else else ""
+            return f"one of {', '.join(self.choices)}{others}"
         return _KINDS[self.type][2]
 
     @property

@@ -8,8 +8,10 @@ import os
 
 from bsce_keras.config import MemoryConfig, MethodConfig
 from bsce_keras.methods import recipes
+from bsce_keras.methods.own_methods import know
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
 
 # Names of fields by section and by the option that sets the field.
@@ -68,7 +70,7 @@ class Request:
 
     def _default_run_dir(self):
         seed = OPTIONS["seed"].default_without_flag if self.seed is None else self.seed
-        parts = [self.dataset, self.method_name, self.loss]
+        parts = [self.dataset, _short_name(self.method_name), self.loss]
         if self.replay_sampling not in (None, "uniform"):
             parts.append(self.replay_sampling)
         if self.balanced_finetuning == "true":
@@ -98,5 +100,16 @@ def read_request(values):
         if name not in OPTIONS
     ]
     known = {name: value for name, value in values.items() if name in OPTIONS}
+    try:
+        if known.get("method") is not None:
+            known["method"] = know(known["method"])
+    except RequestError as error:
+        problems += error.problems
+        del known["method"]
     plain, wrong = plain_values(OPTIONS, known)
     return Request(plain), problems + wrong
+
+
+def _short_name(method):
+    """Returns the name of a method of one's own without module and outer names."""
+    return method.rpartition(":")[2].rpartition(".")[2]

@@ -109,6 +109,7 @@ _METHOD = (
         str,
         "class-incremental method",
         choices=tuple(METHODS),
+        or_else="MODULE:CLASS of a method of your own",
         field="method.name",
         default="il_baseline",
     ),

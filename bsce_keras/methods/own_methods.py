@@ -1,0 +1,118 @@
+"""Methods of the user's own: classes by `module:Class`, and objects from Python.
+
+A request imports or passes them, and they are known to the process from then on. Run
+folders and reports only name them, which imports nothing.
+"""
+
+import importlib
+import os
+import sys
+
+from bsce_keras.methods import METHODS
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.tensorflow_import import import_keras
+
+_PATHS = {path: name for name, path in METHODS.items()}
+# Classes and objects by name.
+_known = {}
+
+
+def is_own(name):
+    """Returns True if a name is that of a method of the user's own."""
+    return ":" in name
+
+
+def know(method):
+    """Makes a method known to this process.
+
+    Args:
+        method: name of a method, `"module:Class"`, or a `Method` class or object.
+
+    Returns:
+        The name of the method.
+
+    Raises:
+        RequestError: the class cannot be imported, or it is not a `Method`.
+    """
+    if isinstance(method, str):
+        if is_own(method):
+            _known[method] = _imported(method)
+        return method
+    from bsce_keras.methods.base import Method
+
+    own = method if isinstance(method, type) else type(method)
+    if not issubclass(own, Method):
+        raise RequestError(
+            "method must be a name, or a class or object of "
+            f"bsce_keras.methods.base.Method. Received: {method!r}"
+        )
+    name = _path(own)
+    if method is own and name in _PATHS:
+        return _PATHS[name]
+    _known[name] = method
+    return name
+
+
+def own_class(name):
+    """Returns the class of a known method.
+
+    Raises:
+        RequestError: no request of this process named it.
+    """
+    if name not in _known:
+        raise RequestError(
+            f"The method {name} is not part of bsce_keras, and this process did not "
+            "load it. Pass its class as `method`."
+        )
+    known = _known[name]
+    return known if isinstance(known, type) else type(known)
+
+
+def own_parameters(name):
+    """Returns the hyper-parameters that a known method brings, or None.
+
+    They are those of the object that was passed, else `Method.Parameters()`.
+    """
+    known = _known.get(name)
+    if known is None:
+        return None
+    if not isinstance(known, type) and known.parameters is not None:
+        return known.parameters
+    return None if known.Parameters is None else known.Parameters()
+
+
+def published_relative(name):
+    """Returns the name of the published method that a known method extends.
+
+    It is `il_baseline` for methods that extend only `Method`, or are not known.
+    """
+    ancestors = own_class(name).__mro__ if name in _known else ()
+    paths = filter(_PATHS.get, map(_path, ancestors))
+    return next(map(_PATHS.get, paths), "il_baseline")
+
+
+def _path(own):
+    return f"{own.__module__}:{own.__qualname__}"
+
+
+def _imported(name):
+    import_keras()
+    from bsce_keras.methods.base import Method
+
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        # Console scripts lack the working directory, which `python -m` has.
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(
+            f"--method={name} cannot be imported: {error}. Name MODULE:CLASS, with a "
+            "module in the working directory or on PYTHONPATH."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise RequestError(
+            f"--method={name} must be a subclass of bsce_keras.methods.base.Method. "
+            f"Received: {found!r}"
+        )
+    return found

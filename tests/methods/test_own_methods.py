@@ -1,0 +1,105 @@
+"""Methods outside the package: classes by name, and objects from Python."""
+
+import dataclasses
+import json
+import sys
+
+import pytest
+
+from bsce_keras import make_config, report, run_experiment, train
+from bsce_keras.methods import load_method, own_methods
+from bsce_keras.methods.base import Method
+from bsce_keras.methods.lucir import LUCIR
+from bsce_keras.runtime.errors import RequestError
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    weight: float = 2.0
+
+
+class Weighted(Method):
+    Parameters = Weights
+
+    def classification_weight(self, context):
+        return self.parameters.weight
+
+
+class OwnLUCIR(LUCIR):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch):
+    source = "from bsce_keras.methods.base import Method\nclass Mine(Method): pass\n"
+    (tmp_path / "my_module.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    arguments = ["--dataset=digits", "--method=my_module:Mine", "--num_base_classes=9"]
+    assert train.main([*arguments, "--epochs=1", "--noexport"]) == 0
+    run_dir = tmp_path / "runs" / "digits_Mine_softmax_seed1"
+    assert json.loads((run_dir / "config.json").read_text())["method"]["name"] == (
+        "my_module:Mine"
+    )
+    (tmp_path / "my_module.py").unlink()
+    del sys.modules["my_module"]
+    # A report imports nothing that a run folder names.
+    monkeypatch.setattr(own_methods, "_known", {})
+    assert report.main([str(run_dir)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "fragment"),
+    [
+        ("nowhere:Mine", "--method=nowhere:Mine cannot be imported: No module named"),
+        ("json:Mine", "--method=json:Mine cannot be imported: module 'json' has no"),
+        ("json:dumps", "must be a subclass of bsce_keras.methods.base.Method"),
+        (dict, "Received: <class 'dict'>"),
+        (3, "method must be a name, or a class or object of"),
+        ("LUCIR", "or MODULE:CLASS. Received: 'LUCIR'. Did you mean lucir?"),
+    ],
+)
+def test_what_is_not_a_method_is_refused(method, fragment):
+    with pytest.raises(RequestError) as refused:
+        make_config("digits", method=method)
+    assert fragment in str(refused.value)
+
+
+def test_class_is_trained_with_its_own_parameters():
+    config = make_config("digits", method=Weighted, parameters={"weight": 3.0})
+    assert config.method.parameters == Weights(3.0)
+    assert isinstance(load_method(config.method), Weighted)
+
+
+def test_parameters_of_an_object_are_the_defaults():
+    config = make_config("digits", method=Weighted(Weights(5.0)))
+    assert config.method.parameters == Weights(5.0)
+
+
+def test_unknown_parameter_of_a_class_is_refused():
+    with pytest.raises(RequestError, match="It has weight. Did you mean weight?"):
+        make_config("digits", method=Weighted, parameters={"wight": 3.0})
+
+
+def test_method_takes_the_recipe_of_the_published_one_that_it_extends():
+    own, published = (
+        make_config("digits", method=method, run_dir="run")
+        for method in (OwnLUCIR, LUCIR)
+    )
+    assert own.training == published.training
+    assert own.method.parameters == published.method.parameters
+    assert published.method.name == "lucir"
+
+
+def test_local_class_is_trained(tmp_path):
+    class Local(Weighted):
+        pass
+
+    config = make_config(
+        "digits", method=Local, num_base_classes=9, epochs=1, export=False
+    )
+    assert run_experiment(config)["final_accuracy"] > 0
+    assert config.run_dir == "runs/digits_Local_softmax_seed1"
