@@ -67,7 +67,7 @@ _EVALUATE = Command(
 
 _COMPARE = Command(
     purpose="Compares two models, OLD and NEW, on the same images, class by class.",
-    example="runs/NAME/exports/step_04 runs/NAME/exports/step_05 --max_drop=2",
+    example="exports/step_04 exports/step_05 --max_drop=2",
     groups={
         "Gate (exit code 3 if the new model fails it)": (
             Option(
