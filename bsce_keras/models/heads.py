@@ -1,7 +1,10 @@
 """Heads: layers from features to logits that grow by the classes of a step."""
 
 import keras
+import numpy as np
 from keras import ops
+
+from bsce_keras.models.plain import with_weights
 
 _NORM_FLOOR = 1e-12
 
@@ -33,6 +36,10 @@ class LinearHead(keras.layers.Layer):
 
     def call(self, features):
         return {"logits": ops.matmul(features, self.kernel) + self.bias}
+
+    def plain(self, features):
+        """Applies a dense layer with the same weights; see `plain`."""
+        return {"logits": _dense(features, *self.get_weights()[:2])}
 
     def grow_from(self, old):
         """Copies the columns of a head with fewer classes; new ones stay random.
@@ -85,6 +92,14 @@ class BiasCorrectedHead(LinearHead):
         old, new = ops.split(logits, [self.num_old_classes], axis=-1)
         return {"logits": ops.concatenate([old, self.scale * new + self.offset], -1)}
 
+    def plain(self, features):
+        """Applies a dense layer that includes the correction; see `plain`."""
+        numbers = self.num_old_classes, self.num_new_classes
+        scale = np.repeat([1.0, float(self.scale)], numbers)
+        offset = np.repeat([0.0, float(self.offset)], numbers)
+        kernel, bias = self.kernel.numpy(), self.bias.numpy()
+        return {"logits": _dense(features, kernel * scale, bias * scale + offset)}
+
     def get_config(self):
         config = super().get_config()
         del config["num_classes"]
@@ -121,6 +136,12 @@ class NearestMeanHead(keras.layers.Layer):
     def call(self, features):
         cosines = ops.matmul(normalized(features), ops.transpose(self.means))
         return {"logits": 2.0 * cosines - 2.0}
+
+    def plain(self, features):
+        """Applies a dense layer to features of length 1; see `plain`."""
+        means = self.means.numpy().T
+        unit = keras.layers.UnitNormalization()(features)
+        return {"logits": _dense(unit, 2.0 * means, np.full(self.num_classes, -2.0))}
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
@@ -230,6 +251,14 @@ class CosineHead(VectorHead):
         cosines = self.cosines(features)
         return {"logits": self.scale * cosines, "cosines": cosines}
 
+    def plain(self, features):
+        """Applies dense layers to features of length 1; see `plain`."""
+        vectors = np.concatenate([weight.numpy() for weight in self.class_weights])
+        columns = normalized(vectors).numpy().T
+        cosines = _dense(keras.layers.UnitNormalization()(features), columns)
+        logits = keras.layers.Rescaling(float(self.scale))(cosines)
+        return {"logits": logits, "cosines": cosines}
+
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class LocalSimilarityHead(VectorHead):
@@ -264,6 +293,12 @@ class LocalSimilarityHead(VectorHead):
 def cosines(features, vectors):
     """Returns cosines of all rows of `(batch, d)` with all of `(num_vectors, d)`."""
     return ops.matmul(normalized(features), ops.transpose(normalized(vectors)))
+
+
+def _dense(features, kernel, bias=None):
+    """Applies a dense layer with these weights to symbolic features."""
+    layer = keras.layers.Dense(kernel.shape[1], use_bias=bias is not None)
+    return with_weights(layer, features, [kernel] if bias is None else [kernel, bias])
 
 
 def _uniform(bound):

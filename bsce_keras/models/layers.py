@@ -1,8 +1,11 @@
 """Layers that compute as in the references: batch normalisation, convolutions."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
+
+from bsce_keras.models.plain import with_weights
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
@@ -109,6 +112,13 @@ class FusedBatchNormalization(keras.layers.Layer):
     def _averaged(self, average, value):
         return average.value * self.momentum + value * (1.0 - self.momentum)
 
+    def plain(self, inputs):
+        """Applies Keras's batch normalisation with the same weights; see `plain`."""
+        layer = keras.layers.BatchNormalization(
+            momentum=self.momentum, epsilon=self.epsilon, name=self.name
+        )
+        return with_weights(layer, inputs, self.get_weights())
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -155,6 +165,15 @@ class SubsampleAndPadChannels(keras.layers.Layer):
     def call(self, inputs):
         taken = inputs[:, ::2, ::2, :]
         return ops.concatenate([taken, ops.zeros_like(taken)], axis=-1)
+
+    def plain(self, inputs):
+        """Applies a strided 1x1 convolution with a fixed kernel; see `plain`."""
+        channels = inputs.shape[-1]
+        layer = keras.layers.Conv2D(
+            2 * channels, 1, strides=2, use_bias=False, name=self.name
+        )
+        kernel = np.eye(channels, 2 * channels)[None, None]
+        return with_weights(layer, inputs, [kernel])
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape
@@ -206,6 +225,15 @@ class NormalizeImages(keras.layers.Layer):
         mean = ops.convert_to_tensor(self.mean, dtype)
         std = ops.convert_to_tensor(self.std, dtype)
         return (images / 255.0 - mean) / std
+
+    def plain(self, inputs):
+        """Applies Keras's rescaling; see `plain`."""
+        std = np.array(self.std)
+        return keras.layers.Rescaling(
+            scale=(1 / (255 * std)).tolist(),
+            offset=(-np.array(self.mean) / std).tolist(),
+            name=self.name,
+        )(inputs)
 
     def compute_output_spec(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"

@@ -1,0 +1,70 @@
+"""Copies of a classifier made of Keras's own layers, for files that leave the package.
+
+A layer of this package may have a method `plain(inputs)`. It applies Keras's own
+layers to symbolic inputs, so that the outputs are those of the layer in inference.
+"""
+
+import keras
+
+
+def plain(classifier):
+    """Returns a float32 copy of a classifier for inference, of Keras's own layers.
+
+    Layers without `plain` are copied as they are. If they belong to this package, a
+    saved copy loads only where the package is installed; see `foreign_layers`.
+
+    Args:
+        classifier: functional `keras.Model`, such as `build_classifier` returns. Its
+            outputs are a dictionary that holds `logits`.
+
+    Returns:
+        `keras.Model` with the same inputs and outputs. Its results differ by rounding.
+    """
+    originals = {}
+
+    def copied(layer):
+        if hasattr(layer, "plain") or isinstance(layer, keras.Model):
+            return layer
+        copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+        originals[id(copy)] = layer
+        return copy
+
+    def called(layer, *args, **kwargs):
+        if hasattr(layer, "plain"):
+            return layer.plain(*args)
+        if isinstance(layer, keras.Model):
+            return plain(layer)(*args)
+        outputs = layer(*args, **kwargs)
+        layer.set_weights(originals[id(layer)].get_weights())
+        return outputs
+
+    return keras.models.clone_model(
+        classifier, clone_function=copied, call_function=called
+    )
+
+
+def foreign_layers(model):
+    """Returns the sorted class names of layers that are not Keras's own."""
+    names = set()
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            names |= set(foreign_layers(layer))
+        elif not type(layer).__module__.startswith("keras."):
+            names.add(type(layer).__name__)
+    return sorted(names)
+
+
+def with_weights(layer, inputs, weights):
+    """Applies a new layer to symbolic inputs, and sets its weights.
+
+    Args:
+        layer: `keras.layers.Layer` that was never called.
+        inputs: `keras.KerasTensor`.
+        weights: list of arrays, as `set_weights` takes them.
+
+    Returns:
+        The outputs of the layer.
+    """
+    outputs = layer(inputs)
+    layer.set_weights(weights)
+    return outputs
