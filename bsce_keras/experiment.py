@@ -8,7 +8,7 @@ from bsce_keras.config.choices import SAVED
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy, tally
-from bsce_keras.export import export_step
+from bsce_keras.exports.saved_model import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars

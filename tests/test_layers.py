@@ -17,11 +17,11 @@ GROUPS = (
     ("memory",),
     ("methods",),
     ("records",),
-    ("export", "reports", "learner"),
+    ("exports", "reports", "learner"),
     ("options",),
     ("experiment",),
     ("search",),
-    ("train", "tune", "evaluate", "compare", "predict", "report", "reproduce"),
+    ("train", "tune", "export", "evaluate", "compare", "predict", "report", "reproduce"),
 )
 RANKS = {room: rank for rank, group in enumerate(GROUPS) for room in group}
 # Besides the order of the groups.

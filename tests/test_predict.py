@@ -14,7 +14,7 @@ from PIL import Image
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
 from bsce_keras.evaluation.served_model import CHECKSUMS, load_model
-from bsce_keras.export import export_step
+from bsce_keras.exports.saved_model import export_step
 
 
 def save_grey(path, brightness, size=(20, 16)):

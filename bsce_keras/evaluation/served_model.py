@@ -153,7 +153,7 @@ def load_model(path, of_run=False):
         raise RequestError(
             f"{path} is not an exported step, because it lacks {', '.join(missing)}. "
             "Use a model that bsce_keras exported, or add the signatures that "
-            "bsce_keras.export describes."
+            "bsce_keras.exports describes."
         )
     return ServedModel(loaded)
 

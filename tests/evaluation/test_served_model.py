@@ -15,7 +15,7 @@ from bsce_keras.evaluation.served_model import (
     load_model,
     model_problems,
 )
-from bsce_keras.export import export_step
+from bsce_keras.exports.saved_model import export_step
 
 
 @pytest.fixture
