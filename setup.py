@@ -54,13 +54,20 @@ setup(
         "rich>=15.0",
     ],
     extras_require={
+        "litert": ["ai-edge-litert>=2.3"],
+        "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
         "test": [
             "pytest>=9.2",
             "pytest-xdist>=3.8",
             "hypothesis>=6.170",
             "pillow>=13.0",
             "ruff>=0.17",
-        ]
+            # Exports in other formats are tested with the programs that run them.
+            "ai-edge-litert>=2.3",
+            "onnx>=1.23",
+            "tf2onnx>=1.17",
+            "onnxruntime>=1.32",
+        ],
     },
     entry_points={
         "console_scripts": [

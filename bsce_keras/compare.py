@@ -10,7 +10,8 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.comparison import Comparison, gate_failures
-from bsce_keras.evaluation.served_model import load_model, model_problems
+from bsce_keras.evaluation.export_folder import model_problems
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (
     dataset_stream,

@@ -9,8 +9,9 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.confusion import evaluate
+from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.metrics import group_accuracy, tally
-from bsce_keras.evaluation.served_model import load_model, model_problems
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (

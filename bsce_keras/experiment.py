@@ -5,10 +5,11 @@ import dataclasses
 import os
 
 from bsce_keras.config.choices import SAVED
+from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import group_accuracy, tally
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
@@ -111,7 +112,8 @@ def _export(run, step, predictor, config):
     names = config.stream.arriving_class_names[: step.num_classes]
     path = run.export_path(step)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    export_step(predictor, config.stream.image, names, path)
+    formats = split_formats(config.export_formats)
+    export_step(predictor, config.stream.image, names, path, formats)
 
 
 def _export_again(run, step, memory, learner):

@@ -5,9 +5,12 @@ import json
 import os
 import sys
 
+import numpy as np
+
 from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.data.image_kinds import file_kind, gif_pixels, too_many_pixels
-from bsce_keras.evaluation.served_model import load_model, model_problems
+from bsce_keras.evaluation.export_folder import model_problems
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.run_command import run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import available_memory
@@ -43,12 +46,13 @@ def classify_files(model, paths):
         paths: list of file names.
 
     Yields:
-        `(path, probabilities, reason)`: float32 `(num_classes,)` and None, or None and
-        the reason that a file cannot be classified.
+        `(path, outputs, reason)`: a dictionary with `probabilities (num_classes,)` and
+        `embedding (d,)`, and None; or None and the reason that a file cannot be
+        classified.
     """
     for batch in _batches(paths):
         whole = [(path, data) for path, data, reason in batch if reason is None]
-        answers = model.probabilities_of_files([data for _, data in whole])
+        answers = model.outputs_of_files([data for _, data in whole])
         for path, _, reason in batch:
             yield path, *((None, reason) if reason else answers.pop(0))
 
@@ -97,12 +101,17 @@ def _predict(values, paths):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
     show = _show_json if values.format == "json" else _show_text
-    bad = []
-    for path, probabilities, reason in classify_files(model, paths):
+    bad, embeddings = [], []
+    for path, outputs, reason in classify_files(model, paths):
+        if values.embedding:
+            embeddings.append(_embedding(outputs, values.model))
         if reason:
             bad.append(f"{path}: {reason}")
         else:
-            show(path, _best(model.class_names, probabilities, values.top_k))
+            best = _best(model.class_names, outputs["probabilities"], values.top_k)
+            show(path, best)
+    if values.embedding:
+        _write_embeddings(values.embedding, embeddings)
     if bad:
         others = " The others were classified." if len(bad) < len(paths) else ""
         raise RunError(
@@ -111,8 +120,36 @@ def _predict(values, paths):
         )
 
 
+def _embedding(outputs, path):
+    """Returns the embedding of a file, None if the file cannot be classified."""
+    if outputs is None:
+        return None
+    if "embedding" not in outputs:
+        raise RequestError(
+            f"--embedding: {path} has no output `embedding`. Export the step again by "
+            "`python -m bsce_keras.export`."
+        )
+    return outputs["embedding"]
+
+
+def _write_embeddings(path, embeddings):
+    """Writes embeddings as `.npy`, one row a file; NaN for files without one."""
+    width = max((len(one) for one in embeddings if one is not None), default=0)
+    nothing = np.full(width, np.nan, np.float32)
+    rows = np.stack([nothing if one is None else one for one in embeddings])
+    with open(path, "wb") as file:
+        np.save(file, rows)
+
+
 def _problems(values):
     problems = []
+    if values.embedding:
+        folder = os.path.dirname(values.embedding) or "."
+        if not values.embedding.endswith(".npy") or not os.path.isdir(folder):
+            problems.append(
+                "--embedding must be a file NAME.npy in an existing folder. Received: "
+                f"{values.embedding}"
+            )
     if values.model:
         problems += model_problems(values.model)
     else:

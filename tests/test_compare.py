@@ -9,7 +9,7 @@ from PIL import Image
 
 from bsce_keras import compare
 from bsce_keras.config import ImageSpec
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.exports.step_export import export_step
 
 GREY = {"dark": 30, "mid<script>": 120, "light": 220}
 

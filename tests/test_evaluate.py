@@ -10,7 +10,7 @@ from PIL import Image
 
 from bsce_keras import evaluate, make_config, run_experiment
 from bsce_keras.config import ImageSpec
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords
 from bsce_keras.records.step_record import StepRecord

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bsce_keras.exports import saved_model as export
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.decode import fit_to_square
-from bsce_keras.evaluation.served_model import CHECKSUMS, altered_files
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.evaluation.export_folder import CHECKSUMS, altered_files
+from bsce_keras.exports import step_export as export
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8

@@ -13,7 +13,8 @@ GROUPS = (
     ("runtime",),
     ("config",),
     ("losses", "data", "optimizers"),
-    ("meta", "models", "evaluation"),
+    ("meta", "models"),
+    ("evaluation",),
     ("memory",),
     ("methods",),
     ("records",),
@@ -21,7 +22,7 @@ GROUPS = (
     ("options",),
     ("experiment",),
     ("search",),
-    ("train", "tune", "export", "evaluate", "compare", "predict", "report", "reproduce"),
+    ("train", "tune", "reproduce", "evaluate", "compare", "predict", "report"),
 )
 RANKS = {room: rank for rank, group in enumerate(GROUPS) for room in group}
 # Besides the order of the groups.

@@ -13,8 +13,9 @@ from PIL import Image
 
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
-from bsce_keras.evaluation.served_model import CHECKSUMS, load_model
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.evaluation.export_folder import CHECKSUMS
+from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.exports.step_export import export_step
 
 
 def save_grey(path, brightness, size=(20, 16)):
@@ -151,9 +152,10 @@ def test_a_lack_of_memory_in_tensorflow_is_told_of_the_file_only(exported):
 
     model._ask = failing
     good = tf.io.encode_png(np.zeros((9, 9, 3), np.uint8)).numpy()
-    first, huge, last = model.probabilities_of_files([good, b"huge", good])
+    first, huge, last = model.outputs_of_files([good, b"huge", good])
     assert huge == (None, "too large for the memory")
-    assert first[1] is last[1] is None and first[0].shape == last[0].shape == (2,)
+    assert first[1] is last[1] is None
+    assert first[0]["probabilities"].shape == last[0]["probabilities"].shape == (2,)
 
 
 def test_images_of_more_pixels_than_the_limit_are_refused_by_an_export(

@@ -5,6 +5,7 @@ import functools
 
 from bsce_keras.config.checks import Checked
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.config.export_formats import SAVED_MODEL, format_problems
 from bsce_keras.config.fields import setting, settings_by_name
 from bsce_keras.config.sections import (
     MemoryConfig,
@@ -33,6 +34,7 @@ class ExperimentConfig(Checked):
     base_run_dir: str | None = setting(None, decides_base_step=False)
     resume: bool = setting(True, decides_outcome=False)
     export: bool = setting(True, decides_outcome=False)
+    export_formats: str = setting(SAVED_MODEL, decides_outcome=False)
     export_only_last: bool = setting(False, flag=None, decides_outcome=False)
 
     @functools.cached_property
@@ -42,6 +44,7 @@ class ExperimentConfig(Checked):
 
     def problems(self):
         found = self._exemplar_problems()
+        found += format_problems("export_formats", self.export_formats)
         if not self.stream.increments:
             # The base step has neither fine-tuning nor an alpha.
             return found

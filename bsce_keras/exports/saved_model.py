@@ -1,15 +1,10 @@
-"""Export of a finished step: a SavedModel from images to class probabilities."""
-
-import os
-import shutil
+"""SavedModel of a finished step, from images to class probabilities."""
 
 import tensorflow as tf
 
 from bsce_keras.data.decode import fit_to_square
 from bsce_keras.data.splits import square
-from bsce_keras.evaluation.served_model import CHECKSUMS, file_checksums
-from bsce_keras.runtime.files import sync_folder, write_json
-from bsce_keras.runtime.tensorflow_errors import as_os_errors
+from bsce_keras.exports.formats import served_logits
 
 
 class ExportedClassifier(tf.Module):
@@ -32,7 +27,7 @@ class ExportedClassifier(tf.Module):
         self.stored_size = tf.Variable(image.stored_size, trainable=False)
         # Both signatures call this function. The network, which is most of the graph,
         # is therefore traced and stored once.
-        self._probabilities = _probabilities(classifier, image)
+        self._outputs = _outputs(classifier, image)
         self._serve = tf.function(
             self.serve,
             input_signature=[_images_spec(None, image.channels, name="images")],
@@ -43,8 +38,8 @@ class ExportedClassifier(tf.Module):
         )
 
     def serve(self, images):
-        """Maps uint8 images of any height and width to probabilities."""
-        return {"probabilities": self._probabilities(self._fit(images))}
+        """Maps uint8 images of any height and width to the outputs."""
+        return self._outputs(self._fit(images))
 
     def serve_encoded(self, encoded):
         """Maps bytes of JPEG, PNG, BMP, WebP or GIF files to probabilities.
@@ -57,7 +52,7 @@ class ExportedClassifier(tf.Module):
             encoded,
             fn_output_signature=_square_spec(self._image),
         )
-        return {"probabilities": self._probabilities(squares)}
+        return self._outputs(squares)
 
     @property
     def serving_signatures(self):
@@ -68,58 +63,27 @@ class ExportedClassifier(tf.Module):
         return fit_to_square(images, self._image.stored_size)
 
 
-def export_step(classifier, image, class_names, path):
-    """Writes the SavedModel of a step as a whole, with checksums of its files.
-
-    - `serving_default` maps uint8 images `(batch, height, width, channels)` to
-      `probabilities (batch, num_classes)`.
-    - `serve_encoded` maps bytes of image files `(batch,)` to the same probabilities.
-      A file that cannot be decoded fails the whole batch.
-    - `class_names` is a string variable.
-    - `stored_size` is an integer variable: the side of the squares that the model
-      makes of every image.
-
-    `tf.saved_model.load` loads it without this package.
-
-    Args:
-        classifier: `keras.Model` from images to named outputs.
-        image: `ImageSpec`.
-        class_names: names in the order of the probabilities.
-        path: folder to write; an existing one is replaced.
-
-    Raises:
-        OSError: the disk is full or cannot be written. Partial files are removed.
-    """
-    temporary = f"{path}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    if os.path.islink(temporary):
-        os.unlink(temporary)
+def write_saved_model(classifier, image, class_names, folder):
+    """Writes the SavedModel of a step; see `export_step` for its parts."""
     module = ExportedClassifier(classifier, image, class_names)
-    try:
-        with as_os_errors(temporary):
-            tf.saved_model.save(module, temporary, signatures=module.serving_signatures)
-        write_json(os.path.join(temporary, CHECKSUMS), file_checksums(temporary))
-        _sync(temporary)
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    except BaseException:
-        # Free the space of a full disk.
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(os.path.dirname(path) or ".")
+    tf.saved_model.save(module, folder, signatures=module.serving_signatures)
 
 
-def _probabilities(classifier, image):
-    """Returns the network as a function from squares to float32 probabilities."""
+def _outputs(classifier, image):
+    """Returns the network as a function from squares to float32 outputs by name."""
     corner = (image.stored_size - image.size) // 2
     centre = slice(corner, corner + image.size)
 
     @tf.function(input_signature=[_images_spec(image.stored_size, image.channels)])
-    def probabilities(squares):
+    def serve(squares):
         outputs = classifier(squares[:, centre, centre], training=False)
-        return tf.nn.softmax(tf.cast(outputs["logits"], tf.float32))
+        logits = tf.cast(served_logits(outputs), tf.float32)
+        served = {"probabilities": tf.nn.softmax(logits)}
+        if "features" in outputs:
+            served["embedding"] = tf.cast(outputs["features"], tf.float32)
+        return served
 
-    return probabilities
+    return serve
 
 
 def _images_spec(side, channels, name=None):
@@ -130,12 +94,3 @@ def _square_spec(image):
     return tf.TensorSpec(
         (image.stored_size, image.stored_size, image.channels), tf.uint8
     )
-
-
-def _sync(path):
-    """Flushes every file below a folder to the disk."""
-    for folder, _, files in os.walk(path):
-        for file in files:
-            with open(os.path.join(folder, file), "rb") as opened:
-                os.fsync(opened.fileno())
-        sync_folder(folder)

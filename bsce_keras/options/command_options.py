@@ -119,7 +119,19 @@ _PREDICT = Command(
     example="--model=runs/NAME/exports/step_05 photo.jpg",
     groups={
         "Prediction": (
-            Option("model", str, "folder of an exported step"),
+            Option(
+                "model",
+                str,
+                "folder of an exported step, or a file model.tflite, "
+                "model_int8.tflite, model.onnx or model.keras in it",
+            ),
+            Option(
+                "embedding",
+                str,
+                "file NAME.npy for the features of every file, one row each; NaN for "
+                "files that cannot be classified",
+                default_text="not written",
+            ),
             Option(
                 "top_k",
                 int,

@@ -15,6 +15,7 @@ from bsce_keras.config import choices
 from bsce_keras.config.backbones import BACKBONES_TEXT
 from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
+from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Option
@@ -347,8 +348,16 @@ _RUN = (
     Option(
         "export",
         bool,
-        "write a SavedModel of every step",
+        "write the trained model of every step",
         field="export",
+        every_cell=True,
+        set_by=("tune",),
+    ),
+    Option(
+        "export_formats",
+        str,
+        f"formats of exported models, separated by commas: {', '.join(FORMATS)}",
+        field="export_formats",
         every_cell=True,
         set_by=("tune",),
     ),

@@ -8,14 +8,14 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.evaluation.served_model import (
+from bsce_keras.evaluation.export_folder import (
     CHECKSUMS,
     altered_files,
     file_checksums,
-    load_model,
     model_problems,
 )
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.exports.step_export import export_step
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_probabilities_do_not_depend_on_the_batch_size(model):
 
 def test_only_the_file_that_cannot_be_decoded_lacks_probabilities(model):
     image = tf.io.encode_png(np.full((4, 4, 1), 255, np.uint8)).numpy()
-    results = model.probabilities_of_files([image, b"text", image])
+    results = model.outputs_of_files([image, b"text", image])
     (first, _), (second, reason), (third, _) = results
     assert second is None and reason == "cut off, altered or not supported"
-    np.testing.assert_array_equal(first, third)
+    np.testing.assert_array_equal(first["probabilities"], third["probabilities"])

@@ -52,7 +52,7 @@ def test_a_file_that_appears_at_the_temporary_name_is_not_opened(
 def test_an_export_does_not_write_into_a_linked_folder(tmp_path):
     import keras
 
-    from bsce_keras.exports.saved_model import export_step
+    from bsce_keras.exports.step_export import export_step
 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "step_00.tmp").symlink_to(tmp_path / "elsewhere")

@@ -18,8 +18,8 @@ import bsce_keras
 from bsce_keras import evaluate, make_config, predict, report
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.served_model import CHECKSUMS
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.evaluation.export_folder import CHECKSUMS
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.records.base_step import load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_identity import begin_run

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from bsce_keras.config import FinetuningConfig, TrainingConfig
 from bsce_keras.data.pipeline import TrainingInput
-from bsce_keras.exports.saved_model import export_step
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phase_progress import PhaseProgress

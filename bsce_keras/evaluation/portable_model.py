@@ -1,0 +1,89 @@
+"""Exported files of LiteRT, ONNX and Keras in use."""
+
+import importlib
+import os
+
+import numpy as np
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.evaluation.export_folder import DESCRIPTION
+from bsce_keras.evaluation.loaded_model import LoadedModel
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import read_json
+
+
+class PortableModel(LoadedModel):
+    """Loaded file `model.tflite`, `model.onnx` or `model.keras` of an export.
+
+    The file takes squares of the stored size. TensorFlow decodes and resizes images
+    before, as the SavedModel does.
+
+    Args:
+        path: the file; `model.json` lies beside it.
+
+    Raises:
+        RequestError: `model.json` is damaged, or the file cannot be loaded.
+    """
+
+    def __init__(self, path):
+        try:
+            facts = read_json(os.path.join(os.path.dirname(path), DESCRIPTION))
+            *_, side, channels = facts["input"]["shape"]
+            self.class_names = tuple(facts["class_names"])
+            self.stored_size, self.channels = int(side), int(channels)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RequestError(
+                f"{DESCRIPTION} beside {path} is damaged. Export the step again."
+            ) from error
+        self._image = ImageSpec(self.stored_size, self.stored_size, self.channels)
+        try:
+            self._run = _RUNNERS[os.path.splitext(path)[1]](path)
+        except Exception as error:  # The runtimes document no set of exceptions.
+            raise RequestError(
+                f"{path} cannot be loaded: {error}. Export the step again."
+            ) from error
+
+    def outputs_of_images(self, images):
+        # Imported here, because only a loaded model needs TensorFlow.
+        from bsce_keras.data.decode import fit_to_square
+
+        return self._run(fit_to_square(images, self.stored_size).numpy())
+
+    def outputs_of_encoded(self, encoded):
+        from bsce_keras.data.splits import square
+
+        squares = [square(data, self._image).numpy() for data in encoded]
+        return self._run(np.stack(squares))
+
+
+def _litert(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=path)
+    runner = interpreter.get_signature_runner("serving_default")
+    return lambda images: runner(images=images)
+
+
+def _onnx(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(
+        zip(names, session.run(None, {"images": images}), strict=True)
+    )
+
+
+def _keras(path):
+    import keras
+
+    # Registers heads of this package, which a file may hold besides Keras's own layers.
+    importlib.import_module("bsce_keras.models.heads")
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    return lambda images: {
+        name: keras.ops.convert_to_numpy(output)
+        for name, output in model(images, training=False).items()
+    }
+
+
+_RUNNERS = {".tflite": _litert, ".onnx": _onnx, ".keras": _keras}

@@ -1,0 +1,1 @@
+"""Files that a trained classifier is shipped in."""
