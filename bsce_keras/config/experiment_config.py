@@ -106,8 +106,13 @@ class ExperimentConfig(Checked):
         ]
 
     def to_json(self):
-        """Returns plain dictionaries, lists and numbers, ready for `json.dump`."""
-        return dataclasses.asdict(self)
+        """Returns plain dictionaries, lists and numbers, ready for `json.dump`.
+
+        Images that Python code passed are left out; data.json has their digests.
+        """
+        fields = dataclasses.asdict(self)
+        del fields["stream"]["images"]
+        return fields
 
 
 # `Setting` of every field, by dotted name such as `training.seed`.

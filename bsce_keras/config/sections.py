@@ -42,6 +42,7 @@ class StreamConfig(Checked):
         validation_share: share of the training images of every class that is held out
             and scored in place of the test images; 0 scores the test images.
         cache_dir: folder in which decoded images are kept; None holds them in memory.
+        images: `GivenImages` of the data set `arrays`, else None; not in config.json.
     """
 
     dataset: str
@@ -63,6 +64,7 @@ class StreamConfig(Checked):
     download: bool = setting(False, decides_outcome=False)
     validation_share: float = 0.0
     cache_dir: str | None = setting(None, decides_outcome=False)
+    images: object = setting(None, flag=None, decides_outcome=False)
 
     @property
     def num_classes(self):

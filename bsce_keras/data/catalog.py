@@ -9,6 +9,7 @@ imported if a requested download is needed.
 from bsce_keras.config import ImageSpec
 from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 from bsce_keras.data import imagenet
+from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.data.named_dataset import DatasetRequest, NamedDataset
 from bsce_keras.data.tfds_copy import refused_reading
 from bsce_keras.runtime.errors import RequestError
@@ -82,6 +83,15 @@ DATASETS = {
         can_be_fetched=True,
     ),
 }
+_IN_MEMORY = NamedDataset(
+    "bsce_keras.data.given_images:describe_arrays",
+    "bsce_keras.data.given_images:load_arrays",
+    without={
+        "download": _NOTHING_TO_FETCH,
+        "data_dir": "which are held in memory",
+        "cache_dir": "which are held in memory",
+    },
+)
 NAMES = tuple(DATASETS)
 # List of the names for messages.
 NAMES_TEXT = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
@@ -99,6 +109,8 @@ EXEMPLARS_TEXT = "; ".join(
 
 def find_dataset(name):
     """Returns the `NamedDataset` of a value of `--dataset`; None if it is unknown."""
+    if name == ARRAYS:
+        return _IN_MEMORY
     return DATASETS.get(f"{_TFDS}NAME" if name.startswith(_TFDS) else name)
 
 
@@ -109,6 +121,7 @@ def describe_dataset(
     download=False,
     validation_share=0.0,
     learned=(),
+    images=None,
 ):
     """Finds a data set and describes it without reading images.
 
@@ -123,6 +136,7 @@ def describe_dataset(
         validation_share: a `folder` may lack test images if this is above 0.
         learned: names of the classes that a run of a `folder` has learned. Their images
             may be missing.
+        images: `GivenImages` of the data set `arrays`.
 
     Returns:
         A `DatasetInfo`.
@@ -147,5 +161,6 @@ def describe_dataset(
                 download,
                 validation_share,
                 learned,
+                images,
             )
         )

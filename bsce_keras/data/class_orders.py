@@ -87,6 +87,19 @@ def _seed(name):
     )
 
 
+def listed_order(entries, class_names):
+    """Returns the class ids in the order of a list.
+
+    Args:
+        entries: name or id of every class, by arrival.
+        class_names: names indexed by class id.
+
+    Raises:
+        RequestError: classes are missing, repeated or unknown.
+    """
+    return _ids("class_order", list(map(str, entries)), len(class_names), class_names)
+
+
 def _order_from_file(path, num_classes, class_names):
     try:
         lines = pathlib.Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -96,9 +109,14 @@ def _order_from_file(path, num_classes, class_names):
             f"id per line. Received: {error}"
         ) from error
     entries = [line.strip() for line in lines if line.strip()]
+    source = f"The class order file {path}"
+    return _ids(source, entries, num_classes, class_names)
+
+
+def _ids(source, entries, num_classes, class_names):
     ids_by_name = {name: index for index, name in enumerate(class_names)}
     ids = [_class_id(entry, ids_by_name, num_classes) for entry in entries]
-    _check_complete(path, entries, ids, num_classes, class_names)
+    _check_complete(source, entries, ids, num_classes, class_names)
     return np.array(ids, dtype=np.int64)
 
 
@@ -115,7 +133,7 @@ def _number(text):
     return int(text) if text.isdecimal() and len(text) <= 20 else None
 
 
-def _check_complete(path, entries, ids, num_classes, class_names):
+def _check_complete(source, entries, ids, num_classes, class_names):
     times = collections.Counter(class_id for class_id in ids if class_id is not None)
     groups = {
         "missing": sorted(set(range(num_classes)) - times.keys()),
@@ -131,8 +149,8 @@ def _check_complete(path, entries, ids, num_classes, class_names):
     wrong = [f"{kind}: {', '.join(names)}" for kind, names in found.items() if names]
     if wrong:
         raise RequestError(
-            f"The class order file {path} must name each of the {num_classes} classes "
-            f"exactly once, by name or id. Received {'; '.join(wrong)}."
+            f"{source} must name each of the {num_classes} classes exactly once, by "
+            f"name or id. Received {'; '.join(wrong)}."
         )
 
 

@@ -53,6 +53,7 @@ class DatasetRequest:
     download: bool = False
     validation_share: float = 0.0
     learned: tuple[str, ...] = ()
+    images: object = None
 
     def size_problems(self):
         """Returns the problems of the image size as a list of sentences."""

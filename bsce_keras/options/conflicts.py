@@ -6,6 +6,7 @@ from bsce_keras.config import SETTINGS
 from bsce_keras.config.choices import FOUR_TO_ONE
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.catalog import find_dataset
+from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.methods import recipes
 from bsce_keras.options.train_options import OPTIONS
 
@@ -42,6 +43,12 @@ def _stream_contradictions(asked):
             value is not None and value is not False,
             f"{flag} has no effect with --dataset={asked.dataset}, {reason}. Omit it, "
             "or use another --dataset.",
+        )
+    for name in ("test_data", "class_names"):
+        yield (
+            getattr(asked, name) is not None and asked.dataset != ARRAYS,
+            f"{name} is for a data set of arrays, make_config((images, labels), ...). "
+            f"Received: --dataset={asked.dataset}. Omit it.",
         )
     yield (
         asked.increments is not None and asked.num_increments is not None,

@@ -37,15 +37,18 @@ def make_config(dataset, **request):
     """Returns the complete, checked configuration of an experiment.
 
     Reads folders and label files of the data set. Decodes no image and writes nothing.
+    Arrays are checked, sorted and held by the configuration.
 
     Args:
-        dataset: value of `--dataset`.
+        dataset: value of `--dataset`, or training images: a pair `(images, labels)` of
+            arrays, or a `tf.data.Dataset` of such pairs, see `data.given_images`.
         **request: keywords with the names and meanings of the flags of
             `bsce_keras.train`. An omitted keyword, or None, takes the published default
-            for this data set and method. Three keywords are not flags: `increments`, a
+            for this data set and method. Some keywords are not flags: `increments`, a
             list of uneven increment sizes in place of `num_increments`,
-            `export_only_last`, and `parameters`, a dictionary in place of
-            `method_parameters`.
+            `export_only_last`, `parameters`, a dictionary in place of
+            `method_parameters`, and `test_data` and `class_names` of arrays. `method`
+            may be a class or object, and `class_order` a list of names or ids.
 
     Returns:
         `bsce_keras.config.ExperimentConfig`.
@@ -81,8 +84,12 @@ def _examine(dataset, request, fetch=False):
 
     Both are empty if only the data set is missing and may be fetched.
     """
-    asked, problems = read_request({"dataset": dataset, **request})
-    problems = _Problems(problems)
+    problems = _Problems()
+    read = problems.attempt(read_request, {"dataset": dataset, **request})
+    if read is None:
+        return None, problems
+    asked, found = read
+    problems += found
     problems += contradictions(asked) + cluster_problems(asked)
     problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
@@ -133,6 +140,7 @@ def _describe(asked, fetch, begun):
         asked.dataset,
         **asked.given("data_dir", "image_size", "download", "validation_share"),
         learned=begun.arriving if begun else (),
+        images=asked.images,
     )
 
 

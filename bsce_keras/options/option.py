@@ -14,6 +14,7 @@ _KINDS = {
     pathlib.Path: (absl_flags.DEFINE_string, "TEXT", "text"),
     int: (absl_flags.DEFINE_integer, "INTEGER", "an integer"),
     float: (absl_flags.DEFINE_float, "NUMBER", "a number"),
+    str | list: (absl_flags.DEFINE_string, "TEXT", "text"),
     bool: (absl_flags.DEFINE_bool, "", "true or false"),
     dict: (absl_flags.DEFINE_string, "NAME=VALUE,...", "NAME=VALUE,..."),
 }
@@ -25,7 +26,8 @@ class Option:
 
     Args:
         name: flag without dashes; for options of a run the keyword of `make_config`.
-        type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded.
+        type: key of `_KINDS`. `pathlib.Path` stands for paths in which `~` is expanded,
+            `str | list` for a text on the command line and also a list in Python.
         help: meaning, for `--help`.
         choices: values to choose from; empty if the option takes any value of the type.
         or_else: form of values that the option takes besides the choices.

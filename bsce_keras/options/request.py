@@ -7,6 +7,7 @@ import collections
 import os
 
 from bsce_keras.config import MemoryConfig, MethodConfig
+from bsce_keras.data.given_images import ARRAYS, given_images
 from bsce_keras.methods import recipes
 from bsce_keras.methods.own_methods import know
 from bsce_keras.options.train_options import OPTIONS
@@ -31,6 +32,7 @@ class Request:
 
     Args:
         values: plain values by name of an option.
+        images: `GivenImages` if the data set is one of arrays.
 
     Attributes:
         method_name: requested method, or the default one.
@@ -38,8 +40,9 @@ class Request:
         resolved_run_dir: requested run folder, or one named after the request.
     """
 
-    def __init__(self, values):
+    def __init__(self, values, images=None):
         vars(self).update(dict.fromkeys(OPTIONS) | values)
+        self.images = images
         self.method_name = self.method or OPTIONS["method"].default
         self.loss = self.classification_loss
         if self.loss in (None, "default"):
@@ -66,7 +69,8 @@ class Request:
 
     def without(self, name):
         """Returns the same request without the value of one option."""
-        return Request({**{key: getattr(self, key) for key in OPTIONS}, name: None})
+        values = {key: getattr(self, key) for key in OPTIONS}
+        return Request({**values, name: None}, self.images)
 
     def _default_run_dir(self):
         seed = OPTIONS["seed"].default_without_flag if self.seed is None else self.seed
@@ -92,6 +96,10 @@ def read_request(values):
     Returns:
         `(request, problems)`: the `Request` of all valid values, and a sentence for
         each of the others.
+
+    Raises:
+        RequestError: the data set is neither a name nor images of the form of
+            `given_images`.
     """
     values = {_KEYWORDS.get(name, name): value for name, value in values.items()}
     problems = [
@@ -106,8 +114,22 @@ def read_request(values):
     except RequestError as error:
         problems += error.problems
         del known["method"]
+    images = None
+    if known["dataset"] is not None and not isinstance(known["dataset"], str):
+        images = _images(known)
+        known["dataset"] = ARRAYS
     plain, wrong = plain_values(OPTIONS, known)
-    return Request(plain), problems + wrong
+    return Request(plain, images), problems + wrong
+
+
+def _images(values):
+    """Returns the `GivenImages` among the values of a request."""
+    names = values.get("class_names")
+    return given_images(
+        values["dataset"],
+        values.get("test_data"),
+        None if names is None else list(names),
+    )
 
 
 def _short_name(method):

@@ -11,14 +11,19 @@ import pathlib
 import numpy as np
 
 from bsce_keras import config as configs
-from bsce_keras.data.class_orders import class_order
+from bsce_keras.data.class_orders import class_order, listed_order
 from bsce_keras.data.folder_listing import training_folder
+from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
 MOST_INCREMENTS_BY_DEFAULT = 5
+# Name of a class order that Python code listed.
+LISTED = "listed"
+# Data sets to which classes may be added, by default in the order of arrival.
+_GROWING = ("folder", ARRAYS)
 
 _FORM = {
     "stream": {
@@ -93,11 +98,14 @@ def stream_config(asked, info, begun, problems):
         problems: list with a method `attempt`, see `make_config`.
     """
     is_folder = asked.dataset == "folder"
+    grows = asked.dataset in _GROWING
     num_classes = len(info.class_names)
-    order_name = asked.class_order or ("arrival" if is_folder else "lucir")
-    order = problems.attempt(_order, order_name, info, begun if is_folder else None)
+    order_name = asked.class_order or ("arrival" if grows else "lucir")
+    order = problems.attempt(_order, order_name, info, begun if grows else None)
+    if not isinstance(order_name, str):
+        order_name = LISTED
     num_base = asked.num_base_classes
-    if num_base is None and is_folder and begun:
+    if num_base is None and grows and begun:
         # Keep the base step; half of all classes may be more now.
         num_base = begun.num_base_classes
     elif num_base is None:
@@ -110,6 +118,7 @@ def stream_config(asked, info, begun, problems):
         # Later commands may run in another folder.
         settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
     settings |= {"class_order": order_name, "num_base_classes": num_base}
+    settings["images"] = asked.images
     return problems.attempt(
         configs.StreamConfig,
         **settings,
@@ -131,6 +140,8 @@ def _image(asked, info):
 def _order(name, info, begun):
     """Returns class ids by arrival: those of the run in its order, then new ones."""
     names = info.class_names
+    if not isinstance(name, str):
+        return listed_order(name, names)
     if begun is None or os.path.isfile(name):
         return class_order(name, len(names), names)
     ids = {class_name: class_id for class_id, class_name in enumerate(names)}
@@ -170,7 +181,7 @@ def _goes_on(asked, begun, num_base, num_classes):
     """Returns True if the requested steps begin with the steps of the run."""
     if num_base != begun.num_base_classes:
         return False
-    if asked.dataset == "folder":
+    if asked.dataset in _GROWING:
         return True
     # Without --num_increments, other data sets are split by the default rule.
     count, had = asked.num_increments or 0, len(begun.increments)
@@ -189,8 +200,8 @@ def _further_increments(asked, begun, num_classes):
     if not fitting:
         raise RequestError(
             f"--num_increments={count}: {begun.run_dir} has {had}, and "
-            f"{asked.data_dir} holds no further class. Add class folders, or use "
-            f"--num_increments={had}."
+            f"{asked.data_dir or asked.dataset} holds no further class. Add class "
+            f"folders, or use --num_increments={had}."
         )
     if count - had not in fitting:
         raise RequestError(

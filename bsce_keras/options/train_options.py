@@ -1,4 +1,4 @@
-"""Table of all options of a run: the flags of `train`, and two keywords of Python only.
+"""Table of all options of a run: the flags of `train`, and keywords of Python only.
 
 This table defines the flags and their help, the keywords of `make_config` and the
 field of each value. The options that `reproduce` and `tune` pass on follow from it.
@@ -97,7 +97,7 @@ _STREAM = (
     ),
     Option(
         "class_order",
-        str,
+        str | list,
         "lucir, icarl, seed:N, sorted, arrival, or a file with one class name "
         "or id a line",
         field="stream.class_order",
@@ -382,6 +382,8 @@ _PYTHON_ONLY = (
         "sizes of uneven increments, in place of num_increments",
         python_only=True,
     ),
+    Option("test_data", object, "test images of arrays", python_only=True),
+    Option("class_names", list[str], "class names by label", python_only=True),
     Option(
         "export_only_last",
         bool,

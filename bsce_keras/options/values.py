@@ -19,6 +19,8 @@ _EXPECTED = {
     str: _LINE,
     pathlib.Path: _LINE,
     list[int]: "a list of integers of at most 64 bits",
+    list[str]: "a list of names",
+    str | list: f"{_LINE}, or a list of class names or ids",
     dict: "different names with a value each, such as margin=0.5,top_k=2",
 }
 
@@ -86,6 +88,20 @@ def _integers(value):
     return None if None in integers else integers
 
 
+def _lines(value):
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        return None
+    lines = [_line(part) for part in value]
+    return lines if all(lines) else None
+
+
+def _line_or_lines(value):
+    if isinstance(value, (str, os.PathLike)) or not hasattr(value, "__iter__"):
+        return _line(value)
+    parts = [part if _integer(part) is None else str(_integer(part)) for part in value]
+    return _lines(parts)
+
+
 def named_values(value):
     """Returns plain values by name, read from `a=1,b=2` or from a dictionary."""
     if isinstance(value, str):
@@ -128,6 +144,9 @@ _CONVERTERS = {
     str: _line,
     pathlib.Path: _path,
     list[int]: _integers,
+    list[str]: _lines,
+    str | list: _line_or_lines,
+    object: lambda value: value,
     dict: named_values,
 }
 

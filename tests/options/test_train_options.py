@@ -58,7 +58,8 @@ def test_tune_passes_on_every_option_that_it_does_not_set():
     left_out = set(OPTIONS) - names(COMMANDS["tune"].passed_on)
     set_by_tune = {"alpha", "validation_share", "export"}
     of_a_run = {"seed", "run_dir", "base_run_dir", "resume"}
-    assert left_out == of_a_run | set_by_tune | {"increments", "export_only_last"}
+    python_only = names(option for option in OPTIONS.values() if option.python_only)
+    assert left_out == of_a_run | set_by_tune | python_only
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""Arrays and `tf.data` data sets train as folders do, and a run knows its images."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from bsce_keras import make_config, run_experiment
+from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.runtime.errors import RequestError
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (24, 8, 8, 3), np.uint8)
+    return images, np.arange(24) % 4
+
+
+def digests_of(config):
+    from bsce_keras.records.data_record import stream_digests
+
+    return stream_digests(ClassIncrementalStream(config.stream))
+
+
+def test_run_of_arrays_is_scored_and_refuses_other_images(tmp_path):
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    request = {
+        "test_data": (images[1000:], digits.target[1000:]),
+        "num_base_classes": 10,
+        "backbone": "resnet8",
+        "epochs": np.int64(4),
+        "batch_size": np.int64(20),
+        "export": False,
+        "run_dir": tmp_path / "run",
+    }
+    data = images[:1000], digits.target[:1000]
+    config = make_config(data, **request)
+    assert run_experiment(config)["final_accuracy"] > 0.5
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["stream"]["dataset"] == "arrays"
+    assert "images" not in record["stream"]
+    # The same images in another order are the same data.
+    run_experiment(make_config((data[0][::-1], data[1][::-1]), **request))
+    with pytest.raises(RequestError, match="begun with other images"):
+        run_experiment(make_config((255 - data[0], data[1]), **request))
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_shuffled_tf_data_is_the_same_data_as_arrays(arrays, batched):
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices(arrays).shuffle(24, seed=3)
+    request = {"validation_share": 0.2, "num_increments": 1}
+    one = make_config(arrays, **request)
+    other = make_config(data.batch(5) if batched else data, **request)
+    assert digests_of(one) == digests_of(other)
+
+
+def test_images_are_used_in_their_own_size(arrays):
+    config = make_config(arrays, validation_share=0.2)
+    assert (config.stream.image.size, config.stream.image.stored_size) == (8, 8)
+    assert config.stream.class_names == ("0", "1", "2", "3")
+    assert config.stream.class_order == "arrival"
+
+
+def test_float_images_from_0_to_255_are_rounded(arrays):
+    images, labels = arrays
+    found = make_config((images + 0.25 * (images < 255), labels), validation_share=0.2)
+    assert digests_of(found) == digests_of(make_config(arrays, validation_share=0.2))
+
+
+@pytest.mark.parametrize(
+    ("change", "request_", "fragment"),
+    [
+        (lambda x, y: x, {}, "dataset must be a pair (images, labels)"),
+        (lambda x, y: (x, y[:-1]), {}, "labels int64 of shape (23,)"),
+        (lambda x, y: (x, y - 1), {}, "labels are integers from 0"),
+        (lambda x, y: (x, y + 0.5), {}, "labels float64 of shape (24,)"),
+        (lambda x, y: (x / 255.0, y), {}, "values from 0 to 255. Received: float64"),
+        (lambda x, y: (x, y), {"validation_share": None}, "need test_data=(images"),
+        (lambda x, y: (x, y), {"class_names": ["a", "b"]}, "at least 4 different"),
+        (
+            lambda x, y: (x, y),
+            {"test_data": (np.zeros((1, 9, 9, 3), np.uint8), np.zeros(1, int))},
+            "must have the shape (8, 8, 3)",
+        ),
+        (lambda x, y: (x, y), {"data_dir": "photos"}, "which are held in memory"),
+        (lambda x, y: "digits", {"class_names": ["a"]}, "class_names is for a data"),
+        (lambda x, y: "arrays", {}, "--dataset=arrays is for images in memory"),
+    ],
+)
+def test_other_forms_are_refused(arrays, change, request_, fragment):
+    with pytest.raises(RequestError) as refused:
+        make_config(change(*arrays), **{"validation_share": 0.2, **request_})
+    assert fragment in str(refused.value)
+
+
+def test_infinite_tf_data_is_refused(arrays):
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices(arrays).repeat()
+    with pytest.raises(RequestError, match="must be finite"):
+        make_config(data, validation_share=0.2)
+
+
+@pytest.mark.parametrize(
+    "order", [["c", "a", "d", "b"], [2, 0, 3, 1], np.array([2, 0, 3, 1])]
+)
+def test_class_order_may_be_a_list(arrays, order):
+    config = make_config(
+        arrays, class_names=list("abcd"), class_order=order, validation_share=0.2
+    )
+    assert config.stream.arriving_class_names == ("c", "a", "d", "b")
+
+
+def test_class_order_that_misses_a_class_is_refused():
+    with pytest.raises(RequestError, match=r"class_order must .* missing: 0, 9"):
+        make_config("digits", class_order=range(1, 9))
+
+
+def test_more_classes_make_a_run_of_arrays_grow(arrays, tmp_path):
+    images, labels = arrays
+    request = {"validation_share": 0.2, "epochs": 1, "export": False}
+    request |= {"exemplars_per_class": 2, "backbone": "resnet8"}
+    request |= {"run_dir": tmp_path / "run"}
+    first = (images[labels < 3], labels[labels < 3])
+    run_experiment(make_config(first, num_base_classes=3, **request))
+    grown = make_config(arrays, num_increments=1, **request)
+    assert (grown.stream.num_base_classes, grown.stream.increments) == (3, (1,))
+    run_experiment(grown)
+    steps = (tmp_path / "run" / "steps.jsonl").read_text().splitlines()
+    assert [json.loads(line)["num_classes"] for line in steps] == [3, 4]
