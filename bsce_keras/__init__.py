@@ -11,14 +11,21 @@ _EXPORTS = {
     "ExperimentConfig": "bsce_keras.config",
     "make_config": "bsce_keras.options.make_config",
     "run_experiment": "bsce_keras.experiment",
+    "load_classifier": "bsce_keras.classifiers",
 }
-__all__ = ["ExperimentConfig", "__version__", "make_config", "run_experiment"]
+__all__ = [
+    "ExperimentConfig",
+    "__version__",
+    "load_classifier",
+    "make_config",
+    "run_experiment",
+]
 
 
 def __getattr__(name):
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "run_experiment":
+    if name in ("run_experiment", "load_classifier"):
         from bsce_keras.runtime.tensorflow_import import (
             prefer_onednn,
             refuse_other_backend,

@@ -20,7 +20,7 @@ GROUPS = (
     ("records",),
     ("exports", "reports", "learner"),
     ("options",),
-    ("experiment",),
+    ("experiment", "classifiers"),
     ("search",),
     ("train", "tune", "reproduce", "evaluate", "compare", "predict", "report"),
 )

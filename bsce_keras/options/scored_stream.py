@@ -7,7 +7,8 @@ import dataclasses
 import os
 import re
 
-from bsce_keras.config import ImageSpec, StreamConfig
+from bsce_keras.config import StreamConfig
+from bsce_keras.config.recorded import from_record
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.folder_listing import evaluation_folder, training_folder
 from bsce_keras.records.run_records import read_run
@@ -54,21 +55,13 @@ def run_stream(run_dir, values, fetch=False):
 def _recorded_stream(run_dir):
     fields = read_run(run_dir).config["stream"]
     try:
-        image = ImageSpec(**_with_tuples(fields["image"]))
-        return StreamConfig(**{**_with_tuples(fields), "image": image})
+        return from_record(StreamConfig, fields)
     except (AttributeError, KeyError, TypeError) as error:
         raise RequestError(
             f"{run_dir}/config.json is from another version of bsce_keras ({error}). "
             "Install the version that its versions.json names, or score each export "
             "with --model and --dataset."
         ) from error
-
-
-def _with_tuples(fields):
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in fields.items()
-    }
 
 
 def _check_images(stream, download):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bsce_keras import make_config, report, run_experiment, train
+from bsce_keras import load_classifier, make_config, report, run_experiment, train
 from bsce_keras.methods import load_method, own_methods
 from bsce_keras.methods.base import Method
 from bsce_keras.methods.lucir import LUCIR
@@ -94,7 +94,7 @@ def test_method_takes_the_recipe_of_the_published_one_that_it_extends():
     assert published.method.name == "lucir"
 
 
-def test_local_class_is_trained(tmp_path):
+def test_local_class_is_trained_and_loaded_by_its_class(monkeypatch):
     class Local(Weighted):
         pass
 
@@ -103,3 +103,8 @@ def test_local_class_is_trained(tmp_path):
     )
     assert run_experiment(config)["final_accuracy"] > 0
     assert config.run_dir == "runs/digits_Local_softmax_seed1"
+    monkeypatch.setattr(own_methods, "_known", {})
+    with pytest.raises(RequestError, match="Pass its class as `method`"):
+        load_classifier(config.run_dir)
+    classifier = load_classifier(config.run_dir, method=Local)
+    assert classifier.output["logits"].shape == (None, 10)

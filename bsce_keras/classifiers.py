@@ -1,0 +1,108 @@
+"""load_classifier(): the trained network of a finished step, as a `keras.Model`."""
+
+import contextlib
+
+import keras
+
+from bsce_keras.config import ExperimentConfig
+from bsce_keras.config.choices import CIFAR
+from bsce_keras.config.recorded import from_record
+from bsce_keras.data.stream import Step
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.methods import recipes
+from bsce_keras.methods.own_methods import is_own, know, own_class
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.records.run_records import read_run
+from bsce_keras.runtime.devices import Runtime
+from bsce_keras.runtime.errors import RequestError
+
+
+def load_classifier(run_dir, step=-1, method=None):
+    """Loads the classifier of a finished step of a run.
+
+    It is the network that the step was scored with, from config.json and the
+    checksummed arrays of its checkpoint.
+
+    Args:
+        run_dir: the run folder.
+        step: number of the step, 0 for the base step; negative numbers count from the
+            last finished step.
+        method: class of a method outside this package that trained the run.
+
+    Returns:
+        `keras.Model` from images `(batch, size, size, channels)` with values in
+        [0, 255] to a dictionary with `logits (batch, num_classes)` and
+        `features (batch, d)`. Its attribute `class_names` has the names of the classes
+        in the order of the logits.
+
+    Raises:
+        RequestError: the folder is not that of a run, the step is not finished, or its
+            checkpoint is damaged or of another run.
+
+    Example:
+
+        classifier = load_classifier("runs/NAME")
+        logits = classifier.predict(images)["logits"]
+    """
+    if method is not None:
+        know(method)
+    config = _recorded_config(run_dir)
+    checkpoints = Checkpoints(run_dir)
+    checkpoints.refuse_strangers()
+    num_finished = len(checkpoints.finished_states())
+    index = step + num_finished if step < 0 else step
+    loaded = checkpoints.load_step(index) if 0 <= index < num_finished else None
+    if loaded is None:
+        raise RequestError(
+            f"step={step}: {run_dir} has {num_finished} finished, undamaged steps, "
+            "numbered from 0. Use one of them, or repeat the training command."
+        )
+    arrays, _ = loaded
+    with _policy(config.training.precision):
+        learner = Learner(config, Runtime(), checkpoints)
+        learner.restore(_step(config.stream, index), arrays)
+        memory = ReplayMemory(config.memory, config.training.seed)
+        memory.restore(arrays)
+        classifier = learner.predictor(memory)
+    num_classes = config.plans[index].num_classes
+    classifier.class_names = config.stream.arriving_class_names[:num_classes]
+    return classifier
+
+
+def _recorded_config(run_dir):
+    record = read_run(run_dir).config
+    names = {field for field in record if field in ExperimentConfig.__annotations__}
+    method = record["method"]
+    if is_own(method["name"]):
+        own_class(method["name"])
+    known = type(recipes.parameters(method["name"], CIFAR))
+    try:
+        parameters = from_record(known, method["parameters"])
+        fields = {name: record[name] for name in names}
+        fields["method"] = {**method, "parameters": parameters}
+        return from_record(ExperimentConfig, fields)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise RequestError(
+            f"{run_dir}/config.json is from another version of bsce_keras or another "
+            f"method ({error}). Install the version that its versions.json names, or "
+            "pass the class of the method as `method`."
+        ) from error
+
+
+def _step(stream, index):
+    """Returns a step without images."""
+    sizes = (stream.num_base_classes, *stream.increments)
+    num_old, num_new = sum(sizes[:index]), sizes[index]
+    names = stream.arriving_class_names[num_old : num_old + num_new]
+    return Step(index, num_old, num_new, names, examples=None)
+
+
+@contextlib.contextmanager
+def _policy(precision):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
