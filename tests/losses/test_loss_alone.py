@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -55,6 +56,17 @@ def test_losses_import_only_keras_and_themselves():
     package, *modules = json.loads(done.stdout)
     assert package == "bsce_keras"
     assert all(name.startswith("bsce_keras.losses") for name in modules)
+
+
+def test_loss_works_without_the_packages_that_only_training_needs():
+    blocked = ("tensorflow_datasets", "keras_tuner", "matplotlib", "scipy", "sklearn")
+    done = run(
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}));"
+        "from bsce_keras.losses import BalancedSoftmaxLoss;"
+        "print(float(BalancedSoftmaxLoss([3, 1])([0], [[0.0, 0.0]])))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(math.log(4 / 3))
 
 
 @pytest.mark.slow
