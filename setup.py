@@ -56,6 +56,7 @@ setup(
     extras_require={
         "litert": ["ai-edge-litert>=2.3"],
         "onnx": ["onnx>=1.23", "tf2onnx>=1.17", "onnxruntime>=1.32"],
+        "keras_hub": ["keras-hub>=0.32"],
         "test": [
             "pytest>=9.2",
             "pytest-xdist>=3.8",

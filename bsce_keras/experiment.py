@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 
-from bsce_keras.config.choices import SAVED
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
@@ -14,7 +13,7 @@ from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.models.saved_backbone import load_backbone
+from bsce_keras.models.classifier import make_backbone
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
 from bsce_keras.reports.run_lines import run_header, step_line
@@ -47,9 +46,9 @@ def run_experiment(config, flagfile=""):
         RunFolder(config, runtime) as run,
     ):
         stream = ClassIncrementalStream(config.stream)
-        if config.model.backbone == SAVED:
+        if config.model.is_pretrained:
             # Refuse an unusable backbone before writing to the run folder.
-            load_backbone(config.model.backbone_path, config.stream.image)
+            make_backbone(config.model, config.stream.image, variant=None)
         run.begin(stream, flagfile)
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, runtime, run.checkpoints)

@@ -32,6 +32,8 @@ ALPHA_OPTIMIZERS = tuple(ALPHA_RATES)
 ALPHA_STATISTICS = ("batch", "running")
 # Name of a backbone that is loaded from a file.
 SAVED = "saved"
+# Prefixes of backbones of other packages.
+KERAS_APPLICATIONS, KERAS_HUB = "applications:", "keras_hub:"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
 TRAINING_CROPS = ("pad", "resized")

@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import math
 
+from bsce_keras.config.backbone_inputs import NORMALIZED
+from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.config.checks import Checked, not_negative, one_of, positive
 from bsce_keras.config.choices import (
     ALPHA_OPTIMIZERS,
@@ -199,15 +201,32 @@ class ModelConfig(Checked):
     """Backbone of the network. The method decides the variant of a named backbone.
 
     Args:
-        backbone: key of `BACKBONES`, or `SAVED`.
+        backbone: key of `BACKBONES`, `SAVED`, `applications:NAME` or
+            `keras_hub:PRESET`.
         backbone_path, backbone_sha256: path and digest of the file of a saved
-            backbone, else None.
+            backbone, of the weights of `applications:NAME`, or of the folder of a
+            preset; else None.
+        input: values that the backbone expects, one of `backbone_inputs.INPUT_CHOICES`
+            or `AS_PRESET`.
+        input_size: side to which images are resized for the backbone; None keeps them.
     """
 
     backbone: str
     synchronized_batch_norm: bool = False
     backbone_path: str | None = setting(None, flag="backbone", decides_outcome=False)
     backbone_sha256: str | None = setting(None, flag="backbone")
+    input: str = setting(NORMALIZED, flag="backbone_input")
+    input_size: int | None = setting(None, flag="backbone_input_size")
+
+    @property
+    def is_pretrained(self):
+        """True if the backbone comes with weights."""
+        return self.backbone not in BACKBONES
+
+    def problems(self):
+        if self.input_size is None:
+            return []
+        return positive("--backbone_input_size", self.input_size)
 
 
 _of_learned_alpha = functools.partial(

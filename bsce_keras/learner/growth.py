@@ -5,6 +5,7 @@ from bsce_keras.models.classifier import (
     grow_classifier,
     head_of,
     make_backbone,
+    preprocessing,
 )
 from bsce_keras.runtime.randomness import Purpose, integer
 
@@ -24,6 +25,7 @@ def new_classifier(config, method, step):
         make_backbone(config.model, image, method.variant),
         method.make_head(step.num_old_classes, step.num_new_classes),
         image,
+        preprocessing(config.model, image),
     )
 
 

@@ -150,7 +150,7 @@ class IncrementalTrainer(keras.Model):
     def _forward(self, values, images, uses_batch_statistics):
         """Returns outputs and new batch statistics as `(variable, value)`."""
         variables = self.student.non_trainable_variables
-        before = [tf.convert_to_tensor(variable.value) for variable in variables]
+        before = [self._state_of(variable) for variable in variables]
         outputs, after = self.student.stateless_call(
             values, before, images, training=uses_batch_statistics
         )
@@ -158,9 +158,25 @@ class IncrementalTrainer(keras.Model):
         moved = [
             (variable, new)
             for variable, old, new in zip(variables, before, after, strict=True)
-            if new is not old
+            if new is not old and "float" in variable.dtype
         ]
         return outputs, moved
+
+    def _state_of(self, variable):
+        """Returns the value of a variable that is not trained.
+
+        Random layers, such as dropout, hold a seed and a count of draws. The number of
+        the update replaces the count: every update draws anew, and a resumed phase
+        draws as one that was not interrupted.
+        """
+        value = tf.convert_to_tensor(variable.value)
+        if not variable.path.endswith("seed_generator_state"):
+            return value
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        number = self.optimizer.iterations * num_replicas()
+        number = number + tf.cast(replica, number.dtype)
+        # A layer may draw up to 256 times in an update.
+        return tf.stack([value[0], tf.cast(number * 256, value.dtype)])
 
     def _train_forward(self, values, images, labels, taught):
         """Runs `_forward` and returns the features of the anchors as an output.

@@ -1,10 +1,14 @@
 """Classifier: one model of backbone and head, from uint8 images to named outputs."""
 
+import dataclasses
+
 import keras
 
+from bsce_keras.config.backbone_inputs import INPUTS, NORMALIZED
 from bsce_keras.config.backbones import BACKBONES
-from bsce_keras.config.choices import SAVED
+from bsce_keras.config.choices import KERAS_APPLICATIONS, SAVED
 from bsce_keras.models.layers import NormalizeImages
+from bsce_keras.models.pretrained import load_application, load_preset, preset_input
 from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.runtime.named_objects import named_object
 
@@ -13,26 +17,53 @@ def make_backbone(config, image, variant):
     """Builds the backbone of a `ModelConfig` for images of an `ImageSpec`.
 
     Raises:
-        RequestError: a saved backbone cannot be loaded or does not fit the images.
+        RequestError: a pretrained backbone cannot be loaded or does not fit the images.
     """
+    if not config.is_pretrained:
+        return named_object(BACKBONES[config.backbone].build)(
+            variant=variant,
+            image_size=image.size,
+            channels=image.channels,
+            synchronized=config.synchronized_batch_norm,
+        )
+    resized = dataclasses.replace(image, size=config.input_size or image.size)
     if config.backbone == SAVED:
-        return load_backbone(config.backbone_path, image)
-    return named_object(BACKBONES[config.backbone].build)(
-        variant=variant,
-        image_size=image.size,
-        channels=image.channels,
-        synchronized=config.synchronized_batch_norm,
-    )
+        return load_backbone(config.backbone_path, resized)
+    is_application = config.backbone.startswith(KERAS_APPLICATIONS)
+    return (load_application if is_application else load_preset)(config, resized)
 
 
-def build_classifier(backbone, head, image):
-    """Joins normalisation, backbone and head.
+def preprocessing(config, image):
+    """Returns the layers from uint8 images to the values that a backbone expects.
 
     Args:
-        backbone: `keras.Model` from normalised images to features, with layers named
-            `stage1`, `stage2`, ... whose outputs are attention maps.
+        config: `ModelConfig`.
+        image: `ImageSpec`; its mean and std are those of the data set.
+    """
+    values = image
+    if config.input != NORMALIZED:
+        is_known = config.input in INPUTS
+        values = INPUTS[config.input] if is_known else preset_input(config)
+    reverses = getattr(values, "reverses_channels", False)
+    layers = [NormalizeImages(values.mean, values.std, reverses)]
+    if config.input_size:
+        side = config.input_size
+        layers.append(
+            keras.layers.Resizing(side, side, antialias=True, dtype="float32")
+        )
+    return layers
+
+
+def build_classifier(backbone, head, image, layers=None):
+    """Joins preprocessing, backbone and head.
+
+    Args:
+        backbone: `keras.Model` from preprocessed images to features. Its layers named
+            `stage1`, `stage2`, ... give attention maps.
         head: layer from features to a dictionary that holds `logits`.
-        image: `ImageSpec`; its mean and std normalise images.
+        image: `ImageSpec`.
+        layers: layers of `preprocessing`; by default, images are normalised by the mean
+            and std of `image`.
 
     Returns:
         `keras.Model` from images `(batch, size, size, channels)` with values in
@@ -48,7 +79,10 @@ def build_classifier(backbone, head, image):
         backbone.input, {**maps, "features": backbone.output}, name="backbone"
     )
     images = keras.Input((image.size, image.size, image.channels), name="images")
-    outputs = inner(NormalizeImages(image.mean, image.std)(images))
+    values = images
+    for layer in layers or [NormalizeImages(image.mean, image.std)]:
+        values = layer(values)
+    outputs = inner(values)
     return keras.Model(
         images, {**head(outputs["features"]), **outputs}, name="classifier"
     )
@@ -67,7 +101,7 @@ def head_of(classifier):
 
 
 def backbone_of(classifier):
-    """Returns the part of a classifier from normalised images to features and maps."""
+    """Returns the part of a classifier from preprocessed images to features."""
     return classifier.get_layer("backbone")
 
 

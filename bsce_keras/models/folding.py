@@ -55,6 +55,8 @@ def folded(classifier, dtype=None):
     for original, values in weights.items():
         if values:  # Keras copies input layers itself, so `copies` lacks them.
             copies[original].set_weights(values)
+            if isinstance(copies[original], keras.layers.Normalization):
+                copies[original].finalize_state()
     return copy
 
 

@@ -211,17 +211,21 @@ class NormalizeImages(keras.layers.Layer):
     evaluation and exported model therefore agree.
 
     Args:
-        mean, std: one number per channel, for pixels in [0, 1].
+        mean, std: one number per channel, or one for all, for pixels in [0, 1].
+        reverses_channels: the last channel comes first in `mean`, `std` and outputs.
     """
 
-    def __init__(self, mean, std, **kwargs):
+    def __init__(self, mean, std, reverses_channels=False, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.reverses_channels = reverses_channels
 
     def call(self, inputs):
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         images = ops.cast(inputs, dtype)
+        if self.reverses_channels:
+            images = images[..., ::-1]
         mean = ops.convert_to_tensor(self.mean, dtype)
         std = ops.convert_to_tensor(self.std, dtype)
         return (images / 255.0 - mean) / std
@@ -240,4 +244,9 @@ class NormalizeImages(keras.layers.Layer):
         return keras.KerasTensor(inputs.shape, dtype)
 
     def get_config(self):
-        return {**super().get_config(), "mean": self.mean, "std": self.std}
+        return {
+            **super().get_config(),
+            "mean": self.mean,
+            "std": self.std,
+            "reverses_channels": self.reverses_channels,
+        }

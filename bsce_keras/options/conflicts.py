@@ -3,7 +3,7 @@
 import math
 
 from bsce_keras.config import SETTINGS
-from bsce_keras.config.choices import FOUR_TO_ONE
+from bsce_keras.config.choices import FOUR_TO_ONE, KERAS_APPLICATIONS, KERAS_HUB
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.given_images import ARRAYS
@@ -39,6 +39,8 @@ def _stream_contradictions(asked):
     for name, reason in dataset.without.items() if dataset else ():
         value = getattr(asked, name)
         flag = f"--{name}" if value is True else f"--{name}={value}"
+        if name == "download" and _downloads_weights(asked.backbone):
+            continue
         yield (
             value is not None and value is not False,
             f"{flag} has no effect with --dataset={asked.dataset}, {reason}. Omit it, "
@@ -55,6 +57,11 @@ def _stream_contradictions(asked):
         "Set either num_increments or increments, the list of their sizes. "
         f"Received: {asked.num_increments} and {asked.increments}",
     )
+
+
+def _downloads_weights(backbone):
+    """Returns True for a backbone whose weights `--download` may fetch."""
+    return (backbone or "").startswith((KERAS_APPLICATIONS, KERAS_HUB))
 
 
 def _schedule_contradictions(asked):

@@ -5,32 +5,23 @@ Only this module chooses defaults by data set or method. Imports no TensorFlow.
 
 import dataclasses
 import math
-import os
-import zipfile
 
 from bsce_keras import config as configs
-from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
-from bsce_keras.config.choices import (
-    ALPHA_RATES,
-    CIFAR,
-    SAVED,
-)
+from bsce_keras.config.choices import ALPHA_RATES, CIFAR
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
 from bsce_keras.methods.own_methods import is_own
 from bsce_keras.methods.parameters import changed
+from bsce_keras.options.backbone_options import model_config, pretrained_backbone
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
-
-SAVED_SUFFIX = ".keras"
 
 
 def make_config(dataset, **request):
@@ -93,20 +84,22 @@ def _examine(dataset, request, fetch=False):
     problems += contradictions(asked) + cluster_problems(asked)
     problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
-    info = problems.attempt(_describe, asked, fetch, begun)
+    backbone = problems.attempt(pretrained_backbone, asked)
+    info = problems.attempt(_describe, asked, fetch, begun, backbone)
     if info is None and asked.image_size is not None:
         # If only the size was refused, check the options that depend on classes too.
         of_any_size = asked.without("image_size")
-        info = _Problems().attempt(_describe, of_any_size, fetch, begun)
+        info = _Problems().attempt(_describe, of_any_size, fetch, begun, backbone)
     # With an unknown data set, the other options are checked as if it were CIFAR.
     kind = info.kind if info else CIFAR
     stream = stream_config(asked, info, begun, problems) if info else None
     memory = problems.attempt(_memory, asked, info)
-    model = problems.attempt(_model, asked, kind)
+    image = info and info.image
+    model = problems.attempt(model_config, asked, backbone, kind, image)
     method = problems.attempt(_method, asked, kind)
     training = problems.attempt(_training, asked, kind)
     config = None
-    if stream and memory and method and training:
+    if stream and memory and model and method and training:
         config = problems.attempt(
             configs.ExperimentConfig,
             stream=stream,
@@ -131,14 +124,19 @@ class _Problems(list):
             return None
 
 
-def _describe(asked, fetch, begun):
+def _describe(asked, fetch, begun, backbone):
     if not asked.dataset:
         raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
         return None
+    dataset = find_dataset(asked.dataset)
+    size = asked.image_size
+    if size is None and backbone and dataset and dataset.image is None:
+        size = asked.backbone_input_size or backbone.size
     return describe_dataset(
         asked.dataset,
-        **asked.given("data_dir", "image_size", "download", "validation_share"),
+        **asked.given("data_dir", "download", "validation_share"),
+        image_size=size,
         learned=begun.arriving if begun else (),
         images=asked.images,
     )
@@ -159,65 +157,6 @@ def _memory(asked, info):
     if asked.memory_budget is not None and asked.exemplars_per_class is None:
         settings["exemplars_per_class"] = None
     return configs.MemoryConfig(**settings, use=use)
-
-
-def _model(asked, kind):
-    backbone = asked.backbone or default_backbone(kind)
-    if backbone.startswith("keras_hub:"):
-        raise RequestError(
-            f"--backbone={backbone}: presets of keras_hub are not supported. Load the "
-            "preset with keras_hub, add global average pooling as its last layer, save "
-            "it by `model.save('NAME.keras')` and use --backbone=NAME.keras. Or use "
-            f"one of {BACKBONES_TEXT}."
-        )
-    if backbone.endswith(SAVED_SUFFIX):
-        return _saved_model(asked, os.path.expanduser(backbone))
-    if backbone not in BACKBONES:
-        raise RequestError(
-            f"--backbone must be one of {BACKBONES_TEXT}, or the path NAME"
-            f"{SAVED_SUFFIX} of a saved backbone. "
-            f"Received: {backbone!r}.{did_you_mean(backbone, BACKBONES)}"
-        )
-    return configs.ModelConfig(**asked.fields("model") | {"backbone": backbone})
-
-
-def _saved_model(asked, path):
-    problems = []
-    for name, given in {
-        "method=podnet": asked.method_name == "podnet",
-        "synchronized_batch_norm": asked.synchronized_batch_norm,
-    }.items():
-        if given:
-            problems.append(
-                f"--{name} needs a backbone of this package. Received: "
-                f"--backbone={path}. Use one of {BACKBONES_TEXT}."
-            )
-    try:
-        digest = sha256(path)
-        is_model = _holds_model(path)
-    except OSError as error:
-        problems.append(
-            f"--backbone={path} cannot be read: {error.strerror}. Use the path of a "
-            f"backbone that Keras saved, or one of {BACKBONES_TEXT}."
-        )
-    else:
-        if not is_model:
-            problems.append(
-                f"--backbone={path} is not a model that Keras 3 saved. Save a backbone "
-                f"by `model.save('NAME.keras')`, or use one of {BACKBONES_TEXT}."
-            )
-    if problems:
-        raise RequestError(problems)
-    return configs.ModelConfig(SAVED, backbone_path=path, backbone_sha256=digest)
-
-
-def _holds_model(path):
-    """Returns True if a file has the parts of a `.keras` file."""
-    try:
-        with zipfile.ZipFile(path) as parts:
-            return {"config.json", "model.weights.h5"} <= {*parts.namelist()}
-    except (zipfile.BadZipFile, ValueError):
-        return False
 
 
 def _method(asked, kind):

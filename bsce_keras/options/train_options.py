@@ -12,6 +12,7 @@ it was published.
 import pathlib
 
 from bsce_keras.config import choices
+from bsce_keras.config.backbone_inputs import INPUT_CHOICES
 from bsce_keras.config.backbones import BACKBONES_TEXT
 from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
@@ -34,7 +35,8 @@ DATA_SOURCE = (
     Option(
         "download",
         bool,
-        "allow TFDS to download a data set that is not prepared yet",
+        "allow downloads: by TFDS of a data set that is not prepared yet, by Keras of "
+        "pretrained weights",
         field="stream.download",
         every_cell=True,
     ),
@@ -253,10 +255,31 @@ _TRAINING = (
     Option(
         "backbone",
         str,
-        f"{BACKBONES_TEXT}, or NAME.keras, a saved Keras model from normalised images "
-        "to features",
+        f"{BACKBONES_TEXT}; NAME.keras, a saved Keras model from images to features; "
+        "applications:NAME of keras.applications; keras_hub:PRESET, a folder or name",
         field="model.backbone",
         default_text="depends on data set and image size",
+    ),
+    Option(
+        "backbone_weights",
+        pathlib.Path,
+        "weights file of --backbone=applications:NAME; --download fetches the weights "
+        "of ImageNet instead",
+    ),
+    Option(
+        "backbone_input",
+        str,
+        "pixel values that a saved backbone expects: normalized by mean and deviation "
+        "of the data set, or as named",
+        choices=INPUT_CHOICES,
+        default_text="that of the network if it is known, else normalized",
+    ),
+    Option(
+        "backbone_input_size",
+        int,
+        "side to which the network enlarges or reduces its images for the backbone",
+        default_text="that of the images; the pretrained size for applications:NAME "
+        "and keras_hub:PRESET where --image_size cannot be chosen",
     ),
     Option(
         "precision",

@@ -6,11 +6,11 @@ Imports no TensorFlow.
 import json
 
 from bsce_keras.config import SETTINGS
+from bsce_keras.config.backbone_inputs import AS_PRESET, INPUTS, BackboneInput
 from bsce_keras.config.choices import (
     CROP_AREA,
     CROP_ASPECT,
     SAMPLING_TEXTS,
-    SAVED,
 )
 from bsce_keras.evaluation.metrics import DEFINITIONS
 from bsce_keras.memory.policies import selection_policy
@@ -50,6 +50,7 @@ def protocol(config, num_replicas=1):
         ),
         "memory": _memory(config),
         "augmentation": _augmentation(stream.image),
+        "network_input": _network_input(config.model, stream.image),
         "optimizer": _optimizer(config.training),
         "batch_normalization": _batch_normalization(config.model),
         "precision": _precision(config),
@@ -185,7 +186,7 @@ def _flatten(value, prefix=""):
 
 
 def _precision(config):
-    if config.model.backbone == SAVED:
+    if config.model.is_pretrained:
         return f"{config.training.precision}, the backbone as it was saved"
     return config.training.precision
 
@@ -220,6 +221,19 @@ def _augmentation(image):
         crop = f"random {size} crops of the image padded by {image.pad} black pixels"
     mirroring = "half of them mirrored left to right" if image.flip else "not mirrored"
     return f"{crop}; {mirroring}; nothing else"
+
+
+def _network_input(model, image):
+    values = BackboneInput(image.mean, image.std)
+    if model.input == AS_PRESET:
+        text = "values of the preset's image converter"
+    else:
+        values = INPUTS.get(model.input, values)
+        mean, std = ([round(v, 4) for v in vs] for vs in (values.mean, values.std))
+        text = f"(x / 255 - mean) / std, mean {mean}, std {std}"
+        text += ", channels reversed" if values.reverses_channels else ""
+    side = model.input_size
+    return f"{text}; resized to {side}x{side} (bilinear)" if side else text
 
 
 def _memory(config):
@@ -273,7 +287,7 @@ def _optimizer(training):
 
 
 def _batch_normalization(model):
-    if model.backbone == SAVED:
+    if model.is_pretrained:
         return "as the saved backbone has it"
     if model.synchronized_batch_norm:
         return "statistics over the global batch, synchronised between replicas"

@@ -36,7 +36,7 @@ def run_header(config, stream, devices):
             f"{arrivals(asked.num_base_classes, asked.increments)} classes"
         ),
         "method": f"{method_title(settings)} + {loss_title(settings)}, {kept}",
-        "network": config.model.backbone,
+        "network": _network(config.model),
         "training": (
             f"{training.epochs} epochs a step, batches of {training.batch_size}, "
             f"{training.precision} on {devices}"
@@ -44,6 +44,14 @@ def run_header(config, stream, devices):
         "folder": config.run_dir,
     }
     return "\n".join(f"{name:9}{printable(fact)}" for name, fact in facts.items())
+
+
+def _network(model):
+    if not model.is_pretrained:
+        return model.backbone
+    side = model.input_size
+    resized = f", resized to {side}x{side}" if side else ""
+    return f"{model.backbone}, input {model.input}{resized}"
 
 
 def step_line(lines, num_steps):

@@ -54,10 +54,6 @@ def test_backbone_for_images_of_any_size_is_accepted(tmp_path):
             lambda: backbone(convolution(), POOLING(), shape=(32, 32, 3)),
             r"images \(None, 32, 32, 3\)",
         ),
-        (
-            lambda: backbone(convolution(), POOLING(), keras.layers.Dropout(0.5)),
-            "seed_generator",
-        ),
     ],
 )
 def test_model_that_is_not_a_backbone_is_refused(model, received, tmp_path):

@@ -348,7 +348,7 @@ def test_a_tilde_in_paths_is_expanded(monkeypatch, tmp_path):
         ),
         ({"strategy": "multi_worker"}, ["needs the environment variable TF_CONFIG"]),
         ({"backbone": "resnet34"}, ["Did you mean resnet32"]),
-        ({"backbone": "keras_hub:resnet_50"}, ["keras_hub", "not supported"]),
+        ({"backbone": "keras_hub:resnet_50"}, ["is not a folder", "--download"]),
         ({"export": False, "export_only_last": True}, ["export_only_last=True"]),
         ({"seed": -1}, ["--seed must be in [0, 2**31)"]),
         ({"base_run_dir": "nowhere"}, ["is not a run folder", "config.json"]),

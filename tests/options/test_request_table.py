@@ -196,7 +196,7 @@ OF_DIGITS = [
     ),
     ("--backbone=resnet34", "Did you mean resnet32"),
     ("--backbone=", "--backbone must be one non-empty line of UTF-8 text"),
-    ("--backbone=keras_hub:resnet_50", "and use --backbone=NAME.keras"),
+    ("--backbone=keras_hub:resnet_50", "resnet_50 is not a folder"),
     ("--backbone=given/none.keras", "given/none.keras cannot be read: No such file"),
     ("--backbone=given/none.keras --method=podnet", "--method=podnet needs a backbone"),
     (

@@ -1,0 +1,293 @@
+"""From `--backbone` and its options to a `ModelConfig`. Imports no TensorFlow."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import zipfile
+
+from bsce_keras.config import ModelConfig
+from bsce_keras.config.backbone_inputs import (
+    APPLICATIONS,
+    AS_PRESET,
+    INPUTS,
+    NORMALIZED,
+    SavedInput,
+    saved_input,
+)
+from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
+from bsce_keras.config.choices import KERAS_APPLICATIONS, KERAS_HUB, SAVED
+from bsce_keras.data.catalog import find_dataset
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import sha256
+from bsce_keras.runtime.text import did_you_mean
+
+SAVED_SUFFIX = ".keras"
+_OF_PRETRAINED = ("backbone_weights", "backbone_input", "backbone_input_size")
+_FORMS = (
+    f"one of {BACKBONES_TEXT}, the path NAME{SAVED_SUFFIX} of a saved backbone, "
+    f"{KERAS_APPLICATIONS}NAME or {KERAS_HUB}PRESET"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedBackbone:
+    """Backbone that a request names, with the facts that its files tell.
+
+    Args:
+        name: `SAVED`, `applications:NAME` or `keras_hub:PRESET`.
+        path, sha256: file or folder of the weights, and its digest; None where a
+            download brings them.
+        input: `SavedInput`: values and shape of the images.
+        size: side of the images that the weights were trained on; None if not known.
+    """
+
+    name: str
+    path: str | None
+    sha256: str | None
+    input: SavedInput
+    size: int | None
+
+
+def pretrained_backbone(asked):
+    """Returns the `PretrainedBackbone` of a `Request`; None for one of this package.
+
+    Raises:
+        RequestError: the backbone cannot be used; it lists every problem found.
+    """
+    name = asked.backbone
+    if name is None or name in BACKBONES:
+        given = asked.given(*_OF_PRETRAINED)
+        _refuse(
+            f"--{option}={value} has no effect on a backbone of this package. Omit it, "
+            f"or use --backbone=NAME{SAVED_SUFFIX}."
+            for option, value in given.items()
+        )
+        return None
+    problems = [
+        f"--{option} needs a backbone of this package. Received: --backbone={name}. "
+        f"Use one of {BACKBONES_TEXT}."
+        for option, given in (
+            ("method=podnet", asked.method_name == "podnet"),
+            ("synchronized_batch_norm", asked.synchronized_batch_norm),
+        )
+        if given
+    ]
+    if asked.backbone_weights and not name.startswith(KERAS_APPLICATIONS):
+        problems.append(
+            f"--backbone_weights={asked.backbone_weights} is for --backbone="
+            f"{KERAS_APPLICATIONS}NAME. Received: --backbone={name}, which brings its "
+            "weights. Omit --backbone_weights."
+        )
+    found = None
+    try:
+        found = _find(asked, name)
+    except RequestError as error:
+        problems += error.problems
+    _refuse(problems)
+    return found
+
+
+def model_config(asked, backbone, kind, image):
+    """Returns the `ModelConfig` of a `Request`.
+
+    Args:
+        asked: the `Request`.
+        backbone: its `PretrainedBackbone`, or None.
+        kind: kind of the data set.
+        image: `ImageSpec` of its images; None if the data set was refused.
+
+    Raises:
+        RequestError: the backbone does not fit the images.
+    """
+    if backbone is None:
+        name = asked.backbone or default_backbone(kind)
+        return ModelConfig(**asked.fields("model") | {"backbone": name})
+    return ModelConfig(
+        **asked.fields("model")
+        | {
+            "backbone": backbone.name,
+            "backbone_path": backbone.path,
+            "backbone_sha256": backbone.sha256,
+            "input": _input(asked, backbone),
+            "input_size": _input_size(asked, backbone, image),
+        }
+    )
+
+
+def _find(asked, name):
+    if name.startswith(KERAS_APPLICATIONS):
+        return _application(asked, name.removeprefix(KERAS_APPLICATIONS))
+    if name.startswith(KERAS_HUB):
+        return _preset(asked, name.removeprefix(KERAS_HUB))
+    if name.endswith(SAVED_SUFFIX):
+        return _saved(os.path.expanduser(name))
+    raise RequestError(
+        f"--backbone must be {_FORMS}. Received: {name!r}."
+        f"{did_you_mean(name, BACKBONES)}"
+    )
+
+
+def _saved(path):
+    config = model_file_config("--backbone", path, "backbone")
+    found = saved_input(config)
+    sides = set(found.shape[:2])
+    size = sides.pop() if len(sides) == 1 else None
+    return PretrainedBackbone(SAVED, path, sha256(path), found, size)
+
+
+def model_file_config(flag, path, kind):
+    """Returns config.json of a `.keras` file.
+
+    Args:
+        flag, kind: flag that names the file, and kind of its model, for messages.
+        path: path of the file.
+
+    Raises:
+        RequestError: it cannot be read or is not a model that Keras 3 saved.
+    """
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if "model.weights.h5" in parts.namelist():
+                config = json.loads(parts.read("config.json"))
+                if isinstance(config, dict):
+                    return config
+    except OSError as error:
+        raise RequestError(
+            f"{flag}={path} cannot be read: {error.strerror}. Use the path of a {kind} "
+            "that Keras saved."
+        ) from error
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        pass
+    raise RequestError(
+        f"{flag}={path} is not a model that Keras 3 saved. Save a {kind} by "
+        "`model.save('NAME.keras')`."
+    )
+
+
+def _application(asked, name):
+    if name not in APPLICATIONS:
+        raise RequestError(
+            f"--backbone={KERAS_APPLICATIONS}NAME takes a network of "
+            f"keras.applications: {', '.join(APPLICATIONS)}. Received: {name!r}."
+            f"{did_you_mean(name, APPLICATIONS)}"
+        )
+    family, path = APPLICATIONS[name], asked.backbone_weights
+    if path is None and not asked.download:
+        raise RequestError(
+            f"--backbone={KERAS_APPLICATIONS}{name} needs weights. Use "
+            "--backbone_weights=FILE, saved without the top layer, or --download, "
+            "which fetches those of ImageNet."
+        )
+    return PretrainedBackbone(
+        f"{KERAS_APPLICATIONS}{name}",
+        path,
+        path and _file_digest("--backbone_weights", path),
+        SavedInput(family.input, (None, None, 3)),
+        family.sizes[name],
+    )
+
+
+def _preset(asked, preset):
+    problems = []
+    folder = os.path.expanduser(preset)
+    is_folder = os.path.isdir(folder)
+    if importlib.util.find_spec("keras_hub") is None:
+        problems.append(
+            f"--backbone={KERAS_HUB}{preset} needs KerasHub, which is not installed. "
+            "Install it by: pip install 'bsce_keras[keras_hub]'"
+        )
+    if not is_folder and not asked.download:
+        problems.append(
+            f"--backbone={KERAS_HUB}{preset}: {preset} is not a folder. Name the "
+            "folder of a preset, or fetch a preset by its name with --download."
+        )
+    if is_folder and not os.path.isfile(os.path.join(folder, "config.json")):
+        problems.append(
+            f"--backbone={KERAS_HUB}{preset} is not a preset, because it holds no "
+            "config.json. Save one by `backbone.save_to_preset(FOLDER)`."
+        )
+    _refuse(problems)
+    return PretrainedBackbone(
+        KERAS_HUB + ("folder" if is_folder else preset),
+        folder if is_folder else None,
+        _folder_digest(folder) if is_folder else None,
+        SavedInput(AS_PRESET, (None, None, 3)),
+        _preset_size(folder),
+    )
+
+
+def _preset_size(folder):
+    """Returns the side of the images of a preset; None if its files do not tell."""
+    for name in ("config.json", "preprocessor.json"):
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                config = json.load(file)["config"]
+            converter = config.get("image_converter")
+            if isinstance(converter, dict):
+                config = converter["config"]
+            size = config.get("image_shape") or config.get("image_size")
+            side = size[0] if isinstance(size, list) else size
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue
+        if isinstance(side, int):
+            return side
+    return None
+
+
+def _file_digest(flag, path):
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise RequestError(
+            f"{flag}={path} cannot be read: {error.strerror}. Use the path of a file."
+        ) from error
+
+
+def _folder_digest(folder):
+    """Digests of the files of a preset that decide its network, as one text."""
+    names = ("config.json", "model.weights.h5", "preprocessor.json")
+    paths = [os.path.join(folder, name) for name in names]
+    return "-".join(sha256(path) for path in paths if os.path.isfile(path))
+
+
+def _input(asked, backbone):
+    if asked.backbone_input is not None:
+        return asked.backbone_input
+    if backbone.input.is_mixed:
+        raise RequestError(
+            f"--backbone={backbone.path} has a network of keras.applications behind "
+            "layers that change its input, so the pixel values that it expects are "
+            f"not known. Name them by --backbone_input: {', '.join(INPUTS)} or "
+            f"{NORMALIZED} (by mean and deviation of the data set)."
+        )
+    return backbone.input.name or NORMALIZED
+
+
+def _input_size(asked, backbone, image):
+    size = asked.backbone_input_size
+    if image is None or size == image.size:
+        return None
+    wanted = backbone.size
+    is_fixed = backbone.input.shape[0] is not None
+    has_own_size = find_dataset(asked.dataset).image is not None
+    if is_fixed and wanted is not None and (size or image.size) != wanted:
+        received = f"images of {image.size}x{image.size}"
+        if size is not None:
+            received += f" and --backbone_input_size={size}"
+        ways = [f"--backbone_input_size={wanted}, which resizes images"]
+        if not has_own_size:
+            ways.insert(0, f"--image_size={wanted}")
+        raise RequestError(
+            f"--backbone={backbone.path} takes images of {wanted}x{wanted}. Received: "
+            f"{received}. Use {' or '.join(ways)}."
+        )
+    if size is None and not is_fixed and has_own_size and wanted:
+        return wanted if wanted != image.size else None
+    return size
+
+
+def _refuse(problems):
+    problems = list(problems)
+    if problems:
+        raise RequestError(problems)
