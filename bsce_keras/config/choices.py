@@ -36,7 +36,7 @@ SAVED = "saved"
 KERAS_APPLICATIONS, KERAS_HUB = "applications:", "keras_hub:"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
-TRAINING_CROPS = ("pad", "resized")
+TRAINING_CROPS = ("pad", "resized", "centre")
 # Limits of a resized crop: share of the stored square, and width over height.
 CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)

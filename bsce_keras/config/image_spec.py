@@ -18,7 +18,7 @@ class ImageSpec(Checked):
         flip: True if training mirrors half of its crops left to right.
         training_crop: `pad` for a random square of side `size` from the padded image.
             `resized` for a random box of `CROP_AREA` and `CROP_ASPECT` from the stored
-            square, resized to side `size`.
+            square, resized to side `size`. `centre` for the square of evaluation.
         max_pixels: images with more pixels in the file are refused before they are
             decoded, in training and in exports.
     """

@@ -209,6 +209,7 @@ class ModelConfig(Checked):
         input: values that the backbone expects, one of `backbone_inputs.INPUT_CHOICES`
             or `AS_PRESET`.
         input_size: side to which images are resized for the backbone; None keeps them.
+        freeze_backbone: only heads are trained; the backbone stays as it came.
     """
 
     backbone: str
@@ -217,6 +218,7 @@ class ModelConfig(Checked):
     backbone_sha256: str | None = setting(None, flag="backbone")
     input: str = setting(NORMALIZED, flag="backbone_input")
     input_size: int | None = setting(None, flag="backbone_input_size")
+    freeze_backbone: bool = False
 
     @property
     def is_pretrained(self):

@@ -16,7 +16,8 @@ _ATTEMPTS = 10
 def draw_crops(rng, num_images, image):
     """Draws one random crop per image.
 
-    `pad` draws the corner of a square of side `size`. `resized` draws the area of a box
+    `pad` draws the corner of a square of side `size`. `centre` takes the centre square
+    and draws only its mirror image. `resized` draws the area of a box
     uniformly and its aspect log-uniformly. A box that does not fit is drawn again.
     After ten attempts the whole image is taken.
 
@@ -37,6 +38,10 @@ def draw_crops(rng, num_images, image):
         int32, shape `(num_images, 5)`: top, left, height and width of the box in the
         padded image, and 1 for a mirrored crop.
     """
+    if image.training_crop == "centre":
+        crops = centre_crops(num_images, image)
+        crops[:, -1] = rng.integers(0, 2, num_images) * image.flip
+        return crops
     if image.training_crop == "resized":
         corners, sizes = _draw_boxes(rng, num_images, image.stored_size)
         mirrored = rng.integers(0, 2, (num_images, 1))
@@ -75,6 +80,21 @@ def training_crops(images, indices, crops, image):
     """Cuts the crops of `draw_crops`; see `gather_crops` and `resize_crops`."""
     cut = resize_crops if image.training_crop == "resized" else gather_crops
     return cut(images, indices, crops, image)
+
+
+def gather_views(features, indices, crops):
+    """Takes the features of an image, or of its mirror image, as the crops are drawn.
+
+    Args:
+        features: shape `(n, views, d)`: of the images, then of the mirrored ones.
+        indices: int, shape `(batch,)`.
+        crops: int32, shape `(batch, 5)`, from `draw_crops`.
+
+    Returns:
+        Shape `(batch, d)`.
+    """
+    mirrored = tf.cast(crops[:, -1], indices.dtype)
+    return tf.gather_nd(features, tf.stack([indices, mirrored], axis=1))
 
 
 def gather_crops(images, indices, crops, image):

@@ -11,7 +11,7 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.crops import NUM_COLUMNS, draw_crops, training_crops
+from bsce_keras.data.crops import NUM_COLUMNS, draw_crops, gather_views, training_crops
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, generator
@@ -32,7 +32,7 @@ class TrainingInput:
     tables.
 
     Args:
-        pool: `Examples`.
+        pool: `Examples`; their images may be features `(n, views, d)` of all views.
         image: `ImageSpec`.
         batch_size: number of images of a global batch.
         seed, step: key of all draws.
@@ -195,7 +195,10 @@ class _Tables:
         images, rows = self._images, indices
         if isinstance(images, StoredImages):
             images, rows = self._read(indices), tf.range(end - start)
-        images = training_crops(images, rows, crops, self._image)
+        if len(images.shape) == 3:
+            images = gather_views(images, rows, crops)
+        else:
+            images = training_crops(images, rows, crops, self._image)
         return images, tf.gather(self._labels, indices)
 
     def _read(self, indices):

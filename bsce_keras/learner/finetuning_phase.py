@@ -38,7 +38,7 @@ class FinetuningPhase(StepPhase):
         with learner.runtime.strategy.scope():
             train_only(student, head_of(student).class_weights)
             trainer = self.trainer(
-                student,
+                learner.trained_part.network(student),
                 context,
                 method.finetuning_terms(context),
                 batch_statistics=method.finetunes_with_batch_statistics,
@@ -53,7 +53,8 @@ class FinetuningPhase(StepPhase):
             is_followed=is_followed,
             images_after=learner.images_after(step),
         )
-        progress = train_phase(learner.run, plan, trainer, exemplars)
+        inputs = learner.trained_part.inputs(student, exemplars)
+        progress = train_phase(learner.run, plan, trainer, inputs)
         learner.adopt(student)
         if method.selects_again_after_finetuning:
             memory.update(step, learner.features)

@@ -40,17 +40,19 @@ class Inference:
         """Frees the traced graph; the object cannot be used afterwards."""
         release(self._forward)
 
-    def features(self, images):
-        """Returns features of stored images, shape `(n, d)`."""
-        return self._run(images, "features")
+    def features(self, images, mirrored=False):
+        """Returns features of stored images or their mirror images, shape `(n, d)`."""
+        return self._run(images, "features", mirrored)
 
     def logits(self, images):
         """Returns logits of stored images, shape `(n, num_classes)`."""
         return self._run(images, "logits")
 
-    def _run(self, images, name):
+    def _run(self, images, name, mirrored=False):
         starts = range(0, len(images), self._batch_size)
         batches = (np.asarray(images[s : s + self._batch_size]) for s in starts)
+        if mirrored:
+            batches = (batch[:, :, ::-1] for batch in batches)
         return np.concatenate(
             [self._forward(tf.constant(batch))[name].numpy() for batch in batches]
         )

@@ -8,9 +8,9 @@ import numpy as np
 from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Run
+from bsce_keras.learner.trained_part import trained_part
 from bsce_keras.methods import load_method
 from bsce_keras.models.classifier import with_head
-from bsce_keras.models.folding import folded
 from bsce_keras.runtime.array_files import pack, unpack
 from bsce_keras.runtime.randomness import Purpose, integer
 
@@ -27,6 +27,7 @@ class Learner:
         config, runtime: as given.
         method: the `Method`.
         run: `Run`, shared by all phases.
+        trained_part: part of the network that updates train, see `WholeNetwork`.
         plans: `StepPlan` of every step.
         classifier: model after the last finished phase; None before the first one.
         teacher: frozen classifier of the previous step, or None.
@@ -37,6 +38,7 @@ class Learner:
         self.runtime = runtime
         self.run = Run(config, runtime, checkpoints)
         self.method = load_method(config.method)
+        self.trained_part = trained_part(config, runtime)
         self.plans = config.plans
         self.classifier = None
         self.teacher = None
@@ -61,7 +63,7 @@ class Learner:
         _forget_former_models()
         if self.classifier is not None and self.method.uses_teacher:
             with self.runtime.strategy.scope():
-                self.teacher = folded(self.classifier)
+                self.teacher = self.trained_part.teacher(self.classifier)
         # Set the seed after building the teacher, which draws random numbers too.
         seed = integer(self.config.training.seed, Purpose.WEIGHTS, step.index)
         keras.utils.set_random_seed(seed)

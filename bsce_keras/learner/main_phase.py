@@ -46,7 +46,8 @@ class MainPhase(StepPhase):
             if alpha is not None:
                 context = dataclasses.replace(context, alpha=alpha.value)
             terms = learner.method.loss_terms(context)
-            trainer = self.trainer(student, context, terms, alpha, anchors=anchors)
+            network = learner.trained_part.network(student)
+            trainer = self.trainer(network, context, terms, alpha, anchors=anchors)
             compile_trainer(trainer, training, training)
         probabilities = draw_probabilities(
             training.replay_sampling, pool.labels, step.num_old_classes
@@ -62,8 +63,12 @@ class MainPhase(StepPhase):
             is_followed=is_followed,
             images_after=learner.images_after(step),
         )
+        inputs, split_inputs = (
+            learner.trained_part.inputs(student, examples)
+            for examples in (pool, alpha_split)
+        )
         progress = train_phase(
-            learner.run, plan, trainer, pool, alpha_split, probabilities
+            learner.run, plan, trainer, inputs, split_inputs, probabilities
         )
         learner.adopt(student)
         learner.method.after_training(

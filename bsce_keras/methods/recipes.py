@@ -57,6 +57,8 @@ class _Published:
             the method is trained with its own loss.
         memory: `MemoryUse` of the method.
         predicts_by: description of its predictions, for the protocol in config.json.
+        trains_backbone: reason why its terms need a backbone that is trained; empty if
+            it can train a head on a frozen one.
     """
 
     recipes: dict
@@ -69,6 +71,7 @@ class _Published:
         "argmax over the plain logits of all seen classes: no prior, no alpha and no "
         "knowledge of the step is used"
     )
+    trains_backbone: str = ""
 
 
 def _on_every_kind(value):
@@ -189,6 +192,7 @@ _PUBLISHED = {
         parameters=_on_every_kind(TpcilParameters()),
         finetuning=_IL_BASELINE.finetuning,
         memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
+        trains_backbone="its topology term moves the features of exemplars",
     ),
     # Batch and rate for ImageNet are those of the yaml. Its author trained with 256 and
     # 0.2, which have the same ratio.
@@ -208,6 +212,7 @@ _PUBLISHED = {
             IMAGENET: FinetuningRecipe(20, 0.01),
         },
         own_loss="nca",
+        trains_backbone="its POD terms act on maps and features",
         finetunes=KINDS,
     ),
 }
@@ -248,6 +253,11 @@ def memory_use(method):
 def predicts_by(method):
     """Returns the description of a method's predictions, for the protocol."""
     return _published(method).predicts_by
+
+
+def trains_backbone(method):
+    """Returns the reason why a method needs a trained backbone, or an empty text."""
+    return _published(method).trains_backbone
 
 
 def finetuning(method, kind):

@@ -95,6 +95,15 @@ def with_head(classifier, head):
     return keras.Model(classifier.input, outputs, name="predictor")
 
 
+def head_network(classifier):
+    """Returns the head as a network from float32 features, with the same weights."""
+    features = classifier.output["features"]
+    inputs = keras.Input(features.shape[1:], name="head_inputs", dtype="float32")
+    return keras.Model(
+        inputs, {**head_of(classifier)(inputs), "features": inputs}, name="head"
+    )
+
+
 def head_of(classifier):
     """Returns the classifier's head, its last layer."""
     return classifier.layers[-1]

@@ -18,6 +18,7 @@ from bsce_keras.config.backbone_inputs import (
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
 from bsce_keras.config.choices import KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
+from bsce_keras.methods import recipes
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
@@ -58,11 +59,19 @@ def pretrained_backbone(asked):
     name = asked.backbone
     if name is None or name in BACKBONES:
         given = asked.given(*_OF_PRETRAINED)
-        _refuse(
+        problems = [
             f"--{option}={value} has no effect on a backbone of this package. Omit it, "
             f"or use --backbone=NAME{SAVED_SUFFIX}."
             for option, value in given.items()
-        )
+        ]
+        if asked.freeze_backbone:
+            problems.append(
+                "--freeze_backbone keeps the weights that a backbone came with, but "
+                "those of this package are random. Use --backbone with a pretrained "
+                f"network: NAME{SAVED_SUFFIX}, {KERAS_APPLICATIONS}NAME or "
+                f"{KERAS_HUB}PRESET."
+            )
+        _refuse(problems)
         return None
     problems = [
         f"--{option} needs a backbone of this package. Received: --backbone={name}. "
@@ -79,6 +88,7 @@ def pretrained_backbone(asked):
             f"{KERAS_APPLICATIONS}NAME. Received: --backbone={name}, which brings its "
             "weights. Omit --backbone_weights."
         )
+    problems += _freezing_problems(asked)
     found = None
     try:
         found = _find(asked, name)
@@ -86,6 +96,16 @@ def pretrained_backbone(asked):
         problems += error.problems
     _refuse(problems)
     return found
+
+
+def _freezing_problems(asked):
+    reason = recipes.trains_backbone(asked.method_name)
+    if not (asked.freeze_backbone and reason):
+        return []
+    return [
+        f"--freeze_backbone leaves nothing to --method={asked.method_name}: {reason}. "
+        "Omit it, or use another --method, such as il_baseline."
+    ]
 
 
 def model_config(asked, backbone, kind, image):

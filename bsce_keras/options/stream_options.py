@@ -131,10 +131,16 @@ def stream_config(asked, info, begun, problems):
 
 
 def _image(asked, info):
-    """Returns the `ImageSpec` of a data set with the requested limit of pixels."""
-    if asked.max_image_pixels is None:
-        return info.image
-    return dataclasses.replace(info.image, max_pixels=asked.max_image_pixels)
+    """Returns the `ImageSpec` of a data set with the requested limit of pixels.
+
+    With a frozen backbone, training sees a fixed number of views of an image.
+    """
+    changes = {}
+    if asked.max_image_pixels is not None:
+        changes["max_pixels"] = asked.max_image_pixels
+    if asked.freeze_backbone:
+        changes |= {"training_crop": "centre", "pad": 0}
+    return dataclasses.replace(info.image, **changes)
 
 
 def _order(name, info, begun):

@@ -282,6 +282,13 @@ _TRAINING = (
         "and keras_hub:PRESET where --image_size cannot be chosen",
     ),
     Option(
+        "freeze_backbone",
+        bool,
+        "train only the heads, on features of a pretrained backbone that are computed "
+        "once a step from centre crops and their mirror images",
+        field="model.freeze_backbone",
+    ),
+    Option(
         "precision",
         str,
         "precision of the arithmetic",

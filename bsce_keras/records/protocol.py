@@ -208,7 +208,9 @@ def _evaluation(stream, method):
 
 def _augmentation(image):
     size = f"{image.size}x{image.size}"
-    if image.training_crop == "resized":
+    if image.training_crop == "centre":
+        crop = f"the centre square of side {image.size}"
+    elif image.training_crop == "resized":
         stored = f"{image.stored_size}x{image.stored_size}"
         smallest, largest = (f"{100 * share:g} %" for share in CROP_AREA)
         narrow, wide = CROP_ASPECT
@@ -287,6 +289,8 @@ def _optimizer(training):
 
 
 def _batch_normalization(model):
+    if model.freeze_backbone:
+        return "in inference mode, in a backbone that is not trained"
     if model.is_pretrained:
         return "as the saved backbone has it"
     if model.synchronized_batch_norm:

@@ -51,7 +51,8 @@ def _network(model):
         return model.backbone
     side = model.input_size
     resized = f", resized to {side}x{side}" if side else ""
-    return f"{model.backbone}, input {model.input}{resized}"
+    frozen = ", frozen" if model.freeze_backbone else ""
+    return f"{model.backbone}, input {model.input}{resized}{frozen}"
 
 
 def step_line(lines, num_steps):

@@ -1,0 +1,74 @@
+"""Part of a classifier that updates train, and the images or features that it sees."""
+
+import dataclasses
+
+import numpy as np
+
+from bsce_keras.learner.inference import Inference
+from bsce_keras.models.classifier import head_network
+from bsce_keras.models.folding import folded
+
+
+class WholeNetwork:
+    """Updates train backbone and head on crops of images."""
+
+    def network(self, classifier):
+        """Returns the network that updates train; it shares the weights."""
+        return classifier
+
+    def teacher(self, classifier):
+        """Returns a copy of a classifier with the inputs of `network`."""
+        return folded(classifier)
+
+    def inputs(self, classifier, examples):
+        """Returns `Examples` with the inputs of `network`; None if given None."""
+        return examples
+
+
+class HeadOnly(WholeNetwork):
+    """Updates train the head on features of a frozen backbone.
+
+    The backbone runs in inference mode. Features of every image and of its mirror image
+    are computed once a step; updates draw one of both.
+
+    Args:
+        runtime: `Runtime`.
+        image: `ImageSpec` with the training crop `centre`.
+    """
+
+    def __init__(self, runtime, image):
+        self._runtime = runtime
+        self._image = image
+        self._inference = None
+
+    def network(self, classifier):
+        return head_network(classifier)
+
+    def teacher(self, classifier):
+        return folded(head_network(classifier))
+
+    def inputs(self, classifier, examples):
+        if examples is None:
+            return None
+        # The chief computes them for all workers: features must not differ by rounding.
+        arrays, _ = self._runtime.workers.arrays_from_chief(
+            lambda: ({"views": self._views(classifier, examples.images)}, None)
+        )
+        return dataclasses.replace(examples, images=arrays["views"])
+
+    def _views(self, classifier, images):
+        """Returns features `(n, views, d)`: of the images, and of the mirrored ones."""
+        if self._inference is None:
+            # The backbone of all steps is the same, so it is traced once.
+            self._inference = Inference(classifier, self._image)
+        views = [self._inference.features(images)]
+        if self._image.flip:
+            views.append(self._inference.features(images, mirrored=True))
+        return np.stack(views, axis=1)
+
+
+def trained_part(config, runtime):
+    """Returns the part of the network that an `ExperimentConfig` trains."""
+    if config.model.freeze_backbone:
+        return HeadOnly(runtime, config.stream.image)
+    return WholeNetwork()

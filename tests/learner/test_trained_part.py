@@ -1,0 +1,107 @@
+"""Frozen backbones: only heads are trained, on features computed once a step."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras import make_config
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.methods import METHODS
+from bsce_keras.methods.recipes import trains_backbone
+from bsce_keras.models.classifier import backbone_of, head_of
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
+from bsce_keras.runtime.errors import RequestError
+
+
+@pytest.fixture
+def network(tmp_path):
+    """Path of a backbone whose batch normalisation would move if it were trained."""
+    path = tmp_path / "net.keras"
+    keras.utils.set_random_seed(3)
+    keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(6, 3),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Dropout(0.5),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    ).save(path)
+    return str(path)
+
+
+def learned(config, steps):
+    runtime = Runtime(tf.distribute.get_strategy())
+    learner = Learner(config, runtime, Checkpoints(config.run_dir))
+    memory = ReplayMemory(config.memory, config.training.seed)
+    for step in steps:
+        learner.learn(step, memory)
+    return learner
+
+
+FREEZABLE = [name for name in METHODS if not trains_backbone(name)]
+
+
+def test_frozen_backbone_stays_as_it_came_through_all_phases(
+    network, tiny_config, two_steps
+):
+    config = tiny_config(
+        backbone=network,
+        freeze_backbone=True,
+        classification_loss="meta_balanced_softmax",
+        exemplars_per_class=10,
+        balanced_finetuning="true",
+    )
+    learner = learned(config, two_steps)
+    saved = keras.saving.load_model(network).get_weights()
+    for value, expected in zip(
+        backbone_of(learner.classifier).get_weights(), saved, strict=True
+    ):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_head_on_computed_features_equals_a_head_behind_the_backbone(
+    network, tiny_config, two_steps
+):
+    """The update is that of plain SGD on features in inference mode."""
+    request = {"backbone": network, "freeze_backbone": True, "method": "finetune"}
+    config = tiny_config(**request, batch_size=160, weight_decay=0.0)
+    step = two_steps[0]
+    start = learned(tiny_config(**request, learning_rate=1e-30), [step])
+    learner = learned(config, [step])
+    kernel, bias = (w.numpy() for w in head_of(start.classifier).class_weights)
+    features = start.features(step.examples.images)
+    logits = features @ kernel + bias
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    errors = chances - np.eye(5)[step.examples.labels]
+    expected = kernel - 0.01 * features.T @ errors / len(features)
+    np.testing.assert_allclose(
+        head_of(learner.classifier).kernel.numpy(), expected, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({}, "those of this package are random"),
+        ({"method": "tpcil"}, "its topology term moves the features of exemplars"),
+    ],
+)
+def test_freezing_without_use_is_refused(request_, expected, network):
+    backbone = {"backbone": network} if request_ else {}
+    with pytest.raises(RequestError, match=expected):
+        make_config("digits", freeze_backbone=True, **backbone, **request_)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", FREEZABLE)
+def test_every_other_method_trains_heads_on_a_frozen_backbone(
+    method, network, tiny_config, two_steps
+):
+    config = tiny_config(backbone=network, freeze_backbone=True, method=method)
+    learner = learned(config, two_steps)
+    assert learner.logits(two_steps[1].examples.images).shape[1] == 6
