@@ -13,7 +13,7 @@ from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.models.classifier import make_backbone
+from bsce_keras.models.classifier import check_pretrained
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
 from bsce_keras.reports.run_lines import run_header, step_line
@@ -48,7 +48,7 @@ def run_experiment(config, flagfile=""):
         stream = ClassIncrementalStream(config.stream)
         if config.model.is_pretrained:
             # Refuse an unusable backbone before writing to the run folder.
-            make_backbone(config.model, config.stream.image, variant=None)
+            check_pretrained(config)
         run.begin(stream, flagfile)
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, runtime, run.checkpoints)

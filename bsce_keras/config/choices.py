@@ -32,6 +32,8 @@ ALPHA_OPTIMIZERS = tuple(ALPHA_RATES)
 ALPHA_STATISTICS = ("batch", "running")
 # Name of a backbone that is loaded from a file.
 SAVED = "saved"
+# Name of a backbone that is cut from a saved classifier, which becomes the base step.
+ADOPTED = "adopted"
 # Prefixes of backbones of other packages.
 KERAS_APPLICATIONS, KERAS_HUB = "applications:", "keras_hub:"
 SEARCHES = ("grid", "random", "bayesian")

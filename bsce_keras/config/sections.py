@@ -13,6 +13,7 @@ from bsce_keras.config.backbone_inputs import NORMALIZED
 from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.config.checks import Checked, not_negative, one_of, positive
 from bsce_keras.config.choices import (
+    ADOPTED,
     ALPHA_OPTIMIZERS,
     ALPHA_RATES,
     ALPHA_STATISTICS,
@@ -201,11 +202,11 @@ class ModelConfig(Checked):
     """Backbone of the network. The method decides the variant of a named backbone.
 
     Args:
-        backbone: key of `BACKBONES`, `SAVED`, `applications:NAME` or
+        backbone: key of `BACKBONES`, `SAVED`, `ADOPTED`, `applications:NAME` or
             `keras_hub:PRESET`.
         backbone_path, backbone_sha256: path and digest of the file of a saved
-            backbone, of the weights of `applications:NAME`, or of the folder of a
-            preset; else None.
+            backbone or classifier, of the weights of `applications:NAME`, or of the
+            folder of a preset; else None.
         input: values that the backbone expects, one of `backbone_inputs.INPUT_CHOICES`
             or `AS_PRESET`.
         input_size: side to which images are resized for the backbone; None keeps them.
@@ -224,6 +225,15 @@ class ModelConfig(Checked):
     def is_pretrained(self):
         """True if the backbone comes with weights."""
         return self.backbone not in BACKBONES
+
+    @property
+    def is_adopted(self):
+        """True if a saved classifier is the base step."""
+        return self.backbone == ADOPTED
+
+    def backbone_image(self, image):
+        """Returns the `ImageSpec` of the images as the backbone sees them."""
+        return dataclasses.replace(image, size=self.input_size or image.size)
 
     def problems(self):
         if self.input_size is None:

@@ -30,9 +30,33 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     if finished and not config.memory.use.replays_everything:
         held = finished[-1]["exemplars_per_class"]
         images[: len(held)] = held
-    problems = image_problems(config, images, num_replicas, len(finished))
+    num_finished = len(finished)
+    problems = []
+    if config.model.is_adopted and not finished:
+        problems = _adoption_problems(config, images)
+        num_finished = 1
+    problems += image_problems(config, images, num_replicas, num_finished)
     if problems:
         raise RequestError(problems)
+
+
+def _adoption_problems(config, images_per_class):
+    """Returns a sentence if exemplars of adopted classes are missing."""
+    base = config.plans[0]
+    names = config.stream.arriving_class_names[: base.num_classes]
+    without = [
+        name
+        for name, number in zip(names, images_per_class, strict=False)
+        if number == 0
+    ]
+    if not without or base.quota == 0:
+        return []
+    return [
+        f"--method={config.method.name} keeps {base.quota} exemplars of every class, "
+        f"but classes of --initial_model have no training images: {listed(without)}. "
+        "Add images of them, or train without any old image: --exemplars_per_class=0, "
+        "with a --method that does not need exemplars, such as lwf."
+    ]
 
 
 def small_class_warnings(config, images_per_class, num_finished=0):

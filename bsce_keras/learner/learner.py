@@ -10,6 +10,7 @@ from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.phases import Run
 from bsce_keras.learner.trained_part import trained_part
 from bsce_keras.methods import load_method
+from bsce_keras.methods.base import ADOPTION
 from bsce_keras.models.classifier import with_head
 from bsce_keras.runtime.array_files import pack, unpack
 from bsce_keras.runtime.randomness import Purpose, integer
@@ -43,7 +44,10 @@ class Learner:
         self.classifier = None
         self.teacher = None
         self._inference = None
-        self._phases = [_load_phase(path)(self) for path in self.method.phases]
+        paths = self.method.phases
+        if config.model.is_adopted:
+            paths = (ADOPTION, *paths)
+        self._phases = [_load_phase(path)(self) for path in paths]
 
     def learn(self, step, memory):
         """Trains the phases of a step; goes on from the last save if there is one.

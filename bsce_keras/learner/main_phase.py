@@ -30,6 +30,10 @@ class MainPhase(StepPhase):
 
     name = "main"
 
+    def applies(self, step):
+        """Returns False where a classifier was adopted instead."""
+        return step.index > 0 or not self.learner.config.model.is_adopted
+
     def run(self, step, memory, stats, is_followed):
         learner = self.learner
         training = training_config_at_step(learner.config.training, step.index)

@@ -10,6 +10,7 @@ from bsce_keras.methods.classification import classification_values
 from bsce_keras.models.heads import LinearHead
 
 # Phases of a step, see `learner.step_phase.StepPhase`.
+ADOPTION = "bsce_keras.learner.adoption_phase:AdoptionPhase"
 MAIN = "bsce_keras.learner.main_phase:MainPhase"
 PIXELS = "bsce_keras.learner.pixel_phase:PixelPhase"
 FINETUNING = "bsce_keras.learner.finetuning_phase:FinetuningPhase"

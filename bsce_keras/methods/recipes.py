@@ -59,6 +59,7 @@ class _Published:
         predicts_by: description of its predictions, for the protocol in config.json.
         trains_backbone: reason why its terms need a backbone that is trained; empty if
             it can train a head on a frozen one.
+        has_linear_head: a dense layer of a saved classifier can become its head.
     """
 
     recipes: dict
@@ -72,6 +73,7 @@ class _Published:
         "knowledge of the step is used"
     )
     trains_backbone: str = ""
+    has_linear_head: bool = True
 
 
 def _on_every_kind(value):
@@ -140,6 +142,7 @@ _LUCIR = _Published(
     recipes=_LUCIR_RECIPES,
     parameters=_on_every_kind(LucirParameters(10.0))
     | {SMALL: LucirParameters(5.0), CIFAR: LucirParameters(5.0)},
+    has_linear_head=False,
     finetuning=_IL_BASELINE.finetuning,
     finetunes=(IMAGENET,),
 )
@@ -193,6 +196,7 @@ _PUBLISHED = {
         finetuning=_IL_BASELINE.finetuning,
         memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
         trains_backbone="its topology term moves the features of exemplars",
+        has_linear_head=False,
     ),
     # Batch and rate for ImageNet are those of the yaml. Its author trained with 256 and
     # 0.2, which have the same ratio.
@@ -213,6 +217,7 @@ _PUBLISHED = {
         },
         own_loss="nca",
         trains_backbone="its POD terms act on maps and features",
+        has_linear_head=False,
         finetunes=KINDS,
     ),
 }
@@ -258,6 +263,11 @@ def predicts_by(method):
 def trains_backbone(method):
     """Returns the reason why a method needs a trained backbone, or an empty text."""
     return _published(method).trains_backbone
+
+
+def has_linear_head(method):
+    """Returns True if a dense layer of a saved classifier can become the head."""
+    return _published(method).has_linear_head
 
 
 def finetuning(method, kind):

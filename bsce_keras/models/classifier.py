@@ -1,7 +1,5 @@
 """Classifier: one model of backbone and head, from uint8 images to named outputs."""
 
-import dataclasses
-
 import keras
 
 from bsce_keras.config.backbone_inputs import INPUTS, NORMALIZED
@@ -10,6 +8,7 @@ from bsce_keras.config.choices import KERAS_APPLICATIONS, SAVED
 from bsce_keras.models.layers import NormalizeImages
 from bsce_keras.models.pretrained import load_application, load_preset, preset_input
 from bsce_keras.models.saved_backbone import load_backbone
+from bsce_keras.models.saved_classifier import check_classifier, cut_classifier
 from bsce_keras.runtime.named_objects import named_object
 
 
@@ -26,11 +25,30 @@ def make_backbone(config, image, variant):
             channels=image.channels,
             synchronized=config.synchronized_batch_norm,
         )
-    resized = dataclasses.replace(image, size=config.input_size or image.size)
+    resized = config.backbone_image(image)
+    if config.is_adopted:
+        return cut_classifier(config.backbone_path, resized).backbone
     if config.backbone == SAVED:
         return load_backbone(config.backbone_path, resized)
     is_application = config.backbone.startswith(KERAS_APPLICATIONS)
     return (load_application if is_application else load_preset)(config, resized)
+
+
+def check_pretrained(config):
+    """Refuses the pretrained backbone or classifier of a run that cannot be used.
+
+    Args:
+        config: `ExperimentConfig`.
+
+    Raises:
+        RequestError: it cannot be loaded, or does not fit images or classes.
+    """
+    model, image = config.model, config.stream.image
+    if model.is_adopted:
+        seen = model.backbone_image(image)
+        check_classifier(model.backbone_path, seen, config.stream.num_base_classes)
+    else:
+        make_backbone(model, image, variant=None)
 
 
 def preprocessing(config, image):

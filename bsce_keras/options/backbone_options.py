@@ -16,7 +16,7 @@ from bsce_keras.config.backbone_inputs import (
     saved_input,
 )
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
-from bsce_keras.config.choices import KERAS_APPLICATIONS, KERAS_HUB, SAVED
+from bsce_keras.config.choices import ADOPTED, KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
 from bsce_keras.runtime.errors import RequestError
@@ -49,6 +49,12 @@ class PretrainedBackbone:
     input: SavedInput
     size: int | None
 
+    @property
+    def shown(self):
+        """Flag and file, for messages."""
+        flag = "--initial_model" if self.name == ADOPTED else "--backbone"
+        return f"{flag}={self.path}"
+
 
 def pretrained_backbone(asked):
     """Returns the `PretrainedBackbone` of a `Request`; None for one of this package.
@@ -56,6 +62,8 @@ def pretrained_backbone(asked):
     Raises:
         RequestError: the backbone cannot be used; it lists every problem found.
     """
+    if asked.initial_model is not None:
+        return _classifier(asked.initial_model)
     name = asked.backbone
     if name is None or name in BACKBONES:
         given = asked.given(*_OF_PRETRAINED)
@@ -151,9 +159,18 @@ def _find(asked, name):
 def _saved(path):
     config = model_file_config("--backbone", path, "backbone")
     found = saved_input(config)
+    return PretrainedBackbone(SAVED, path, sha256(path), found, _side(found))
+
+
+def _classifier(path):
+    config = model_file_config("--initial_model", path, "classifier")
+    found = saved_input(config)
+    return PretrainedBackbone(ADOPTED, path, sha256(path), found, _side(found))
+
+
+def _side(found):
     sides = set(found.shape[:2])
-    size = sides.pop() if len(sides) == 1 else None
-    return PretrainedBackbone(SAVED, path, sha256(path), found, size)
+    return sides.pop() if len(sides) == 1 else None
 
 
 def model_file_config(flag, path, kind):
@@ -274,12 +291,18 @@ def _folder_digest(folder):
 def _input(asked, backbone):
     if asked.backbone_input is not None:
         return asked.backbone_input
-    if backbone.input.is_mixed:
+    is_adopted = backbone.name == ADOPTED
+    if backbone.input.is_mixed or (is_adopted and backbone.input.name is None):
+        reason = "was trained on pixel values that its layers do not tell"
+        if backbone.input.is_mixed:
+            reason = (
+                "has a network of keras.applications behind layers that change its "
+                "input, so the pixel values that it expects are not known"
+            )
         raise RequestError(
-            f"--backbone={backbone.path} has a network of keras.applications behind "
-            "layers that change its input, so the pixel values that it expects are "
-            f"not known. Name them by --backbone_input: {', '.join(INPUTS)} or "
-            f"{NORMALIZED} (by mean and deviation of the data set)."
+            f"{backbone.shown} {reason}. Name them by --backbone_input: "
+            f"{', '.join(INPUTS)} or {NORMALIZED} (by mean and deviation of the data "
+            "set)."
         )
     return backbone.input.name or NORMALIZED
 
@@ -299,7 +322,7 @@ def _input_size(asked, backbone, image):
         if not has_own_size:
             ways.insert(0, f"--image_size={wanted}")
         raise RequestError(
-            f"--backbone={backbone.path} takes images of {wanted}x{wanted}. Received: "
+            f"{backbone.shown} takes images of {wanted}x{wanted}. Received: "
             f"{received}. Use {' or '.join(ways)}."
         )
     if size is None and not is_fixed and has_own_size and wanted:

@@ -8,6 +8,7 @@ from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.methods import recipes
+from bsce_keras.options.initial_model import initial_model_contradictions
 from bsce_keras.options.train_options import OPTIONS
 
 # Larger values are almost certainly typos.
@@ -25,6 +26,7 @@ def contradictions(asked):
             *_alpha_contradictions(asked),
             *_loss_contradictions(asked),
             *_device_contradictions(asked),
+            *initial_model_contradictions(asked),
             (
                 asked.export_only_last and asked.export is False,
                 "export_only_last=True contradicts export=False. Omit one of them.",

@@ -17,6 +17,7 @@ from bsce_keras.methods.parameters import changed
 from bsce_keras.options.backbone_options import model_config, pretrained_backbone
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
+from bsce_keras.options.initial_model import initial_classes
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.runtime.cluster import cluster_problems
@@ -85,14 +86,18 @@ def _examine(dataset, request, fetch=False):
     problems += folder_problems(asked)
     begun = problems.attempt(begun_stream, asked)
     backbone = problems.attempt(pretrained_backbone, asked)
-    info = problems.attempt(_describe, asked, fetch, begun, backbone)
+    initial = problems.attempt(initial_classes, asked) or ()
+    learned = begun.arriving if begun else initial
+    info = problems.attempt(_describe, asked, fetch, learned, backbone)
     if info is None and asked.image_size is not None:
         # If only the size was refused, check the options that depend on classes too.
         of_any_size = asked.without("image_size")
-        info = _Problems().attempt(_describe, of_any_size, fetch, begun, backbone)
+        info = _Problems().attempt(_describe, of_any_size, fetch, learned, backbone)
     # With an unknown data set, the other options are checked as if it were CIFAR.
     kind = info.kind if info else CIFAR
-    stream = stream_config(asked, info, begun, problems) if info else None
+    stream = None
+    if info:
+        stream = stream_config(asked, info, begun, initial, problems)
     memory = problems.attempt(_memory, asked, info)
     image = info and info.image
     model = problems.attempt(model_config, asked, backbone, kind, image)
@@ -124,7 +129,7 @@ class _Problems(list):
             return None
 
 
-def _describe(asked, fetch, begun, backbone):
+def _describe(asked, fetch, learned, backbone):
     if not asked.dataset:
         raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
@@ -137,7 +142,7 @@ def _describe(asked, fetch, begun, backbone):
         asked.dataset,
         **asked.given("data_dir", "download", "validation_share"),
         image_size=size,
-        learned=begun.arriving if begun else (),
+        learned=learned,
         images=asked.images,
     )
 

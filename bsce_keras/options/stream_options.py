@@ -88,23 +88,25 @@ def begun_stream(asked):
     )
 
 
-def stream_config(asked, info, begun, problems):
+def stream_config(asked, info, begun, initial, problems):
     """Returns the `StreamConfig` of a request, or None after noting its problems.
 
     Args:
         asked: the `Request`.
         info: the `DatasetInfo` of its data set, with the classes of `begun`.
         begun: the `BegunStream` of its run folder, or None.
+        initial: names of the classes of `--initial_model`, which come first.
         problems: list with a method `attempt`, see `make_config`.
     """
     is_folder = asked.dataset == "folder"
     grows = asked.dataset in _GROWING
     num_classes = len(info.class_names)
     order_name = asked.class_order or ("arrival" if grows else "lucir")
-    order = problems.attempt(_order, order_name, info, begun if grows else None)
+    first = begun.class_names if grows and begun else initial
+    order = problems.attempt(_order, order_name, info, first)
     if not isinstance(order_name, str):
         order_name = LISTED
-    num_base = asked.num_base_classes
+    num_base = asked.num_base_classes or len(initial) or None
     if num_base is None and grows and begun:
         # Keep the base step; half of all classes may be more now.
         num_base = begun.num_base_classes
@@ -143,15 +145,15 @@ def _image(asked, info):
     return dataclasses.replace(info.image, **changes)
 
 
-def _order(name, info, begun):
-    """Returns class ids by arrival: those of the run in its order, then new ones."""
+def _order(name, info, first):
+    """Returns class ids by arrival: those of the names `first`, then new ones."""
     names = info.class_names
     if not isinstance(name, str):
         return listed_order(name, names)
-    if begun is None or os.path.isfile(name):
+    if not first or os.path.isfile(name):
         return class_order(name, len(names), names)
     ids = {class_name: class_id for class_id, class_name in enumerate(names)}
-    came = [ids[class_name] for class_name in begun.class_names if class_name in ids]
+    came = [ids[class_name] for class_name in first if class_name in ids]
     new = np.setdiff1d(np.arange(len(names)), came)
     if len(new):
         new = new[class_order(name, len(new))]

@@ -282,6 +282,18 @@ _TRAINING = (
         "and keras_hub:PRESET where --image_size cannot be chosen",
     ),
     Option(
+        "initial_model",
+        pathlib.Path,
+        "NAME.keras, a trained classifier that ends in a dense layer: it is the base "
+        "step, which is not trained then",
+    ),
+    Option(
+        "initial_classes",
+        str,
+        "classes of --initial_model in the order of its outputs: names separated by "
+        "commas, or a file with one a line",
+    ),
+    Option(
         "freeze_backbone",
         bool,
         "train only the heads, on features of a pretrained backbone that are computed "

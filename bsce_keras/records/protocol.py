@@ -50,6 +50,7 @@ def protocol(config, num_replicas=1):
         ),
         "memory": _memory(config),
         "augmentation": _augmentation(stream.image),
+        "base_step": "a saved classifier" if config.model.is_adopted else "trained",
         "network_input": _network_input(config.model, stream.image),
         "optimizer": _optimizer(config.training),
         "batch_normalization": _batch_normalization(config.model),

@@ -1,0 +1,79 @@
+"""Options of a trained classifier that becomes the base step."""
+
+import os
+
+from bsce_keras.methods import METHODS, recipes
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import is_line, listed
+
+
+def initial_classes(asked):
+    """Returns the classes of `--initial_model` in the order of its outputs.
+
+    Args:
+        asked: the `Request`.
+
+    Raises:
+        RequestError: the names are missing or repeated, or their file cannot be read.
+    """
+    if asked.initial_model is None:
+        return ()
+    given = asked.initial_classes
+    if given is None:
+        raise RequestError(
+            f"--initial_model={asked.initial_model} needs --initial_classes: the names "
+            "of its outputs in their order, separated by commas, or a file with one a "
+            "line."
+        )
+    names = given.split(",")
+    path = os.path.expanduser(given)
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            names = [line for line in file.read().splitlines() if line.strip()]
+    names = tuple(name.strip() for name in names)
+    odd = [name for name in names if not is_line(name)]
+    if len(set(names)) < len(names) or odd or len(names) < 2:
+        raise RequestError(
+            "--initial_classes needs at least two different names, or the path of a "
+            f"file that has them. Received: {given!r}"
+        )
+    return names
+
+
+def initial_model_contradictions(asked):
+    """Yields `(contradicts, message)` for options that exclude an initial model."""
+    if asked.initial_model is None:
+        yield (
+            asked.initial_classes is not None,
+            "--initial_classes has no effect without --initial_model. Omit it.",
+        )
+        return
+    shown = f"--initial_model={asked.initial_model}"
+    for name in ("backbone", "base_run_dir", "num_base_classes", "class_order"):
+        value = getattr(asked, name)
+        yield (
+            value is not None,
+            f"--{name}={value} contradicts {shown}, which brings backbone, base step "
+            f"and base classes. Omit --{name}.",
+        )
+    linear = [name for name in METHODS if recipes.has_linear_head(name)]
+    yield (
+        not recipes.has_linear_head(asked.method_name),
+        f"--method={asked.method_name} has a head of class vectors, which the dense "
+        f"layer of {shown} cannot become. Use one of {', '.join(linear)}.",
+    )
+    yield (
+        recipes.memory_use(asked.method_name).replays_everything,
+        f"--method={asked.method_name} trains every step from the start, so {shown} "
+        "has no effect. Use another --method.",
+    )
+
+
+def refuse_unknown_classes(asked, info, initial):
+    """Refuses initial classes that a data set other than a folder does not have."""
+    unknown = [name for name in initial if name not in info.class_names]
+    if unknown:
+        raise RequestError(
+            f"--initial_classes must be classes of {asked.dataset}. Unknown: "
+            f"{listed(unknown)}."
+        )

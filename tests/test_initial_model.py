@@ -1,0 +1,230 @@
+"""A trained classifier as base step: adopted exactly, then taught further classes."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras import make_config
+from bsce_keras.config import ImageSpec
+from bsce_keras.experiment import run_experiment
+from bsce_keras.methods import METHODS, load_method, recipes
+from bsce_keras.models.heads import LinearHead
+from bsce_keras.models.saved_classifier import cut_classifier
+from bsce_keras.runtime.errors import RequestError
+
+OLD, NEW = ("dog", "cat"), "ant"
+COLOURS = {"dog": (200, 40, 40), "cat": (40, 200, 40), "ant": (40, 40, 200)}
+IMAGE = ImageSpec(size=16, stored_size=18)
+
+
+def layers(*top):
+    return keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            *top,
+        ]
+    )
+
+
+def softmax_classifier():
+    keras.utils.set_random_seed(7)
+    return layers(keras.layers.Dense(2, activation="softmax", name="predictions"))
+
+
+def save(model, folder):
+    path = str(folder / "model.keras")
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Makes a folder of coloured noise of the named classes; returns its path."""
+
+    def make(train, test=(*OLD, NEW), folder="pictures"):
+        rng = np.random.default_rng(5)
+        root = tmp_path / folder
+        for part, names, number in (("train", train, 6), ("test", test, 5)):
+            for name in names:
+                (root / part / name).mkdir(parents=True)
+                for place in range(number):
+                    noise = rng.integers(-60, 60, (18, 18, 3))
+                    pixels = np.clip(noise + COLOURS[name], 0, 255).astype(np.uint8)
+                    data = tf.io.encode_png(pixels).numpy()
+                    (root / part / name / f"{place}.png").write_bytes(data)
+        return str(root)
+
+    return make
+
+
+@pytest.fixture
+def request_of(tmp_path, pictures):
+    """Makes the request of a short run that adopts a classifier."""
+
+    def make(model=None, train=(*OLD, NEW), **more):
+        return {
+            "data_dir": pictures(train),
+            "initial_model": save(model or softmax_classifier(), tmp_path),
+            "initial_classes": ",".join(OLD),
+            "epochs": 2,
+            "batch_size": 4,
+            "learning_rate": 0.1,
+            "precision": "float32",
+            "freeze_backbone": True,
+            "exemplars_per_class": 3,
+            "run_dir": str(tmp_path / "run"),
+            "export_only_last": True,
+            **more,
+        }
+
+    return make
+
+
+def images_of(folder, name):
+    paths = sorted((folder / name).iterdir())
+    images = [tf.io.decode_png(path.read_bytes()).numpy() for path in paths]
+    return np.stack(images)[:, 1:17, 1:17]
+
+
+def lines_of(run_dir):
+    text = (run_dir / "steps.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_base_accuracies_are_those_of_the_adopted_classifier(request_of, tmp_path):
+    model = softmax_classifier()
+    run_experiment(make_config("folder", **request_of(model)))
+    accuracy = np.load(tmp_path / "run/per_class_accuracy.npy")
+    for label, name in enumerate(OLD):
+        images = images_of(tmp_path / "pictures/test", name)
+        predictions = np.asarray(model(images)).argmax(axis=1)
+        assert accuracy[0, label] == np.mean(predictions == label)
+    first, second = lines_of(tmp_path / "run")
+    assert first["epochs"] == 0 and first["exemplars_per_class"] == [3, 3]
+    assert second["num_classes"] == 3 and second["class_counts"] == [3, 3, 6]
+    report = (tmp_path / "run/report.html").read_text()
+    assert all(name in report for name in (*OLD, NEW))
+
+
+def test_new_class_is_learned_without_old_images(request_of, tmp_path):
+    request = request_of(train=(NEW,), exemplars_per_class=0, method="lwf")
+    run_experiment(make_config("folder", **request))
+    first, second = lines_of(tmp_path / "run")
+    assert first["class_counts"] == [0, 0]
+    assert second["class_counts"] == [0, 0, 6]
+    assert second["new_accuracy"] == 1.0
+
+
+def test_exemplars_without_old_images_are_refused_before_writing(request_of, tmp_path):
+    config = make_config("folder", **request_of(train=(NEW,)))
+    with pytest.raises(RequestError, match="no training images: dog, cat. Add images"):
+        run_experiment(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_resumed_adopted_run_has_the_same_bits(request_of, tmp_path):
+    """A run that grows by its step equals one that had it from the start."""
+    request = request_of(train=(*OLD, NEW))
+    run_experiment(make_config("folder", **request))
+    again = {**request, "run_dir": str(tmp_path / "again")}
+    run_experiment(make_config("folder", **again, increments=[]))
+    run_experiment(make_config("folder", **again, num_increments=1))
+    arrays = [
+        np.load(tmp_path / name / "checkpoints/step_01.npz")
+        for name in ("run", "again")
+    ]
+    for name in arrays[0].files:
+        if name.startswith("classifier"):
+            np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        lambda: [keras.layers.Dense(3, use_bias=False)],
+        lambda: [keras.layers.Dense(3), keras.layers.Softmax()],
+        lambda: [keras.layers.Dense(3), keras.layers.Activation("softmax")],
+        lambda: [keras.layers.Dropout(0.5), keras.layers.Dense(3, "softmax")],
+    ],
+)
+def test_cut_classifier_has_the_same_order_of_classes(top, tmp_path):
+    model = layers(*top())
+    cut = cut_classifier(save(model, tmp_path), IMAGE)
+    images = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    logits = np.asarray(cut.backbone(images)) @ cut.kernel + cut.bias
+    expected = np.argsort(np.asarray(model(images)), axis=1)
+    np.testing.assert_array_equal(np.argsort(logits, axis=1), expected)
+
+
+@pytest.mark.parametrize(
+    ("top", "expected"),
+    [
+        (
+            lambda: [keras.layers.Dense(2, activation="sigmoid", name="flags")],
+            "'flags' is a Dense: its activation is sigmoid",
+        ),
+        (
+            lambda: [keras.layers.ReLU(name="cut")],
+            "'cut' is a ReLU: it must be",
+        ),
+        (lambda: [keras.layers.Dense(1, name="one")], "Dense: its output is"),
+        (lambda: [keras.layers.Lambda(lambda x: x)], "cannot be loaded"),
+    ],
+)
+def test_classifier_that_cannot_be_cut_is_refused_by_name(top, expected, tmp_path):
+    with pytest.raises(RequestError, match=expected):
+        cut_classifier(save(layers(*top()), tmp_path), IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"method": "lucir"}, "has a head of class vectors"),
+        ({"method": "joint"}, "trains every step from the start"),
+        ({"num_base_classes": 2}, "--num_base_classes=2 contradicts --initial_model"),
+        ({"initial_classes": None}, "needs --initial_classes"),
+        ({"initial_classes": "dog,dog"}, "at least two different names"),
+        ({"image_size": 32}, "takes images of 16x16"),
+    ],
+)
+def test_request_that_contradicts_an_initial_model_is_refused(
+    changes, expected, request_of
+):
+    with pytest.raises(RequestError, match=expected):
+        make_config("folder", **{**request_of(), **changes})
+
+
+def test_names_must_be_as_many_as_the_outputs(request_of):
+    config = make_config("folder", **request_of(initial_classes="dog,cat,ant"))
+    with pytest.raises(RequestError, match="must name the 2 outputs of"):
+        run_experiment(config)
+
+
+def test_classifier_on_unknown_pixel_values_needs_them_named(request_of):
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2),
+        ]
+    )
+    request = request_of(model)
+    with pytest.raises(RequestError, match="Name them by --backbone_input: unit"):
+        make_config("folder", **request)
+    config = make_config("folder", **request, backbone_input="unit")
+    assert config.model.input == "unit"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_tell_truly_if_a_dense_layer_can_be_their_head(name):
+    config = make_config("digits", method=name, increments=[2])
+    head = load_method(config.method).make_head(0, 2)
+    assert isinstance(head, LinearHead) == recipes.has_linear_head(name)
