@@ -10,20 +10,20 @@ from bsce_keras.models.classifier import (
 from bsce_keras.runtime.randomness import Purpose, integer
 
 
-def new_classifier(config, method, step):
-    """Builds a classifier of all classes up to a step, with random weights.
+def new_classifier(config, variant, head):
+    """Builds a classifier with random weights.
 
     Call it inside the strategy's scope.
 
     Args:
         config: `ExperimentConfig`.
-        method: the `Method`, which selects head and variant of the backbone.
-        step: the `Step`.
+        variant: variant of the backbone.
+        head: head of the classifier.
     """
     image = config.stream.image
     return build_classifier(
-        make_backbone(config.model, image, method.variant),
-        method.make_head(step.num_old_classes, step.num_new_classes),
+        make_backbone(config.model, image, variant),
+        head,
         image,
         preprocessing(config.model, image),
     )
@@ -38,7 +38,8 @@ def grown_student(learner, step, pool):
         pool: `Examples` to train on; new classes are imprinted from them.
     """
     config, method = learner.config, learner.method
-    student = new_classifier(config, method, step)
+    head = method.training_head(step.num_old_classes, step.num_new_classes)
+    student = new_classifier(config, method.variant, head)
     if learner.classifier is None or method.starts_afresh:
         return student
     grow_classifier(student, learner.classifier)

@@ -79,9 +79,13 @@ class Learner:
 
     def restore(self, step, arrays):
         """Restores the weights of a finished step from a checkpoint's arrays."""
+        method, weights = self.method, unpack("classifier", arrays)
         with self.runtime.strategy.scope():
-            classifier = new_classifier(self.config, self.method, step)
-        classifier.set_weights(unpack("classifier", arrays))
+            head = method.restored_head(
+                step.num_old_classes, step.num_new_classes, weights
+            )
+            classifier = new_classifier(self.config, method.variant, head)
+        classifier.set_weights(weights)
         self.adopt(classifier)
 
     def to_arrays(self):
@@ -103,7 +107,8 @@ class Learner:
         images = np.full(
             self.config.stream.num_classes, len(step.examples) // step.num_new_classes
         )
-        later = self.plans[step.index + 1 :]
+        first, *_ = self._phases
+        later = [plan for plan in self.plans[step.index + 1 :] if first.applies(plan)]
         pools = sum(plan.pool_sizes(images)["main"] for plan in later)
         return pools * self.config.training.epochs
 
@@ -131,9 +136,13 @@ class Learner:
         not differ by rounding. All workers must call this method.
         """
         arrays, _ = self.runtime.workers.arrays_from_chief(
-            lambda: ({"features": self._inference.features(images)}, None)
+            lambda: ({"features": self.own_features(images)}, None)
         )
         return arrays["features"]
+
+    def own_features(self, images):
+        """Returns features as `features` does, computed by this worker only."""
+        return self._inference.features(images)
 
     def logits(self, images):
         """Returns logits `(n, num_classes)` of uint8 images, in inference mode."""

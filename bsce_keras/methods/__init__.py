@@ -15,6 +15,8 @@ METHODS = {
     "tpcil": "bsce_keras.methods.tpcil:TPCIL",
     "joint": "bsce_keras.methods.joint:Joint",
     "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
+    "acil": "bsce_keras.methods.acil:ACIL",
+    "ds_al": "bsce_keras.methods.ds_al:DSAL",
 }
 # Names as their papers write them.
 TITLES = {
@@ -30,6 +32,8 @@ TITLES = {
     "tpcil": "TPCIL",
     "joint": "Joint training",
     "mnemonics": "Mnemonics",
+    "acil": "ACIL",
+    "ds_al": "DS-AL",
 }
 
 

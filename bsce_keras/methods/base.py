@@ -134,6 +134,19 @@ class Method:
         """Returns the head of a step, a layer from features to a dict with `logits`."""
         return LinearHead(num_old_classes + num_new_classes)
 
+    def training_head(self, num_old_classes, num_new_classes):
+        """Returns the head that the main phase trains; by default that of the step."""
+        return self.make_head(num_old_classes, num_new_classes)
+
+    def restored_head(self, num_old_classes, num_new_classes, weights):
+        """Returns a head for saved weights; by default `make_head`.
+
+        Args:
+            num_old_classes, num_new_classes: as of `make_head`.
+            weights: arrays of the classifier's weights; the head's are the last ones.
+        """
+        return self.make_head(num_old_classes, num_new_classes)
+
     def imprint(self, head, features_of_classes, seed):
         """Initialises the new classes of a grown head; by default they stay random.
 

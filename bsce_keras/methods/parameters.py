@@ -241,3 +241,30 @@ class TpcilParameters:
     num_edges: int = parameter(
         "number of edges whose ends every update draws", 64, least=1
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class AcilParameters:
+    """Parameters of ACIL (the authors' code)."""
+
+    expansion_size: int = parameter(
+        "largest size of the random expansion, which has at most as many columns as "
+        "the base step has images",
+        8192,
+        least=1,
+    )
+    ridge: float = parameter(
+        "number added to the diagonal of the Gram matrix", 0.1, above=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DsalParameters(AcilParameters):
+    """Parameters of DS-AL (the authors' code)."""
+
+    compensation: float = parameter(
+        "factor of the second stream in the logits", 0.6, least=0
+    )
+    compensation_ridge: float = parameter(
+        "number added to the diagonal of that stream's Gram matrix", 0.1, above=0
+    )

@@ -10,8 +10,10 @@ from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.sections import MemoryUse
 from bsce_keras.methods.own_methods import is_own, own_parameters, published_relative
 from bsce_keras.methods.parameters import (
+    AcilParameters,
     BicParameters,
     DistillationParameters,
+    DsalParameters,
     IcarlParameters,
     LucirParameters,
     MnemonicsParameters,
@@ -60,6 +62,7 @@ class _Published:
         trains_backbone: reason why its terms need a backbone that is trained; empty if
             it can train a head on a frozen one.
         has_linear_head: a dense layer of a saved classifier can become its head.
+        solves_head: increments train nothing; the head is the solution of an equation.
     """
 
     recipes: dict
@@ -74,6 +77,7 @@ class _Published:
     )
     trains_backbone: str = ""
     has_linear_head: bool = True
+    solves_head: bool = False
 
 
 def _on_every_kind(value):
@@ -147,6 +151,20 @@ _LUCIR = _Published(
     finetunes=(IMAGENET,),
 )
 
+# The base step keeps IL-Baseline's schedule, which is that of the compared systems. The
+# authors train it longer and with stronger augmentation.
+_ACIL = dataclasses.replace(
+    _IL_BASELINE,
+    parameters=_on_every_kind(AcilParameters()),
+    memory=MemoryUse(has_exemplars=False),
+    predicts_by=(
+        "argmax over the logits of all seen classes, a ridge regression from expanded "
+        "features of the frozen backbone to one-hot labels"
+    ),
+    solves_head=True,
+)
+_IMAGENET_DSAL = DsalParameters(compensation=1.5)
+
 _PUBLISHED = {
     "finetune": _WITHOUT_PARAMETERS,
     "il_baseline": _IL_BASELINE,
@@ -188,6 +206,12 @@ _PUBLISHED = {
         | {SMALL: MnemonicsParameters(5.0), CIFAR: MnemonicsParameters(5.0)},
         finetunes=KINDS,
         memory=MemoryUse(optimizes_pixels=True),
+    ),
+    "acil": _ACIL,
+    "ds_al": dataclasses.replace(
+        _ACIL,
+        parameters=_on_every_kind(DsalParameters())
+        | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL},
     ),
     # LUCIR's schedule, without its fine-tuning.
     "tpcil": _Published(
@@ -253,6 +277,11 @@ def own_sampling(method):
 def memory_use(method):
     """Returns the `MemoryUse` of a method."""
     return _published(method).memory
+
+
+def solves_head(method):
+    """Returns True if increments of a method train nothing and solve the head."""
+    return _published(method).solves_head
 
 
 def predicts_by(method):

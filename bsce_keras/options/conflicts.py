@@ -108,6 +108,7 @@ def _loss_contradictions(asked):
         f"--method={asked.method_name}. Use --method=ss_il, or another sampling.",
     )
     yield from _joint_contradictions(asked) if use.replays_everything else ()
+    yield from _solved_contradictions(asked)
     yield (
         use.policy and asked.exemplar_selection is not None,
         f"--exemplar_selection={asked.exemplar_selection} has no effect with --method="
@@ -161,6 +162,30 @@ def _joint_contradictions(asked):
             True,
             f"--{name}={value} has no effect with --method={asked.method_name}, which "
             "trains on all images of all seen classes. Omit it.",
+        )
+
+
+def _solved_contradictions(asked):
+    """Yields options that train increments, if the method solves its head instead."""
+    if not recipes.solves_head(asked.method_name):
+        return
+    reason = f"with --method={asked.method_name}, whose increments train nothing"
+    yield (
+        asked.loss not in ("softmax", "balanced_softmax"),
+        f"--classification_loss={asked.loss} has no effect {reason}. Use softmax to "
+        "give every image the same weight, or balanced_softmax to give every class "
+        "the same weight.",
+    )
+    for name, default in {
+        "balanced_finetuning": ("default", "false"),
+        "replay_sampling": ("uniform",),
+        "exemplars_per_class": (0,),
+        "memory_budget": (0,),
+    }.items():
+        value = getattr(asked, name)
+        yield (
+            value not in (None, *default),
+            f"--{name}={value} has no effect {reason}. Omit it.",
         )
 
 

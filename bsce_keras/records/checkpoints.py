@@ -1,6 +1,7 @@
 """Checkpoints of a run: named arrays and a JSON state, written as a whole.
 
 - `step_02`: step 2 is finished.
+- `step_02_state`: large state of the method after step 2; kept for the last two steps.
 - `step_02_main_epoch_0007`: its main phase continues with epoch 7.
 - `step_02_main_epoch_0007_update_000012`: 12 updates of that epoch are done.
 
@@ -23,7 +24,7 @@ from bsce_keras.runtime.files import make_folder
 _log = logging.getLogger(__name__)
 
 _FILE = re.compile(
-    r"(step_\d+(?:_[a-z]+_epoch_\d+(?:_update_\d+)?)?)\.(?:json|npz)(?:\.tmp)?"
+    r"(step_\d+(?:_state|_[a-z]+_epoch_\d+(?:_update_\d+)?)?)\.(?:json|npz)(?:\.tmp)?"
 )
 
 # First phase of every step.
@@ -113,6 +114,23 @@ class Checkpoints:
         self._finished = [*earlier, state]
         for name in self._progress_names(step):
             self._remove(name)
+        for name in self._names():
+            if _is_state(name) and _step_of(name) < step - 1:
+                self._remove(name)
+
+    def save_state(self, step, arrays):
+        """Saves the method's state after a step; call it before `save_step`.
+
+        The state belongs to the step once the step is saved. States of the last two
+        steps are kept, so that the last step can be trained again.
+        """
+        self._save(_state_name(step), arrays, None)
+
+    def load_state(self, step):
+        """Returns the arrays of the method's state after a step, or None."""
+        self._before_use()
+        loaded = self._load(_state_name(step))
+        return loaded and loaded[0]
 
     def save_progress(self, step, phase, epoch, arrays, state, num_updates=0):
         """Saves the progress of a phase, and keeps the save before this one.
@@ -250,7 +268,11 @@ class Checkpoints:
 
     def _progress_names(self, step, phase=""):
         prefix = f"{_step_name(step)}_{phase}"
-        return [name for name in self._names() if name.startswith(prefix)]
+        return [
+            name
+            for name in self._names()
+            if name.startswith(prefix) and not _is_state(name)
+        ]
 
     def _remove(self, name):
         array_files.remove(self._path(name))
@@ -258,6 +280,14 @@ class Checkpoints:
 
 def _step_name(step):
     return f"step_{step:02d}"
+
+
+def _state_name(step):
+    return f"{_step_name(step)}_state"
+
+
+def _is_state(name):
+    return name.endswith("_state")
 
 
 def _step_of(name):

@@ -21,6 +21,14 @@ class SharedCheckpoints:
         if self._workers.is_chief:
             self._checkpoints.save_step(step, arrays, state)
 
+    def save_state(self, step, arrays):
+        """Calls `Checkpoints.save_state`; only the chief may call it."""
+        self._checkpoints.save_state(step, arrays)
+
+    def load_state(self, step):
+        """Calls `Checkpoints.load_state`; only the chief may call it."""
+        return self._checkpoints.load_state(step)
+
     def save_progress(self, *progress):
         """Calls `Checkpoints.save_progress` on the chief only."""
         if self._workers.is_chief:

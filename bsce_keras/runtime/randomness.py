@@ -30,6 +30,7 @@ class Purpose(enum.IntEnum):
     EXEMPLAR_GROUPS = 12
     EXEMPLAR_HALVES = 13
     EXEMPLAR_QUERIES = 14
+    EXPANSION = 15
 
 
 def generator(seed, purpose, *position):

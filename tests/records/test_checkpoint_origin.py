@@ -30,6 +30,7 @@ def begin(make_config):
         checkpoints = Checkpoints(config.run_dir)
         for step in (0, 1):
             checkpoints.save_step(step, *numbered(10 * seed + step))
+        checkpoints.save_state(1, numbered(seed)[0])
         checkpoints.save_progress(2, "main", 3, *numbered(10 * seed + 2))
         return pathlib.Path(config.run_dir)
 
@@ -57,7 +58,7 @@ def enter(config):
         pass
 
 
-@pytest.mark.parametrize("name", ["step_00", "step_01", PROGRESS])
+@pytest.mark.parametrize("name", ["step_00", "step_01", "step_01_state", PROGRESS])
 def test_a_checkpoint_of_another_run_is_named_and_refused(begin, make_config, name):
     ours, theirs = begin(1), begin(2)
     copy_checkpoint(theirs, ours, name)

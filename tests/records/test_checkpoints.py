@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -274,3 +275,28 @@ def test_vectors_of_all_steps_are_restored_from_the_last_checkpoint(
     assert [state["counts"].tolist() for state in restored] == [[], [0], [0, 1]]
     assert {state["counts"].dtype for state in restored} == {np.dtype(np.int64)}
     assert [state["number"] for state in restored] == [0, 1, 2]
+
+
+def test_states_of_the_last_two_steps_are_kept(checkpoints):
+    for step in range(4):
+        checkpoints.save_state(step, ARRAYS)
+        checkpoints.save_step(step, *numbered(step))
+    kept = [step for step in range(4) if checkpoints.load_state(step) is not None]
+    assert kept == [2, 3]
+    assert len(checkpoints.finished_states()) == 4
+
+
+def test_step_trained_again_replaces_later_states(checkpoints):
+    for step in range(3):
+        checkpoints.save_state(step, ARRAYS)
+        checkpoints.save_step(step, *numbered(step))
+    checkpoints.save_step(1, *numbered(1))
+    assert checkpoints.load_state(2) is None
+    assert checkpoints.load_state(1) is not None
+
+
+def test_state_with_one_altered_bit_is_not_loaded(checkpoints):
+    checkpoints.save_state(0, ARRAYS)
+    path = pathlib.Path(checkpoints.folder, "step_00_state.npz")
+    flip_byte(path, path.stat().st_size // 2)
+    assert checkpoints.load_state(0) is None

@@ -32,8 +32,10 @@ from bsce_keras.runtime.errors import RequestError
 META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)
 LOSSES = LOSS_CHOICES[1:]  # without `default`
+# Methods with few losses, and memories and pools of their own.
+SPECIAL = ("bic", "acil", "ds_al")
 SYSTEMS = [
-    *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m != "bic"),
+    *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m not in SPECIAL),
     ("bic", "softmax"),
     ("podnet", "nca"),
 ]
@@ -355,9 +357,29 @@ CAREFUL = OddRun(
 NEAREST = OddRun(
     train=(1, 2, 1), test=(2, 1, 1), steps=(2, 1), method="icarl", memory_budget=3
 )
+# Fewer images than features, one image a class, base class without test images.
+SOLVED = OddRun(
+    train=(1, 2, 1, 3),
+    test=(0, 1, 1, 2),
+    steps=(1, 2, 1),
+    method="ds_al",
+    exemplars_per_class=0,
+    export=True,
+)
+WEIGHED = OddRun(
+    train=(1, 4, 1, 3),
+    test=(1, 1, 0, 2),
+    steps=(2, 2),
+    method="acil",
+    loss="balanced_softmax",
+    exemplars_per_class=0,
+)
 
 
-@pytest.mark.parametrize("run", [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED])
+@pytest.mark.parametrize(
+    "run",
+    [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED, SOLVED, WEIGHED],
+)
 def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, caplog):
     assert run.refusal() is None
     check_learned(tmp_path, run)

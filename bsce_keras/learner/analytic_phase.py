@@ -1,0 +1,185 @@
+"""Phases of analytic methods: gradient at the base step, then a solved head."""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.learner.growth import new_classifier
+from bsce_keras.learner.main_phase import MainPhase
+from bsce_keras.learner.step_phase import StepPhase
+from bsce_keras.learner.training_stats import TrainingStats
+from bsce_keras.methods.acil import AnalyticState, AnalyticStep
+from bsce_keras.models.classifier import backbone_of, head_of
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.randomness import Purpose, generator
+from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.text import duration
+
+# Images between two looks for a stop request.
+_IMAGES_AT_ONCE = 4096
+# Seconds between two lines about the share of the features.
+_PRINT_SECONDS = 60
+
+
+class BasePhase(MainPhase):
+    """Main phase of the base step only; increments train nothing."""
+
+    def applies(self, step):
+        return step.index == 0
+
+
+class AnalyticPhase(StepPhase):
+    """Computes features of the step's images and solves the head.
+
+    The backbone runs in inference mode on centre crops. The method's state is read
+    from the checkpoint of the previous step and saved with that of this step. The
+    chief does the work; other workers wait for the weights. An interrupted phase
+    starts again from the end of the phase before it.
+
+    A run that took its base step from another run has no state of it. Step 1 then
+    computes that state from the images of the base step.
+    """
+
+    name = "analytic"
+
+    def run(self, step, memory, stats, is_followed):
+        learner = self.learner
+        begin = time.perf_counter()
+        self._refuse_stop(step, max(learner.runtime.workers.told(self._signum or 0)))
+        classifier = self._grown(step)
+        learner.adopt(classifier)
+        weights, _ = learner.runtime.workers.arrays_from_chief(
+            lambda: (self._solved(step), None)
+        )
+        head = head_of(classifier)
+        for name, values in weights.items():
+            getattr(head, name).assign(values)
+        if stats is None:
+            memory.update(step, learner.features)
+        seconds = time.perf_counter() - begin
+        if stats is None:
+            return self._stats(step, seconds)
+        return dataclasses.replace(stats, train_seconds=stats.train_seconds + seconds)
+
+    def _grown(self, step):
+        """Returns a classifier of all seen classes with the frozen backbone."""
+        learner, method = self.learner, self.learner.method
+        config, old = learner.config, learner.classifier
+        if step.index == 0:
+            head = method.head_of_images(step.num_classes, len(step.examples))
+        else:
+            head = method.restored_head(
+                step.num_old_classes, step.num_new_classes, old.get_weights()
+            )
+        with learner.runtime.strategy.scope():
+            classifier = new_classifier(config, method.variant, head)
+            if old is not None:
+                backbone_of(classifier).set_weights(backbone_of(old).get_weights())
+            rng = generator(config.training.seed, Purpose.EXPANSION)
+            bound = head.expansion.shape[0] ** -0.5
+            head.expansion.assign(rng.uniform(-bound, bound, head.expansion.shape))
+        return classifier
+
+    def _solved(self, step):
+        """Returns the weights of the solved head by name, after saving the state."""
+        learner = self.learner
+        told = _Told(f"step {step.index}/{len(learner.plans) - 1}")
+        state = self._state_before(step, told)
+        state, weights = learner.method.solve(
+            state, self._analytic_step(step, step.examples, told), told.finished
+        )
+        learner.run.checkpoints.save_state(step.index, state.to_arrays())
+        return {name: np.asarray(values) for name, values in weights.items()}
+
+    def _state_before(self, step, told):
+        method, head = self.learner.method, head_of(self.learner.classifier)
+        first = method.first_state(head.expansion_size)
+        if step.index == 0:
+            return first
+        arrays = self.learner.run.checkpoints.load_state(step.index - 1)
+        if arrays is not None:
+            return AnalyticState.from_arrays(arrays)
+        if step.index > 1:
+            raise RequestError(
+                f"The state after step {step.index - 1} is missing or damaged, and "
+                f"--method={self.learner.config.method.name} cannot go on without it. "
+                f"Restore checkpoints/step_{step.index - 1:02d}_state from a copy, or "
+                f"move checkpoints/step_{step.index - 1:02d} away, to train that step "
+                "again."
+            )
+        base = dataclasses.replace(step, num_old_classes=0, examples=step.earlier)
+        base = dataclasses.replace(base, num_new_classes=step.num_old_classes)
+        state, _ = method.solve(first, self._analytic_step(base, step.earlier, told))
+        return state
+
+    def _analytic_step(self, step, examples, told):
+        method = self.learner.config.method
+        features = self._features(step, examples.images, told)
+        return AnalyticStep(
+            features,
+            examples.labels,
+            step.num_old_classes,
+            step.num_classes,
+            np.asarray(head_of(self.learner.classifier).expansion),
+            loss_facts(method.classification_loss).counts_classes,
+            method.alpha,
+        )
+
+    def _features(self, step, images, told):
+        blocks, shown = [], time.perf_counter()
+        for start in range(0, len(images), _IMAGES_AT_ONCE):
+            self._refuse_stop(step, self._signum)
+            block = images[start : start + _IMAGES_AT_ONCE]
+            blocks.append(self.learner.own_features(block))
+            if time.perf_counter() - shown > _PRINT_SECONDS:
+                shown = time.perf_counter()
+                told.going_on(f"features, {start + len(block)} of {len(images)} images")
+        told.finished(f"features of {len(images)} images")
+        return np.concatenate(blocks)
+
+    @property
+    def _signum(self):
+        return self.learner.runtime.stop_requests.signum
+
+    def _refuse_stop(self, step, signum):
+        if signum:
+            raise Stopped(
+                f"stopped in step {step.index}, while its head was solved. The steps "
+                "before it are saved: give the same command to go on.",
+                signum,
+            )
+
+    def _stats(self, step, seconds):
+        method, labels = self.learner.config.method, step.examples.labels
+        facts, num_images = loss_facts(method.classification_loss), len(labels)
+        return TrainingStats(
+            train_images=num_images,
+            class_counts=np.bincount(labels, minlength=step.num_classes).tolist(),
+            epochs=1,
+            train_seconds=seconds,
+            images_per_second=num_images / seconds,
+            alpha=method.alpha if facts.takes_alpha else None,
+            alphas=[],
+            alpha_clips=0,
+            alpha_by_epoch=None,
+        )
+
+
+class _Told:
+    """Lines about the parts of a phase, with the time that each took."""
+
+    def __init__(self, title):
+        self._title = title
+        self._begin = time.perf_counter()
+
+    def going_on(self, what):
+        """Prints a line about an unfinished part."""
+        seconds = time.perf_counter() - self._begin
+        print(f"{self._title}  {what}  {duration(seconds)}", flush=True)
+
+    def finished(self, what):
+        """Prints a line about a finished part; the next one begins."""
+        self.going_on(what)
+        self._begin = time.perf_counter()

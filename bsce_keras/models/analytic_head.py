@@ -1,0 +1,70 @@
+"""AnalyticHead: a random expansion of the features and a solved linear map."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="bsce_keras")
+class AnalyticHead(keras.layers.Layer):
+    """Head of ACIL and DS-AL. Its weights are computed, not trained.
+
+        logits = relu(f E) W  +  tanh(f E) V
+
+    The second term exists only with `compensates`. A ridge regression to one-hot
+    labels has logits of about 0 and 1, and a plain softmax over 100 of them would
+    give every class about 1 %. `calibrated_logits = logits / temperature` are those
+    that exports turn into probabilities. `logits` stay as they are.
+
+    Args:
+        num_classes: number of columns of the logits.
+        expansion_size: m, number of columns of E.
+        compensates: the head has the stream V.
+
+    Attributes:
+        expansion: E, shape `(d, m)`.
+        kernel, compensation: W and V, shape `(m, num_classes)`; V is None without
+            `compensates`.
+        temperature: scalar, 1 until it is assigned.
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        expansion_size,
+        compensates=False,
+        dtype="float32",
+        **kwargs,
+    ):
+        super().__init__(dtype=dtype, trainable=False, **kwargs)
+        self.num_classes = num_classes
+        self.expansion_size = expansion_size
+        self.compensates = compensates
+
+    def build(self, input_shape):
+        shape = (self.expansion_size, self.num_classes)
+        self.expansion = self._solved("expansion", (input_shape[-1], shape[0]))
+        self.kernel = self._solved("kernel", shape)
+        self.compensation = None
+        if self.compensates:
+            self.compensation = self._solved("compensation", shape)
+        self.temperature = self._solved("temperature", (), "ones")
+
+    def _solved(self, name, shape, initializer="zeros"):
+        return self.add_weight(
+            name=name, shape=shape, initializer=initializer, trainable=False
+        )
+
+    def call(self, features):
+        expanded = ops.matmul(features, self.expansion)
+        logits = ops.matmul(ops.relu(expanded), self.kernel)
+        if self.compensates:
+            logits += ops.matmul(ops.tanh(expanded), self.compensation)
+        return {"logits": logits, "calibrated_logits": logits / self.temperature}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "expansion_size": self.expansion_size,
+            "compensates": self.compensates,
+        }

@@ -1,0 +1,104 @@
+"""Analytic steps: state, restoring, replicas, stops and a shared base step."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.learner.learner import Learner
+from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.models.classifier import backbone_of, head_of
+from bsce_keras.records.checkpoints import Checkpoints
+from bsce_keras.runtime.devices import Runtime
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.signals import Stopped
+
+
+def new_learner(config, strategy=None, stop_requests=None):
+    runtime = Runtime(strategy or tf.distribute.get_strategy(), stop_requests)
+    return Learner(config, runtime, Checkpoints(config.run_dir))
+
+
+def memory_of(config):
+    return ReplayMemory(config.memory, config.training.seed)
+
+
+def weights_of(learner):
+    return [np.asarray(weight) for weight in learner.classifier.get_weights()]
+
+
+@pytest.fixture
+def base(tiny_config, two_steps):
+    """Learner with a finished base step, its memory and the stats."""
+    config = tiny_config(method="acil")
+    learner, memory = new_learner(config), memory_of(config)
+    return learner, memory, learner.learn(two_steps[0], memory)
+
+
+def test_increment_changes_the_head_only(base, two_steps):
+    learner, memory, _ = base
+    before = backbone_of(learner.classifier).get_weights()
+    stats = learner.learn(two_steps[1], memory)
+    after = backbone_of(learner.classifier).get_weights()
+    for ours, theirs in zip(after, before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    head = head_of(learner.classifier)
+    assert (head.num_classes, head.expansion_size) == (6, 160)
+    assert (stats.epochs, stats.class_counts) == (1, [0] * 5 + [130])
+    assert memory.counts == [0] * 6
+
+
+def test_restored_learner_solves_the_same_head(base, two_steps):
+    learner, memory, _ = base
+    saved = learner.to_arrays()
+    learner.learn(two_steps[1], memory)
+    again = new_learner(learner.config)
+    again.restore(two_steps[0], saved)
+    again.learn(two_steps[1], memory)
+    for ours, theirs in zip(weights_of(again), weights_of(learner), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_state_of_step_1_follows_from_the_images_of_a_shared_base_step(
+    base, two_steps, tiny_config, tmp_path
+):
+    learner, memory, _ = base
+    other = new_learner(tiny_config(method="acil", run_dir=str(tmp_path / "other")))
+    other.restore(two_steps[0], learner.to_arrays())
+    learner.learn(two_steps[1], memory)
+    step, earlier = two_steps[1], two_steps[0].examples
+    other.learn(dataclasses.replace(step, earlier=earlier), memory)
+    for ours, theirs in zip(weights_of(other), weights_of(learner), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("method", ["acil", "ds_al"])
+def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
+    request = {"method": method, "synchronized_batch_norm": True, "batch_size": 14}
+    heads = []
+    for name, strategy in (("one", None), ("two", two_devices)):
+        config = tiny_config(**request, run_dir=f"runs/{name}")
+        learner, memory = new_learner(config, strategy), memory_of(config)
+        for step in two_steps:
+            learner.learn(step, memory)
+        heads.append(learner.logits(two_steps[0].examples.images))
+    np.testing.assert_allclose(*heads, atol=1e-3)
+
+
+def test_stop_request_ends_the_phase_and_keeps_the_state(base, two_steps, stop_after):
+    learner, memory, _ = base
+    stopping = new_learner(learner.config, stop_requests=stop_after(2))
+    stopping.restore(two_steps[0], learner.to_arrays())
+    with pytest.raises(Stopped, match="while its head was solved"):
+        stopping.learn(two_steps[1], memory)
+    checkpoints = Checkpoints(learner.config.run_dir)
+    assert checkpoints.load_state(0) is not None
+    assert checkpoints.load_state(1) is None
+
+
+def test_missing_state_is_refused_with_the_way_out(base, two_steps):
+    learner, memory, _ = base
+    later = dataclasses.replace(two_steps[1], index=2)
+    with pytest.raises(RequestError, match="state after step 1 is missing or damaged"):
+        learner.learn(later, memory)

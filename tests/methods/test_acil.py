@@ -1,0 +1,175 @@
+"""ACIL and DS-AL: heads, class weights and independence of the steps."""
+
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.methods import load_method
+from bsce_keras.methods.acil import AnalyticStep
+from bsce_keras.runtime.errors import RequestError
+
+SIZE, NUM_FEATURES = 24, 6
+
+
+def method(name="acil"):
+    return load_method(make_config("digits", method=name).method)
+
+
+def images(counts, seed=1):
+    """Returns features and labels with these numbers of images of each class."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    centres = rng.normal(size=(len(counts), NUM_FEATURES))
+    features = centres[labels] + 0.5 * rng.normal(size=(len(labels), NUM_FEATURES))
+    return features.astype(np.float32), labels
+
+
+def expansion():
+    bound = NUM_FEATURES**-0.5
+    return np.random.default_rng(2).uniform(-bound, bound, (NUM_FEATURES, SIZE))
+
+
+def learned(name, features, labels, step_sizes, **settings):
+    """Returns state and weights after steps of these numbers of classes."""
+    analytic = method(name)
+    state, first = analytic.first_state(SIZE), 0
+    for size in step_sizes:
+        arriving = (first <= labels) & (labels < first + size)
+        step = AnalyticStep(
+            features[arriving],
+            labels[arriving],
+            first,
+            first + size,
+            expansion(),
+            **settings,
+        )
+        state, weights = analytic.solve(state, step)
+        first += size
+    return state, weights
+
+
+def expanded(features):
+    return np.maximum(features.astype(np.float64) @ expansion(), 0.0)
+
+
+def test_head_is_the_ridge_regression_from_expanded_features():
+    features, labels = images([9, 4, 12, 7])
+    state, weights = learned("acil", features, labels, [2, 1, 1])
+    rows = expanded(features)
+    gram = rows.T @ rows + 0.1 * np.eye(SIZE)
+    expected = np.linalg.solve(gram, rows.T @ np.eye(4)[labels])
+    np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
+    np.testing.assert_array_equal(state.counts, [9, 4, 12, 7])
+
+
+@pytest.mark.parametrize("is_balanced", [False, True])
+def test_head_does_not_depend_on_the_number_of_steps(is_balanced):
+    features, labels = images([9, 4, 12, 7, 1, 5])
+    heads = [
+        learned("acil", features, labels, sizes, is_balanced=is_balanced)[1]["kernel"]
+        for sizes in ([6], [3, 3], [1, 2, 2, 1])
+    ]
+    for head in heads[1:]:
+        np.testing.assert_allclose(head, heads[0], rtol=1e-6)
+
+
+def test_balanced_head_weighs_classes_equally():
+    counts = np.array([9, 4, 12, 7])
+    features, labels = images(counts)
+    _, weights = learned("acil", features, labels, [2, 2], is_balanced=True)
+    rows, kappa = expanded(features), 4 / np.sum(1 / counts)
+    scaled = rows * (kappa / counts[labels])[:, None]
+    gram = scaled.T @ rows + 0.1 * np.eye(SIZE)
+    expected = np.linalg.solve(gram, scaled.T @ np.eye(4)[labels])
+    np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_balanced_head_equals_the_plain_one_for_equal_counts(name):
+    features, labels = images([8] * 4)
+    plain, balanced = (
+        learned(name, features, labels, [2, 2], is_balanced=each)[1]
+        for each in (False, True)
+    )
+    np.testing.assert_allclose(balanced["kernel"], plain["kernel"], atol=1e-8)
+    assert balanced["temperature"] == pytest.approx(plain["temperature"])
+
+
+def test_alpha_multiplies_the_counts_of_old_classes():
+    """Halved counts of old classes give their images twice the weight."""
+    counts = np.array([9, 4, 12, 7])
+    features, labels = images(counts)
+    _, weights = learned("acil", features, labels, [2, 2], is_balanced=True, alpha=0.5)
+    told = counts * np.array([0.5, 0.5, 1.0, 1.0])
+    rows, kappa = expanded(features), 4 / np.sum(1 / told)
+    scaled = rows * (kappa / told[labels])[:, None]
+    gram = scaled.T @ rows + 0.1 * np.eye(SIZE)
+    expected = np.linalg.solve(gram, scaled.T @ np.eye(4)[labels])
+    np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_one_image_a_class_is_learned(name):
+    features, labels = images([1] * 5)
+    _, weights = learned(name, features, labels, [3, 1, 1])
+    predictions = np.argmax(expanded(features) @ weights["kernel"], axis=1)
+    np.testing.assert_array_equal(predictions, labels)
+
+
+def test_compensation_fits_the_residual_of_the_new_classes():
+    features, labels = images([9, 4, 12, 7])
+    rows = expanded(features)
+    curved = np.tanh(features.astype(np.float64) @ expansion())
+    gram, moments = np.zeros((SIZE, SIZE)), np.zeros((SIZE, 4))
+    for first, last in ((0, 2), (2, 4)):
+        seen, new = labels < last, (first <= labels) & (labels < last)
+        full = rows[seen].T @ rows[seen] + 0.1 * np.eye(SIZE)
+        main = np.linalg.solve(full, rows[seen].T @ np.eye(4)[labels[seen]])
+        residual = np.eye(4)[labels[new]] - rows[new] @ main
+        residual[:, :first] = 0.0
+        gram += curved[new].T @ curved[new]
+        moments += curved[new].T @ residual
+    expected = 0.6 * np.linalg.solve(gram + 0.1 * np.eye(SIZE), moments)
+    _, weights = learned("ds_al", features, labels, [2, 2])
+    np.testing.assert_allclose(weights["compensation"], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_head_of_keras_has_the_logits_of_the_solution(name):
+    features, labels = images([9, 4, 12])
+    _, weights = learned(name, features, labels, [2, 1])
+    head = method(name).head_of_images(3, SIZE)
+    head.build((None, NUM_FEATURES))
+    head.expansion.assign(expansion())
+    for part, values in weights.items():
+        getattr(head, part).assign(values)
+    outputs = head(features)
+    expected = expanded(features) @ weights["kernel"]
+    if name == "ds_al":
+        curved = np.tanh(features.astype(np.float64) @ expansion())
+        expected += curved @ weights["compensation"]
+    np.testing.assert_allclose(outputs["logits"], expected, atol=1e-4)
+    scaled = expected / weights["temperature"]
+    np.testing.assert_allclose(outputs["calibrated_logits"], scaled, rtol=1e-3)
+
+
+def test_expansion_has_at_most_as_many_columns_as_the_base_step_has_images():
+    assert method().head_of_images(3, 150).expansion_size == 150
+    assert method().head_of_images(3, 60000).expansion_size == 8192
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"classification_loss": "meta_balanced_softmax"},
+        {"classification_loss": "rescaled_softmax"},
+        {"balanced_finetuning": "true"},
+        {"replay_sampling": "class_oversampling"},
+        {"exemplars_per_class": 20},
+        {"memory_budget": 200},
+    ],
+)
+def test_options_that_train_increments_are_refused(request_):
+    (name, value), *_ = request_.items()
+    with pytest.raises(RequestError, match=f"--{name}={value} has no effect with"):
+        make_config("digits", method="acil", **request_)
