@@ -171,6 +171,6 @@ def _widened(moments, num_columns):
 def _problem(what, ridge):
     return (
         f"The Gram matrix {what}, so the head cannot be solved. Start another "
-        f"--run_dir with a larger ridge, now {ridge:g}, by "
-        "--method_parameters=ridge=NUMBER, or with --precision=float32."
+        f"--run_dir with a larger --ridge, here {ridge:g}, or with "
+        "--precision=float32."
     )

@@ -20,6 +20,7 @@ from bsce_keras.options.folders import folder_problems
 from bsce_keras.options.initial_model import initial_classes
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
+from bsce_keras.options.train_options import PARAMETER_FLAGS
 from bsce_keras.runtime.cluster import cluster_problems
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
@@ -176,10 +177,10 @@ def _method(asked, kind):
     # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
     scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
     parameters = recipes.parameters(name, kind, scale)
-    if is_known and asked.method_parameters:
-        parameters = problems.attempt(
-            changed, parameters, asked.method_parameters, name, asked.loss
-        )
+    values = {**(asked.method_parameters or {})}
+    values |= asked.given(*(option.name for option in PARAMETER_FLAGS))
+    if is_known and values:
+        parameters = problems.attempt(changed, parameters, values, name, asked.loss)
     optimizer = asked.alpha_optimizer or configs.MethodConfig.alpha_optimizer
     # MethodConfig reports an unknown optimizer.
     settings = {"alpha_learning_rate": ALPHA_RATES.get(optimizer)}

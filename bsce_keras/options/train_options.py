@@ -106,6 +106,22 @@ _STREAM = (
         default_text="lucir; arrival for folder",
     ),
 )
+# Hyper-parameters that have a flag of their own, besides `method_parameters`.
+PARAMETER_FLAGS = (
+    Option(
+        "expansion_size",
+        int,
+        "largest size of the random expansion of acil and ds_al, at most the number "
+        "of images of the base step",
+        default_text="as published",
+    ),
+    Option(
+        "ridge",
+        float,
+        "number added to the diagonal of the Gram matrix of acil and ds_al",
+        default_text="as published",
+    ),
+)
 _METHOD = (
     Option(
         "method",
@@ -176,6 +192,7 @@ _METHOD = (
         "--method=NAME --help lists them",
         default_text="as published",
     ),
+    *PARAMETER_FLAGS,
     Option(
         "balanced_finetuning",
         str,

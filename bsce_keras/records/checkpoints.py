@@ -178,15 +178,21 @@ class Checkpoints:
     def finished_states(self):
         """Returns the states of steps 0, 1, ... up to the last undamaged checkpoint.
 
-        Damage to earlier checkpoints does not matter.
+        Damage to earlier checkpoints does not matter. A step whose method state is
+        damaged counts as damaged.
         """
         self._finished = []
         for name in reversed(self._names()):
             loaded = self._load_finished(name, PREFIX) if _is_step(name) else None
-            if loaded is not None:
+            if loaded is not None and not self._has_damaged_state(_step_of(name)):
                 self._finished = loaded[1]
                 break
         return list(self._finished)
+
+    def _has_damaged_state(self, step):
+        name = _state_name(step)
+        # The prefix of no array: only checksums are verified.
+        return name in self._names() and self._load(name, prefix="/") is None
 
     def drop_leftovers(self):
         """Removes progress of finished steps that an interrupted `save_step` left."""

@@ -173,3 +173,14 @@ def test_options_that_train_increments_are_refused(request_):
     (name, value), *_ = request_.items()
     with pytest.raises(RequestError, match=f"--{name}={value} has no effect with"):
         make_config("digits", method="acil", **request_)
+
+
+def test_flags_of_ridge_and_expansion_are_parameters_of_the_method():
+    config = make_config("digits", method="ds_al", ridge=2.0, expansion_size=64)
+    assert config == make_config(
+        "digits", method="ds_al", parameters={"ridge": 2.0, "expansion_size": 64}
+    )
+    with pytest.raises(RequestError, match="--method=lucir has no parameter 'ridge'"):
+        make_config("digits", method="lucir", ridge=2.0)
+    with pytest.raises(RequestError, match="ridge of .* must be a number above 0"):
+        make_config("digits", method="acil", ridge=0.0)

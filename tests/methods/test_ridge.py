@@ -82,12 +82,14 @@ def test_class_without_images_has_logits_of_0():
 
 @pytest.mark.parametrize("factor", [np.nan, np.inf])
 def test_sums_that_are_not_finite_are_refused(factor):
-    with pytest.raises(RunError, match="not finite.*larger ridge, now 0.1"):
+    with pytest.raises(RunError, match="not finite.*larger --ridge, here 0.1"):
         RidgeSolution(sums_of(*data()).times(factor), 0.1)
 
 
 def test_gram_matrix_that_is_not_positive_definite_is_refused():
-    with pytest.raises(RunError, match="not positive definite.*larger ridge, now 0.1"):
+    with pytest.raises(
+        RunError, match="not positive definite.*larger --ridge, here 0.1"
+    ):
         RidgeSolution(sums_of(*data()).times(-1.0), 0.1)
 
 

@@ -295,8 +295,11 @@ def test_step_trained_again_replaces_later_states(checkpoints):
     assert checkpoints.load_state(1) is not None
 
 
-def test_state_with_one_altered_bit_is_not_loaded(checkpoints):
-    checkpoints.save_state(0, ARRAYS)
-    path = pathlib.Path(checkpoints.folder, "step_00_state.npz")
+def test_one_flipped_bit_of_a_state_falls_back_to_the_previous_step(checkpoints):
+    for step in range(2):
+        checkpoints.save_state(step, ARRAYS)
+        checkpoints.save_step(step, *numbered(step))
+    path = pathlib.Path(checkpoints.folder, "step_01_state.npz")
     flip_byte(path, path.stat().st_size // 2)
-    assert checkpoints.load_state(0) is None
+    assert checkpoints.load_state(1) is None
+    assert len(checkpoints.finished_states()) == 1
