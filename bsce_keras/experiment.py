@@ -80,7 +80,9 @@ def _finish_step(run, stream, step, stats, memory, learner):
     predictor = learner.predictor(memory)
     scores = _scores(learner, predictor, stream.seen_test(step), step)
     _export(run, step, predictor, learner.config)
-    record = step_record(step, stats, scores, memory.counts, learner.config.stream)
+    kept = learner.memory_bytes(step, memory)
+    stream_config = learner.config.stream
+    record = step_record(step, stats, scores, memory.counts, kept, stream_config)
     lines = run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))

@@ -90,7 +90,9 @@ class AnalyticPhase(StepPhase):
         state, weights = learner.method.solve(
             state, self._analytic_step(step, step.examples, told), told.finished
         )
-        learner.run.checkpoints.save_state(step.index, state.to_arrays())
+        arrays = state.to_arrays()
+        learner.run.checkpoints.save_state(step.index, arrays)
+        learner.state_bytes = sum(values.nbytes for values in arrays.values())
         return {name: np.asarray(values) for name, values in weights.items()}
 
     def _state_before(self, step, told):

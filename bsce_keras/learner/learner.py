@@ -1,6 +1,7 @@
 """Learner: a method with its model; trains the phases of each step."""
 
 import importlib
+import math
 
 import keras
 import numpy as np
@@ -32,6 +33,7 @@ class Learner:
         plans: `StepPlan` of every step.
         classifier: model after the last finished phase; None before the first one.
         teacher: frozen classifier of the previous step, or None.
+        state_bytes: bytes of the method's state after the last step.
     """
 
     def __init__(self, config, runtime, checkpoints):
@@ -43,6 +45,7 @@ class Learner:
         self.plans = config.plans
         self.classifier = None
         self.teacher = None
+        self.state_bytes = 0
         self._inference = None
         paths = self.method.phases
         if config.model.is_adopted:
@@ -98,6 +101,30 @@ class Learner:
             self._inference.close()
         self.classifier = classifier
         self._inference = Inference(classifier, self.config.stream.image)
+
+    def memory_bytes(self, step, memory):
+        """Returns the bytes that the next step is given of earlier classes.
+
+        Args:
+            step: the last finished `Step`.
+            memory: the `ReplayMemory` after the step.
+
+        Returns:
+            Dictionary: `exemplars`, pixels of the replayed images and of those set
+            aside; `state`, arrays of the method; `teacher`, weights of the copy of
+            the classifier that terms compare with.
+        """
+        exemplars = memory.num_bytes
+        if self.config.memory.use.replays_everything:
+            pools = [step.examples, *([step.earlier] if step.earlier else [])]
+            exemplars = sum(math.prod(pool.images.shape) for pool in pools)
+        weights = self.classifier.get_weights() if self.method.uses_teacher else []
+        teacher = sum(weight.nbytes for weight in weights)
+        return {
+            "exemplars": int(exemplars),
+            "state": int(self.state_bytes),
+            "teacher": int(teacher),
+        }
 
     def images_after(self, step):
         """Returns the number of images that later steps train on, over all epochs.

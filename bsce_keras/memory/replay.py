@@ -42,6 +42,12 @@ class ReplayMemory:
             )
         ]
 
+    @property
+    def num_bytes(self):
+        """Bytes of the pixels of all exemplars, including those set aside."""
+        held = [*self._trained_on, *self._set_aside]
+        return sum(of_class.images.nbytes for of_class in held)
+
     def examples(self):
         """Returns all exemplars to train on, by class and rank; None if empty."""
         return _joined(self._trained_on)

@@ -114,6 +114,7 @@ class RunRecords:
         scores = metrics.summary_scores([record.scored for record in self._records])
         return {
             **{name: defined(score) for name, score in scores.items()},
+            "memory_bytes": self._records[-1].memory_bytes,
             "alpha": [defined(record.alpha) for record in self._records],
             "num_steps": self._num_steps,
             "skipped_images": self._skipped_images,

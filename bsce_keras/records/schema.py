@@ -16,6 +16,13 @@ class _OrNone:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Optional:
+    """A form, or nothing, of a key that earlier records do not have."""
+
+    form: object
+
+
+@dataclasses.dataclass(frozen=True)
 class _Number:
     """A finite number of a range, both ends included; `whole` excludes fractions."""
 
@@ -33,6 +40,8 @@ _REAL = _Number(-1e300, 1e300)
 _SHARE = _OrNone(_Number(0, 1))
 _REAL_OR_NONE = _OrNone(_REAL)
 _COUNTS = _OrNone([_COUNT])
+
+_BYTES = _Optional({"exemplars": _COUNT, "state": _COUNT, "teacher": _COUNT})
 
 # An object's form is a dictionary of forms. A list's form is the form of its parts in
 # brackets. Any other is a number, a line or a type.
@@ -85,6 +94,7 @@ STEP = {
         }
     ),
     "head_accuracy": _SHARE,
+    "memory_bytes": _BYTES,
 }
 SUMMARY = {
     "average_incremental_accuracy": _SHARE,
@@ -94,6 +104,7 @@ SUMMARY = {
     "final_new_accuracy": _SHARE,
     "forgetting": _OrNone(_Number(-1, 1)),
     "skipped_images": _OrNone([str]),
+    "memory_bytes": _BYTES,
 }
 OBJECT = {}
 
@@ -114,9 +125,11 @@ def check(value, form, name="it"):
     else:
         for key, part in form.items():
             place = key if name == "it" else f"{name}.{key}"
-            if key not in value:
+            if isinstance(part, _Optional):
+                part = _OrNone(part.form)
+            elif key not in value:
                 raise ValueError(f"{place} is missing")
-            check(value[key], part, place)
+            check(value.get(key), part, place)
     return value
 
 

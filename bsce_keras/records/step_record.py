@@ -45,6 +45,8 @@ class StepRecord:
         nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
             predicts by it; then that of `confusion`.
         head_accuracy: of the trained head, where the method predicts by another one.
+        memory_bytes: bytes that the method keeps of earlier classes after the step:
+            `exemplars`, `state` and `teacher`; None if unknown.
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
@@ -69,6 +71,7 @@ class StepRecord:
     alpha_by_epoch: dict[str, list] | None = None
     nme_accuracy: float | None = None
     head_accuracy: float | None = None
+    memory_bytes: dict[str, int] | None = None
     scored: metrics.Tally | None = None
 
     def __post_init__(self):
@@ -115,6 +118,7 @@ class StepRecord:
             "alpha_gradient_std": gradient_std,
             "alpha_by_epoch": self.alpha_by_epoch,
             "head_accuracy": defined(self.head_accuracy),
+            "memory_bytes": self.memory_bytes,
         }
 
     def to_state(self):
@@ -171,7 +175,7 @@ class StepRecord:
         return defined(metrics.group_accuracy(self.scored, start, stop))
 
 
-def step_record(step, stats, scores, exemplars_per_class, stream):
+def step_record(step, stats, scores, exemplars_per_class, memory_bytes, stream):
     """Returns the `StepRecord` of a trained step.
 
     Args:
@@ -179,6 +183,7 @@ def step_record(step, stats, scores, exemplars_per_class, stream):
         stats: its `TrainingStats`.
         scores: fields of the record that come from the evaluation.
         exemplars_per_class: exemplars of each seen class after the step.
+        memory_bytes: `Learner.memory_bytes` after the step.
         stream: `StreamConfig`.
     """
     return StepRecord(
@@ -188,6 +193,7 @@ def step_record(step, stats, scores, exemplars_per_class, stream):
         num_base_classes=stream.num_base_classes,
         peak_memory_mb=peak_memory_mb(),
         exemplars_per_class=exemplars_per_class,
+        memory_bytes=memory_bytes,
         **scores,
         **vars(stats),
     )

@@ -41,7 +41,7 @@ def html_page(title, results, pictures, pictures_of_runs):
     body = [
         common and f"<p>{text(common)}</p>",
         table(head, rows),
-        *(note(line) for line in [*notes(), *remarks(results)]),
+        *(note(line) for line in [*notes(heads=head), *remarks(results)]),
         _figures(pictures),
     ]
     for result, own in zip(results, pictures_of_runs, strict=True):

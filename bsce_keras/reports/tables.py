@@ -35,6 +35,11 @@ _NOTE = (
     "(or those held out) of all, base, earlier and last classes, predicting among all "
     "classes."
 )
+_MEMORY = "memory, MB"
+_MEMORY_NOTE = (
+    "memory: what the method keeps of earlier classes after the last step, in millions "
+    "of bytes: pixels of exemplars, state and teacher."
+)
 _PAPER = "{} (paper, scale 1)"
 _PAPER_NOTE = (
     "(paper, scale 1): numbers of Jodelet et al., Tables 1 to 4 and Figure 2, who "
@@ -58,7 +63,7 @@ def text_table(results, published=None):
             with a gap.
     """
     common, head, rows = comparison(results, published)
-    filled = [textwrap.fill(note, 88) for note in notes(published)]
+    filled = [textwrap.fill(note, 88) for note in notes(published, head)]
     paragraphs = [common, aligned(head, rows), *filled]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
@@ -66,7 +71,7 @@ def text_table(results, published=None):
 def markdown_table(results, published=None):
     """The same as `text_table`, in Markdown."""
     common, head, rows = comparison(results, published)
-    paragraphs = [common, markdown(head, rows), *notes(published)]
+    paragraphs = [common, markdown(head, rows), *notes(published, head)]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
 
@@ -106,7 +111,7 @@ def csv_table(results):
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [part for name in SCORES.values() for part in (name, f"{name}_deviation")]
-    writer.writerow([*HEADS, *names, "runs"])
+    writer.writerow([*HEADS, *names, "memory_bytes", "runs"])
     for group in group_runs([result for result in results if result.summary]):
         numbers = [
             number
@@ -116,7 +121,8 @@ def csv_table(results):
             )
         ]
         cells = [group.columns[head] for head in HEADS]
-        writer.writerow([*cells, *numbers, len(group.runs)])
+        memory = memory_bytes(group.runs[0])
+        writer.writerow([*cells, *numbers, memory, len(group.runs)])
     return file.getvalue()
 
 
@@ -187,13 +193,28 @@ def comparison(results, published=None):
     for score in SCORES:
         # Beside the column that it is to be compared with.
         scores += [score, _PAPER.format(score)] if score in told else [score]
+    memories = [_megabytes(group.finished) for group in groups]
+    has_memory = any(memory != UNDEFINED for memory in memories)
     rows = [
         [group.columns[head] for head in heads]
         + _scores(group, paper, told)
+        + ([memory] if has_memory else [])
         + [_number_of_runs(group)]
-        for group, paper in zip(groups, papers, strict=True)
+        for group, paper, memory in zip(groups, papers, memories, strict=True)
     ]
-    return common, [*heads, *scores, "runs"], rows
+    return common, [*heads, *scores, *([_MEMORY] if has_memory else []), "runs"], rows
+
+
+def _megabytes(runs):
+    """Text of the largest memory of some runs, in millions of bytes."""
+    known = [memory for run in runs if (memory := memory_bytes(run)) is not None]
+    return f"{max(known) / 1e6:.2f}" if known else UNDEFINED
+
+
+def memory_bytes(run):
+    """Bytes that the method of a complete run keeps after the last step, or None."""
+    parts = run.summary.get("memory_bytes")
+    return None if parts is None else sum(parts.values())
 
 
 def _scores(group, paper, told):
@@ -211,9 +232,15 @@ def _number_of_runs(group):
     return str(wanted) if finished == wanted else f"{finished} of {wanted}"
 
 
-def notes(published=None):
-    """Returns explanations of the columns of `comparison`, a paragraph each."""
-    return [_NOTE, _PAPER_NOTE] if published else [_NOTE]
+def notes(published=None, heads=()):
+    """Returns explanations of the columns of `comparison`, a paragraph each.
+
+    Args:
+        published: as of `text_table`.
+        heads: column heads of the table.
+    """
+    found = [_NOTE, _MEMORY_NOTE] if _MEMORY in heads else [_NOTE]
+    return [*found, _PAPER_NOTE] if published else found
 
 
 def _mean_and_spread(runs, score):

@@ -102,3 +102,11 @@ def test_missing_state_is_refused_with_the_way_out(base, two_steps):
     later = dataclasses.replace(two_steps[1], index=2)
     with pytest.raises(RequestError, match="state after step 1 is missing or damaged"):
         learner.learn(later, memory)
+
+
+def test_bytes_of_memory_are_those_of_the_saved_state(base, two_steps):
+    learner, memory, _ = base
+    kept = learner.memory_bytes(two_steps[0], memory)
+    # Packed Gram matrix and moments of 160 columns and 5 classes, and the counts.
+    assert kept["state"] == 8 * (160 * 161 // 2 + 160 * 5 + 5)
+    assert (kept["exemplars"], kept["teacher"]) == (0, 0)

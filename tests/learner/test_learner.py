@@ -11,6 +11,7 @@ from bsce_keras.config.classification_losses import while_finetuning
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner import phases
 from bsce_keras.learner.finetuning_phase import FinetuningPhase
+from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
@@ -324,3 +325,20 @@ def test_icarl_class_means_use_the_configured_views(tiny_config, two_steps, mirr
 def own_folder(tmp_path, monkeypatch):
     """Relative run folders are made inside the test's temporary folder."""
     monkeypatch.chdir(tmp_path)
+
+
+def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
+    config = tiny_config(method="lucir", exemplars_per_class=4)
+    learner = Learner(config, Runtime(tf.distribute.get_strategy()), Checkpoints("c"))
+    memory = FixedMemory(config, two_steps[0].examples, 20)
+    memory.update(two_steps[0], None)
+    with learner.runtime.strategy.scope():
+        head = learner.method.make_head(0, 5)
+        classifier = new_classifier(config, learner.method.variant, head)
+    learner.adopt(classifier)
+    side = config.stream.image.stored_size
+    assert learner.memory_bytes(two_steps[0], memory) == {
+        "exemplars": 20 * side * side,
+        "state": 0,
+        "teacher": 4 * classifier.count_params(),
+    }

@@ -172,3 +172,14 @@ def test_csv_is_for_computing(make_run):
     (line,) = csv.DictReader(io.StringIO(csv_table(runs[:1])))
     assert line["forgetting"] == ""
     assert line["final_accuracy_deviation"] == ""
+
+
+def test_memory_has_a_column_where_runs_tell_it(make_run):
+    run = make_run()
+    assert "memory" not in text_table([run])
+    run.summary["memory_bytes"] = {"exemplars": 6144000, "state": 0, "teacher": 1856000}
+    head, line = text_table([run]).splitlines()[2:4]
+    assert head.split()[-3:] == ["memory,", "MB", "runs"]
+    assert line.split()[-2:] == ["8.00", "1"]
+    (line,) = csv.DictReader(io.StringIO(csv_table([run])))
+    assert line["memory_bytes"] == "8000000"
