@@ -106,8 +106,10 @@ def stream_config(asked, info, begun, initial, problems):
     order = problems.attempt(_order, order_name, info, first)
     if not isinstance(order_name, str):
         order_name = LISTED
-    num_base = asked.num_base_classes or len(initial) or None
-    if num_base is None and grows and begun:
+    num_base = asked.num_base_classes
+    if num_base is None and initial:
+        num_base = len(initial)
+    elif num_base is None and grows and begun:
         # Keep the base step; half of all classes may be more now.
         num_base = begun.num_base_classes
     elif num_base is None:
