@@ -7,7 +7,16 @@ from setuptools import find_packages, setup
 
 ROOT = pathlib.Path(__file__).parent
 RECIPES = "bsce_keras.flags"
-COMMANDS = ("train", "tune", "evaluate", "compare", "predict", "report", "reproduce")
+COMMANDS = (
+    "train",
+    "tune",
+    "evaluate",
+    "compare",
+    "export",
+    "predict",
+    "report",
+    "reproduce",
+)
 
 
 def version():

@@ -2,12 +2,17 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.confusion import evaluate
-from bsce_keras.evaluation.metrics import group_accuracy, tally
+from bsce_keras.evaluation.metrics import (
+    group_accuracy,
+    per_class_accuracy,
+    tally,
+)
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
@@ -16,6 +21,7 @@ from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import check_pretrained
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
+from bsce_keras.reports.model_card import write_card
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
@@ -79,10 +85,10 @@ def _finish_step(run, stream, step, stats, memory, learner):
     """Scores, exports and saves a trained step; the step is finished then."""
     predictor = learner.predictor(memory)
     scores = _scores(learner, predictor, stream.seen_test(step), step)
-    _export(run, step, predictor, learner.config)
     kept = learner.memory_bytes(step, memory)
     stream_config = learner.config.stream
     record = step_record(step, stats, scores, memory.counts, kept, stream_config)
+    _export(run, step, predictor, learner.config, record)
     lines = run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
@@ -106,7 +112,7 @@ def _scores(learner, predictor, test, step):
     }
 
 
-def _export(run, step, predictor, config):
+def _export(run, step, predictor, config, record):
     is_last = step.index == len(config.stream.increments)
     if not config.export or (config.export_only_last and not is_last):
         return
@@ -114,10 +120,14 @@ def _export(run, step, predictor, config):
     path = run.export_path(step)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     formats = split_formats(config.export_formats)
-    export_step(predictor, config.stream.image, names, path, formats)
+    card = functools.partial(
+        write_card, config.run_dir, record.to_line(), per_class_accuracy(record.scored)
+    )
+    export_step(predictor, config.stream.image, names, path, formats, card)
 
 
 def _export_again(run, step, memory, learner):
     """Exports the last finished step, if its export was removed."""
     if not os.path.isdir(run.export_path(step)):
-        _export(run, step, learner.predictor(memory), learner.config)
+        predictor = learner.predictor(memory)
+        _export(run, step, predictor, learner.config, run.last_record)

@@ -22,7 +22,16 @@ GROUPS = (
     ("options",),
     ("experiment", "classifiers"),
     ("search",),
-    ("train", "tune", "reproduce", "evaluate", "compare", "predict", "report"),
+    (
+        "train",
+        "tune",
+        "reproduce",
+        "evaluate",
+        "compare",
+        "export",
+        "predict",
+        "report",
+    ),
 )
 RANKS = {room: rank for rank, group in enumerate(GROUPS) for room in group}
 # Besides the order of the groups.

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 from bsce_keras.config.choices import SEARCHES
+from bsce_keras.config.export_formats import FORMATS, SAVED_MODEL
 from bsce_keras.options.option import Command, Option
 from bsce_keras.options.train_options import DATA_SOURCE, OPTIONS, TRAIN_GROUPS
 
@@ -112,6 +113,35 @@ _COMPARE = Command(
         "General": _GENERAL,
     },
     positional="MODEL",
+)
+
+_EXPORT = Command(
+    purpose="Exports a finished step of a run in one or several formats.",
+    example="--run_dir=runs/NAME --formats=litert,onnx",
+    groups={
+        "Export": (
+            Option("run_dir", str, "run whose step is exported"),
+            Option(
+                "step",
+                int,
+                "number of the step, 0 for the base step; -1 for the last finished one",
+                default=-1,
+            ),
+            Option(
+                "formats",
+                str,
+                f"formats, separated by commas: {', '.join(FORMATS)}",
+                default=SAVED_MODEL,
+            ),
+            Option(
+                "output",
+                str,
+                "folder to write",
+                default_text="RUN/exports/step_NN, which keeps its other formats",
+            ),
+        ),
+        "General": _GENERAL,
+    },
 )
 
 _PREDICT = Command(
@@ -278,6 +308,7 @@ COMMANDS = {
     "train": _TRAIN,
     "evaluate": _EVALUATE,
     "compare": _COMPARE,
+    "export": _EXPORT,
     "predict": _PREDICT,
     "report": _REPORT,
     "reproduce": _REPRODUCE,

@@ -39,7 +39,7 @@ def run_stream(run_dir, values, fetch=False):
     Raises:
         RequestError: the run is damaged or of another version, or its images are gone.
     """
-    stream = _recorded_stream(run_dir)
+    stream = recorded_stream(run_dir)
     if values.data_dir:
         stream = dataclasses.replace(stream, data_dir=values.data_dir)
     if values.cache_dir:
@@ -52,7 +52,7 @@ def run_stream(run_dir, values, fetch=False):
     return stream
 
 
-def _recorded_stream(run_dir):
+def recorded_stream(run_dir):
     fields = read_run(run_dir).config["stream"]
     try:
         return from_record(StreamConfig, fields)

@@ -132,6 +132,11 @@ class RunFolder:
         self._records.append(record)
         return self._records.lines
 
+    @property
+    def last_record(self):
+        """`StepRecord` of the last finished step."""
+        return self._records.last
+
     def finish(self, write_report):
         """Completes the run and returns its summary, as in summary.json.
 

@@ -145,6 +145,11 @@ class RunRecords:
             )
 
     @property
+    def last(self):
+        """`StepRecord` of the last finished step."""
+        return self._records[-1]
+
+    @property
     def lines(self):
         """Finished steps as in steps.jsonl, a dictionary each."""
         return [record.to_line() for record in self._records]

@@ -205,7 +205,7 @@ def test_evaluation_crop_of_a_resized_spec_is_the_unscaled_centre():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"training_crop": "centre"}, "training_crop must be one of pad, resized"),
+        ({"training_crop": "middle"}, "training_crop must be one of pad, resized"),
         ({"training_crop": "resized", "pad": 4}, "without padding. Received: pad=4"),
     ],
 )

@@ -289,7 +289,7 @@ OTHERS = [
     ("evaluate", "--model=nowhere", "--model needs --dataset"),
     ("evaluate", "--model=nowhere --dataset=digit", "Did you mean digits?"),
     ("evaluate", "--model=nowhere --dataset=digits", "There is no folder nowhere"),
-    ("evaluate", "--model=given --dataset=digits", "There is no SavedModel in given"),
+    ("evaluate", "--model=given --dataset=digits", "There is no model in given"),
     ("evaluate", "--run_dir=r --batch_size=0", "--batch_size must be at least 1"),
     ("evaluate", "--modle=m", "Did you mean --model?"),
     ("evaluate", "--run_dir=r --cache_dir=given/short", "given/short is a file"),

@@ -1,0 +1,117 @@
+"""`python -m bsce_keras.export --run_dir=RUN`: exports a finished step of a run."""
+
+import functools
+import logging
+import os
+import sys
+
+from bsce_keras.config.export_formats import (
+    FORMATS,
+    format_problems,
+    split_formats,
+)
+from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
+from bsce_keras.options.run_command import run_command
+from bsce_keras.options.scored_stream import recorded_stream
+from bsce_keras.records.run_records import read_run
+from bsce_keras.reports.model_card import write_card
+from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.files import read_json
+from bsce_keras.runtime.tensorflow_import import import_keras
+from bsce_keras.runtime.text import printable
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the name of the program; those of the process by
+            default.
+
+    Returns:
+        Exit code: 0, 1 (failed while running) or 2 (wrong request).
+    """
+    return run_command(
+        "export", _export, argv, check=lambda values, _: _problems(values)
+    )
+
+
+def export_finished_step(run_dir, step=-1, formats=("saved_model",), output=None):
+    """Exports a finished step of a run.
+
+    Args:
+        run_dir: the run folder.
+        step: number of the step; negative numbers count from the last finished one.
+        formats: keys of `FORMATS`. An undamaged export that is there already keeps its
+            other formats.
+        output: folder to write; that of the step in the run folder by default.
+
+    Returns:
+        Path of the folder.
+
+    Raises:
+        RequestError: the run has no such step, or cannot be read.
+    """
+    import_keras()
+    from bsce_keras.classifiers import load_classifier
+    from bsce_keras.exports.step_export import export_step
+
+    run = read_run(run_dir)
+    classifier = load_classifier(run_dir, step)
+    number = step + len(run.steps) if step < 0 else step
+    line = run.steps[number]
+    folder = output or os.path.join(run_dir, "exports", f"step_{number:02d}")
+    names = classifier.class_names
+    card = functools.partial(
+        write_card, run_dir, line, run.per_class_accuracy[number, : len(names)]
+    )
+    chosen = {*formats, *_formats_there(folder)}
+    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+    image = recorded_stream(run_dir).image
+    ordered = [name for name in FORMATS if name in chosen]
+    export_step(classifier, image, names, folder, ordered, card)
+    return folder
+
+
+def _formats_there(folder):
+    """Returns the formats of an undamaged export."""
+    if not os.path.isdir(folder) or model_problems(folder):
+        return ()
+    path = os.path.join(folder, DESCRIPTION)
+    return read_json(path)["formats"] if os.path.isfile(path) else ()
+
+
+def _export(values, _):
+    problems = _problems(values)
+    if problems:
+        raise RequestError(problems)
+    formats = split_formats(values.formats)
+    folder = export_finished_step(values.run_dir, values.step, formats, values.output)
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        size = f"{os.path.getsize(path):>12,} bytes  " if os.path.isfile(path) else ""
+        print(f"{size or ' ' * 20}{printable(path)}")
+
+
+def _problems(values):
+    problems = format_problems("formats", values.formats)
+    if values.run_dir:
+        problems += problems_of(read_run, values.run_dir)
+    else:
+        problems.append("--run_dir=RUN is required: folder of a run of `train`")
+    if (
+        values.output
+        and os.path.exists(values.output)
+        and model_problems(values.output)
+    ):
+        problems.append(
+            f"--output must be a new folder or that of an export. Received: "
+            f"{values.output}"
+        )
+    return problems
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The command `export`, and the model card that every export carries."""
+
+import json
+
+import pytest
+
+from bsce_keras import export, make_config, run_experiment
+from bsce_keras.evaluation.export_folder import altered_files
+from bsce_keras.records.run_records import read_run
+from bsce_keras.reports.model_card import card_text
+
+
+@pytest.fixture(scope="module")
+def trained_run(tmp_path_factory):
+    """Real run on digits with 8 + 2 classes, one epoch a step, exported once."""
+    run_dir = tmp_path_factory.mktemp("runs") / "digits"
+    config = make_config(
+        "digits",
+        epochs=1,
+        batch_size=130,
+        num_base_classes=8,
+        num_increments=1,
+        precision="float32",
+        export_only_last=True,
+        run_dir=str(run_dir),
+    )
+    run_experiment(config)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def card(trained_run):
+    path = trained_run / "exports" / "step_01" / "model_card.json"
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_the_card_has_the_recorded_accuracies(trained_run, card):
+    run = read_run(trained_run)
+    assert card["scores"]["accuracy"] == run.steps[1]["accuracy"]
+    accuracies = [one["accuracy"] for one in card["classes"]]
+    assert accuracies == run.per_class_accuracy[1].tolist()
+    assert [one["training_images"] for one in card["classes"]] == [5] * 8 + [130] * 2
+
+
+def test_the_card_names_data_and_memory(trained_run, card):
+    recorded = json.loads((trained_run / "data.json").read_text())["classes"]
+    digests = [one["training_sha256"] for one in card["classes"]]
+    assert digests == [one["train_sha256"] for one in recorded]
+    assert card["memory_bytes"]["exemplars"] == 10 * 5 * 64
+
+
+def test_a_card_leaves_out_what_was_not_recorded(card):
+    unknown = {**card, "memory_bytes": None, "protocol": {}}
+    for one in unknown["classes"]:
+        one.pop("test_images")
+    text = card_text(unknown)
+    assert "Memory of earlier classes" not in text
+    assert "None" not in text
+
+
+def test_class_names_are_text_in_a_card(card):
+    name = "a|b <script>alert('x')</script>\u202e`"
+    text = card_text({**card, "classes": [{**card["classes"][0], "name": name}]})
+    assert "<script>" not in text
+    [row] = [line for line in text.splitlines() if line.startswith("| a\\|b")]
+    assert row.count(" | ") == 3
+
+
+def test_a_finished_step_is_exported_in_further_formats(trained_run, capsys):
+    arguments = [f"--run_dir={trained_run}", "--formats=keras"]
+    assert export.main(arguments) == 0
+    folder = trained_run / "exports" / "step_01"
+    assert {"saved_model.pb", "model.keras"} <= {p.name for p in folder.iterdir()}
+    assert altered_files(folder) == []
+    assert "model.keras" in capsys.readouterr().out
+
+
+def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path):
+    path = tmp_path / "base"
+    export.export_finished_step(trained_run, 0, ("keras",), str(path))
+    facts = json.loads((path / "model.json").read_text("utf-8"))
+    assert len(facts["class_names"]) == 8
+    assert not (path / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--formats=keras"], "--run_dir=RUN is required"),
+        (["--run_dir=.", "--formats=keras"], "is no run folder"),
+        (["--run_dir=.", "--formats=tflite"], "Received: 'tflite'"),
+    ],
+)
+def test_a_wrong_request_is_refused(flags, message, capsys):
+    assert export.main(flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
+    assert export.main([f"--run_dir={trained_run}", "--step=2"]) == 2
+    assert "has 2 finished, undamaged steps" in capsys.readouterr().err
