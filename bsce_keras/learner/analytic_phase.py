@@ -6,12 +6,12 @@ import time
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
-from bsce_keras.learner.growth import new_classifier
+from bsce_keras.learner.growth import with_other_head
 from bsce_keras.learner.main_phase import MainPhase
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.learner.training_stats import TrainingStats
 from bsce_keras.methods.acil import AnalyticState, AnalyticStep
-from bsce_keras.models.classifier import backbone_of, head_of
+from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.randomness import Purpose, generator
 from bsce_keras.runtime.signals import Stopped
@@ -74,9 +74,7 @@ class AnalyticPhase(StepPhase):
                 step.num_old_classes, step.num_new_classes, old.get_weights()
             )
         with learner.runtime.strategy.scope():
-            classifier = new_classifier(config, method.variant, head)
-            if old is not None:
-                backbone_of(classifier).set_weights(backbone_of(old).get_weights())
+            classifier = with_other_head(config, method, head, old)
             rng = generator(config.training.seed, Purpose.EXPANSION)
             bound = head.expansion.shape[0] ** -0.5
             head.expansion.assign(rng.uniform(-bound, bound, head.expansion.shape))

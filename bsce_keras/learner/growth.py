@@ -1,6 +1,7 @@
 """Growth: a student of all seen classes, started from the previous classifier."""
 
 from bsce_keras.models.classifier import (
+    backbone_of,
     build_classifier,
     grow_classifier,
     head_of,
@@ -27,6 +28,23 @@ def new_classifier(config, variant, head):
         image,
         preprocessing(config.model, image),
     )
+
+
+def with_other_head(config, method, head, old):
+    """Returns a classifier with the backbone of another one and a new head.
+
+    Call it inside the strategy's scope.
+
+    Args:
+        config: `ExperimentConfig`.
+        method: the `Method`.
+        head: the new head.
+        old: classifier that has the backbone; None leaves the backbone as it came.
+    """
+    classifier = new_classifier(config, method.variant, head)
+    if old is not None:
+        backbone_of(classifier).set_weights(backbone_of(old).get_weights())
+    return classifier
 
 
 def grown_student(learner, step, pool):

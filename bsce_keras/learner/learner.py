@@ -134,8 +134,12 @@ class Learner:
         images = np.full(
             self.config.stream.num_classes, len(step.examples) // step.num_new_classes
         )
-        first, *_ = self._phases
-        later = [plan for plan in self.plans[step.index + 1 :] if first.applies(plan)]
+        phases = [phase for phase in self._phases if phase.name == "main"]
+        later = [
+            plan
+            for plan in self.plans[step.index + 1 :]
+            if any(phase.applies(plan) for phase in phases)
+        ]
         pools = sum(plan.pool_sizes(images)["main"] for plan in later)
         return pools * self.config.training.epochs
 

@@ -52,6 +52,20 @@ class AnalyticStep:
             places = slice(start, start + size)
             yield self.expanded(places, activation), places
 
+    def sums(self, activation, targets):
+        """Returns the `RidgeSums` of the images.
+
+        Args:
+            activation: function of the expanded features.
+            targets: shape `(n, num_classes)`.
+        """
+        weights = self.weights
+        blocks = (
+            (rows, targets[places], weights[places])
+            for rows, places in self.blocks(activation)
+        )
+        return RidgeSums.of_blocks(blocks, self.expansion.shape[1], self.num_classes)
+
     def expanded(self, places, activation):
         """Returns the expanded features of some images in float64."""
         features = self.features[places].astype(np.float64)
@@ -150,17 +164,11 @@ class Stream:
     @classmethod
     def fitted(cls, state, name, step, activation, targets, ridge, tell):
         """Adds a step's images to the sums of a stream and solves it."""
-        size, weights = step.expansion.shape[1], step.weights
-        blocks = (
-            (rows, targets[places], weights[places])
-            for rows, places in step.blocks(activation)
-        )
-        new = RidgeSums.of_blocks(blocks, size, step.num_classes)
-        old = state.streams[name]
+        new, old = step.sums(activation, targets), state.streams[name]
         sums = weighed = old.plus(new)
         if step.old_factor != 1.0:
             weighed = old.times(step.old_factor).plus(new)
-        tell(f"{name} Gram matrix {size} x {size}")
+        tell(f"{name} Gram matrix {sums.size} x {sums.size}")
         solution = RidgeSolution(weighed, ridge / step.kappa(state.counts))
         tell(f"{name} solution")
         return cls(name, activation, targets, sums, solution)
@@ -262,4 +270,37 @@ class ACIL(Method):
         return state_after(state, step, main), {
             "kernel": main.solution.kernel,
             "temperature": fitted_temperature(logits, step.labels[step.sampled]),
+        }
+
+    def forgetting_problem(self):
+        return None
+
+    def forget(self, state, removed, kept, last):
+        """Subtracts classes from the state and solves the head.
+
+        State and head are those of the same steps without these classes.
+
+        Args:
+            state: `AnalyticState`.
+            removed: `AnalyticStep` of all images of the classes to forget.
+            kept: bool, shape `(num_classes,)`: classes that stay.
+            last: `AnalyticStep` of the last step's images of classes that stay, with
+                the new labels. The temperature is fitted to them.
+
+        Returns:
+            `(state, weights)`, as `solve`.
+
+        Raises:
+            RunError: as `solve`.
+        """
+        sums = state.streams["main"].plus(removed.sums(relu, removed.targets).times(-1))
+        sums = RidgeSums(sums.gram, sums.moments[:, kept])
+        counts = state.counts[kept]
+        kappa = balanced_weights(counts)[1] if last.is_balanced else 1.0
+        solution = RidgeSolution(sums, self.parameters.ridge / kappa)
+        stream = Stream("main", relu, last.targets, sums, solution)
+        logits = stream.left_out_logits(last)
+        return AnalyticState({"main": sums}, counts), {
+            "kernel": solution.kernel,
+            "temperature": fitted_temperature(logits, last.labels[last.sampled]),
         }

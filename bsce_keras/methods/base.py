@@ -147,6 +147,16 @@ class Method:
         """
         return self.make_head(num_old_classes, num_new_classes)
 
+    def forgetting_problem(self):
+        """Returns the reason why the method cannot forget classes, or None if it can.
+
+        A method that can has `forget`, see `ACIL.forget`.
+        """
+        return (
+            "all its weights depend on every image that it was trained on, and none of "
+            "them can be subtracted. Train without these classes"
+        )
+
     def imprint(self, head, features_of_classes, seed):
         """Initialises the new classes of a grown head; by default they stay random.
 

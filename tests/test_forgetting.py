@@ -1,0 +1,114 @@
+"""Exact forgetting: a run without the classes has the same head."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from bsce_keras import make_config
+from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.methods.acil import AnalyticState
+from bsce_keras.methods.ridge import RidgeSolution
+from bsce_keras.runtime import array_files
+from bsce_keras.runtime.errors import RequestError
+
+
+def config_of(run_dir, **request):
+    defaults = {
+        "method": "acil",
+        "num_base_classes": 5,
+        "increments": [2, 2],
+        "epochs": 1,
+        "precision": "float32",
+        "export_only_last": True,
+    }
+    return make_config("digits", run_dir=str(run_dir), **{**defaults, **request})
+
+
+def without(config, names, run_dir, increments):
+    """Returns a configuration in which classes do not arrive."""
+    stream = config.stream
+    ids = [stream.class_names.index(name) for name in names]
+    rest = [class_id for class_id in stream.order if class_id not in ids]
+    return dataclasses.replace(
+        config,
+        run_dir=str(run_dir),
+        base_run_dir=config.run_dir,
+        stream=dataclasses.replace(stream, order=(*rest, *ids), increments=increments),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Returns the configuration of a finished run."""
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    config = config_of(run_dir, classification_loss="balanced_softmax")
+    run_experiment(config)
+    return config
+
+
+def solution(path):
+    """Returns the head of a saved state in float64."""
+    arrays, _ = array_files.read(path)
+    state = AnalyticState.from_arrays(arrays)
+    return state.counts, RidgeSolution(state.streams["main"], 0.1).kernel
+
+
+@pytest.mark.parametrize(
+    ("places", "increments"), [([5], (1, 2)), ([7, 8], (2,)), ([6, 8], (1, 1))]
+)
+def test_forgotten_classes_leave_the_head_of_a_run_that_never_saw_them(
+    finished, tmp_path, places, increments
+):
+    """The classes are some of a step, a whole last step, and some of two steps."""
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.forgetting import forget_classes
+
+    names = [finished.stream.arriving_class_names[place] for place in places]
+    never = without(finished, names, tmp_path / "never", increments)
+    run_experiment(never)
+    output = tmp_path / "output"
+    record = forget_classes(finished, names, str(output))
+    assert record["class_names"] == list(never.stream.arriving_class_names)
+    assert json.loads((output / "forgotten.json").read_text()) == record
+    step = f"step_{len(increments):02d}"
+    counts, kernel = solution(output / "state")
+    theirs = pathlib.Path(never.run_dir)
+    expected_counts, expected = solution(theirs / f"checkpoints/{step}_state")
+    np.testing.assert_array_equal(counts, expected_counts)
+    np.testing.assert_allclose(kernel, expected, atol=1e-8)
+    images = ClassIncrementalStream(never.stream).steps[-1].examples.images
+    ours, others = (
+        load_model(str(path)).probabilities(images, 500)
+        for path in (output / "export", theirs / "exports" / step)
+    )
+    # The exported weights are float32.
+    np.testing.assert_allclose(ours, others, atol=1e-5)
+
+
+def refusal(config, names, output="output"):
+    from bsce_keras.forgetting import forget_classes
+
+    with pytest.raises(RequestError) as refused:
+        forget_classes(config, names, output)
+    assert not pathlib.Path(output).exists()
+    return str(refused.value)
+
+
+def test_unforgettable_classes_are_refused_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lucir = refusal(config_of("run", method="lucir"), ["1"])
+    assert "--method=lucir cannot forget classes: all its weights depend" in lucir
+    assert "second stream" in refusal(config_of("run", method="ds_al"), ["1"])
+    config = config_of("run")
+    assert "the run has no class 'x'" in refusal(config, ["x"])
+    base = config.stream.arriving_class_names[0]
+    assert "trained the backbone" in refusal(config, [base])
+    weighed = config_of("run", classification_loss="balanced_softmax", alpha=0.5)
+    last = config.stream.arriving_class_names[-2]
+    assert "Forgetting needs --alpha=1" in refusal(weighed, [last])
