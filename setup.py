@@ -8,14 +8,8 @@ from setuptools import find_packages, setup
 ROOT = pathlib.Path(__file__).parent
 RECIPES = "bsce_keras.flags"
 COMMANDS = (
-    "train",
-    "tune",
-    "evaluate",
-    "compare",
-    "export",
-    "predict",
-    "report",
-    "reproduce",
+    *("train", "tune", "reproduce", "evaluate", "compare", "export", "forget"),
+    *("predict", "report"),
 )
 
 

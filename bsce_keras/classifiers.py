@@ -47,7 +47,7 @@ def load_classifier(run_dir, step=-1, method=None):
     """
     if method is not None:
         know(method)
-    config = _recorded_config(run_dir)
+    config = recorded_config(run_dir)
     checkpoints = Checkpoints(run_dir)
     checkpoints.refuse_strangers()
     num_finished = len(checkpoints.finished_states())
@@ -70,7 +70,12 @@ def load_classifier(run_dir, step=-1, method=None):
     return classifier
 
 
-def _recorded_config(run_dir):
+def recorded_config(run_dir):
+    """Returns the `ExperimentConfig` of a run from its config.json.
+
+    Raises:
+        RequestError: it is not a run, or one of another version or method.
+    """
     record = read_run(run_dir).config
     names = {field for field in record if field in ExperimentConfig.__annotations__}
     method = record["method"]

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from bsce_keras import make_config
+from bsce_keras import forget, make_config
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods.acil import AnalyticState
@@ -60,12 +61,17 @@ def solution(path):
 
 
 @pytest.mark.parametrize(
-    ("places", "increments"), [([5], (1, 2)), ([7, 8], (2,)), ([6, 8], (1, 1))]
+    ("places", "increments"),
+    [
+        ([6, 8], (1, 1)),
+        pytest.param([5], (1, 2), marks=pytest.mark.slow),
+        pytest.param([7, 8], (2,), marks=pytest.mark.slow),
+    ],
 )
 def test_forgotten_classes_leave_the_head_of_a_run_that_never_saw_them(
     finished, tmp_path, places, increments
 ):
-    """The classes are some of a step, a whole last step, and some of two steps."""
+    """The classes are some of two steps, some of one, and a whole last step."""
     from bsce_keras.experiment import run_experiment
     from bsce_keras.forgetting import forget_classes
 
@@ -112,3 +118,29 @@ def test_unforgettable_classes_are_refused_with_the_reason(tmp_path, monkeypatch
     weighed = config_of("run", classification_loss="balanced_softmax", alpha=0.5)
     last = config.stream.arriving_class_names[-2]
     assert "Forgetting needs --alpha=1" in refusal(weighed, [last])
+
+
+def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
+    finished, capsys, tmp_path
+):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished.run_dir, run_dir)
+    name = finished.stream.arriving_class_names[6]
+    assert forget.main([f"--run_dir={run_dir}", f"--classes={name}"]) == 0
+    printed = capsys.readouterr().out
+    assert f"forgot   {name}\nkept     8 classes" in printed
+    assert "still hold the forgotten classes" in printed
+    assert (run_dir / "forgotten/01/export").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--classes=NAME,... is required"),
+        (["--classes=1"], "--run_dir=RUN is required"),
+        (["--classes=1", "--run_dir=nowhere"], "nowhere is no run folder"),
+    ],
+)
+def test_command_refuses_requests_before_tensorflow(arguments, message, capsys):
+    assert forget.main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -20,17 +20,11 @@ GROUPS = (
     ("records",),
     ("exports", "reports", "learner"),
     ("options",),
-    ("experiment", "classifiers"),
+    ("experiment", "classifiers", "forgetting"),
     ("search",),
     (
-        "train",
-        "tune",
-        "reproduce",
-        "evaluate",
-        "compare",
-        "export",
-        "predict",
-        "report",
+        *("train", "tune", "reproduce", "evaluate", "compare", "export", "forget"),
+        *("predict", "report"),
     ),
 )
 RANKS = {room: rank for rank, group in enumerate(GROUPS) for room in group}

@@ -7,7 +7,6 @@ import numpy as np
 from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.learner.training_stats import TrainingStats
-from bsce_keras.models.classifier import head_of
 from bsce_keras.models.saved_classifier import cut_classifier
 
 
@@ -28,9 +27,10 @@ class AdoptionPhase(StepPhase):
         saved = cut_classifier(
             config.model.backbone_path, config.model.backbone_image(config.stream.image)
         )
+        method = learner.method
         with learner.runtime.strategy.scope():
-            classifier = new_classifier(config, learner.method, step)
-        head = head_of(classifier)
+            head = method.training_head(step.num_old_classes, step.num_new_classes)
+            classifier = new_classifier(config, method.variant, head)
         head.kernel.assign(saved.kernel)
         head.bias.assign(saved.bias)
         learner.adopt(classifier)

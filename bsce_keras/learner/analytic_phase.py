@@ -27,7 +27,8 @@ class BasePhase(MainPhase):
     """Main phase of the base step only; increments train nothing."""
 
     def applies(self, step):
-        return step.index == 0
+        is_frozen = self.learner.config.model.freeze_backbone
+        return step.index == 0 and not is_frozen and super().applies(step)
 
 
 class AnalyticPhase(StepPhase):

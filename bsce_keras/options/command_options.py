@@ -144,6 +144,30 @@ _EXPORT = Command(
     },
 )
 
+_FORGET = Command(
+    purpose="Writes the last step of an analytic run without some of its classes.",
+    example="--run_dir=runs/NAME --classes=cat,dog",
+    groups={
+        "Classes": (
+            Option("run_dir", str, "run of --method=acil"),
+            Option("classes", str, "names of the classes to forget, with commas"),
+            Option(
+                "data_dir",
+                str,
+                "directory of the images that the run was trained on",
+                default_text="as it was trained",
+            ),
+            Option(
+                "output",
+                str,
+                "folder to write",
+                default_text="RUN/forgotten/NN, the next free number",
+            ),
+        ),
+        "General": _GENERAL,
+    },
+)
+
 _PREDICT = Command(
     purpose="Classifies image files with an exported step, one line a file.",
     example="--model=runs/NAME/exports/step_05 photo.jpg",
@@ -309,6 +333,7 @@ COMMANDS = {
     "evaluate": _EVALUATE,
     "compare": _COMPARE,
     "export": _EXPORT,
+    "forget": _FORGET,
     "predict": _PREDICT,
     "report": _REPORT,
     "reproduce": _REPRODUCE,

@@ -1,0 +1,76 @@
+"""`python -m bsce_keras.forget`: an analytic run without some of its classes."""
+
+import dataclasses
+import os
+import sys
+
+from bsce_keras.options.run_command import run_command
+from bsce_keras.records.run_records import read_run
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.tensorflow_import import import_tensorflow
+from bsce_keras.runtime.text import listed
+
+
+def main(argv=None):
+    """Runs the command.
+
+    Args:
+        argv: arguments without the name of the program; those of the process by
+            default.
+
+    Returns:
+        Exit code: 0, 1 (the head cannot be solved) or 2 (wrong request).
+    """
+    return run_command("forget", _forget, argv, _problems)
+
+
+def _forget(values, _):
+    problems = _problems(values)
+    if problems:
+        raise RequestError(problems)
+    # Imported here, so that problems of the request are reported first.
+    import_tensorflow()
+    from bsce_keras.classifiers import recorded_config
+    from bsce_keras.forgetting import forget_classes
+
+    names = values.classes.split(",")
+    config = recorded_config(values.run_dir)
+    data_dir = values.data_dir or config.stream.data_dir
+    stream = dataclasses.replace(config.stream, data_dir=data_dir)
+    config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)
+    output = values.output or _free_folder(values.run_dir)
+    record = forget_classes(config, names, output)
+    kept = record["class_names"]
+    print(
+        f"forgot   {listed(record['forgotten'])}\n"
+        f"kept     {len(kept)} classes: {listed(kept)}\n"
+        f"export   {os.path.join(output, 'export')}\n"
+        f"{values.run_dir}/checkpoints and {values.run_dir}/exports still hold the "
+        "forgotten classes. Delete them to finish."
+    )
+
+
+def _problems(values, _=None):
+    problems = []
+    if not values.classes:
+        problems.append("--classes=NAME,... is required: the classes to forget.")
+    if not values.run_dir:
+        problems.append("--run_dir=RUN is required: a run of --method=acil.")
+        return problems
+    try:
+        read_run(values.run_dir)
+    except RequestError as error:
+        problems += error.problems
+    return problems
+
+
+def _free_folder(run_dir):
+    """Returns the first folder of `RUN/forgotten/` that does not exist yet."""
+    number = 1
+    while os.path.lexists(path := os.path.join(run_dir, "forgotten", f"{number:02d}")):
+        number += 1
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
