@@ -14,7 +14,6 @@ from bsce_keras.runtime import array_files
 
 # Fields that depend on the load of the machine. Only these may differ.
 _TIMED = {"train_seconds", "images_per_second", "peak_memory_mb"}
-_EQUAL_FILES = {".npy", ".png"}
 
 
 def outcome(run_dir):
@@ -27,33 +26,47 @@ def outcome(run_dir):
         phase; and of every export the SHA-256 of the probabilities that it gives.
     """
     run_dir = pathlib.Path(run_dir)
-    files = [path for path in run_dir.rglob("*") if path.is_file()]
     config = json.loads((run_dir / "config.json").read_text())
     # A command may change these when it is repeated. The run's id is random.
     del config["run_dir"], config["training"]["save_minutes"], config["run_id"]
-    lines = (run_dir / "steps.jsonl").read_text().splitlines()
     return {
+        **records(run_dir),
         # The name of an event file holds the time and the process.
         "names": sorted(
             re.sub(r"(tfevents).*", r"\1", str(path.relative_to(run_dir)))
-            for path in files
+            for path in run_dir.rglob("*")
+            if path.is_file()
         ),
-        "checkpoints": {
-            path.stem: _checkpoint(path) for path in files if path.suffix == ".npz"
-        },
         "config": config,
-        "data": (run_dir / "data.json").read_text(),
-        "steps": [_untimed(json.loads(line)) for line in lines],
-        "summary": _untimed(json.loads((run_dir / "summary.json").read_text())),
-        "arrays": {
-            path.name: _hash(path.read_bytes())
-            for path in files
-            if path.suffix in _EQUAL_FILES
+        "figures": {
+            str(path.relative_to(run_dir)): _hash(path.read_bytes())
+            for path in run_dir.rglob("*.png")
         },
         "scalars": {
             path.name: _scalars(path) for path in run_dir.glob("tensorboard/*")
         },
         "exports": {path.name: _answers(path) for path in run_dir.glob("exports/*")},
+    }
+
+
+def records(run_dir):
+    """Returns the part of `outcome` that a repeated command derives anew.
+
+    Returns:
+        Dictionary of checkpoints, data.json, steps.jsonl, summary.json and arrays.
+    """
+    run_dir = pathlib.Path(run_dir)
+    lines = (run_dir / "steps.jsonl").read_text().splitlines()
+    return {
+        "checkpoints": {
+            path.stem: _checkpoint(path) for path in run_dir.glob("checkpoints/*.npz")
+        },
+        "data": (run_dir / "data.json").read_text(),
+        "steps": [_untimed(json.loads(line)) for line in lines],
+        "summary": _untimed(json.loads((run_dir / "summary.json").read_text())),
+        "arrays": {
+            path.name: _hash(path.read_bytes()) for path in run_dir.glob("*.npy")
+        },
     }
 
 

@@ -1,0 +1,117 @@
+"""Random edits of a finished run end in a message, or in the results of the run.
+
+`FUZZ_EDITS` sets the number of edits of each command, `FUZZ_SEED` the seed.
+"""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.reliability.edits import edit
+from tests.reliability.forked_commands import COMMANDS, commands
+from tests.reliability.outcomes import records
+
+NUM_EDITS = int(os.environ.get("FUZZ_EDITS", "10"))
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+FLAGS = [
+    *("--dataset=digits", "--num_base_classes=5", "--num_increments=1", "--epochs=1"),
+    *("--batch_size=130", "--exemplars_per_class=4", "--precision=float32"),
+    "--deterministic",
+]
+# A command that takes longer hangs. Training a step again takes some of it.
+HANG_SECONDS = {"report": 20, "evaluate": 20, "predict": 20, "train": 120}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """Function of a command in a process of its own, see `commands`."""
+    with commands(folder) as function:
+        yield function
+
+
+@pytest.fixture(scope="module")
+def finished(folder, run):
+    """Finished runs of two seeds, and an image to classify."""
+    folders = [folder / f"seed_{seed}" for seed in (1, 2)]
+    for seed, run_dir in enumerate(folders, start=1):
+        flags = [*FLAGS, f"--seed={seed}", f"--run_dir={run_dir}"]
+        assert run("train", flags, 600)[0] == 0
+    Image.new("L", (8, 8), 99).save(folder / "image.png")
+    return folders
+
+
+def arguments_of(command, run_dir, rng):
+    image = run_dir.parent / "image.png"
+    report = [str(run_dir)]
+    if rng.random() < 0.5:
+        report.append(f"--output={run_dir.parent / 'reported'}")
+    return {
+        "report": report,
+        "evaluate": [f"--run_dir={run_dir}"],
+        "predict": [f"--model={run_dir / 'exports/step_01'}", str(image)],
+        "train": [*FLAGS, "--seed=1", f"--run_dir={run_dir}"],
+    }[command]
+
+
+def contents(run_dir):
+    """Returns the bytes of every regular file by name; the lock may change."""
+    return {
+        str(path): path.read_bytes()
+        for path in run_dir.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name != ".lock"
+    }
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_edited_run_ends_in_a_message_or_in_its_own_results(
+    command, folder, finished, run
+):
+    """All failures are listed, so that one run of many edits finds them all."""
+    original, other = finished
+    rng = np.random.default_rng([SEED, COMMANDS.index(command)])
+    run_dir, failures = folder / "edited", []
+    expected = run(command, arguments_of(command, original, rng), 600)[1]
+    for _ in range(NUM_EDITS):
+        shutil.rmtree(run_dir, ignore_errors=True)
+        shutil.copytree(original, run_dir)
+        done = edit(run_dir, other, rng)
+        before = contents(run_dir)
+        arguments = arguments_of(command, run_dir, rng)
+        code, out, err = run(command, arguments, HANG_SECONDS[command])
+        problem = _message_problem(code, err)
+        if code == 2 and contents(run_dir) != before:
+            problem = "wrote into the folder that it refused"
+        if code == 0 and command == "train":
+            problem = problem or _difference(run_dir, original)
+        if code == 0 and command in ("evaluate", "predict") and out != expected:
+            problem = problem or f"other results: {out}"
+        if problem:
+            failures.append(f"{command}, {done}: {problem}\n{err[-1500:]}")
+            print(failures[-1], flush=True)
+    assert not failures, "\n".join(failures)
+
+
+def _message_problem(code, err):
+    if code not in (0, 1, 2):
+        return f"exit code {code}"
+    if "Traceback" in err:
+        return "traceback"
+    if code and "bsce_keras." not in err:
+        return f"exit code {code} without a message"
+    return None
+
+
+def _difference(run_dir, original):
+    """Returns the names of the records that differ from those of the original run."""
+    ours, theirs = records(run_dir), records(original)
+    unequal = [name for name in theirs if ours[name] != theirs[name]]
+    return f"other results: {unequal}" if unequal else None
