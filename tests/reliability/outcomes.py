@@ -6,7 +6,6 @@ import pathlib
 import re
 
 import numpy as np
-import tensorflow as tf
 
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.records.step_states import unpack_states
@@ -49,6 +48,14 @@ def outcome(run_dir):
     }
 
 
+def assert_same_outcome(run_dir, expected):
+    """Asserts that a run folder has an outcome, part by part."""
+    found = outcome(run_dir)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == value
+
+
 def records(run_dir):
     """Returns the part of `outcome` that a repeated command derives anew.
 
@@ -89,6 +96,9 @@ def _checkpoint(path):
 
 def _scalars(folder):
     """Returns the sorted `(name, number, value)` of all scalars except times."""
+    # Tests that fork need a process without TensorFlow.
+    import tensorflow as tf
+
     found = []
     for path in folder.iterdir():
         for record in tf.data.TFRecordDataset(str(path)):

@@ -17,6 +17,7 @@ from bsce_keras import train
 from bsce_keras.records.checkpoints import Checkpoints
 from tests.reliability.conftest import FailingDisk
 from tests.reliability.dying_train import CLOCK, trainings
+from tests.reliability.outcomes import assert_same_outcome, outcome
 from tests.reliability.test_full_disk import (
     MANY,
     assert_nothing_half_written,
@@ -139,22 +140,11 @@ def die(tmp_path_factory):
         yield function
 
 
-def assert_same_outcome(run_dir, expected):
-    from tests.reliability.outcomes import outcome
-
-    found = outcome(run_dir)
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert found[name] == value
-
-
 def test_a_step_killed_within_an_update_of_alpha_ends_with_the_same_bits(tmp_path, die):
     """Killed in one process and continued in another; longer tests cover the rest.
 
     It dies in the third update of step 1, two of which are saved.
     """
-    from tests.reliability.outcomes import outcome
-
     flags = [*FLAGS, *META, "--noexport", "--save_minutes=0", "--epochs=1"]
     # Every update moves alpha, so that only one kind of update is traced.
     flags += ["--num_base_classes=9", "--num_increments=1", "--alpha_every=1"]
@@ -169,8 +159,6 @@ def test_a_step_killed_within_an_update_of_alpha_ends_with_the_same_bits(tmp_pat
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, die):
     """Function of a system: outcome and seconds of a run that was never killed."""
-    from tests.reliability.outcomes import outcome
-
     known = {}
 
     def run(system):

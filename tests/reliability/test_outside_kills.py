@@ -1,0 +1,73 @@
+"""Runs of every method that another process kills at random end with the same bits.
+
+`KILLS` sets the number of kills of each method, `KILLS_SEED` the seed.
+"""
+
+import os
+import time
+
+import numpy as np
+import pytest
+
+from bsce_keras.methods import METHODS
+from tests.reliability.forked_commands import HUNG, commands
+from tests.reliability.outcomes import assert_same_outcome, outcome
+
+NUM_KILLS = int(os.environ.get("KILLS", "2"))
+SEED = int(os.environ.get("KILLS_SEED", "1"))
+FLAGS = [
+    *("--dataset=digits", "--num_base_classes=6", "--num_increments=1", "--epochs=2"),
+    *("--batch_size=100", "--exemplars_per_class=10", "--precision=float32"),
+    *("--deterministic", "--noexport"),
+]
+# Saves after every update, or by the default only at the end of a phase.
+SAVES = (["--save_minutes=0"], [])
+LIMIT_SECONDS = 1800
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """Function of flags and seconds, after which the process is killed.
+
+    Returns True if the process was killed.
+    """
+    with commands(tmp_path_factory.mktemp("kills")) as run:
+
+        def train(flags, seconds=LIMIT_SECONDS):
+            code, _, errors = run("train", flags, seconds)
+            assert code in (0, HUNG), errors
+            return code == HUNG
+
+        yield train
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_killed_by_another_process_ends_with_the_same_bits(
+    method, train, tmp_path
+):
+    """A run is continued until it is finished, then one with other saves begins."""
+    flags = [*FLAGS, f"--method={method}"]
+    whole = tmp_path / "whole/run"
+    seconds = _train_whole(train, [*flags, f"--run_dir={whole}"])
+    expected, rng = (
+        outcome(whole),
+        np.random.default_rng([SEED, [*METHODS].index(method)]),
+    )
+    kills = kills_after_a_save = number = 0
+    while kills < NUM_KILLS:
+        run_dir = tmp_path / str(number) / "run"
+        ours = [*flags, *SAVES[number % len(SAVES)], f"--run_dir={run_dir}"]
+        while kills < NUM_KILLS and train(ours, rng.uniform(0, seconds)):
+            kills += 1
+            kills_after_a_save += any(run_dir.glob("checkpoints/*.json"))
+        assert not train(ours)
+        assert_same_outcome(run_dir, expected)
+        number += 1
+    print(f"{method}: {kills} kills, {kills_after_a_save} after the first save")
+
+
+def _train_whole(train, flags):
+    begin = time.monotonic()
+    assert not train(flags)
+    return time.monotonic() - begin
