@@ -66,6 +66,13 @@ def run_command(command, main, argv=None, check=None):
             "cause (space, permission, path) and repeat the command."
         )
         return _fail(command, [message], 1)
+    except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
+        message = (
+            f"memory ran out{reason}. Finished work is kept. Free memory, or use a "
+            "machine with more, and repeat the command."
+        )
+        return _fail(command, [message], 1)
     except Stopped as stopped:
         return _fail(command, [str(stopped)], stopped.exit_code)
     except KeyboardInterrupt:

@@ -66,9 +66,9 @@ def write(path, arrays, state, origin=None):
 
     Raises:
         OSError: the disk is full or read-only, or returns other data than written.
+        MemoryError: nothing is written then.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    buffer = _npz(arrays)
     manifest = {
         "checkpoint": os.path.basename(path),
         "state": state,
@@ -83,6 +83,19 @@ def write(path, arrays, state, origin=None):
     except DamagedError as error:
         message = f"the checkpoint just written cannot be read back: {error}"
         raise OSError(errno.EIO, message, str(path)) from error
+
+
+def _npz(arrays):
+    """Returns named arrays as a buffer in the format of `numpy.savez`."""
+    buffer = io.BytesIO()
+    try:
+        np.savez(buffer, allow_pickle=False, **arrays)
+    except ValueError as error:
+        # A buffer that cannot grow is closed, which zipfile then fails to use.
+        if buffer.closed:
+            raise MemoryError from error
+        raise
+    return buffer
 
 
 def read(path, prefix=""):

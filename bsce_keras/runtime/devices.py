@@ -15,6 +15,7 @@ from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.signals import StopRequests
+from bsce_keras.runtime.tensorflow_errors import as_memory_errors
 from bsce_keras.runtime.tensorflow_import import refuse_other_keras, uses_onednn
 from bsce_keras.runtime.text import listed
 from bsce_keras.runtime.workers import Workers, lost_workers_told
@@ -69,6 +70,7 @@ def prepared_runtime(config):
             replicas.
         RunError: devices are already in use with another layout, or the other workers
             cannot be reached.
+        MemoryError: TensorFlow has run out of memory.
     """
     refuse_other_keras()
     if not _run_of_process.acquire(blocking=False):
@@ -83,7 +85,7 @@ def prepared_runtime(config):
         try:
             with StopRequests() as stop_requests:
                 runtime = Runtime(strategy, stop_requests)
-                with lost_workers_told(runtime.workers):
+                with as_memory_errors(), lost_workers_told(runtime.workers):
                     yield runtime
         finally:
             keras.config.set_dtype_policy(policy)

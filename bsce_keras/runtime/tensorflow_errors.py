@@ -1,4 +1,4 @@
-"""Conversion of TensorFlow's errors of a full or read-only disk to OSError."""
+"""Conversion of TensorFlow's errors of disk and memory to Python's."""
 
 import contextlib
 import errno
@@ -32,3 +32,16 @@ def as_os_errors(path):
                 raise OSError(number, os.strerror(number), path) from error
         reason = error.message.strip().splitlines()[0]
         raise OSError(errno.EIO, reason, path) from error
+
+
+@contextlib.contextmanager
+def as_memory_errors():
+    """Converts TensorFlow's errors of exhausted memory.
+
+    Raises:
+        MemoryError: replaces a `ResourceExhaustedError` of TensorFlow.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(error.message.strip().splitlines()[0]) from error

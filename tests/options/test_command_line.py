@@ -227,6 +227,15 @@ def test_exit_codes_distinguish_failures(raised, code, capsys):
         assert f"bsce_keras.report: {expected}\n" in message
 
 
+def test_exhausted_memory_ends_in_one_line(capsys):
+    def main(values, positional):
+        raise MemoryError
+
+    assert run_command("report", main, ["run"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "memory ran out. Finished work is kept" in line
+
+
 def test_a_defect_keeps_its_traceback():
     def main(values, positional):
         raise ZeroDivisionError

@@ -2,7 +2,9 @@
 
 Every input line is a JSON list of COMMAND, ARGUMENTS, LOG and SECONDS. A forked child
 runs the command and writes its output to LOG.out and LOG.err. The answer is its exit
-code: `HUNG` after SECONDS, `FAILED` after an uncaught exception.
+code: `KILLED` after SECONDS, `FAILED` after an uncaught exception, `HUNG` if it uses
+more than a minute of CPU time, or none for 20 seconds. A loaded machine makes a command
+slow, but not hang.
 
 TensorFlow is imported once, which takes most of the time of a short command. Nothing is
 computed before a fork, because a fork does not copy TensorFlow's threads.
@@ -11,6 +13,7 @@ computed before a fork, because a fork does not copy TensorFlow's threads.
 import contextlib
 import importlib
 import json
+import math
 import os
 import pathlib
 import signal
@@ -19,8 +22,9 @@ import sys
 import time
 import traceback
 
-HUNG, FAILED = 200, 201
+KILLED, HUNG, FAILED = 200, 201, 202
 COMMANDS = ("report", "evaluate", "predict", "train")
+_MOST_CPU_SECONDS, _MOST_IDLE_SECONDS = 60, 20
 _POLL_SECONDS = 0.02
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -29,7 +33,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 def commands(folder):
     """Yields a function that runs a command; returns its exit code, stdout and stderr.
 
-    Its arguments are the name of the command, its arguments and a limit of seconds.
+    Its arguments are the name of the command, its arguments, and the seconds after
+    which the command is killed; by default, it is not.
 
     Args:
         folder: working folder of the commands, for their output too.
@@ -43,7 +48,7 @@ def commands(folder):
         text=True,
     ) as process:
 
-        def run(command, arguments, seconds):
+        def run(command, arguments, seconds=math.inf):
             log = str(folder / "log")
             line = json.dumps([command, arguments, log, seconds])
             print(line, file=process.stdin, flush=True)
@@ -89,14 +94,24 @@ def _run(command, arguments, log):
 def _code(child, seconds):
     """Waits for a child and returns its exit code."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
+    cpu_seconds, used_at = 0.0, time.monotonic()
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        now, before = time.monotonic(), cpu_seconds
+        cpu_seconds = _cpu_seconds(child)
+        used_at = now if cpu_seconds > before else used_at
+        is_idle = now - used_at > _MOST_IDLE_SECONDS
+        if now > end or is_idle or cpu_seconds > _MOST_CPU_SECONDS:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return KILLED if now > end else HUNG
         time.sleep(_POLL_SECONDS)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return HUNG
+    return os.waitstatus_to_exitcode(ended[1])
+
+
+def _cpu_seconds(child):
+    """Returns the CPU time of a process and of its threads."""
+    fields = pathlib.Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
