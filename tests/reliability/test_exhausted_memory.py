@@ -36,7 +36,7 @@ def write_without_memory(*args):
             while True:
                 held.append(bytearray(2**16))
         except MemoryError:
-            del held[-16:]
+            del held[-2:]
     write(*args)
 
 array_files.write = write_without_memory
