@@ -28,8 +28,8 @@ class AdoptionPhase(StepPhase):
             config.model.backbone_path, config.model.backbone_image(config.stream.image)
         )
         method = learner.method
+        head = method.training_head(step.num_old_classes, step.num_new_classes)
         with learner.runtime.strategy.scope():
-            head = method.training_head(step.num_old_classes, step.num_new_classes)
             classifier = new_classifier(config, method.variant, head)
         head.kernel.assign(saved.kernel)
         head.bias.assign(saved.bias)

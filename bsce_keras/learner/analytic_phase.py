@@ -24,11 +24,15 @@ _PRINT_SECONDS = 60
 
 
 class BasePhase(MainPhase):
-    """Main phase of the base step only; increments train nothing."""
+    """Main phase of the base step only; increments train nothing.
+
+    With a frozen backbone, the base step trains nothing either.
+    """
 
     def applies(self, step):
-        is_frozen = self.learner.config.model.freeze_backbone
-        return step.index == 0 and not is_frozen and super().applies(step)
+        if step.index or self.learner.config.model.freeze_backbone:
+            return False
+        return super().applies(step)
 
 
 class AnalyticPhase(StepPhase):

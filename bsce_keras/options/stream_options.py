@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from bsce_keras import config as configs
+from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.class_orders import class_order, listed_order
 from bsce_keras.data.folder_listing import training_folder
 from bsce_keras.data.given_images import ARRAYS
@@ -135,11 +136,16 @@ def stream_config(asked, info, begun, initial, problems):
 
 
 def _image(asked, info):
-    """Returns the `ImageSpec` of a data set with the requested limit of pixels.
+    """Returns the `ImageSpec` of a data set, changed as options ask.
 
-    With a frozen backbone, training sees a fixed number of views of an image.
+    An adopted classifier goes on with whole squares, as it was trained, so training
+    crops move within a border. With a frozen backbone, training sees a fixed number of
+    views of an image.
     """
     changes = {}
+    if asked.initial_model is not None and find_dataset(asked.dataset).image is None:
+        size = info.image.size
+        changes = {"stored_size": size, "pad": size // 8}
     if asked.max_image_pixels is not None:
         changes["max_pixels"] = asked.max_image_pixels
     if asked.freeze_backbone:
