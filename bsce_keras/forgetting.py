@@ -8,7 +8,7 @@ import numpy as np
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.export import export_step
+from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.growth import with_other_head
 from bsce_keras.learner.learner import Learner
 from bsce_keras.methods import load_method
