@@ -80,7 +80,8 @@ def refuse_unforgettable(config, names):
         if name not in known
     ]
     base = [name for name in known[: config.stream.num_base_classes] if name in names]
-    if base and not getattr(config.model, "freeze_backbone", False):
+    model = config.model
+    if base and (model.is_adopted or not model.freeze_backbone):
         problems.append(
             f"Classes of the base step trained the backbone, which cannot forget them: "
             f"{listed(base)}. Train without them."

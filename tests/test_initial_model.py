@@ -121,6 +121,22 @@ def test_new_class_is_learned_without_old_images(request_of, tmp_path):
     assert second["new_accuracy"] == 1.0
 
 
+def test_analytic_head_replaces_the_adopted_one(request_of, tmp_path):
+    request = request_of(method="acil", exemplars_per_class=0, ridge=1e-6)
+    run_experiment(make_config("folder", **request))
+    first, second = lines_of(tmp_path / "run")
+    assert (first["class_counts"], second["class_counts"]) == ([6, 6], [0, 0, 6])
+    assert second["accuracy"] == 1.0
+
+
+def test_analytic_head_needs_images_of_adopted_classes(request_of, tmp_path):
+    request = request_of(train=(NEW,), method="acil", exemplars_per_class=0)
+    config = make_config("folder", **request)
+    with pytest.raises(RequestError, match="solves its head from images of every"):
+        run_experiment(config)
+    assert not (tmp_path / "run").exists()
+
+
 def test_exemplars_without_old_images_are_refused_before_writing(request_of, tmp_path):
     config = make_config("folder", **request_of(train=(NEW,)))
     with pytest.raises(RequestError, match="no training images: dog, cat. Add images"):
@@ -226,5 +242,5 @@ def test_classifier_on_unknown_pixel_values_needs_them_named(request_of):
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_tell_truly_if_a_dense_layer_can_be_their_head(name):
     config = make_config("digits", method=name, increments=[2])
-    head = load_method(config.method).make_head(0, 2)
+    head = load_method(config.method).training_head(0, 2)
     assert isinstance(head, LinearHead) == recipes.has_linear_head(name)

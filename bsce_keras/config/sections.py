@@ -133,6 +133,8 @@ class MemoryUse:
     Args:
         has_exemplars: the method keeps exemplars by default.
         needs_exemplars: the method does not work without exemplars.
+        needs_every_class: every class needs images when it arrives, also a class of
+            an adopted classifier.
         sets_aside: the method sets a tenth of every class's quota aside. No step
             trains on these images, by which the method corrects its head.
         replays_everything: every step trains on all images of all seen classes, as the
@@ -145,6 +147,7 @@ class MemoryUse:
 
     has_exemplars: bool = True
     needs_exemplars: bool = False
+    needs_every_class: bool = False
     sets_aside: bool = False
     replays_everything: bool = False
     policy: str = ""

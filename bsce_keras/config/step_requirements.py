@@ -49,6 +49,12 @@ def _adoption_problems(config, images_per_class):
         for name, number in zip(names, images_per_class, strict=False)
         if number == 0
     ]
+    if without and config.memory.use.needs_every_class:
+        return [
+            f"--method={config.method.name} solves its head from images of every "
+            f"class, but classes of --initial_model have none: {listed(without)}. Add "
+            "images of them, or use a --method that trains without them, such as lwf."
+        ]
     if not without or base.quota == 0:
         return []
     return [

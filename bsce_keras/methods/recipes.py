@@ -156,7 +156,7 @@ _LUCIR = _Published(
 _ACIL = dataclasses.replace(
     _IL_BASELINE,
     parameters=_on_every_kind(AcilParameters()),
-    memory=MemoryUse(has_exemplars=False),
+    memory=MemoryUse(has_exemplars=False, needs_every_class=True),
     predicts_by=(
         "argmax over the logits of all seen classes, a ridge regression from expanded "
         "features of the frozen backbone to one-hot labels"

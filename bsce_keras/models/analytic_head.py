@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from bsce_keras.models.plain import with_weights
+
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class AnalyticHead(keras.layers.Layer):
@@ -60,6 +62,23 @@ class AnalyticHead(keras.layers.Layer):
         if self.compensates:
             logits += ops.matmul(ops.tanh(expanded), self.compensation)
         return {"logits": logits, "calibrated_logits": logits / self.temperature}
+
+    def plain(self, features):
+        """Applies dense layers with the same weights; see `models.plain.plain`."""
+        expanded = self._dense(features, self.expansion)
+        logits = self._dense(keras.layers.ReLU()(expanded), self.kernel)
+        if self.compensates:
+            curved = keras.layers.Activation("tanh")(expanded)
+            added = self._dense(curved, self.compensation)
+            logits = keras.layers.Add()([logits, added])
+        scale = 1.0 / float(self.temperature)
+        calibrated = keras.layers.Rescaling(scale)(logits)
+        return {"logits": logits, "calibrated_logits": calibrated}
+
+    @staticmethod
+    def _dense(inputs, kernel):
+        layer = keras.layers.Dense(kernel.shape[1], use_bias=False, dtype="float32")
+        return with_weights(layer, inputs, [kernel.numpy()])
 
     def get_config(self):
         return {

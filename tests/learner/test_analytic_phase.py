@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -110,3 +111,21 @@ def test_bytes_of_memory_are_those_of_the_saved_state(base, two_steps):
     # Packed Gram matrix and moments of 160 columns and 5 classes, and the counts.
     assert kept["state"] == 8 * (160 * 161 // 2 + 160 * 5 + 5)
     assert (kept["exemplars"], kept["teacher"]) == (0, 0)
+
+
+def test_frozen_backbone_trains_nothing_at_the_base_step(
+    tiny_config, two_steps, tmp_path
+):
+    image = tiny_config().stream.image
+    inputs = keras.Input((image.size, image.size, image.channels))
+    features = keras.layers.Dense(8)(keras.layers.Flatten()(inputs))
+    backbone = keras.Model(inputs, features)
+    path = str(tmp_path / "backbone.keras")
+    backbone.save(path)
+    config = tiny_config(method="acil", backbone=path, freeze_backbone=True)
+    learner = new_learner(config)
+    stats = learner.learn(two_steps[0], memory_of(config))
+    learned = backbone_of(learner.classifier).get_weights()
+    for ours, theirs in zip(learned, backbone.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (stats.epochs, stats.train_images) == (1, 160)
