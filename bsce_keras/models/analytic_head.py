@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from bsce_keras.models.plain import with_weights
+from bsce_keras.models.plain import dense
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
@@ -64,21 +64,16 @@ class AnalyticHead(keras.layers.Layer):
         return {"logits": logits, "calibrated_logits": logits / self.temperature}
 
     def plain(self, features):
-        """Applies dense layers with the same weights; see `models.plain.plain`."""
-        expanded = self._dense(features, self.expansion)
-        logits = self._dense(keras.layers.ReLU()(expanded), self.kernel)
+        """Applies dense layers with the same weights; see `plain`."""
+        expanded = dense(features, self.expansion.numpy())
+        relu = keras.layers.Activation("relu")(expanded)
+        logits = dense(relu, self.kernel.numpy())
         if self.compensates:
-            curved = keras.layers.Activation("tanh")(expanded)
-            added = self._dense(curved, self.compensation)
-            logits = keras.layers.Add()([logits, added])
-        scale = 1.0 / float(self.temperature)
-        calibrated = keras.layers.Rescaling(scale)(logits)
+            tanh = keras.layers.Activation("tanh")(expanded)
+            streams = [logits, dense(tanh, self.compensation.numpy())]
+            logits = keras.layers.Add()(streams)
+        calibrated = keras.layers.Rescaling(1 / float(self.temperature))(logits)
         return {"logits": logits, "calibrated_logits": calibrated}
-
-    @staticmethod
-    def _dense(inputs, kernel):
-        layer = keras.layers.Dense(kernel.shape[1], use_bias=False, dtype="float32")
-        return with_weights(layer, inputs, [kernel.numpy()])
 
     def get_config(self):
         return {

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from bsce_keras.models.plain import with_weights
+from bsce_keras.models.plain import dense
 
 _NORM_FLOOR = 1e-12
 
@@ -39,7 +39,7 @@ class LinearHead(keras.layers.Layer):
 
     def plain(self, features):
         """Applies a dense layer with the same weights; see `plain`."""
-        return {"logits": _dense(features, *self.get_weights()[:2])}
+        return {"logits": dense(features, *self.get_weights()[:2])}
 
     def grow_from(self, old):
         """Copies the columns of a head with fewer classes; new ones stay random.
@@ -98,7 +98,7 @@ class BiasCorrectedHead(LinearHead):
         scale = np.repeat([1.0, float(self.scale)], numbers)
         offset = np.repeat([0.0, float(self.offset)], numbers)
         kernel, bias = self.kernel.numpy(), self.bias.numpy()
-        return {"logits": _dense(features, kernel * scale, bias * scale + offset)}
+        return {"logits": dense(features, kernel * scale, bias * scale + offset)}
 
     def get_config(self):
         config = super().get_config()
@@ -141,7 +141,7 @@ class NearestMeanHead(keras.layers.Layer):
         """Applies a dense layer to features of length 1; see `plain`."""
         means = self.means.numpy().T
         unit = keras.layers.UnitNormalization()(features)
-        return {"logits": _dense(unit, 2.0 * means, np.full(self.num_classes, -2.0))}
+        return {"logits": dense(unit, 2.0 * means, np.full(self.num_classes, -2.0))}
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
@@ -255,7 +255,7 @@ class CosineHead(VectorHead):
         """Applies dense layers to features of length 1; see `plain`."""
         vectors = np.concatenate([weight.numpy() for weight in self.class_weights])
         columns = normalized(vectors).numpy().T
-        cosines = _dense(keras.layers.UnitNormalization()(features), columns)
+        cosines = dense(keras.layers.UnitNormalization()(features), columns)
         logits = keras.layers.Rescaling(float(self.scale))(cosines)
         return {"logits": logits, "cosines": cosines}
 
@@ -293,12 +293,6 @@ class LocalSimilarityHead(VectorHead):
 def cosines(features, vectors):
     """Returns cosines of all rows of `(batch, d)` with all of `(num_vectors, d)`."""
     return ops.matmul(normalized(features), ops.transpose(normalized(vectors)))
-
-
-def _dense(features, kernel, bias=None):
-    """Applies a dense layer with these weights to symbolic features."""
-    layer = keras.layers.Dense(kernel.shape[1], use_bias=bias is not None)
-    return with_weights(layer, features, [kernel] if bias is None else [kernel, bias])
 
 
 def _uniform(bound):

@@ -68,3 +68,9 @@ def with_weights(layer, inputs, weights):
     outputs = layer(inputs)
     layer.set_weights(weights)
     return outputs
+
+
+def dense(features, kernel, bias=None):
+    """Applies a dense layer with these weights to symbolic features."""
+    layer = keras.layers.Dense(kernel.shape[1], use_bias=bias is not None)
+    return with_weights(layer, features, [kernel] if bias is None else [kernel, bias])

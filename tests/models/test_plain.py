@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.models.analytic_head import AnalyticHead
 from bsce_keras.models.classifier import build_classifier, with_head
 from bsce_keras.models.heads import (
     BiasCorrectedHead,
@@ -58,8 +59,9 @@ def logits_of(model):
         lambda: make_classifier(CosineHead(3, 2), "lucir"),
         lambda: make_classifier(CosineHead(0, 5), "podnet"),
         predictor,
+        lambda: make_classifier(AnalyticHead(5, 16, compensates=True)),
     ],
-    ids=["linear", "bic", "cosine", "podnet backbone", "nearest mean"],
+    ids=["linear", "bic", "cosine", "podnet backbone", "nearest mean", "analytic"],
 )
 def test_a_plain_copy_has_the_same_logits(classifier):
     original = classifier()
