@@ -7,12 +7,12 @@ import os
 
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.confusion import evaluate
 from bsce_keras.evaluation.metrics import (
     group_accuracy,
     per_class_accuracy,
     tally,
 )
+from bsce_keras.evaluation.scores import scored
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
@@ -95,20 +95,22 @@ def _finish_step(run, stream, step, stats, memory, learner):
 
 
 def _scores(learner, predictor, test, step):
-    """Returns the confusion matrix of the predictor, as a field of a `StepRecord`.
+    """Returns the fields of a `StepRecord` that come from the test images.
 
     If the predictor has a separate head, the accuracies of both heads are added.
     """
-    by_head = evaluate(learner.logits, test, step.num_classes)
+    old, seen = step.num_old_classes, step.num_classes
+    by_head, further = scored(learner.served_logits, test, old, seen)
     if predictor is learner.classifier:
-        return {"confusion": by_head}
+        return {"confusion": by_head, "further": further}
     image = learner.config.stream.image
     with contextlib.closing(Inference(predictor, image)) as inference:
-        confusion = evaluate(inference.logits, test, step.num_classes)
+        confusion, further = scored(inference.served_logits, test, old, seen)
     return {
         "confusion": confusion,
-        "nme_accuracy": group_accuracy(tally(confusion), 0, step.num_classes),
-        "head_accuracy": group_accuracy(tally(by_head), 0, step.num_classes),
+        "further": further,
+        "nme_accuracy": group_accuracy(tally(confusion), 0, seen),
+        "head_accuracy": group_accuracy(tally(by_head), 0, seen),
     }
 
 

@@ -102,6 +102,10 @@ def _show(values, results):
     print(_TABLES[values.format](results))
     if len(results) == 1 and values.format not in ("csv", "latex"):
         print(f"\n{tables.step_table(results[0])}")
+    if values.scores:
+        for result in results:
+            further = tables.aligned(*tables.further_rows(result))
+            print(f"\n{printable(result.run_dir)}\n{further}")
     if values.output:
         for path in write_report(results, values.output):
             print(f"wrote {printable(path)}")

@@ -29,9 +29,12 @@ class Inference:
             crops = tf.tile(centre_crops(1, image), (num_images, 1))
             batch = gather_crops(images, tf.range(num_images), crops, image)
             outputs = classifier(batch, training=False)
+            # Exports take the softmax of calibrated logits if the head has them.
+            served = outputs.get("calibrated_logits", outputs["logits"])
+            chosen = {"features": outputs["features"], "logits": outputs["logits"]}
             return {
-                name: tf.cast(outputs[name], tf.float32)
-                for name in ("features", "logits")
+                name: tf.cast(output, tf.float32)
+                for name, output in {**chosen, "served_logits": served}.items()
             }
 
         self._forward = forward.get_concrete_function()
@@ -47,6 +50,10 @@ class Inference:
     def logits(self, images):
         """Returns logits of stored images, shape `(n, num_classes)`."""
         return self._run(images, "logits")
+
+    def served_logits(self, images):
+        """Returns the logits whose softmax is exported, shape `(n, num_classes)`."""
+        return self._run(images, "served_logits")
 
     def _run(self, images, name, mirrored=False):
         starts = range(0, len(images), self._batch_size)

@@ -179,6 +179,10 @@ class Learner:
         """Returns logits `(n, num_classes)` of uint8 images, in inference mode."""
         return self._inference.logits(images)
 
+    def served_logits(self, images):
+        """Returns the logits whose softmax is exported, shape `(n, num_classes)`."""
+        return self._inference.served_logits(images)
+
     def logits_and_labels(self, examples):
         """Returns the chief's logits of `Examples`, and labels; None if given None."""
         if examples is None:

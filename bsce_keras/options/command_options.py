@@ -223,6 +223,13 @@ _REPORT = Command(
                 "folder of the report files",
                 default_text="the tables are only printed",
             ),
+            Option(
+                "scores",
+                bool,
+                "print top-5 accuracy, calibration error and recency bias of every "
+                "step too",
+                default=False,
+            ),
         ),
         "General": _GENERAL,
     },

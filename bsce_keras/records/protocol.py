@@ -12,7 +12,7 @@ from bsce_keras.config.choices import (
     CROP_ASPECT,
     SAMPLING_TEXTS,
 )
-from bsce_keras.evaluation.metrics import DEFINITIONS
+from bsce_keras.evaluation import metrics, scores
 from bsce_keras.memory.policies import selection_policy
 from bsce_keras.methods import recipes
 
@@ -57,7 +57,7 @@ def protocol(config, num_replicas=1):
         "precision": _precision(config),
         "evaluation": _evaluation(stream, config.method),
         "replicas": num_replicas,
-        "metrics": DEFINITIONS,
+        "metrics": {**metrics.DEFINITIONS, **scores.DEFINITIONS},
     }
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from bsce_keras.evaluation.scores import DEFINITIONS
 from bsce_keras.runtime.text import NO_LINE
 
 
@@ -95,6 +96,8 @@ STEP = {
     ),
     "head_accuracy": _SHARE,
     "memory_bytes": _BYTES,
+    "harmonic_accuracy": _Optional(_SHARE.form),
+    **{name: _Optional(_SHARE.form) for name in DEFINITIONS},
 }
 SUMMARY = {
     "average_incremental_accuracy": _SHARE,

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from bsce_keras.evaluation import metrics
+from bsce_keras.evaluation import metrics, scores
 from bsce_keras.evaluation.confusion import from_sparse, to_sparse
 from bsce_keras.runtime.machine import peak_memory_mb
 
@@ -47,6 +47,8 @@ class StepRecord:
         head_accuracy: of the trained head, where the method predicts by another one.
         memory_bytes: bytes that the method keeps of earlier classes after the step:
             `exemplars`, `state` and `teacher`; None if unknown.
+        further: scores of `evaluation.scores.DEFINITIONS`, NaN where undefined; None
+            if unknown.
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
@@ -72,6 +74,7 @@ class StepRecord:
     nme_accuracy: float | None = None
     head_accuracy: float | None = None
     memory_bytes: dict[str, int] | None = None
+    further: dict[str, float] | None = None
     scored: metrics.Tally | None = None
 
     def __post_init__(self):
@@ -95,6 +98,8 @@ class StepRecord:
         base, old = self.num_base_classes, self.num_old_classes
         seen = self.num_classes
         gradient_mean, gradient_std = self._alpha_gradient()
+        old_accuracy, new_accuracy = self._accuracy(0, old), self._accuracy(old, seen)
+        harmonic = scores.harmonic_mean(old_accuracy, new_accuracy)
         return {
             "step": self.step,
             "num_classes": seen,
@@ -102,8 +107,8 @@ class StepRecord:
             "train_images": self.train_images,
             "accuracy": self._accuracy(0, seen),
             "base_accuracy": self._accuracy(0, base),
-            "old_accuracy": self._accuracy(0, old),
-            "new_accuracy": self._accuracy(old, seen),
+            "old_accuracy": old_accuracy,
+            "new_accuracy": new_accuracy,
             "nme_accuracy": defined(self.nme_accuracy),
             "alpha": defined(self.alpha),
             "epochs": self.epochs,
@@ -119,6 +124,11 @@ class StepRecord:
             "alpha_by_epoch": self.alpha_by_epoch,
             "head_accuracy": defined(self.head_accuracy),
             "memory_bytes": self.memory_bytes,
+            "harmonic_accuracy": defined(harmonic),
+            **{
+                name: defined((self.further or {}).get(name))
+                for name in scores.DEFINITIONS
+            },
         }
 
     def to_state(self):
@@ -130,8 +140,10 @@ class StepRecord:
         state = {
             field.name: line.get(field.name, getattr(self, field.name))
             for field in dataclasses.fields(self)
-            if field.name not in ("confusion", "scored")
+            if field.name not in ("confusion", "scored", "further")
         }
+        if self.further is not None:
+            state["further"] = {n: defined(v) for n, v in self.further.items()}
         vectors = {name: np.asarray(state[name], kind) for name, kind in _VECTORS}
         return {**state, **vectors, **self.scored._asdict()}
 

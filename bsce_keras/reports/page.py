@@ -8,6 +8,7 @@ from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.html_parts import document, folded, note, table, text
 from bsce_keras.reports.tables import (
     comparison,
+    further_rows,
     notes,
     remarks,
     step_rows,
@@ -56,6 +57,7 @@ def _run(result, pictures):
         f"<h2>{text(result.run_dir)}</h2>",
         f"<p>{text(label)}</p>",
         table(*step_rows(result)),
+        folded("Top-5, calibration and recency bias", *further_rows(result)),
         _figures(pictures),
     ]
     if result.confusion is not None:

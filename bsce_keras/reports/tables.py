@@ -168,6 +168,24 @@ def step_rows(result):
     return head, rows
 
 
+def further_rows(result):
+    """Returns scores beside accuracy: column heads, and a list of cells a step."""
+    head = [
+        *("step", "top-5", "harmonic mean", "calibration error", "of old", "of new"),
+        *("old called new", "new called old"),
+    ]
+    names = [
+        *("top5_accuracy", "harmonic_accuracy", "calibration_error"),
+        *("old_calibration_error", "new_calibration_error"),
+        *("old_called_new", "new_called_old"),
+    ]
+    rows = [
+        [str(step["step"]), *(percent(step.get(name)) for name in names)]
+        for step in result.steps
+    ]
+    return head, rows
+
+
 def comparison(results, published=None):
     """The comparison of runs before it is laid out.
 
