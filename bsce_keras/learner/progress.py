@@ -25,12 +25,10 @@ STEP_SCALARS = (
 class ProgressLine(keras.callbacks.Callback):
     """Line of at most 80 characters per epoch.
 
-    It has step, epoch, loss, images per second, and the time left in this phase and in
-    the whole run, as in `1:20/2:10:00 left`. The estimate of the run assumes that later
-    steps are as fast. Loss terms follow as far as they fit; TensorBoard has all.
-
-    The training accuracy is not among them. Reading the logits once more in the update
-    changes how TensorFlow fuses it, and its rounding.
+    It has step, epoch, loss, training accuracy, images per second, and the time left in
+    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate of the run
+    assumes that later steps are as fast. Loss terms follow as far as they fit;
+    TensorBoard has all.
 
     On a terminal the line is live. Elsewhere it is printed at the end of every epoch,
     and once a minute in between.
@@ -101,8 +99,10 @@ class ProgressLine(keras.callbacks.Callback):
         if self._images_after:
             left += f"/{duration(pace * (images_left + self._images_after))}"
         terms = {name: float(value) for name, value in logs.items()}
+        accuracy = terms.pop("train_accuracy", None)
         optional = [
             f"loss {terms.pop('loss'):.3g}",
+            *([] if accuracy is None else [f"train acc {100 * accuracy:.1f}%"]),
             f"{speed:.0f} images/s",
             *(
                 f"{name} {value:.3g}"

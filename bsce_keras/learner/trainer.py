@@ -11,12 +11,16 @@ from bsce_keras.meta import (
     plain_crossentropy,
 )
 from bsce_keras.methods.base import CLASSIFICATION
+from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.replicas import (
     all_reduce_sum,
     gather_shares,
     mean_over_replicas,
     num_replicas,
 )
+
+# Name of the accuracy on training batches in logs.
+TRAIN_ACCURACY = "train_accuracy"
 
 
 class IncrementalTrainer(keras.Model):
@@ -29,6 +33,7 @@ class IncrementalTrainer(keras.Model):
 
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
+    `train_accuracy` is that of the batch, by plain logits.
 
     Loss terms and gradients are checked before variables change. The checks use sums
     over replicas, so all replicas agree. A value that is not finite raises
@@ -99,7 +104,8 @@ class IncrementalTrainer(keras.Model):
             outputs, state = self._train_forward(values, images, labels, taught)
             means = self._term_means(labels, outputs, taught, size)
             loss = self.optimizer.scale_loss(self._total(means))
-        return self._assign(tape.gradient(loss, values), state, means)
+        accuracy = self._accuracy(labels, outputs["features"], size)
+        return self._assign(tape.gradient(loss, values), state, means, accuracy)
 
     def _move_alpha(self, images, labels, taught, split_images, split_labels):
         """Moves alpha against its gradient; returns both."""
@@ -204,6 +210,19 @@ class IncrementalTrainer(keras.Model):
             for term in self.terms
         }
 
+    def _accuracy(self, labels, features, size):
+        """Returns this replica's share of the batch's accuracy, by plain logits.
+
+        It must not read the logits of the loss. TensorFlow's graph optimizer sums bias
+        and prior first if nothing else reads the logits, which rounds differently. The
+        head therefore runs once more, in reverse order, because equal operations are
+        merged. The gradient reads the features anyway.
+        """
+        logits = head_of(self.student)(features[::-1])["logits"]
+        predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
+        hits = tf.equal(predicted, tf.cast(labels[::-1], tf.int32))
+        return _share_of_mean(tf.cast(hits, tf.float32), size)
+
     def _total(self, means):
         return tf.add_n([term.weight * means[term.name] for term in self.terms])
 
@@ -225,13 +244,16 @@ class IncrementalTrainer(keras.Model):
             size,
         )
 
-    def _assign(self, gradients, state, means):
-        """Applies one checked update to weights and batch statistics, or to neither."""
+    def _assign(self, gradients, state, means, accuracy):
+        """Applies one checked update to weights and batch statistics, or to neither.
+
+        Returns the logs: loss, terms, and accuracy on the training batch.
+        """
         norm = {}
         if not hasattr(self.optimizer, "inner_optimizer"):
             # A loss-scaling optimizer expects infinities and skips such updates.
             norm["the gradient"] = tf.linalg.global_norm(gradients)
-        sums = _over_replicas({**means, **norm})
+        sums = _over_replicas({**means, **norm, TRAIN_ACCURACY: accuracy})
         logs = {name: sums[name] for name in means}
         one = _one_if_finite({**_named(logs), **{name: sums[name] for name in norm}})
         self.optimizer.apply(
@@ -241,7 +263,8 @@ class IncrementalTrainer(keras.Model):
         means_of_state = mean_over_replicas([value for _, value in state])
         for (variable, _), value in zip(state, means_of_state, strict=True):
             variable.assign(value * tf.cast(one, value.dtype))
-        return {"loss": self._total(logs), **logs}
+        accuracy = sums[TRAIN_ACCURACY]
+        return {"loss": self._total(logs), **logs, TRAIN_ACCURACY: accuracy}
 
 
 def _global_size(labels):

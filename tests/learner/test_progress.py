@@ -8,7 +8,12 @@ import tensorflow as tf
 from bsce_keras.learner import progress
 from bsce_keras.learner.progress import ProgressLine, ScalarLog, write_step_scalars
 
-LOGS = {"loss": 0.91823, "classification": 0.5, "alpha_updates": 3}
+LOGS = {
+    "loss": 0.91823,
+    "classification": 0.5,
+    "train_accuracy": 0.643,
+    "alpha_updates": 3,
+}
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def scalars(folder):
     return found
 
 
-def test_line_has_speed_and_the_time_left_of_the_run(clock, capsys):
+def test_line_has_accuracy_speed_and_the_time_left_of_the_run(clock, capsys):
     line = started(ProgressLine("step 1/5", 1000, images_after=300_000), epochs=2)
     for batch in range(10):
         clock[0] += 1
@@ -44,7 +49,8 @@ def test_line_has_speed_and_the_time_left_of_the_run(clock, capsys):
     line.on_epoch_end(0, LOGS)
     # 100 images a second: 1000 images left in this phase, 300000 after it.
     assert capsys.readouterr().out == (
-        "step 1/5  epoch 1/2  loss 0.918  100 images/s  0:10/50:10 left\n"
+        "step 1/5  epoch 1/2  loss 0.918  train acc 64.3%  100 images/s  "
+        "0:10/50:10 left\n"
     )
 
 

@@ -259,3 +259,31 @@ def test_weights_are_read_again_after_alpha_has_moved():
         reads = [op for op in handle.consumers() if op.type == "ReadVariableOp"]
         assert any(alpha in read.control_inputs for read in reads)
         assert any(alpha not in read.control_inputs for read in reads)
+
+
+def test_accuracy_on_the_training_batch_is_logged():
+    batch = make_batch()
+    trainer = make_trainer()
+    logits = trainer.student(batch[0], training=True)["logits"].numpy()
+    expected = np.mean(logits.argmax(1) == np.array(batch[1]))
+    logged = trainer.train_step(batch)["train_accuracy"]
+    assert float(logged) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_accuracy_leaves_every_bit_of_the_update(precision):
+    """Only the sum with the prior reads the logits, so it is open to rewriting."""
+    keras.config.set_dtype_policy(precision)
+    context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
+    terms = Finetune(NoParameters()).loss_terms(context)
+
+    def trained(measured):
+        trainer = make_trainer(terms)
+        if not measured:
+            trainer._accuracy = lambda *_: tf.constant(0.0)
+        step = tf.function(trainer.train_step)
+        for seed in range(3):
+            logs = step(make_batch(seed=seed))
+        return [*state_of(trainer), logs["loss"].numpy()]
+
+    assert_same(trained(measured=False), trained(measured=True))
