@@ -10,6 +10,7 @@ from bsce_keras.config import MemoryConfig, MethodConfig
 from bsce_keras.data.given_images import ARRAYS, given_images
 from bsce_keras.methods import recipes
 from bsce_keras.methods.own_methods import know
+from bsce_keras.options.backbone_objects import kept_backbone
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
 from bsce_keras.runtime.errors import RequestError
@@ -118,8 +119,18 @@ def read_request(values):
     if known["dataset"] is not None and not isinstance(known["dataset"], str):
         images = _images(known)
         known["dataset"] = ARRAYS
+    backbone = known.get("backbone")
+    is_object = not isinstance(backbone, (str, os.PathLike, type(None)))
+    if is_object:
+        known["backbone"] = None
     plain, wrong = plain_values(OPTIONS, known)
-    return Request(plain, images), problems + wrong
+    asked = Request(plain, images)
+    if is_object:
+        try:
+            asked.backbone = kept_backbone(backbone, asked.resolved_run_dir)
+        except RequestError as error:
+            problems += error.problems
+    return asked, problems + wrong
 
 
 def _images(values):
