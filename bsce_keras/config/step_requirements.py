@@ -41,7 +41,7 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
 
 
 def _adoption_problems(config, images_per_class):
-    """Returns a sentence if exemplars of adopted classes are missing."""
+    """Returns a sentence if needed images of adopted classes are missing."""
     base = config.plans[0]
     names = config.stream.arriving_class_names[: base.num_classes]
     without = [
@@ -53,7 +53,7 @@ def _adoption_problems(config, images_per_class):
         return [
             f"--method={config.method.name} solves its head from images of every "
             f"class, but classes of --initial_model have none: {listed(without)}. Add "
-            "images of them, or use a --method that trains without them, such as lwf."
+            "images of them, or use a --method that trains without them, such as wa."
         ]
     if not without or base.quota == 0:
         return []
@@ -61,7 +61,7 @@ def _adoption_problems(config, images_per_class):
         f"--method={config.method.name} keeps {base.quota} exemplars of every class, "
         f"but classes of --initial_model have no training images: {listed(without)}. "
         "Add images of them, or train without any old image: --exemplars_per_class=0, "
-        "with a --method that does not need exemplars, such as lwf."
+        "with a --method that does not need exemplars, such as wa."
     ]
 
 

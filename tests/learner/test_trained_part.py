@@ -102,6 +102,11 @@ def test_freezing_without_use_is_refused(request_, expected, network):
 def test_every_other_method_trains_heads_on_a_frozen_backbone(
     method, network, tiny_config, two_steps
 ):
-    config = tiny_config(backbone=network, freeze_backbone=True, method=method)
+    config = tiny_config(
+        backbone=network,
+        freeze_backbone=True,
+        method=method,
+        classification_loss="softmax" if method == "ss_il" else "default",
+    )
     learner = learned(config, two_steps)
     assert learner.logits(two_steps[1].examples.images).shape[1] == 6
