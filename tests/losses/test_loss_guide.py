@@ -1,4 +1,4 @@
-"""Scripts of docs/loss.md print the output shown below them."""
+"""Scripts of docs/loss.md and of README.md print the output shown below them."""
 
 import contextlib
 import io
@@ -8,9 +8,10 @@ import re
 import numpy as np
 import pytest
 
-GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "loss.md"
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = (ROOT / "docs" / "loss.md", ROOT / "README.md")
 SCRIPT = re.compile(r"```python\n(import .*?)```.*?```text\n(.*?)```", re.DOTALL)
-SCRIPTS = SCRIPT.findall(GUIDE.read_text())
+SCRIPTS = [script for page in PAGES for script in SCRIPT.findall(page.read_text())]
 NUMBER = re.compile(r"\d+\.\d+")
 
 
@@ -21,8 +22,10 @@ def printed_by(code):
     return output.getvalue()
 
 
-@pytest.mark.parametrize(("code", "output"), SCRIPTS, ids=["recall", "class_weight"])
-def test_scripts_of_the_loss_guide_print_the_shown_output(code, output):
+@pytest.mark.parametrize(
+    ("code", "output"), SCRIPTS, ids=["recall", "class_weight", "readme"]
+)
+def test_scripts_of_the_guides_print_the_shown_output(code, output):
     printed = printed_by(code)
     assert NUMBER.sub("#", printed) == NUMBER.sub("#", output)
     # Rounding differs between processors.
