@@ -17,6 +17,7 @@ from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
+from bsce_keras.learner.step_warnings import warn_of_chance
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import check_pretrained
 from bsce_keras.records.run_folder import RunFolder
@@ -92,6 +93,7 @@ def _finish_step(run, stream, step, stats, memory, learner):
     lines = run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
+    warn_of_chance(lines[-1])
 
 
 def _scores(learner, predictor, test, step):

@@ -6,6 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
+from bsce_keras.config.training import scaled_schedule
+
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
 class CoupledSGD(keras.optimizers.Optimizer):
@@ -150,11 +152,24 @@ def adam_update(gradient, mean, square, number, epsilon):
     return mean / (1 - ADAM_MEAN_STAYS**number) / size, mean, square
 
 
-def training_config_at_step(training, step):
-    """Returns the `TrainingConfig` with learning rate and batch size of a step."""
+def training_config_at_step(training, step, num_images):
+    """Returns the `TrainingConfig` with schedule, rate and batch size of a step.
+
+    Args:
+        training: `TrainingConfig` of the run.
+        step: the step's number.
+        num_images: size of its pool.
+    """
     divisor = step + 1 if training.rate_falls_with_steps else 1
+    epochs, milestones = scaled_schedule(
+        training.epochs,
+        training.milestones,
+        training.epochs_at(step, num_images) / training.epochs,
+    )
     return dataclasses.replace(
         training,
+        epochs=epochs,
+        milestones=milestones,
         learning_rate=training.learning_rate / divisor,
         batch_size=training.batch_size_at(step),
     )

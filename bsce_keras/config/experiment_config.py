@@ -12,9 +12,9 @@ from bsce_keras.config.sections import (
     MethodConfig,
     ModelConfig,
     StreamConfig,
-    TrainingConfig,
 )
 from bsce_keras.config.step_plan import step_plans
+from bsce_keras.config.training import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ flag of a field if it differs, and marks fields that do not decide the outcome.
 
 import dataclasses
 import functools
-import math
 
 from bsce_keras.config.backbone_inputs import NORMALIZED
 from bsce_keras.config.backbones import BACKBONES
@@ -18,13 +17,8 @@ from bsce_keras.config.choices import (
     ALPHA_RATES,
     ALPHA_STATISTICS,
     BAD_IMAGE_POLICIES,
-    FOUR_TO_ONE,
     META_GRADIENTS,
-    PRECISIONS,
-    SAMPLING_TEXTS,
-    SCHEDULES,
     SELECTIONS,
-    STRATEGIES,
 )
 from bsce_keras.config.classification_losses import CLASSIFICATION_LOSSES, loss_facts
 from bsce_keras.config.fields import setting
@@ -46,6 +40,8 @@ class StreamConfig(Checked):
             and scored in place of the test images; 0 scores the test images.
         cache_dir: folder in which decoded images are kept; None holds them in memory.
         images: `GivenImages` of the data set `arrays`, else None; not in config.json.
+        kind: one of `choices.KINDS`, which selects recipe and default backbone. A run
+            that grows keeps it; empty where images are only scored.
     """
 
     dataset: str
@@ -68,6 +64,7 @@ class StreamConfig(Checked):
     validation_share: float = 0.0
     cache_dir: str | None = setting(None, decides_outcome=False)
     images: object = setting(None, flag=None, decides_outcome=False)
+    kind: str = setting("", flag=None, decides_outcome=False)
 
     @property
     def num_classes(self):
@@ -321,83 +318,4 @@ class MethodConfig(Checked):
             )
         for _, value in self.alpha_visits:
             found += positive("alpha_visits", value)
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class FinetuningConfig(Checked):
-    """Scaled schedule of the balanced fine-tuning."""
-
-    epochs: int
-    learning_rate: float
-    milestones: tuple[int, ...] = ()
-    schedule: str = "multistep"
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig(Checked):
-    """Optimizer, scaled schedule and devices of every step.
-
-    `finetuning` is None if steps do not end with a balanced fine-tuning. If
-    `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
-    sampling `four_to_one`, an increment adds `batch_size // 4` exemplars to each batch.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    momentum: float = setting(0.9, flag=None)
-    schedule: str = setting("multistep", flag=None)
-    milestones: tuple[int, ...] = setting((), flag=None)
-    schedule_scale: float = 1.0
-    gradient_clamp: float | None = setting(None, flag=None)
-    finetuning: FinetuningConfig | None = setting(
-        None, flag="balanced_finetuning", decides_base_step=False
-    )
-    replay_sampling: str = setting("uniform", decides_base_step=False)
-    rate_falls_with_steps: bool = setting(False, flag=None)
-    precision: str = "auto"
-    strategy: str = "auto"
-    virtual_devices: int = 0
-    # The number of threads changes only the rounding of results.
-    intra_op_threads: int = setting(0, decides_outcome=False)
-    save_minutes: float = setting(2.0, decides_outcome=False)
-    # Bit-exact repetition does not change the base step.
-    deterministic: bool = setting(False, decides_base_step=False)
-    seed: int = 1
-
-    def batch_size_at(self, step):
-        """Number of images in a global batch of the main phase of a step."""
-        adds_exemplars = step and self.replay_sampling == FOUR_TO_ONE
-        return self.batch_size + (self.batch_size // 4 if adds_exemplars else 0)
-
-    def problems(self):
-        found = []
-        found += positive("--epochs", self.epochs)
-        found += positive("--batch_size", self.batch_size)
-        found += positive("--learning_rate", self.learning_rate)
-        found += positive("--schedule_scale", self.schedule_scale)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            found.append(
-                f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
-            )
-        found += not_negative("--virtual_devices", self.virtual_devices)
-        found += not_negative("--save_minutes", self.save_minutes)
-        found += not_negative("--intra_op_threads", self.intra_op_threads)
-        if not 0 <= self.seed < 2**31:
-            found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
-        if list(self.milestones) != sorted(set(self.milestones)):
-            found.append(
-                "Learning-rate drops must be distinct epochs in rising order. "
-                f"Received: {list(self.milestones)}"
-            )
-        found += one_of("--precision", self.precision, PRECISIONS)
-        found += one_of(
-            "--replay_sampling",
-            self.replay_sampling,
-            SAMPLING_TEXTS,
-        )
-        found += one_of("--strategy", self.strategy, STRATEGIES)
-        found += one_of("schedule", self.schedule, SCHEDULES)
         return found

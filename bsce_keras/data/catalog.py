@@ -122,6 +122,7 @@ def describe_dataset(
     validation_share=0.0,
     learned=(),
     images=None,
+    begun_kind=None,
 ):
     """Finds a data set and describes it without reading images.
 
@@ -137,6 +138,8 @@ def describe_dataset(
         learned: names of the classes that a run of a `folder` has learned. Their images
             may be missing.
         images: `GivenImages` of the data set `arrays`.
+        begun_kind: kind of the data set when the run began, which it keeps; None for a
+            new run.
 
     Returns:
         A `DatasetInfo`.
@@ -162,5 +165,6 @@ def describe_dataset(
                 validation_share,
                 learned,
                 images,
+                begun_kind,
             )
         )

@@ -4,11 +4,12 @@ import pathlib
 
 from bsce_keras.data.folder_listing import (
     class_folders,
+    count_images,
     evaluation_folder,
     has_images,
     training_folder,
 )
-from bsce_keras.data.named_dataset import refuse
+from bsce_keras.data.named_dataset import LEAST_TO_BE_LARGE, refuse
 from bsce_keras.runtime.text import is_line
 
 
@@ -39,7 +40,8 @@ def describe_folder(asked):
     if not asked.validation_share:
         problems += _test_problems(root, names)
     refuse(problems)
-    return asked.info(names)
+    folders = [train / name for name in found]
+    return asked.info(names, count_images(folders, LEAST_TO_BE_LARGE))
 
 
 def _name_problems(train, names):

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 import pathlib
 
@@ -73,6 +74,12 @@ def evaluation_folder(data_dir):
 def has_images(folder):
     """Returns True if `list_class` finds an image."""
     return any(reason is None for _, reason in _walk(folder))
+
+
+def count_images(folders, most):
+    """Returns the number of images below some folders, counted as far as `most`."""
+    found = (1 for folder in folders for _, reason in _walk(folder) if reason is None)
+    return sum(itertools.islice(found, most))
 
 
 def _walk(folder):

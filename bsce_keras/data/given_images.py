@@ -90,11 +90,11 @@ def describe_arrays(asked):
         )
     refuse(problems)
     _, height, width, channels = given.train[0].shape
-    info = asked.info(given.class_names)
+    info = asked.info(given.class_names, len(given.train[1]))
     if asked.image_size is None and height == width:
         sized = dataclasses.replace(asked, image_size=height)
         refuse(sized.size_problems())
-        info = sized.info(given.class_names)
+        info = sized.info(given.class_names, len(given.train[1]))
         # The images are used as they are, with crops as for CIFAR.
         image = ImageSpec(size=height, stored_size=height, pad=height // 8)
         info = dataclasses.replace(info, image=image)

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.config.backbones import default_backbone
-from bsce_keras.config.choices import CIFAR, SUBIMAGENET
+from bsce_keras.config.choices import CIFAR, SMALL, SUBIMAGENET
 from bsce_keras.runtime.errors import RequestError
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
 _DEFAULT_SIZE = 64
 # Largest image side that suits the CIFAR network; larger images use the ImageNet one.
 _LARGEST_CIFAR_LIKE = 40
+# With fewer training images, a data set gets the small network and its recipe.
+LEAST_TO_BE_LARGE = 5000
+# Smallest number of updates of a step of such a data set; docs/folder.md has the runs.
+SMALL_UPDATES = 1600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +29,7 @@ class NamedDataset:
             test_images)` to an `ImageDataset`; see `load_dataset`.
         image: `ImageSpec` of all images; None if `--image_size` decides.
         kind: `SMALL`, `CIFAR`, `SUBIMAGENET` or `IMAGENET`, which selects the published
-            schedule; None if the image size decides.
+            schedule; None if the number of training images and the image size decide.
         exemplars_per_class: default number of exemplars per class.
         has_equal_classes: True if all classes have equally many training images.
         can_be_fetched: True if `--download` fetches a missing copy.
@@ -54,6 +58,7 @@ class DatasetRequest:
     validation_share: float = 0.0
     learned: tuple[str, ...] = ()
     images: object = None
+    begun_kind: str | None = None
 
     def size_problems(self):
         """Returns the problems of the image size as a list of sentences."""
@@ -72,14 +77,25 @@ class DatasetRequest:
             f"Received: {size}"
         ]
 
-    def info(self, class_names):
-        """Returns the `DatasetInfo` of this data set with these classes."""
+    def info(self, class_names, num_images=None):
+        """Returns the `DatasetInfo` of this data set.
+
+        Args:
+            class_names: names of its classes.
+            num_images: number of its training images, counted as far as
+                `LEAST_TO_BE_LARGE`; None if it is not known.
+        """
         size = self.image_size or _DEFAULT_SIZE
+        kind = CIFAR if size <= _LARGEST_CIFAR_LIKE else SUBIMAGENET
+        if num_images is not None and num_images < LEAST_TO_BE_LARGE:
+            kind = SMALL
+        kind = self.entry.kind or self.begun_kind or kind
+        is_small = self.entry.kind is None and kind == SMALL
         return DatasetInfo(
             name=self.name,
             class_names=tuple(class_names),
-            kind=self.entry.kind
-            or (CIFAR if size <= _LARGEST_CIFAR_LIKE else SUBIMAGENET),
+            kind=kind,
+            min_updates=SMALL_UPDATES if is_small else 0,
             # 8/7 is the usual 256 / 224: room for the random crop of training.
             image=self.entry.image
             or ImageSpec(size=size, stored_size=round(size * 8 / 7)),
@@ -97,6 +113,7 @@ class DatasetInfo:
         kind: see `NamedDataset`.
         image: `ImageSpec` of its images.
         exemplars_per_class: default number of exemplars per class.
+        min_updates: default number of updates that a step has at least.
     """
 
     name: str
@@ -104,6 +121,7 @@ class DatasetInfo:
     kind: str
     image: ImageSpec
     exemplars_per_class: int = NamedDataset.exemplars_per_class
+    min_updates: int = 0
 
     @property
     def default_backbone(self):

@@ -67,7 +67,7 @@ def _find_prepared(name, root):
 
 def evaluation_splits(dataset, prepared):
     """Lists the splits of a prepared copy that may serve as test images, best first."""
-    names = split_names(prepared)
+    names = split_sizes(prepared)
     return [name for name in evaluation_names(dataset) if name in names]
 
 
@@ -162,19 +162,21 @@ def _number_of_classes(prepared):
         return None
 
 
-def split_names(prepared):
-    """Names of the splits in a copy.
+def split_sizes(prepared):
+    """Number of images of every split in a copy, by name; None where it is not told.
 
     Raises:
         RequestError: dataset_info.json is not what TFDS writes.
     """
     try:
         splits = _read(prepared, "dataset_info")["splits"]
+        sizes = {}
         for split in splits:
             lengths = [int(length) for length in split.get("shardLengths", [])]
             if min(lengths, default=0) < 0:
                 raise ValueError(f"negative shardLengths of {split['name']}")
-        return [str(split["name"]) for split in splits]
+            sizes[str(split["name"])] = sum(lengths) or None
+        return sizes
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RequestError(_not_of_tfds(prepared, "dataset_info", error)) from error
 

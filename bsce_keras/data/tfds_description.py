@@ -17,16 +17,16 @@ from bsce_keras.runtime.errors import RequestError
 def describe_cifar(asked):
     """Returns the `DatasetInfo` of CIFAR, whose images all have one size."""
 
-    def names(may_fetch):
-        return tfds_copy.class_names(_prepared_copy(asked, may_fetch))
+    def facts(may_fetch):
+        return (tfds_copy.class_names(_prepared_copy(asked, may_fetch)),)
 
-    return _described(asked, names)
+    return _described(asked, facts)
 
 
 def describe_imagenet(asked):
     """Returns the `DatasetInfo` of ImageNet or of its first hundred classes."""
 
-    def names(may_fetch):
+    def facts(may_fetch):
         prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
         if prepared is None:
             root = tfds_dir(asked.data_dir)
@@ -34,15 +34,15 @@ def describe_imagenet(asked):
         tfds_copy.refuse_foreign_classes(prepared)
         refuse(_tfds_problems(asked.name, prepared))
         all_names = tfds_copy.class_names(prepared)
-        return imagenet.class_names(asked.name, all_names, prepared)
+        return (imagenet.class_names(asked.name, all_names, prepared),)
 
-    return _described(asked, names)
+    return _described(asked, facts)
 
 
 def describe_tfds(asked):
     """Returns the `DatasetInfo` of any TFDS data set of labelled images."""
 
-    def names(may_fetch):
+    def facts(may_fetch):
         if not re.fullmatch(r"\w+(/[\w.+-]+)?", tfds_name(asked.name)):
             raise RequestError(
                 "--dataset=tfds:NAME needs the name of a TFDS data set, such as "
@@ -50,20 +50,25 @@ def describe_tfds(asked):
             )
         prepared = _prepared_copy(asked, may_fetch)
         refuse(_tfds_problems(asked.name, prepared))
-        return tfds_copy.class_names(prepared)
+        return tfds_copy.class_names(prepared), tfds_copy.split_sizes(prepared)["train"]
 
-    return _described(asked, names)
+    return _described(asked, facts)
 
 
-def _described(asked, find_names):
-    """Returns the `DatasetInfo` of a copy, or raises all problems found."""
-    problems, names = asked.size_problems(), ()
+def _described(asked, find_facts):
+    """Returns the `DatasetInfo` of a copy, or raises all problems found.
+
+    Args:
+        asked: the `DatasetRequest`.
+        find_facts: function of `may_fetch` that returns the arguments of its `info`.
+    """
+    problems, facts = asked.size_problems(), ()
     try:
-        names = find_names(may_fetch=not problems)
+        facts = find_facts(may_fetch=not problems)
     except RequestError as error:
         problems += error.problems
     refuse(problems)
-    return asked.info(names)
+    return asked.info(*facts)
 
 
 def _tfds_problems(dataset, prepared):
@@ -75,7 +80,7 @@ def _tfds_problems(dataset, prepared):
             f"{prepared} has: {', '.join(found) or 'none'}. Write its images into "
             "folders and use --dataset=folder."
         )
-    splits = tfds_copy.split_names(prepared)
+    splits = tfds_copy.split_sizes(prepared)
     if "train" not in splits or not evaluation_splits(dataset, prepared):
         needed = " or ".join(f"`{name}`" for name in evaluation_names(dataset))
         problems.append(

@@ -49,7 +49,7 @@ class FinetuningPhase(StepPhase):
             step.index,
             training.finetuning,
             len(learner.plans),
-            first_draw=training.epochs,
+            first_draw=stats.epochs,
             is_followed=is_followed,
             images_after=learner.images_after(step),
         )

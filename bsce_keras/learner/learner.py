@@ -140,8 +140,9 @@ class Learner:
             for plan in self.plans[step.index + 1 :]
             if any(phase.applies(plan) for phase in phases)
         ]
-        pools = sum(plan.pool_sizes(images)["main"] for plan in later)
-        return pools * self.config.training.epochs
+        pools = {plan.index: plan.pool_sizes(images)["main"] for plan in later}
+        epochs_at = self.config.training.epochs_at
+        return sum(epochs_at(index, pool) * pool for index, pool in pools.items())
 
     def predictor(self, memory):
         """Returns the model to evaluate and export. Call it on the chief only.

@@ -36,10 +36,12 @@ class MainPhase(StepPhase):
 
     def run(self, step, memory, stats, is_followed):
         learner = self.learner
-        training = training_config_at_step(learner.config.training, step.index)
         training_step, set_aside = memory.split(step)
         replay = memory.replay(step.earlier)
         pool, alpha_split = self._pools(training_step, replay)
+        training = training_config_at_step(
+            learner.config.training, step.index, len(pool)
+        )
         anchors = self._anchors(step, replay, memory.edges)
         context = dataclasses.replace(
             self.context(step, pool), has_anchors=anchors is not None

@@ -5,11 +5,14 @@ import logging
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.runtime.text import percent
 
 _log = logging.getLogger(__name__)
 
 # Fewer updates per step hardly change a network.
 _FEW_UPDATES = 50
+# Share of the way from the chance level to 1 below which an accuracy is near chance.
+_NEAR_CHANCE = 0.2
 
 
 def warn_of_few_updates(step, num_images, training):
@@ -64,4 +67,36 @@ def warn_of_one_class(step, context):
             "always 0 and trains nothing. Give the step more classes%s.",
             step.index,
             ", or keep exemplars of old classes" if step.num_old_classes else "",
+        )
+
+
+def warn_of_chance(line):
+    """Warns about a step after which the classifier hardly knows its classes.
+
+    Its accuracy counts as near the chance level c of equally likely classes below 2 c
+    and below c + (1 - c) / 5. The second bound is the lower one for 2 to 5 classes.
+
+    Args:
+        line: the step as in steps.jsonl, a dictionary.
+    """
+    faults = []
+    chance, accuracy = 1 / line["num_classes"], line["accuracy"]
+    bound = min(2 * chance, chance + _NEAR_CHANCE * (1 - chance))
+    if accuracy is not None and chance < 1 and accuracy < bound:
+        faults.append(
+            f"the accuracy of {percent(accuracy)} % is near the chance level of "
+            f"{percent(chance)} %"
+        )
+    faults += [
+        f"not an image of {group} classes is recognised"
+        for group in ("new", "old")
+        if line[f"{group}_accuracy"] == 0
+    ]
+    if faults:
+        _log.warning(
+            "Step %d: %s. Train longer (--min_updates or --epochs), keep more images "
+            "of old classes (--exemplars_per_class), or start from a pretrained "
+            "--backbone.",
+            line["step"],
+            ", and ".join(faults),
         )

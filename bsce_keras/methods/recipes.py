@@ -8,6 +8,7 @@ import dataclasses
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.sections import MemoryUse
+from bsce_keras.config.training import scaled_schedule
 from bsce_keras.methods.own_methods import is_own, own_parameters, published_relative
 from bsce_keras.methods.parameters import (
     AcilParameters,
@@ -337,24 +338,3 @@ def scaled(recipe, scale):
     """Returns a `Recipe` or `FinetuningRecipe` with its schedule scaled."""
     epochs, milestones = scaled_schedule(recipe.epochs, recipe.milestones, scale)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones)
-
-
-def scaled_schedule(epochs, milestones, scale):
-    """Scales a schedule in proportion.
-
-    Epochs become `max(1, round(scale * epochs))`, drops become `round(scale * m)`. A
-    drop that would coincide with the one before moves one epoch on. Drops at or past
-    the end are left out.
-
-    Returns:
-        `(epochs, milestones)`.
-
-    >>> scaled_schedule(250, (100, 150, 200), 0.04)
-    (10, (4, 6, 8))
-    """
-    scaled_epochs = max(1, round(scale * epochs))
-    kept = []
-    for milestone in milestones:
-        drop = max(round(scale * milestone), kept[-1] + 1 if kept else 0)
-        kept.append(drop)
-    return scaled_epochs, tuple(drop for drop in kept if 0 < drop < scaled_epochs)

@@ -90,11 +90,12 @@ def _examine(dataset, request, fetch=False):
     backbone = problems.attempt(pretrained_backbone, asked)
     initial = problems.attempt(initial_classes, asked) or ()
     learned = begun.arriving if begun else initial
-    info = problems.attempt(_describe, asked, fetch, learned, backbone)
+    facts = {"learned": learned, "begun_kind": begun.kind if begun else None}
+    info = problems.attempt(_describe, asked, fetch, facts, backbone)
     if info is None and asked.image_size is not None:
         # If only the size was refused, check the options that depend on classes too.
         of_any_size = asked.without("image_size")
-        info = _Problems().attempt(_describe, of_any_size, fetch, learned, backbone)
+        info = _Problems().attempt(_describe, of_any_size, fetch, facts, backbone)
     # With an unknown data set, the other options are checked as if it were CIFAR.
     kind = info.kind if info else CIFAR
     stream = None
@@ -104,7 +105,7 @@ def _examine(dataset, request, fetch=False):
     image = info and info.image
     model = problems.attempt(model_config, asked, backbone, kind, image)
     method = problems.attempt(_method, asked, kind)
-    training = problems.attempt(_training, asked, kind)
+    training = problems.attempt(_training, asked, kind, info)
     config = None
     if stream and memory and model and method and training:
         config = problems.attempt(
@@ -131,7 +132,7 @@ class _Problems(list):
             return None
 
 
-def _describe(asked, fetch, learned, backbone):
+def _describe(asked, fetch, facts, backbone):
     if not asked.dataset:
         raise RequestError(f"--dataset is required: {NAMES_TEXT}")
     if asked.download and not fetch and _is_missing(asked):
@@ -144,8 +145,8 @@ def _describe(asked, fetch, learned, backbone):
         asked.dataset,
         **asked.given("data_dir", "download", "validation_share"),
         image_size=size,
-        learned=learned,
         images=asked.images,
+        **facts,
     )
 
 
@@ -193,9 +194,12 @@ def _method(asked, kind):
     return method
 
 
-def _training(asked, kind):
+def _training(asked, kind, info):
     recipe = recipes.recipe(asked.method_name, kind)
-    settings = dataclasses.asdict(recipe) | asked.fields("training")
+    settings = dataclasses.asdict(recipe)
+    if info and asked.epochs is None and asked.schedule_scale is None:
+        settings["min_updates"] = info.min_updates
+    settings |= asked.fields("training")
     scale = _scale(asked, recipe)
     settings["epochs"], settings["milestones"] = _schedule(asked, recipe, scale)
     settings["finetuning"] = _finetuning(asked, kind, scale)

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 
 from bsce_keras import config as configs
+from bsce_keras.config.choices import KINDS
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.class_orders import class_order, listed_order
 from bsce_keras.data.folder_listing import training_folder
@@ -33,6 +34,7 @@ _FORM = {
         "order": [int],
         "num_base_classes": int,
         "increments": [int],
+        "kind": str,
     }
 }
 
@@ -46,12 +48,14 @@ class BegunStream:
         class_names: names of all classes that its data set had, in arrival order.
         num_base_classes: number of classes of step 0.
         increments: numbers of new classes of steps 1..T.
+        kind: kind of the data set when the run began, one of `KINDS`.
     """
 
     run_dir: str
     class_names: tuple[str, ...]
     num_base_classes: int
     increments: tuple[int, ...]
+    kind: str
 
     @property
     def arriving(self):
@@ -74,6 +78,11 @@ def begun_stream(asked):
     if record is None or record["stream"]["dataset"] != asked.dataset:
         return None
     stream = record["stream"]
+    if stream["kind"] not in KINDS:
+        raise RequestError(
+            f"{path} is damaged (stream.kind must be one of {', '.join(KINDS)}). "
+            "Restore it from a copy, or use another folder."
+        )
     try:
         names = tuple(names_by_arrival(stream))
     except IndexError as error:
@@ -86,6 +95,7 @@ def begun_stream(asked):
         names,
         stream["num_base_classes"],
         tuple(stream["increments"]),
+        stream["kind"],
     )
 
 
@@ -123,7 +133,7 @@ def stream_config(asked, info, begun, initial, problems):
         # Later commands may run in another folder.
         settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
     settings |= {"class_order": order_name, "num_base_classes": num_base}
-    settings["images"] = asked.images
+    settings |= {"images": asked.images, "kind": info.kind}
     return problems.attempt(
         configs.StreamConfig,
         **settings,

@@ -18,6 +18,7 @@ from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.classification_losses import DEFAULT, LOSS_CHOICES
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.data.catalog import EXEMPLARS_TEXT, NAMES_TEXT
+from bsce_keras.data.named_dataset import LEAST_TO_BE_LARGE, SMALL_UPDATES
 from bsce_keras.methods import METHODS
 from bsce_keras.options.option import Option
 
@@ -239,7 +240,17 @@ _TRAINING = (
         int,
         "number of epochs of each step",
         field="training.epochs",
-        default_text="as published",
+        default_text="as published; more where --min_updates asks for more",
+    ),
+    Option(
+        "min_updates",
+        int,
+        "number of updates of each step; a step that has fewer in its epochs gets more "
+        "epochs",
+        field="training.min_updates",
+        default_text=f"{SMALL_UPDATES} for folder, tfds:NAME and arrays of fewer than "
+        f"{LEAST_TO_BE_LARGE} training images, unless --epochs or --schedule_scale is "
+        "given; else 0",
     ),
     Option(
         "batch_size",
@@ -275,7 +286,7 @@ _TRAINING = (
         f"{BACKBONES_TEXT}; NAME.keras, a saved Keras model from images to features; "
         "applications:NAME of keras.applications; keras_hub:PRESET, a folder or name",
         field="model.backbone",
-        default_text="depends on data set and image size",
+        default_text="depends on data set, its number of images and image size",
     ),
     Option(
         "backbone_weights",

@@ -272,6 +272,8 @@ def _optimizer(training):
     elif training.milestones:
         epochs = ", ".join(str(epoch) for epoch in training.milestones)
         decay = f"divided by 10 after {epochs} epochs"
+        if training.min_updates:
+            decay += f" of {training.epochs}, in proportion where a step has more"
     else:
         decay = "constant"
     if training.rate_falls_with_steps:
@@ -281,7 +283,7 @@ def _optimizer(training):
         batch += f" at step 0 and {training.batch_size_at(1)} later"
     return (
         f"SGD, momentum {training.momentum}, a new optimizer at every step; "
-        f"{training.epochs} epochs a step, global batch {batch}; "
+        f"{training.schedule_text}, global batch {batch}; "
         f"learning rate {training.learning_rate}, {decay}; L2 penalty "
         f"{training.weight_decay} added to the gradient of every trainable variable "
         "(coupled, before momentum); the learning rate is kept out of the momentum "

@@ -38,7 +38,7 @@ def run_header(config, stream, devices):
         "method": f"{method_title(settings)} + {loss_title(settings)}, {kept}",
         "network": _network(config.model),
         "training": (
-            f"{training.epochs} epochs a step, batches of {training.batch_size}, "
+            f"{training.schedule_text}, batches of {training.batch_size}, "
             f"{training.precision} on {devices}"
         ),
         "folder": config.run_dir,

@@ -44,7 +44,7 @@ def seconds_left(configs):
         images_of = np.full(config.stream.num_classes, images_per_class[dataset])
         for plan in plans:
             pool = plan.pool_sizes(images_of)["main"]
-            left[dataset] += config.training.epochs * pool
+            left[dataset] += config.training.epochs_at(plan.index, pool) * pool
     return sum(left[name] * seconds[name] / images[name] for name in left)
 
 

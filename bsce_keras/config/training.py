@@ -1,0 +1,138 @@
+"""Sections of a configuration about training: optimizer and schedules."""
+
+import dataclasses
+import math
+
+from bsce_keras.config.checks import Checked, not_negative, one_of, positive
+from bsce_keras.config.choices import (
+    FOUR_TO_ONE,
+    PRECISIONS,
+    SAMPLING_TEXTS,
+    SCHEDULES,
+    STRATEGIES,
+)
+from bsce_keras.config.fields import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuningConfig(Checked):
+    """Scaled schedule of the balanced fine-tuning."""
+
+    epochs: int
+    learning_rate: float
+    milestones: tuple[int, ...] = ()
+    schedule: str = "multistep"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(Checked):
+    """Optimizer, scaled schedule and devices of every step.
+
+    A step whose `epochs` are fewer than `min_updates` updates has as many epochs more as
+    it needs, and its learning rate drops in proportion.
+
+    `finetuning` is None if steps do not end with a balanced fine-tuning. If
+    `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
+    sampling `four_to_one`, an increment adds `batch_size // 4` exemplars to each batch.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    momentum: float = setting(0.9, flag=None)
+    schedule: str = setting("multistep", flag=None)
+    milestones: tuple[int, ...] = setting((), flag=None)
+    schedule_scale: float = 1.0
+    min_updates: int = 0
+    gradient_clamp: float | None = setting(None, flag=None)
+    finetuning: FinetuningConfig | None = setting(
+        None, flag="balanced_finetuning", decides_base_step=False
+    )
+    replay_sampling: str = setting("uniform", decides_base_step=False)
+    rate_falls_with_steps: bool = setting(False, flag=None)
+    precision: str = "auto"
+    strategy: str = "auto"
+    virtual_devices: int = 0
+    # The number of threads changes only the rounding of results.
+    intra_op_threads: int = setting(0, decides_outcome=False)
+    save_minutes: float = setting(2.0, decides_outcome=False)
+    # Bit-exact repetition does not change the base step.
+    deterministic: bool = setting(False, decides_base_step=False)
+    seed: int = 1
+
+    @property
+    def schedule_text(self):
+        """Epochs and updates of a step, for messages."""
+        if self.min_updates:
+            return (
+                f"at least {self.epochs} epochs and {self.min_updates} updates a step"
+            )
+        return f"{self.epochs} epochs a step"
+
+    def batch_size_at(self, step):
+        """Number of images in a global batch of the main phase of a step."""
+        adds_exemplars = step and self.replay_sampling == FOUR_TO_ONE
+        return self.batch_size + (self.batch_size // 4 if adds_exemplars else 0)
+
+    def epochs_at(self, step, num_images):
+        """Number of epochs of the main phase of a step.
+
+        Args:
+            step: its number.
+            num_images: size of its pool.
+        """
+        per_epoch = max(1, math.ceil(num_images / self.batch_size_at(step)))
+        return max(self.epochs, math.ceil(self.min_updates / per_epoch))
+
+    def problems(self):
+        found = []
+        found += positive("--epochs", self.epochs)
+        found += positive("--batch_size", self.batch_size)
+        found += positive("--learning_rate", self.learning_rate)
+        found += positive("--schedule_scale", self.schedule_scale)
+        found += not_negative("--min_updates", self.min_updates)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            found.append(
+                f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
+            )
+        found += not_negative("--virtual_devices", self.virtual_devices)
+        found += not_negative("--save_minutes", self.save_minutes)
+        found += not_negative("--intra_op_threads", self.intra_op_threads)
+        if not 0 <= self.seed < 2**31:
+            found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            found.append(
+                "Learning-rate drops must be distinct epochs in rising order. "
+                f"Received: {list(self.milestones)}"
+            )
+        found += one_of("--precision", self.precision, PRECISIONS)
+        found += one_of(
+            "--replay_sampling",
+            self.replay_sampling,
+            SAMPLING_TEXTS,
+        )
+        found += one_of("--strategy", self.strategy, STRATEGIES)
+        found += one_of("schedule", self.schedule, SCHEDULES)
+        return found
+
+
+def scaled_schedule(epochs, milestones, scale):
+    """Scales a schedule in proportion.
+
+    Epochs become `max(1, round(scale * epochs))`, drops become `round(scale * m)`. A
+    drop that would coincide with the one before moves one epoch on. Drops at or past
+    the end are left out.
+
+    Returns:
+        `(epochs, milestones)`.
+
+    >>> scaled_schedule(250, (100, 150, 200), 0.04)
+    (10, (4, 6, 8))
+    """
+    scaled_epochs = max(1, round(scale * epochs))
+    kept = []
+    for milestone in milestones:
+        drop = max(round(scale * milestone), kept[-1] + 1 if kept else 0)
+        kept.append(drop)
+    return scaled_epochs, tuple(drop for drop in kept if 0 < drop < scaled_epochs)
