@@ -28,8 +28,8 @@ class FinetuningConfig(Checked):
 class TrainingConfig(Checked):
     """Optimizer, scaled schedule and devices of every step.
 
-    A step whose `epochs` are fewer than `min_updates` updates has as many epochs more as
-    it needs, and its learning rate drops in proportion.
+    A step whose `epochs` have fewer than `min_updates` updates gets more epochs, and its
+    learning rate drops in proportion.
 
     `finetuning` is None if steps do not end with a balanced fine-tuning. If
     `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
