@@ -1,12 +1,9 @@
 """CoupledSGD, the SGD of the references, and its learning-rate schedules."""
 
-import dataclasses
 import math
 
 import keras
 import tensorflow as tf
-
-from bsce_keras.config.training import scaled_schedule
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
@@ -150,29 +147,6 @@ def adam_update(gradient, mean, square, number, epsilon):
     square = ADAM_SQUARE_STAYS * square + (1 - ADAM_SQUARE_STAYS) * gradient**2
     size = tf.sqrt(square / (1 - ADAM_SQUARE_STAYS**number)) + epsilon
     return mean / (1 - ADAM_MEAN_STAYS**number) / size, mean, square
-
-
-def training_config_at_step(training, step, num_images):
-    """Returns the `TrainingConfig` with schedule, rate and batch size of a step.
-
-    Args:
-        training: `TrainingConfig` of the run.
-        step: the step's number.
-        num_images: size of its pool.
-    """
-    divisor = step + 1 if training.rate_falls_with_steps else 1
-    epochs, milestones = scaled_schedule(
-        training.epochs,
-        training.milestones,
-        training.epochs_at(step, num_images) / training.epochs,
-    )
-    return dataclasses.replace(
-        training,
-        epochs=epochs,
-        milestones=milestones,
-        learning_rate=training.learning_rate / divisor,
-        batch_size=training.batch_size_at(step),
-    )
 
 
 def learning_rate_at(config, epoch):

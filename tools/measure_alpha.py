@@ -85,12 +85,12 @@ def _measure(values, own):
     config = dataclasses.replace(config, method=method)
     import_tensorflow()
     from bsce_keras.experiment import run_experiment
-    from bsce_keras.optimizers import learning_rate_at, training_of_step
+    from bsce_keras.optimizers import learning_rate_at
     from bsce_keras.records.run_records import read_run
 
     run_experiment(config, flagfile=flagfile_text(values))
-    training = training_of_step(config.training, 1)
     line = read_run(config.run_dir).steps[1]
+    training = config.training.at_step(1, line["train_images"])
     print(f"\n{_ROW.format(*_HEAD)}")
     for first, last, value, rate, updates, mean, deviation in visit_rows(
         line,

@@ -28,8 +28,8 @@ class FinetuningConfig(Checked):
 class TrainingConfig(Checked):
     """Optimizer, scaled schedule and devices of every step.
 
-    A step whose `epochs` have fewer than `min_updates` updates gets more epochs, and its
-    learning rate drops in proportion.
+    A step whose `epochs` have fewer than `min_updates` updates gets more epochs, with
+    its drops of the learning rate in proportion.
 
     `finetuning` is None if steps do not end with a balanced fine-tuning. If
     `rate_falls_with_steps`, the learning rate of step t is divided by t + 1. With the
@@ -74,6 +74,24 @@ class TrainingConfig(Checked):
         """Number of images in a global batch of the main phase of a step."""
         adds_exemplars = step and self.replay_sampling == FOUR_TO_ONE
         return self.batch_size + (self.batch_size // 4 if adds_exemplars else 0)
+
+    def at_step(self, step, num_images):
+        """Returns this with schedule, learning rate and batch size of one step.
+
+        Args:
+            step: the step's number.
+            num_images: size of its pool.
+        """
+        scale = self.epochs_at(step, num_images) / self.epochs
+        epochs, milestones = scaled_schedule(self.epochs, self.milestones, scale)
+        divisor = step + 1 if self.rate_falls_with_steps else 1
+        return dataclasses.replace(
+            self,
+            epochs=epochs,
+            milestones=milestones,
+            learning_rate=self.learning_rate / divisor,
+            batch_size=self.batch_size_at(step),
+        )
 
     def epochs_at(self, step, num_images):
         """Number of epochs of the main phase of a step.

@@ -16,7 +16,6 @@ from bsce_keras.learner.step_warnings import (
 )
 from bsce_keras.learner.training_stats import training_stats
 from bsce_keras.models.classifier import head_of
-from bsce_keras.optimizers import training_config_at_step
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 
 
@@ -39,9 +38,7 @@ class MainPhase(StepPhase):
         training_step, set_aside = memory.split(step)
         replay = memory.replay(step.earlier)
         pool, alpha_split = self._pools(training_step, replay)
-        training = training_config_at_step(
-            learner.config.training, step.index, len(pool)
-        )
+        training = learner.config.training.at_step(step.index, len(pool))
         anchors = self._anchors(step, replay, memory.edges)
         context = dataclasses.replace(
             self.context(step, pool), has_anchors=anchors is not None

@@ -23,7 +23,7 @@ class PhasePlan:
     Args:
         name: `main` or `finetuning`; used in checkpoints and on the progress line.
         step: the step's number.
-        schedule: epochs and rates; `training_config_at_step` for the main phase.
+        schedule: epochs and rates; `TrainingConfig.at_step` for the main phase.
         num_steps: number of steps of the run, for messages.
         first_draw: number of the first epoch among the step's random draws. It keeps
             phases from repeating each other's order and crops.

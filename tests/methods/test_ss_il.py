@@ -8,7 +8,7 @@ from bsce_keras import losses, make_config
 from bsce_keras.config import choices
 from bsce_keras.methods import load_method, recipes
 from bsce_keras.methods.base import StepContext
-from bsce_keras.optimizers import learning_rate_at, training_config_at_step
+from bsce_keras.optimizers import learning_rate_at
 
 RNG = np.random.default_rng(1)
 TEACHER = RNG.normal(size=(4, 5)).astype(np.float32)
@@ -47,13 +47,10 @@ def test_base_step_has_only_classification():
 
 def test_rate_is_divided_by_the_number_of_the_step():
     training = config(epochs=16).training
-    rates = [
-        learning_rate_at(training_config_at_step(training, step), 0)
-        for step in range(3)
-    ]
+    rates = [learning_rate_at(training.at_step(step, 1000), 0) for step in range(3)]
     assert rates == pytest.approx([0.1, 0.1 / 2, 0.1 / 3])
     other = make_config("digits").training
-    assert training_config_at_step(other, 3) == other
+    assert other.at_step(3, 1000) == other
 
 
 def test_sampling_is_four_to_one_by_default():
@@ -63,9 +60,9 @@ def test_sampling_is_four_to_one_by_default():
 
 def test_increments_add_32_exemplars_to_batches_of_128():
     training = config(batch_size=128).training
-    sizes = [training_config_at_step(training, step).batch_size for step in range(3)]
+    sizes = [training.at_step(step, 1000).batch_size for step in range(3)]
     assert sizes == [128, 160, 160]
     uniform = config(batch_size=128, replay_sampling="uniform").training
-    assert training_config_at_step(uniform, 1).batch_size == 128
+    assert uniform.at_step(1, 1000).batch_size == 128
     for kind in (choices.CIFAR, choices.SUBIMAGENET, choices.IMAGENET):
         assert recipes.recipe("ss_il", kind).batch_size == 128
