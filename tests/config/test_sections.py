@@ -53,6 +53,17 @@ def test_only_methods_that_set_images_aside_take_a_tenth_of_the_quota():
     assert MemoryConfig(exemplars_per_class=20).num_aside(2) == 0
 
 
+def test_a_step_has_as_many_epochs_as_its_least_number_of_updates_takes():
+    training = dataclasses.replace(
+        TRAINING, epochs=16, milestones=(8, 12), min_updates=1600
+    )
+    schedules = [training.at_step(1, number) for number in (140, 240, 5000)]
+    assert [schedule.epochs for schedule in schedules] == [320, 200, 16]
+    drops = [schedule.milestones for schedule in schedules]
+    assert drops == [(160, 240), (100, 150), (8, 12)]
+    assert TRAINING.at_step(1, 140) == TRAINING
+
+
 def test_four_to_one_sampling_enlarges_batches_of_increments_by_a_quarter():
     training = dataclasses.replace(TRAINING, replay_sampling="four_to_one")
     assert [training.batch_size_at(step) for step in (0, 1, 2)] == [32, 40, 40]

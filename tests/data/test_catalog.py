@@ -98,6 +98,23 @@ def test_download_prepares_a_missing_copy_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("num_images", "backbone", "kind", "updates"),
+    [(4999, "resnet8", SMALL, 1600), (5000, "resnet32", CIFAR, 0)],
+)
+def test_fewer_than_5000_images_get_the_small_network(
+    tmp_path, num_images, backbone, kind, updates
+):
+    copy = tmp_path / "insects" / "1.0.0"
+    write_copy(copy)
+    lengths = [str(num_images - 9), "9"]
+    splits = [{"name": "train", "shardLengths": lengths}, {"name": "test"}]
+    (copy / "dataset_info.json").write_text(json.dumps({"splits": splits}))
+    info = describe_dataset("tfds:insects", str(tmp_path), image_size=32)
+    assert (info.default_backbone, info.kind) == (backbone, kind)
+    assert info.min_updates == updates
+
+
+@pytest.mark.parametrize(
     ("size", "backbone", "kind", "stored"),
     [
         (None, "resnet18", SUBIMAGENET, 73),

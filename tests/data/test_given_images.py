@@ -1,6 +1,7 @@
 """Arrays and `tf.data` data sets train as folders do, and a run knows its images."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -51,6 +52,23 @@ def test_run_of_arrays_is_scored_and_refuses_other_images(tmp_path):
     run_experiment(make_config((data[0][::-1], data[1][::-1]), **request))
     with pytest.raises(RequestError, match="begun with other images"):
         run_experiment(make_config((255 - data[0], data[1]), **request))
+
+
+def test_every_step_of_few_images_has_the_least_number_of_updates(arrays, capsys):
+    request = {"test_data": arrays, "num_base_classes": 2, "export": False}
+    config = make_config(
+        arrays, **request, num_increments=1, min_updates=20, run_dir="run"
+    )
+    assert config.model.backbone == "resnet8"
+    run_experiment(config)
+    lines = pathlib.Path("run/steps.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epochs"] for line in lines] == [20, 20]
+    printed = capsys.readouterr().out
+    assert "at least 16 epochs and 20 updates a step" in printed
+    assert "step 1/1  epoch 20/20" in printed
+    asked = make_config(arrays, **request, schedule_scale=0.5).training
+    assert (asked.epochs, asked.min_updates) == (8, 0)
+    assert make_config(arrays, **request, epochs=3).training.min_updates == 0
 
 
 @pytest.mark.parametrize("batched", [True, False])

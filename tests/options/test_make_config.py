@@ -52,6 +52,7 @@ def test_digits_use_the_published_protocol_and_a_small_schedule():
     assert config.model.backbone == "resnet8"
     assert config.method.classification_loss == "softmax"
     assert (config.training.epochs, config.training.milestones) == (16, (8, 12))
+    assert config.training.min_updates == 0
     assert config.run_dir == "runs/digits_il_baseline_softmax_seed1"
 
 

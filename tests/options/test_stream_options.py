@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from bsce_keras.data import named_dataset
 from bsce_keras.options.make_config import make_config
 from bsce_keras.runtime.errors import RequestError
 
@@ -57,6 +58,26 @@ def test_new_classes_are_appended_regardless_of_name():
     stream = ask(num_base_classes=4, num_increments=3).stream
     assert stream.arriving_class_names[4:] == ("ant", "bee", "cat", "hen", "owl", "yak")
     assert stream.increments == (2, 2, 2)
+
+
+def test_a_run_of_few_images_keeps_its_recipe_when_the_folder_has_many(monkeypatch):
+    begin(num_base_classes=4)
+    add("ant")
+    monkeypatch.setattr(named_dataset, "LEAST_TO_BE_LARGE", 5)
+    grown = ask(num_base_classes=4, num_increments=1)
+    assert grown.model.backbone == "resnet8"
+    assert grown.training.min_updates == 1600
+    pathlib.Path("run/config.json").unlink()
+    assert ask(num_base_classes=4, num_increments=1).model.backbone == "resnet18"
+
+
+def test_an_unknown_kind_in_a_record_is_damage():
+    begin()
+    path = pathlib.Path("run/config.json")
+    record = json.loads(path.read_text())
+    record["stream"]["kind"] = "huge"
+    path.write_text(json.dumps(record))
+    assert "stream.kind must be one of small, cifar" in problem_of()
 
 
 def test_a_run_that_began_with_half_of_its_classes_keeps_them():
