@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 
@@ -80,9 +81,22 @@ def open_regular(path):
 
 
 def read_json(path):
-    """Returns the JSON value of a file."""
+    """Returns the JSON value of a file; refuses what `write_json` does not write.
+
+    Raises:
+        ValueError: the file is not JSON, or a number is not finite.
+        OSError: the file cannot be read.
+    """
     with open_regular(path) as file:
-        return json.loads(file.read().decode("utf-8"))
+        text = file.read().decode("utf-8")
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text):
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is not a finite number")
+    return number
 
 
 def make_folder(path):

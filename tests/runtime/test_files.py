@@ -74,6 +74,14 @@ def test_checksum_is_the_sha256_of_the_bytes(tmp_path):
     assert sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(number, tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(f'{{"number": {number}}}')
+    with pytest.raises(ValueError, match="is not a finite number"):
+        read_json(path)
+
+
 @pytest.mark.parametrize("read", [read_json, sha256])
 def test_pipes_and_devices_are_not_read(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
