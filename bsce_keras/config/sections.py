@@ -130,16 +130,13 @@ class MemoryUse:
     Args:
         has_exemplars: the method keeps exemplars by default.
         needs_exemplars: the method does not work without exemplars.
-        needs_every_class: every class needs images when it arrives, also a class of
-            an adopted classifier.
+        needs_every_class: classes of an adopted classifier need images too.
         sets_aside: the method sets a tenth of every class's quota aside. No step
             trains on these images, by which the method corrects its head.
-        replays_everything: every step trains on all images of all seen classes, as the
-            upper bound of joint training does.
+        replays_everything: every step trains on all images of all seen classes.
         policy: "module:SelectionPolicy" that chooses the exemplars; empty for the one
             that `--exemplar_selection` names.
-        optimizes_pixels: the method changes the pixels of exemplars after every step,
-            so they are no longer images of the data set.
+        optimizes_pixels: the method changes the pixels of exemplars after every step.
     """
 
     has_exemplars: bool = True
