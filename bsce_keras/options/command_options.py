@@ -5,8 +5,9 @@ import itertools
 
 from bsce_keras.config.choices import SEARCHES
 from bsce_keras.config.export_formats import FORMATS, SAVED_MODEL
+from bsce_keras.options.data_options import DATA_SOURCE
 from bsce_keras.options.option import Command, Option
-from bsce_keras.options.train_options import DATA_SOURCE, OPTIONS, TRAIN_GROUPS
+from bsce_keras.options.train_options import OPTIONS, TRAIN_GROUPS
 
 _GENERAL = (
     Option(
