@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 
-from bsce_keras.evaluation.confusion import evaluate
+from bsce_keras.evaluation.confusion import confusion_matrix, evaluate
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.metrics import group_accuracy, tally
+from bsce_keras.evaluation.scores import accuracies_by_alpha
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
@@ -60,12 +61,27 @@ def score_run(run_dir, stream_config, batch_size):
     Raises:
         RequestError: an export was altered or does not belong to this stream.
     """
+    num_base = stream_config.num_base_classes
+    for step, probabilities, labels in _predicted(run_dir, stream_config, batch_size):
+        predicted = probabilities.argmax(axis=1)
+        scored = tally(confusion_matrix(predicted, labels, step.num_classes))
+        ranges = (
+            (0, step.num_classes),
+            (0, num_base),
+            (0, step.num_old_classes),
+            (step.num_old_classes, step.num_classes),
+        )
+        scores = [group_accuracy(scored, *classes) for classes in ranges]
+        yield step, dict(zip(_SCORES, scores, strict=True))
+
+
+def _predicted(run_dir, stream_config, batch_size):
+    """Yields step, probabilities and labels of the test images of every export."""
     # Imported here, so that a wrong request is refused before TensorFlow loads.
     import_tensorflow()
     from bsce_keras.data.stream import ClassIncrementalStream
 
     stream = ClassIncrementalStream(stream_config, training_images=False)
-    num_base = stream_config.num_base_classes
     for number, path in exported_steps(run_dir).items():
         model = load_model(path, of_run=True)
         step = _step_of(model, number, stream)
@@ -75,15 +91,11 @@ def score_run(run_dir, stream_config, batch_size):
                 f"{listed(model.class_names)}, are not those of config.json. Restore "
                 "it, or move it away."
             )
-        scored = tally(_confusion(model, stream.seen_test(step), batch_size))
-        ranges = (
-            (0, step.num_classes),
-            (0, num_base),
-            (0, step.num_old_classes),
-            (step.num_old_classes, step.num_classes),
-        )
-        scores = [group_accuracy(scored, *classes) for classes in ranges]
-        yield step, dict(zip(_SCORES, scores, strict=True))
+        test = stream.seen_test(step)
+        probabilities = np.empty((0, step.num_classes))
+        if len(test):
+            probabilities = model.probabilities(test.images, batch_size)
+        yield step, probabilities, test.labels
 
 
 def score_model(model, stream_config, batch_size):
@@ -124,7 +136,9 @@ def _evaluate(values, _):
     problems = _problems(values)
     if problems:
         raise RequestError(problems)
-    if values.run_dir:
+    if values.run_dir and values.alpha:
+        _print_alphas(values)
+    elif values.run_dir:
         _evaluate_run(values)
     else:
         _evaluate_model(values)
@@ -135,6 +149,12 @@ def _problems(values):
     if values.batch_size < 1:
         problems.append(
             f"--batch_size must be at least 1. Received: {values.batch_size}"
+        )
+    if values.alpha and (values.model or _alphas(values.alpha) is None):
+        problems.append(
+            "--alpha must be positive numbers separated by commas, with --run_dir. "
+            f"Received: --alpha={values.alpha}"
+            + (" with --model" if values.model else "")
         )
     if values.cache_dir:
         folder = os.path.expanduser(values.cache_dir)
@@ -170,6 +190,38 @@ def _run_problems(values):
         for path in exports.values()
         for problem in model_problems(path, of_run=True)
     ]
+
+
+def _print_alphas(values):
+    """Prints accuracies of every increment by the alpha that moves its old logits."""
+    stream_config = run_stream(values.run_dir, values, fetch=True)
+    rows = []
+    for step, probabilities, labels in _predicted(
+        values.run_dir, stream_config, values.batch_size
+    ):
+        old = step.num_old_classes
+        rows += [
+            [str(step.index), f"{alpha:g}", *map(percent, accuracies)]
+            for alpha, *accuracies in accuracies_by_alpha(
+                probabilities, labels, old, _alphas(values.alpha)
+            )
+            if old
+        ]
+    print(aligned(["step", "alpha", "accuracy", "old", "new"], rows))
+    if not stream_config.validation_share:
+        print(
+            "\nThese are test images. To choose an alpha, use a run with "
+            "--validation_share, which is scored on held-out training images."
+        )
+
+
+def _alphas(text):
+    """Returns the numbers of a text such as `0.5,1,2`; None if it is invalid."""
+    try:
+        alphas = [float(part) for part in text.split(",")]
+    except ValueError:
+        return None
+    return alphas if all(0 < alpha < math.inf for alpha in alphas) else None
 
 
 def _evaluate_run(values):

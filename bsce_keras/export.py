@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 import sys
 
@@ -38,7 +39,9 @@ def main(argv=None):
     )
 
 
-def export_finished_step(run_dir, step=-1, formats=("saved_model",), output=None):
+def export_finished_step(
+    run_dir, step=-1, formats=("saved_model",), output=None, alpha=1.0
+):
     """Exports a finished step of a run.
 
     Args:
@@ -47,6 +50,7 @@ def export_finished_step(run_dir, step=-1, formats=("saved_model",), output=None
         formats: keys of `FORMATS`. An undamaged export that is there already keeps its
             other formats.
         output: folder to write; that of the step in the run folder by default.
+        alpha: weight of the old classes; see `models.classifier.with_alpha`.
 
     Returns:
         Path of the folder.
@@ -57,6 +61,7 @@ def export_finished_step(run_dir, step=-1, formats=("saved_model",), output=None
     import_keras()
     from bsce_keras.classifiers import load_classifier
     from bsce_keras.exports.step_export import export_step
+    from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
     classifier = load_classifier(run_dir, step)
@@ -64,9 +69,15 @@ def export_finished_step(run_dir, step=-1, formats=("saved_model",), output=None
     line = run.steps[number]
     folder = output or os.path.join(run_dir, "exports", f"step_{number:02d}")
     names = classifier.class_names
-    card = functools.partial(
-        write_card, run_dir, line, run.per_class_accuracy[number, : len(names)]
-    )
+    accuracies = run.per_class_accuracy[number, : len(names)]
+    if alpha != 1:
+        if "calibrated_logits" in classifier.output:
+            raise RequestError(
+                f"--alpha={alpha:g} moves the logits of a trained head, but the head "
+                f"of {run_dir} is solved. Omit --alpha."
+            )
+        classifier = with_alpha(classifier, line["num_old_classes"], alpha)
+    card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
     chosen = {*formats, *_formats_there(folder)}
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
@@ -88,7 +99,9 @@ def _export(values, _):
     if problems:
         raise RequestError(problems)
     formats = split_formats(values.formats)
-    folder = export_finished_step(values.run_dir, values.step, formats, values.output)
+    folder = export_finished_step(
+        values.run_dir, values.step, formats, values.output, values.alpha
+    )
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         size = f"{os.path.getsize(path):>12,} bytes  " if os.path.isfile(path) else ""
@@ -101,15 +114,18 @@ def _problems(values):
         problems += problems_of(read_run, values.run_dir)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
-    if (
-        values.output
-        and os.path.exists(values.output)
-        and model_problems(values.output)
-    ):
+    output, alpha = values.output, values.alpha
+    if output and os.path.exists(output) and model_problems(output):
         problems.append(
-            f"--output must be a new folder or that of an export. Received: "
-            f"{values.output}"
+            f"--output must be a new folder or that of an export. Received: {output}"
         )
+    if alpha != 1 and not output:
+        problems.append(
+            "--alpha needs --output=FOLDER, because the exports of a run hold the "
+            f"models that were scored. Received: --alpha={alpha:g}"
+        )
+    if not 0 < alpha < math.inf:
+        problems.append(f"--alpha must be a positive number. Received: {alpha:g}")
     return problems
 
 

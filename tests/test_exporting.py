@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from bsce_keras import export, make_config, run_experiment
+from bsce_keras import evaluate, export, make_config, run_experiment
+from bsce_keras.data.digits import load_digits
 from bsce_keras.evaluation.export_folder import altered_files
+from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import card_text
 
@@ -99,3 +102,27 @@ def test_a_wrong_request_is_refused(flags, message, capsys):
 def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
     assert export.main([f"--run_dir={trained_run}", "--step=2"]) == 2
     assert "has 2 finished, undamaged steps" in capsys.readouterr().err
+
+
+def test_moved_logits_are_those_of_the_alpha_curve(trained_run, tmp_path, capsys):
+    """The served model and `evaluate --alpha` agree, image for image."""
+    path = tmp_path / "moved"
+    arguments = [f"--run_dir={trained_run}", "--alpha=20", f"--output={path}"]
+    assert export.main(arguments) == 0
+    images = load_digits(None, True, True).test.images[:200]
+    before = load_model(str(trained_run / "exports" / "step_01"))
+    expected = before.probabilities(images, 200)
+    expected[:, :8] *= 20
+    actual = load_model(str(path)).probabilities(images, 200)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+    assert "was not measured" in (path / "MODEL_CARD.md").read_text("utf-8")
+    assert evaluate.main([f"--run_dir={trained_run}", "--alpha=1,20"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    old = {row[1]: float(row[3]) for row in rows if row[:1] == ["1"]}
+    assert old["20"] > old["1"]
+
+
+def test_alpha_needs_a_folder_of_its_own(trained_run, capsys):
+    assert export.main([f"--run_dir={trained_run}", "--alpha=2"]) == 2
+    assert "--alpha needs --output=FOLDER" in capsys.readouterr().err

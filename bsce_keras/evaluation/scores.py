@@ -120,6 +120,31 @@ def harmonic_mean(old, new):
     return 2 * old * new / (old + new) if old + new else 0.0
 
 
+def accuracies_by_alpha(probabilities, labels, num_old_classes, alphas):
+    """Accuracies of a finished step after its old logits are moved by log(alpha).
+
+    A softmax of moved logits is proportional to the probabilities times alpha, so the
+    prediction is the largest of `alpha p_c` over old and `p_c` over new classes. See
+    `models.classifier.with_alpha`.
+
+    Args:
+        probabilities: shape `(n, num_classes)`.
+        labels: true classes in arrival order, shape `(n,)`.
+        num_old_classes: number of classes before the step.
+        alphas: positive numbers.
+
+    Yields:
+        `(alpha, accuracy, old, new)`; NaN where there are no images.
+    """
+    for alpha in alphas:
+        moved = probabilities.astype(np.float64)
+        moved[:, :num_old_classes] *= alpha
+        correct = moved.argmax(axis=1) == labels
+        is_old = labels < num_old_classes
+        groups = correct, correct[is_old], correct[~is_old]
+        yield alpha, *(_share(group.sum(), len(group)) for group in groups)
+
+
 def softmax(logits):
     """Softmax over the classes, in float64."""
     exponents = np.exp(

@@ -1,5 +1,7 @@
 """Classifier: one model of backbone and head, from uint8 images to named outputs."""
 
+import math
+
 import keras
 
 from bsce_keras.config.backbone_inputs import INPUTS, NORMALIZED
@@ -111,6 +113,28 @@ def with_head(classifier, head):
     features = classifier.output["features"]
     outputs = {**classifier.output, **head(features)}
     return keras.Model(classifier.input, outputs, name="predictor")
+
+
+def with_alpha(classifier, num_old_classes, alpha):
+    """Returns a trained network whose old logits are moved by log(alpha).
+
+        z_c + log(alpha) for old classes,   z_c for new classes
+
+    alpha below 1 makes old classes rarer among the predictions. This is the logit
+    adjustment of Menon et al. (ICLR 2021, https://arxiv.org/abs/2007.07314) with one
+    prior for all old classes. The alpha of Jodelet et al. is part of the loss while
+    the network is trained, and is left out of predictions.
+
+    Args:
+        classifier: `keras.Model` from images to named outputs.
+        num_old_classes: number of classes before the last step.
+        alpha: positive number; 1 changes nothing.
+    """
+    logits = classifier.output["logits"]
+    num_new = logits.shape[-1] - num_old_classes
+    offset = [math.log(alpha)] * num_old_classes + [0.0] * num_new
+    moved = keras.layers.Rescaling(1.0, offset, dtype="float32", name="alpha")(logits)
+    return keras.Model(classifier.input, {**classifier.output, "logits": moved})
 
 
 def head_network(classifier):

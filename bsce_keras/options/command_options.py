@@ -60,6 +60,13 @@ _EVALUATE = Command(
                 "run whose exported steps are scored, on the images it was scored on",
             ),
             Option("model", str, "exported step to score, on the data set named below"),
+            Option(
+                "alpha",
+                str,
+                "weights of the old classes of a finished run, separated by commas: "
+                "scores every increment with its old logits moved by log(alpha)",
+                default_text="1, the model as it was trained",
+            ),
             _SCORED_BATCH,
         ),
         "Data set": (*DATA_SOURCE, *_IMAGES_OF_A_RUN),
@@ -139,6 +146,12 @@ _EXPORT = Command(
                 str,
                 "folder to write",
                 default_text="RUN/exports/step_NN, which keeps its other formats",
+            ),
+            Option(
+                "alpha",
+                float,
+                "moves the logits of old classes by log(alpha); needs --output",
+                default=1.0,
             ),
         ),
         "General": _GENERAL,

@@ -44,7 +44,7 @@ _LOAD = {
 }
 
 
-def card_facts(run_dir, line, per_class, description):
+def card_facts(run_dir, line, per_class, description, alpha=1.0):
     """Returns the facts of a model card as a JSON-able dictionary.
 
     Facts that the run did not record are left out.
@@ -54,8 +54,11 @@ def card_facts(run_dir, line, per_class, description):
         line: the step's line of steps.jsonl.
         per_class: accuracies of the classes that the step knows, NaN without images.
         description: content of `model.json`.
+        alpha: weight of the old classes that the logits were moved by after training.
+            The accuracies of such a model are unknown and left out.
     """
     result = read_run(run_dir)
+    is_scored = alpha == 1
     config, protocol = result.config, result.config.get("protocol") or {}
     method = config["method"]
     data = read_record(pathlib.Path(run_dir, "data.json"), {"classes": [{}]})
@@ -66,7 +69,7 @@ def card_facts(run_dir, line, per_class, description):
             "name": name,
             "training_images": count,
             "test_images": digests.get(name, {}).get("test_images"),
-            "accuracy": None if accuracy != accuracy else float(accuracy),
+            "accuracy": float(accuracy) if is_scored and accuracy >= 0 else None,
             "training_sha256": digests.get(name, {}).get("train_sha256"),
         }
         for name, count, accuracy in zip(
@@ -81,7 +84,10 @@ def card_facts(run_dir, line, per_class, description):
         "backbone": config["model"]["backbone"],
         "data_set": config["stream"]["dataset"],
         "num_old_classes": line.get("num_old_classes"),
-        "scores": {name: line[name] for name in _SCORES if line.get(name) is not None},
+        "scores": {
+            n: line[n] for n in _SCORES if is_scored and line.get(n) is not None
+        },
+        "alpha_after_training": None if is_scored else alpha,
         "classes": [_known(one) for one in classes],
         "protocol": {name: protocol[name] for name in _PROTOCOL if name in protocol},
         "memory_bytes": line.get("memory_bytes"),
@@ -91,15 +97,15 @@ def card_facts(run_dir, line, per_class, description):
     return _known(facts)
 
 
-def write_card(run_dir, line, per_class, folder):
+def write_card(run_dir, line, per_class, folder, alpha=1.0):
     """Writes MODEL_CARD.md and model_card.json into the folder of an export.
 
     Args:
-        run_dir, line, per_class: as in `card_facts`.
+        run_dir, line, per_class, alpha: as in `card_facts`.
         folder: folder of the export, which holds `model.json`.
     """
     description = read_json(os.path.join(folder, DESCRIPTION))
-    facts = card_facts(run_dir, line, per_class, description)
+    facts = card_facts(run_dir, line, per_class, description, alpha)
     write_json(os.path.join(folder, FACTS), facts)
     write_atomically(os.path.join(folder, CARD), card_text(facts))
 
@@ -122,10 +128,7 @@ def card_text(facts):
         "## Use",
         _usage(model),
         "## Accuracy",
-        _table(
-            ("images of", "accuracy"),
-            [(_SCORES[key], percent(value)) for key, value in facts["scores"].items()],
-        ),
+        *_accuracy(facts),
         "## Classes",
         "Training images are those of the last step, exemplars included.",
         _table(
@@ -149,6 +152,22 @@ def card_text(facts):
         parts += ["## Memory of earlier classes", "\n".join(kept)]
     parts += [f"SHA-256 over the digests of all training images: {_digest(facts)}"]
     return "\n\n".join(parts) + "\n"
+
+
+def _accuracy(facts):
+    """Returns the paragraphs of the section about accuracy."""
+    scores = facts.get("scores") or {}
+    parts = []
+    if "alpha_after_training" in facts:
+        parts.append(
+            f"The logits of the {facts['num_old_classes']} old classes were moved by "
+            f"log({facts['alpha_after_training']:g}) after training. The accuracy of "
+            "this model was not measured."
+        )
+    if scores:
+        rows = [(_SCORES[name], percent(value)) for name, value in scores.items()]
+        parts.append(_table(("images of", "accuracy"), rows))
+    return parts
 
 
 def _usage(model):
@@ -181,7 +200,7 @@ def _limits(classes):
     lines = ["Every image gets one of these classes, also an image of something else."]
     if low:
         lines.append(f"Classes below {percent(_LOW)} % accuracy: {', '.join(low)}.")
-    if unscored:
+    if unscored and len(unscored) < len(classes):
         lines.append(f"Classes without test images: {', '.join(unscored)}.")
     return lines
 

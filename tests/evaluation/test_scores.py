@@ -6,6 +6,7 @@ import pytest
 from bsce_keras.data.examples import Examples
 from bsce_keras.evaluation.scores import (
     DEFINITIONS,
+    accuracies_by_alpha,
     calibration_error,
     harmonic_mean,
     recency_bias,
@@ -88,3 +89,12 @@ def test_old_and_new_images_are_scored_apart():
     assert further["new_calibration_error"] == pytest.approx(1)
     assert further["calibration_error"] == pytest.approx(1 / 3)
     assert (further["old_called_new"], further["new_called_old"]) == (0, 1)
+
+
+def test_alpha_moves_images_between_old_and_new():
+    # One old class. The first image leans to it, the second one to the new class.
+    probabilities = np.array([[0.6, 0.4], [0.3, 0.7]])
+    labels = np.array([0, 0])
+    curve = list(accuracies_by_alpha(probabilities, labels, 1, (0.5, 1, 3)))
+    assert [accuracy for _, accuracy, _, _ in curve] == [0, 0.5, 1]
+    assert all(np.isnan(new) for *_, new in curve)
