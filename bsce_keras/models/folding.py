@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from bsce_keras.models.layers import ChannelShift, FusedBatchNormalization
+from bsce_keras.models.plain import refresh_statistics
 
 
 def folded(classifier, dtype=None):
@@ -55,8 +56,7 @@ def folded(classifier, dtype=None):
     for original, values in weights.items():
         if values:  # Keras copies input layers itself, so `copies` lacks them.
             copies[original].set_weights(values)
-            if isinstance(copies[original], keras.layers.Normalization):
-                copies[original].finalize_state()
+            refresh_statistics(copies[original])
     return copy
 
 

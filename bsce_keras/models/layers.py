@@ -231,7 +231,12 @@ class NormalizeImages(keras.layers.Layer):
         return (images / 255.0 - mean) / std
 
     def plain(self, inputs):
-        """Applies Keras's rescaling; see `plain`."""
+        """Applies Keras's rescaling, after a 1x1 convolution that reverses channels."""
+        if self.reverses_channels:
+            number = inputs.shape[-1]
+            reversal = keras.layers.Conv2D(number, 1, use_bias=False)
+            kernel = np.eye(number)[::-1].reshape(1, 1, number, number)
+            inputs = with_weights(reversal, ops.cast(inputs, "float32"), [kernel])
         std = np.array(self.std)
         return keras.layers.Rescaling(
             scale=(1 / (255 * std)).tolist(),

@@ -21,6 +21,11 @@ def plain(classifier):
         `keras.Model` with the same inputs and outputs. Its results differ by rounding.
     """
     originals = {}
+    if isinstance(classifier, keras.Sequential):
+        # Keras clones only functional models through a `call_function`.
+        classifier = keras.Model(
+            classifier.inputs[0], classifier.outputs[0], name=classifier.name
+        )
 
     def copied(layer):
         if hasattr(layer, "plain") or isinstance(layer, keras.Model):
@@ -36,6 +41,7 @@ def plain(classifier):
             return plain(layer)(*args)
         outputs = layer(*args, **kwargs)
         layer.set_weights(originals[id(layer)].get_weights())
+        refresh_statistics(layer)
         return outputs
 
     return keras.models.clone_model(
@@ -52,6 +58,12 @@ def foreign_layers(model):
         elif not type(layer).__module__.startswith("keras."):
             names.add(type(layer).__name__)
     return sorted(names)
+
+
+def refresh_statistics(layer):
+    """Lets a `Normalization` layer compute with the weights that were just set."""
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
 
 
 def with_weights(layer, inputs, weights):

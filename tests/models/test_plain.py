@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from bsce_keras.config import ImageSpec
+from bsce_keras.config import ImageSpec, ModelConfig
+from bsce_keras.config.choices import SAVED
 from bsce_keras.models.analytic_head import AnalyticHead
-from bsce_keras.models.classifier import build_classifier, with_head
+from bsce_keras.models.classifier import build_classifier, preprocessing, with_head
 from bsce_keras.models.heads import (
     BiasCorrectedHead,
     CosineHead,
@@ -51,17 +52,40 @@ def logits_of(model):
     return keras.ops.convert_to_numpy(outputs["logits"])
 
 
+def pretrained():
+    """Returns a classifier with layers as pretrained networks have them."""
+    keras.utils.set_random_seed(0)
+    statistics = keras.layers.Normalization()
+    statistics.adapt(np.random.default_rng(3).normal(2.0, 3.0, (50, 3)))
+    values = keras.Input((16, 16, 3))
+    stem = keras.Sequential([keras.layers.Conv2D(4, 3), keras.layers.ReLU()])
+    pooled = keras.layers.GlobalAveragePooling2D()(stem(statistics(values)))
+    backbone = keras.Model(values, keras.layers.Dropout(0.5)(pooled))
+    config = ModelConfig(SAVED, input="caffe_bgr", input_size=16)
+    layers = preprocessing(config, IMAGE)
+    return build_classifier(backbone, LinearHead(5), IMAGE, layers)
+
+
 @pytest.mark.parametrize(
     "classifier",
     [
         lambda: make_classifier(LinearHead(5)),
+        pretrained,
         lambda: make_classifier(BiasCorrectedHead(3, 2)),
         lambda: make_classifier(CosineHead(3, 2), "lucir"),
         lambda: make_classifier(CosineHead(0, 5), "podnet"),
         predictor,
         lambda: make_classifier(AnalyticHead(5, 16, compensates=True)),
     ],
-    ids=["linear", "bic", "cosine", "podnet backbone", "nearest mean", "analytic"],
+    ids=[
+        "linear",
+        "pretrained",
+        "bic",
+        "cosine",
+        "podnet backbone",
+        "nearest mean",
+        "analytic",
+    ],
 )
 def test_a_plain_copy_has_the_same_logits(classifier):
     original = classifier()
