@@ -342,3 +342,14 @@ def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
         "state": 0,
         "teacher": 4 * classifier.count_params(),
     }
+
+
+def test_time_left_counts_the_epochs_of_the_least_number_of_updates(
+    tiny_config, two_steps
+):
+    config = tiny_config(min_updates=30)
+    learner = Learner(config, Runtime(tf.distribute.get_strategy()), None)
+    # 32 new images and 5 exemplars of each old class, in batches of 16.
+    pools, epochs = (57, 62, 67, 72, 77), (8, 8, 6, 6, 6)
+    images = sum(pool * number for pool, number in zip(pools, epochs, strict=True))
+    assert learner.images_after(two_steps[0]) == images
