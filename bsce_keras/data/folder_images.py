@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from bsce_keras.data.decoding import decoded_splits
+from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.folder_listing import (
     evaluation_folder,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data import imagenet, tfds_copy
-from bsce_keras.data.decoding import decoded_splits
+from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.examples import numbered
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
 from bsce_keras.runtime.errors import RequestError, RunError

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from bsce_keras.losses.counts import (
+from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
+from bsce_keras.losses.label_counts import (
     checked_counts,
     count_dataset,
     count_labels,
     is_count,
     require_count_per_column,
 )
-from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
 from bsce_keras.losses.labels import integer_or_soft_labels, smoothed
 from bsce_keras.losses.logits import logits_of, values_if_known
 

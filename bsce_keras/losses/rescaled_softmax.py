@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from bsce_keras.losses.counts import require_count_per_column
 from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.label_counts import require_count_per_column
 from bsce_keras.losses.labels import flat_labels
 
 

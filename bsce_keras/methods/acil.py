@@ -144,7 +144,7 @@ def relu(values):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stream:
+class RidgeStream:
     """Ridge regression of one stream after a step.
 
     Args:
@@ -263,7 +263,7 @@ class ACIL(Method):
         Raises:
             RunError: the Gram matrix is not finite or not positive definite.
         """
-        main = Stream.fitted(
+        main = RidgeStream.fitted(
             state, "main", step, relu, step.targets, self.parameters.ridge, tell
         )
         logits = main.left_out_logits(step)
@@ -298,7 +298,7 @@ class ACIL(Method):
         counts = state.counts[kept]
         kappa = balanced_weights(counts)[1] if last.is_balanced else 1.0
         solution = RidgeSolution(sums, self.parameters.ridge / kappa)
-        stream = Stream("main", relu, last.targets, sums, solution)
+        stream = RidgeStream("main", relu, last.targets, sums, solution)
         logits = stream.left_out_logits(last)
         return AnalyticState({"main": sums}, counts), {
             "kernel": solution.kernel,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bsce_keras.methods.acil import ACIL, AnalyticState, Stream, relu, state_after
+from bsce_keras.methods.acil import ACIL, AnalyticState, RidgeStream, relu, state_after
 from bsce_keras.methods.ridge import RidgeSums, fitted_temperature
 
 
@@ -38,10 +38,10 @@ class DSAL(ACIL):
 
     def solve(self, state, step, tell=lambda what: None):
         parameters = self.parameters
-        main = Stream.fitted(
+        main = RidgeStream.fitted(
             state, "main", step, relu, step.targets, parameters.ridge, tell
         )
-        compensation = Stream.fitted(
+        compensation = RidgeStream.fitted(
             state,
             "compensation",
             step,

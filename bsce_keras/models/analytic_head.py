@@ -44,14 +44,14 @@ class AnalyticHead(keras.layers.Layer):
 
     def build(self, input_shape):
         shape = (self.expansion_size, self.num_classes)
-        self.expansion = self._solved("expansion", (input_shape[-1], shape[0]))
-        self.kernel = self._solved("kernel", shape)
+        self.expansion = self._computed_weight("expansion", (input_shape[-1], shape[0]))
+        self.kernel = self._computed_weight("kernel", shape)
         self.compensation = None
         if self.compensates:
-            self.compensation = self._solved("compensation", shape)
-        self.temperature = self._solved("temperature", (), "ones")
+            self.compensation = self._computed_weight("compensation", shape)
+        self.temperature = self._computed_weight("temperature", (), "ones")
 
-    def _solved(self, name, shape, initializer="zeros"):
+    def _computed_weight(self, name, shape, initializer="zeros"):
         return self.add_weight(
             name=name, shape=shape, initializer=initializer, trainable=False
         )

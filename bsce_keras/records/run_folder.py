@@ -74,7 +74,7 @@ class RunFolder:
             self._workers.from_chief(lambda: self._take_lock(stack))
             ours = [versions(), self._config.to_json()]
             self._workers.refuse_unlike(ours, _request_differences, "flags")
-            self._workers.from_chief(self._refuse_other_run)
+            self._workers.from_chief(self._refuse_unless_resumable)
             self._lock = stack.pop_all()
         return self
 
@@ -170,7 +170,7 @@ class RunFolder:
         if self._held_lock is not None:
             refuse_moved(self._config.run_dir, self._held_lock)
 
-    def _refuse_other_run(self):
+    def _refuse_unless_resumable(self):
         check_same_run(self._config.run_dir, self._config)
         self._own_checkpoints.refuse_strangers()
         if not self._config.resume and self._own_checkpoints.exist():

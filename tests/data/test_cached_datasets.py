@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bsce_keras.data import decoding, folder_images, image_files, tfds_images
+from bsce_keras.data import decoded_splits, folder_images, image_files, tfds_images
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.data.stream import ClassIncrementalStream
@@ -48,7 +48,7 @@ def insects(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """List of the calls that make a decoding function."""
+    """List of the calls that make a decoded_splits function."""
     made, square = [], image_files.square
 
     def counted(*args):
@@ -171,7 +171,7 @@ def test_unused_images_are_not_decoded(insects, tmp_path, decoded):
 
 
 def test_refusal_for_lack_of_memory_names_the_cache(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "available_memory", lambda: 0)
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 0)
     config = configure("folder", folder, image_size=14)
     message = r"where they take 0\.000 GB, with --cache_dir=DIR"
     with pytest.raises(RequestError, match=message):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from bsce_keras.config import StreamConfig
-from bsce_keras.data import decoding
+from bsce_keras.data import decoded_splits
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.examples import Examples
@@ -113,9 +113,9 @@ def test_class_without_a_decodable_image_is_refused(folder):
 def test_refusal_of_more_images_than_memory_states_the_bytes(folder, monkeypatch):
     # 5 training images and a test image of 73x73x3, twice.
     needed = 2 * 6 * 73 * 73 * 3
-    monkeypatch.setattr(decoding, "available_memory", lambda: needed)
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: needed)
     assert len(load_dataset(configure("folder", folder)).train) == 5
-    monkeypatch.setattr(decoding, "available_memory", lambda: needed - 1)
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: needed - 1)
     with pytest.raises(RequestError, match="6 of 73x73x3 take .*--image_size"):
         load_dataset(configure("folder", folder))
 
@@ -262,7 +262,7 @@ def test_imagenet_of_full_size_is_refused_before_it_is_read(
     for split in info["splits"]:
         split["shardLengths"] = sizes[split["name"]]
     path.write_text(json.dumps(info))
-    monkeypatch.setattr(decoding, "available_memory", lambda: 24 * 10**9)
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 24 * 10**9)
     with pytest.raises(RequestError, match=f"{needed} GB while .* 24.000 GB available"):
         load_dataset(configure(dataset, imagenet))
 
