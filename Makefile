@@ -1,5 +1,5 @@
-# Everything runs in .venv, which is built on first use and again only when setup.py or
-# constraints.txt changes. `make PYTHON=/path/to/python3.12 test` chooses the interpreter
+# Everything runs in .venv, which is built on first use and again only when pyproject.toml,
+# setup.py or constraints.txt changes. `make PYTHON=/path/to/python3.12 test` chooses the interpreter
 # it is built from; ARGS is handed on: `make test ARGS="tests/test_files.py -x"`.
 
 PYTHON ?= python3
@@ -11,7 +11,8 @@ VENV_PYTHON := .venv/bin/python
 INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help demo test test-slow test-faults lint format benchmark results clean
+.PHONY: help demo test test-slow test-faults lint format benchmark results docs \
+	dist clean
 
 help:
 	@echo "make demo       train digits with three losses, print the table, write the report"
@@ -22,6 +23,8 @@ help:
 	@echo "make format     repair what a machine can repair of them"
 	@echo "make benchmark  measure throughput and memory"
 	@echo "make results    write docs/results.md and its figures from results/"
+	@echo "make docs       write the pages as a site to build/docs/html"
+	@echo "make dist       build wheel and sdist in dist/ and check them"
 	@echo "make clean      remove .venv, builds and caches; runs/ stays"
 
 demo: .venv/.installed
@@ -51,6 +54,16 @@ benchmark: .venv/.installed
 results: .venv/.installed
 	$(VENV_PYTHON) -m tools.results $(ARGS)
 
+# Flags and API reference are written before Sphinx reads the pages.
+docs: .venv/.installed-docs
+	$(VENV_PYTHON) -m tools.reference docs/reference
+	$(VENV_PYTHON) -m sphinx -W --keep-going -b html docs build/docs/html
+
+dist: .venv/.installed-dist
+	rm -rf dist
+	$(VENV_PYTHON) -m build --outdir dist .
+	$(VENV_PYTHON) -m twine check --strict dist/*
+
 clean:
 	rm -rf .venv build dist *.egg-info .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -58,7 +71,7 @@ clean:
 # A .venv that lacks pip (interrupted) or has the wrong Python is built anew.
 # Interpreters are tried by running them: version managers leave names behind
 # that start nothing.
-.venv/.installed: setup.py constraints.txt
+.venv/.installed: pyproject.toml setup.py constraints.txt
 	@if ! $(VENV_PYTHON) -c 'import pip; $(SUPPORTED)' 2>/dev/null; then \
 	  for python in "$(PYTHON)" $(FALLBACKS); do \
 	    if "$$python" -c '$(SUPPORTED)' 2>/dev/null; then \
@@ -79,4 +92,14 @@ clean:
 .venv/.installed-test: .venv/.installed
 	@echo "Installing what the tests need into .venv"
 	@$(INSTALL) --editable ".[test]"
+	@touch $@
+
+.venv/.installed-docs: .venv/.installed
+	@echo "Installing what the docs need into .venv"
+	@$(INSTALL) --editable ".[docs]"
+	@touch $@
+
+.venv/.installed-dist: .venv/.installed
+	@echo "Installing what the distributions need into .venv"
+	@$(INSTALL) --editable ".[dist]"
 	@touch $@

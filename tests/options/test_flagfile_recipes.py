@@ -12,6 +12,7 @@ from bsce_keras.options.flagfile_recipes import flagfiles_of, recipe_paths
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAME = "cifar100_5steps/il_baseline_bsce"
+SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "bsce_keras", "flags")
 
 
 def config_of(*arguments):
@@ -100,7 +101,7 @@ def test_messages_and_help_name_the_typed_command(
 def test_a_wheel_holds_the_recipes(tmp_path, run_python):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("setup.py", "pyproject.toml", "bsce_keras", "flags"):
+    for name in SOURCES:
         (source / name).symlink_to(ROOT / name)
     code = f"""
 import subprocess, sys
