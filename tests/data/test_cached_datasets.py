@@ -48,7 +48,7 @@ def insects(tmp_path):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """List of the calls that make a decoded_splits function."""
+    """List of the calls that make a decoding function."""
     made, square = [], image_files.square
 
     def counted(*args):
