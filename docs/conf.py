@@ -1,0 +1,45 @@
+"""Configuration of Sphinx: `make docs` writes build/docs/html."""
+
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bsce_keras import __version__  # noqa: E402
+from tools.reference import write_reference  # noqa: E402
+
+project = "bsce_keras"
+author = "bsce_keras maintainers"
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = f"bsce_keras {__version__}"
+# The copies of the sources would be a second place for each page.
+html_copy_source = False
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "exclude-members": "build,call"}
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+write_reference(ROOT / "docs" / "reference")
+
+
+def mark_formulas(app, what, name, subject, options, lines):
+    """Marks indented paragraphs of docstrings, which are formulas, as literal."""
+    before, marked = "", []
+    for place, line in enumerate(lines):
+        begins = place and not lines[place - 1].strip() and line.startswith("    ")
+        if begins and before == "Example:":
+            marked[-2:] = ["Example::", ""]
+        elif begins and not before.startswith(" ") and not before.endswith("::"):
+            marked += ["::", ""]
+        marked.append(line)
+        before = line if line.strip() else before
+    lines[:] = marked
+
+
+def setup(app):
+    # Before napoleon, which reads sections such as "Args:".
+    app.connect("autodoc-process-docstring", mark_formulas, priority=100)
