@@ -54,9 +54,8 @@ benchmark: .venv/.installed
 results: .venv/.installed
 	$(VENV_PYTHON) -m tools.results $(ARGS)
 
-# Flags and API reference are written before Sphinx reads the pages.
+# docs/conf.py writes the reference of flags, parameters and API first.
 docs: .venv/.installed-docs
-	$(VENV_PYTHON) -m tools.reference docs/reference
 	$(VENV_PYTHON) -m sphinx -W --keep-going -b html docs build/docs/html
 
 dist: .venv/.installed-dist

@@ -1,6 +1,7 @@
 """Configuration of Sphinx: `make docs` writes build/docs/html."""
 
 import pathlib
+import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -40,6 +41,13 @@ def mark_formulas(app, what, name, subject, options, lines):
     lines[:] = marked
 
 
+def drop_repository_links(app, name, source):
+    """Turns links to files outside docs/ into text: the site does not have them."""
+    if "/" not in name:
+        source[0] = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", source[0])
+
+
 def setup(app):
+    app.connect("source-read", drop_repository_links)
     # Before napoleon, which reads sections such as "Args:".
     app.connect("autodoc-process-docstring", mark_formulas, priority=100)
