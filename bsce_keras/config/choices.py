@@ -39,6 +39,21 @@ KERAS_APPLICATIONS, KERAS_HUB = "applications:", "keras_hub:"
 SEARCHES = ("grid", "random", "bayesian")
 META_GRADIENTS = ("closed_form", "nested_tapes")
 TRAINING_CROPS = ("pad", "resized", "centre")
+CROP_FLIP = "crop_flip"
+# Description of every augmentation beyond crops and flips, for the protocol.
+AUGMENTATION_TEXTS = {
+    CROP_FLIP: "nothing else",
+    "trivial": (
+        "then TrivialAugmentWide: one of 14 operations, drawn uniformly, at one of 31 "
+        "strengths, drawn uniformly; bilinear, filled with black"
+    ),
+    "autoaugment_cutout": (
+        "then one of the 25 pairs of operations of AutoAugment's policy for CIFAR-10 "
+        "(bilinear, filled with black), then Cutout: a black square of half the side, "
+        "centred on a random pixel"
+    ),
+}
+AUGMENTATIONS = tuple(AUGMENTATION_TEXTS)
 # Limits of a resized crop: share of the stored square, and width over height.
 CROP_AREA = (0.08, 1.0)
 CROP_ASPECT = (3 / 4, 4 / 3)

@@ -3,7 +3,12 @@
 import dataclasses
 
 from bsce_keras.config.checks import Checked, one_of, positive
-from bsce_keras.config.choices import MAX_IMAGE_PIXELS, TRAINING_CROPS
+from bsce_keras.config.choices import (
+    AUGMENTATIONS,
+    CROP_FLIP,
+    MAX_IMAGE_PIXELS,
+    TRAINING_CROPS,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +24,7 @@ class ImageSpec(Checked):
         training_crop: `pad` for a random square of side `size` from the padded image.
             `resized` for a random box of `CROP_AREA` and `CROP_ASPECT` from the stored
             square, resized to side `size`. `centre` for the square of evaluation.
+        augmentation: one of `AUGMENTATION_TEXTS`, applied to the training crops.
         max_pixels: images with more pixels in the file are refused before they are
             decoded, in training and in exports.
     """
@@ -31,10 +37,17 @@ class ImageSpec(Checked):
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     training_crop: str = "pad"
+    augmentation: str = CROP_FLIP
     max_pixels: int = MAX_IMAGE_PIXELS
 
     def problems(self):
         found = one_of("training_crop", self.training_crop, TRAINING_CROPS)
+        found += one_of("--augmentation", self.augmentation, AUGMENTATIONS)
+        if self.augmentation != CROP_FLIP and self.channels not in (1, 3):
+            found.append(
+                f"--augmentation={self.augmentation} needs images of 1 or 3 channels. "
+                f"Received: {self.channels}. Use --augmentation={CROP_FLIP}."
+            )
         found += positive("--max_image_pixels", self.max_pixels)
         if self.training_crop == "resized" and self.pad:
             found.append(

@@ -56,7 +56,11 @@ class StreamConfig(Checked):
     )
     image: ImageSpec = setting(
         flag=None,
-        part_flags={"size": "image_size", "max_pixels": "max_image_pixels"},
+        part_flags={
+            "size": "image_size",
+            "max_pixels": "max_image_pixels",
+            "augmentation": "augmentation",
+        },
     )
     # data.json compares the images, and so the effect of this policy.
     on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)

@@ -1,7 +1,7 @@
 """Batches of examples. Two integers give the position in the data: epoch and update.
 
-The order and the crops of an epoch are drawn at once as small tables of integers, keyed
-by (seed, step, epoch). A batch is one gather from the pool. Reading may therefore start
+The order, crops and operations of an epoch are drawn at once as small tables, keyed by
+(seed, step, epoch). A batch is one gather from the pool. Reading may therefore start
 at any update of an epoch.
 """
 
@@ -11,11 +11,15 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
+from bsce_keras.data.augmentation import augmented, draw_operations, num_operations
 from bsce_keras.data.crops import NUM_COLUMNS, draw_crops, gather_views, training_crops
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, generator
 
+# Purposes of the draws of a view: its crop and its operations.
+_OF_TRAINING = (Purpose.AUGMENTATION, Purpose.OPERATIONS)
+_OF_VALIDATION = (Purpose.VALIDATION_AUGMENTATION, Purpose.VALIDATION_OPERATIONS)
 _log = logging.getLogger(__name__)
 
 
@@ -99,18 +103,16 @@ class TrainingInput:
         """
         number = self._first_draw + epoch
         rng = self._draw(Purpose.EPOCH_ORDER, number)
-        crops = draw_crops(
-            self._draw(Purpose.AUGMENTATION, number), self._size, self._image
-        )
+        views = self._views(*_OF_TRAINING, number)
         if self._probabilities is None:
             order = rng.permutation(self._size)
-            crops = crops[order]
+            views = [table[order] for table in views]
         else:
-            # An image that is drawn twice is cropped twice: crops have a row per draw.
+            # An image that is drawn twice is cropped twice: views have a row per draw.
             order = rng.choice(self._size, self._size, p=self._probabilities)
         starts = np.arange(first_update, self.updates_per_epoch) * self._batch_size
         ends = np.minimum(starts + self._batch_size, self._size)
-        return self._batches(order, crops, starts, ends)
+        return self._batches(order, views, starts, ends)
 
     def cycle(self, first_update, num_updates):
         """Returns batches from `first_update` on, of endless reshuffled passes.
@@ -121,30 +123,37 @@ class TrainingInput:
         batch_size = min(self._batch_size, self._size)
         starts = np.arange(first_update, first_update + num_updates) * batch_size
         if not num_updates:
-            none = np.zeros((0, NUM_COLUMNS), int)
+            none = [table[:0] for table in self._views(*_OF_VALIDATION, 0)]
             return self._batches(np.zeros(0, int), none, starts, starts)
         first_pass = starts[0] // self._size
         last_pass = (starts[-1] + batch_size - 1) // self._size
-        orders, crops = [], []
+        orders, views = [], []
         for number in range(first_pass, last_pass + 1):
             rng = self._draw(Purpose.VALIDATION_ORDER, number)
             order = rng.permutation(self._size)
-            rng = self._draw(Purpose.VALIDATION_AUGMENTATION, number)
             orders.append(order)
-            crops.append(draw_crops(rng, self._size, self._image)[order])
+            views.append(
+                [table[order] for table in self._views(*_OF_VALIDATION, number)]
+            )
         starts = starts - first_pass * self._size
-        return self._batches(
-            np.concatenate(orders), np.concatenate(crops), starts, starts + batch_size
-        )
+        views = [np.concatenate(tables) for tables in zip(*views, strict=True)]
+        return self._batches(np.concatenate(orders), views, starts, starts + batch_size)
+
+    def _views(self, of_crops, of_operations, number):
+        """Draws a view of every image: tables of crops and of operations."""
+        return [
+            draw_crops(self._draw(of_crops, number), self._size, self._image),
+            draw_operations(self._draw(of_operations, number), self._size, self._image),
+        ]
 
     def _draw(self, purpose, number):
         seed, step = self._key
         return generator(seed, purpose, step, number)
 
-    def _batches(self, order, crops, starts, ends):
+    def _batches(self, order, views, starts, ends):
         return self._tables.dataset(
             order,
-            crops,
+            views,
             *_split_evenly(starts, ends, self._num_replicas, self._local_replicas),
             2 * len(self._local_replicas),
         )
@@ -168,15 +177,18 @@ class _Tables:
             self._labels = tf.constant(pool.labels.astype(np.int32))
             self._order = _table(tf.int64, ())
             self._crops = _table(tf.int32, (NUM_COLUMNS,))
+            self._operations = _table(tf.float32, (num_operations(image), 2))
             self._starts = _table(tf.int64, ())
             self._ends = _table(tf.int64, ())
         self._datasets = {}
 
-    def dataset(self, order, crops, starts, ends, num_ahead):
-        """Returns batches `order[start:end]`, cropped by the same rows of `crops`."""
+    def dataset(self, order, views, starts, ends, num_ahead):
+        """Returns batches `order[start:end]`, seen by the same rows of `views`."""
+        crops, operations = views
         for table, values in (
             (self._order, order),
             (self._crops, crops),
+            (self._operations, operations),
             (self._starts, starts),
             (self._ends, ends),
         ):
@@ -199,6 +211,7 @@ class _Tables:
             images = gather_views(images, rows, crops)
         else:
             images = training_crops(images, rows, crops, self._image)
+            images = augmented(images, self._operations[start:end])
         return images, tf.gather(self._labels, indices)
 
     def _read(self, indices):

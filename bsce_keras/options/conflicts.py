@@ -3,7 +3,12 @@
 import math
 
 from bsce_keras.config import SETTINGS
-from bsce_keras.config.choices import FOUR_TO_ONE, KERAS_APPLICATIONS, KERAS_HUB
+from bsce_keras.config.choices import (
+    CROP_FLIP,
+    FOUR_TO_ONE,
+    KERAS_APPLICATIONS,
+    KERAS_HUB,
+)
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.given_images import ARRAYS
@@ -58,6 +63,11 @@ def _stream_contradictions(asked):
         asked.increments is not None and asked.num_increments is not None,
         "Set either num_increments or increments, the list of their sizes. "
         f"Received: {asked.num_increments} and {asked.increments}",
+    )
+    yield (
+        asked.augmentation not in (None, CROP_FLIP) and asked.freeze_backbone,
+        f"--augmentation={asked.augmentation} has no effect with --freeze_backbone, "
+        "which computes the features of an image once a step. Omit one of them.",
     )
 
 

@@ -60,6 +60,14 @@ DATA_SET = (
         default_text=str(MAX_IMAGE_PIXELS),
     ),
     Option(
+        "augmentation",
+        str,
+        "augmentation of training images: random crops and flips as in the paper; "
+        "then TrivialAugmentWide; or then AutoAugment's CIFAR-10 policy and Cutout",
+        choices=choices.AUGMENTATIONS,
+        default_text=choices.CROP_FLIP,
+    ),
+    Option(
         "validation_share",
         float,
         "share of the training images of every class that is held out and scored in "

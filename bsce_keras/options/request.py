@@ -7,6 +7,7 @@ import collections
 import os
 
 from bsce_keras.config import MemoryConfig, MethodConfig
+from bsce_keras.config.choices import CROP_FLIP
 from bsce_keras.data.given_images import ARRAYS, given_images
 from bsce_keras.methods import recipes
 from bsce_keras.methods.own_methods import know
@@ -84,6 +85,8 @@ class Request:
             parts.append(f"alpha{self.alpha}")
         if self.exemplars_per_class not in (None, MemoryConfig.exemplars_per_class):
             parts.append(f"{self.exemplars_per_class}exemplars")
+        if self.augmentation not in (None, CROP_FLIP):
+            parts.append(self.augmentation)
         name = "_".join(map(str, [*parts, f"seed{seed}"]))
         return os.path.join("runs", name.replace(":", "-").replace("/", "-"))
 

@@ -158,6 +158,8 @@ def _image(asked, info):
         changes = {"stored_size": size, "pad": size // 8}
     if asked.max_image_pixels is not None:
         changes["max_pixels"] = asked.max_image_pixels
+    if asked.augmentation is not None:
+        changes["augmentation"] = asked.augmentation
     if asked.freeze_backbone:
         changes |= {"training_crop": "centre", "pad": 0}
     return dataclasses.replace(info.image, **changes)

@@ -8,6 +8,7 @@ import json
 from bsce_keras.config import SETTINGS
 from bsce_keras.config.backbone_inputs import AS_PRESET, INPUTS, BackboneInput
 from bsce_keras.config.choices import (
+    AUGMENTATION_TEXTS,
     CROP_AREA,
     CROP_ASPECT,
     SAMPLING_TEXTS,
@@ -223,7 +224,7 @@ def _augmentation(image):
     else:
         crop = f"random {size} crops of the image padded by {image.pad} black pixels"
     mirroring = "half of them mirrored left to right" if image.flip else "not mirrored"
-    return f"{crop}; {mirroring}; nothing else"
+    return f"{crop}; {mirroring}; {AUGMENTATION_TEXTS[image.augmentation]}"
 
 
 def _network_input(model, image):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from bsce_keras.config.choices import CROP_FLIP
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import TITLES, recipes
 from bsce_keras.records.protocol import outcome_fields
@@ -22,6 +23,7 @@ _TOLD_ELSEWHERE = {
     "training.precision",
     "training.replay_sampling",
     "stream.validation_share",
+    "stream.image.augmentation",
 }
 # Characters of a value that tells groups apart.
 _LONGEST = 48
@@ -93,8 +95,13 @@ def _columns(result):
     config = result.config
     stream, training = config["stream"], config["training"]
     share = stream["validation_share"]
+    augmentation = stream["image"].get("augmentation", CROP_FLIP)
+    data_set = stream["dataset"] + (f", {share:g} held out" if share else "")
+    if augmentation != CROP_FLIP:
+        # Another protocol than the papers': such rows are another setting.
+        data_set += f", augmentation {augmentation}"
     return {
-        "data set": stream["dataset"] + (f", {share:g} held out" if share else ""),
+        "data set": data_set,
         "classes": arrivals(stream["num_base_classes"], stream["increments"]),
         "method": method_title(config),
         "loss": loss_title(config),

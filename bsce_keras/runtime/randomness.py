@@ -31,6 +31,8 @@ class Purpose(enum.IntEnum):
     EXEMPLAR_HALVES = 13
     EXEMPLAR_QUERIES = 14
     EXPANSION = 15
+    OPERATIONS = 16  # of an augmentation, after crops
+    VALIDATION_OPERATIONS = 17
 
 
 def generator(seed, purpose, *position):
