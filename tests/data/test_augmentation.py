@@ -21,6 +21,7 @@ from bsce_keras.data.augmentation import (
 )
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
+from bsce_keras.data.stored_images import ImageFile, StoredImages
 from bsce_keras.records.protocol import outcome_differences, protocol
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.runtime.errors import RequestError
@@ -218,26 +219,45 @@ def test_cutout_blackens_16_by_16_pixels_of_32_by_32():
     assert (corner > 0).sum() == 64
 
 
-def batches(image, first_update=0, seed=1, epoch=0, size=11):
-    images = random_images(size, image.stored_size, image.channels)
-    pool = Examples(images, np.arange(size), np.arange(size))
-    training = TrainingInput(pool, image, 4, seed, 0)
-    return [pixels.numpy() for pixels, _ in training.epoch(epoch, first_update)]
+def crops_of(image):
+    """Images of the first batch, which has all 8 images."""
+    images = random_images(8, image.stored_size, image.channels)
+    pool = Examples(images, np.arange(8), np.arange(8))
+    [(pixels, _)] = TrainingInput(pool, image, 8, 1, 0).epoch(0)
+    return pixels.numpy()
 
 
 @DRAWN
-def test_a_resumed_epoch_has_the_same_images_and_another_epoch_others(name):
-    whole = batches(SPECS[name])
-    for ours, expected in zip(batches(SPECS[name], 1), whole[1:], strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    assert (batches(SPECS[name], epoch=1)[0] != whole[0]).any()
-    assert (batches(SPECS[name], seed=2)[0] != whole[0]).any()
+def test_a_resumed_epoch_from_the_cache_has_the_same_images(name, tmp_path):
+    image = SPECS[name]
+    pool = Examples(random_images(6), np.arange(6), np.arange(6))
+    pool.images.tofile(tmp_path / "images")
+    file = ImageFile(tmp_path / "images", pool.images.shape)
+    stored = StoredImages((file,), np.arange(6))
+    cached = Examples(stored, pool.labels, pool.ids)
+    in_memory, on_disk = (
+        TrainingInput(examples, image, 4, 1, 0) for examples in (pool, cached)
+    )
+    _, (expected, _) = in_memory.epoch(0)
+    [(resumed, _)] = on_disk.epoch(0, first_update=1)
+    np.testing.assert_array_equal(resumed, expected)
+
+
+@DRAWN
+def test_every_epoch_step_and_seed_has_draws_of_its_own(name):
+    image = SPECS[name]
+    tables = [
+        draw_operations(generator(seed, Purpose.OPERATIONS, step, epoch), 50, image)
+        for seed, step, epoch in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
+    ]
+    for place, table in enumerate(tables):
+        for other in tables[:place]:
+            assert (table != other).any()
 
 
 def test_operations_change_the_crops_of_crop_flip_and_nothing_before_them():
     image = SPECS["trivial"]
-    crops = np.concatenate(batches(SPECS["crop_flip"], size=8))
-    outputs = np.concatenate(batches(image, size=8))
+    crops, outputs = crops_of(SPECS["crop_flip"]), crops_of(image)
     order = generator(1, Purpose.EPOCH_ORDER, 0, 0).permutation(8)
     rng = generator(1, Purpose.OPERATIONS, 0, 0)
     drawn = draw_operations(rng, 8, image)[order]
@@ -250,9 +270,9 @@ def test_operations_change_the_crops_of_crop_flip_and_nothing_before_them():
 def test_the_alpha_split_is_augmented_at_any_update(name):
     pool = Examples(random_images(6), np.arange(6), np.arange(6))
     training = TrainingInput(pool, SPECS[name], 4, 1, 0)
-    whole = [pixels.numpy() for pixels, _ in training.cycle(0, 4)]
-    rest = [pixels.numpy() for pixels, _ in training.cycle(2, 2)]
-    np.testing.assert_array_equal(rest, whole[2:])
+    whole = [pixels.numpy() for pixels, _ in training.cycle(0, 3)]
+    rest = [pixels.numpy() for pixels, _ in training.cycle(1, 2)]
+    np.testing.assert_array_equal(rest, whole[1:])
     assert list(training.cycle(0, 0)) == []
 
 

@@ -106,6 +106,21 @@ def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
     ]
 
 
+def test_another_augmentation_is_another_setting_even_without_others(make_run):
+    run = make_run()
+    stream = run.config["stream"]
+    image = {**stream["image"], "augmentation": "trivial"}
+    config = {**run.config, "stream": {**stream, "image": image}}
+    other = dataclasses.replace(run, config=config)
+    groups = group_runs([run, other])
+    assert [group.columns["data set"] for group in groups] == [
+        "letters",
+        "letters, augmentation trivial",
+    ]
+    assert [group.columns["other"] for group in groups] == ["", ""]
+    assert text_table([other]).startswith("data set letters, augmentation trivial")
+
+
 def test_a_class_order_is_told_by_its_name(make_run, tmp_path):
     first, other = make_run(), make_run(seed=2)
     stream = {**other.config["stream"], "class_order": "sorted", "order": [0, 1, 2, 3]}
