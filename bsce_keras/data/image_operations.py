@@ -133,7 +133,11 @@ def posterize(images, strengths):
 
 
 def solarize(images, strengths):
-    """Inverts pixels from the value `256 - strength` on."""
+    """Inverts pixels from the value `256 - strength` on.
+
+    The threshold falls from 256, as in the code of TrivialAugment. Torchvision's falls
+    from 255, which inverts white at strength 0.
+    """
     threshold = 256 - strengths[:, None, None, None]
     is_bright = tf.cast(images, tf.float32) >= threshold
     return tf.where(is_bright, 255 - images, images)
