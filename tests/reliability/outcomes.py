@@ -79,9 +79,11 @@ def records(run_dir):
 
 def _checkpoint(path):
     arrays, state = array_files.read(str(path.with_suffix("")))
-    states = unpack_states(arrays, state)
+    # The state of an analytic method has a checkpoint of its own.
+    is_step = re.fullmatch(r"step_\d+", path.stem)
+    states = unpack_states(arrays, state) if is_step else []
     # These hold times.
-    del arrays["states/earlier"]
+    arrays.pop("states/earlier", None)
     return {
         "arrays": {
             name: (str(array.dtype), array.shape, _hash(array.tobytes()))

@@ -18,8 +18,7 @@ NUM_KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILLS_SEED", "1"))
 FLAGS = [
     *("--dataset=digits", "--num_base_classes=6", "--num_increments=1", "--epochs=2"),
-    *("--batch_size=100", "--exemplars_per_class=10", "--precision=float32"),
-    *("--deterministic", "--noexport"),
+    *("--batch_size=100", "--precision=float32", "--deterministic", "--noexport"),
 ]
 # Saves after every update, or by the default only at the end of a phase.
 SAVES = (["--save_minutes=0"], [])
