@@ -19,9 +19,11 @@ html_title = f"bsce_keras {__version__}"
 # The copies of the sources would be a second place for each page.
 html_copy_source = False
 default_role = "code"
+# Two dashes of a flag would become one.
+smartquotes = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "exclude-members": "build,call"}
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 write_reference(ROOT / "docs" / "reference")
@@ -44,6 +46,7 @@ def mark_formulas(app, what, name, subject, options, lines):
 def drop_repository_links(app, name, source):
     """Turns links to files outside docs/ into text: the site does not have them."""
     if "/" not in name:
+        source[0] = source[0].replace("(../CONTRIBUTING.md)", "(contributing.md)")
         source[0] = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", source[0])
 
 

@@ -16,18 +16,18 @@ from bsce_keras.options.command_options import COMMANDS
 # Public names by heading, as "module:name"; `module:*` stands for its `__all__`.
 API = {
     "Runs": (
-        "bsce_keras.options.make_config:make_config",
-        "bsce_keras.experiment:run_experiment",
-        "bsce_keras.classifiers:load_classifier",
+        "bsce_keras:make_config",
+        "bsce_keras:run_experiment",
+        "bsce_keras:load_classifier",
         "bsce_keras.export:export_finished_step",
     ),
     "Losses": ("bsce_keras.losses:*",),
     "Parts": (
         "bsce_keras.optimizers:CoupledSGD",
-        "bsce_keras.memory.selection:herding",
+        "bsce_keras.memory:herding",
         "bsce_keras.meta:BalancedTerm",
         "bsce_keras.meta:alpha_gradient",
-        "bsce_keras.models.resnet_cifar:resnet32",
+        "bsce_keras.models:resnet32",
     ),
 }
 
@@ -56,12 +56,9 @@ def commands_page():
             f"bsce-{name} {command.example}\n```",
         ]
         for group, options in command.groups.items():
+            parts.append(f"**{group}**")
             parts += [
-                f"**{group}**",
-                _table(
-                    ("flag", "meaning"),
-                    [(f"`{each.usage}`", _text(each.description)) for each in options],
-                ),
+                f"`{each.usage}`\n: {_text(each.description)}" for each in options
             ]
     return _page(parts)
 

@@ -11,7 +11,7 @@ def test_every_flag_stands_under_its_command():
     assert [text.partition("\n")[0] for text in sections] == list(COMMANDS)
     for command, text in zip(COMMANDS.values(), sections, strict=True):
         for option in command.options:
-            assert f"| `{option.usage}` |" in text
+            assert f"\n`{option.usage}`\n: {option.help[:5]}" in text
 
 
 def test_parameters_have_published_values_of_every_kind():
