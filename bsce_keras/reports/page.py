@@ -57,7 +57,7 @@ def _run(result, pictures):
         f"<h2>{text(result.run_dir)}</h2>",
         f"<p>{text(label)}</p>",
         table(*step_rows(result)),
-        folded("Top-5, calibration and recency bias", *further_rows(result)),
+        _further(result),
         _figures(pictures),
     ]
     if result.confusion is not None:
@@ -72,6 +72,13 @@ def _run(result, pictures):
         "<h3>How it was made</h3>",
         _facts(result),
     ]
+
+
+def _further(result):
+    """Returns the table of `further_rows`; nothing for runs that did not record it."""
+    if all(step.get("calibration_error") is None for step in result.steps):
+        return ""
+    return folded("Top-5, calibration and recency bias", *further_rows(result))
 
 
 def _figures(pictures):
