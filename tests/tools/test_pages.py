@@ -9,12 +9,13 @@ from bsce_keras.options.command_options import COMMANDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
-CALL = re.compile(r"(?:bsce-|bsce_keras\.)(\w+) ((?:[^\n`]|\\\n)*)")
+CALL = re.compile(r"(?:bsce-|bsce_keras\.)(\w+) ((?:\\\n|[^\n`])*)")
 FLAG = re.compile(r"(?<![\w-])--(\w+)")
-# Flags of the tools and of other programs.
+TOOL = re.compile(r"python -m tools\.(?:\\\n|[^\n`])*")
+# Flags of other programs, and `--network` of a tool.
 FOREIGN = {
-    *("only", "full", "network", "repeats", "rounds", "exclude", "mount", "logdir"),
-    *("rest_api_port", "model_name", "model_base_path"),
+    *("exclude", "mount", "logdir", "rest_api_port", "model_name", "model_base_path"),
+    "network",
 }
 
 
@@ -25,9 +26,8 @@ def flags_of(command):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_of_a_page_exist(page):
-    text = page.read_text(encoding="utf-8")
-    joined = text.replace("\\\n", " ")
-    for command, arguments in CALL.findall(joined):
+    text = TOOL.sub("", page.read_text(encoding="utf-8"))
+    for command, arguments in CALL.findall(text):
         if command in COMMANDS:
             unknown = {*FLAG.findall(arguments)} - flags_of(command)
             assert not unknown, f"{command}: {unknown}"
