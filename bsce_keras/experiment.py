@@ -79,7 +79,7 @@ def _restore(run, stream, memory, learner):
         return
     memory.restore(arrays)
     learner.restore(step, arrays)
-    run.on_chief(_export_again, run, step, memory, learner)
+    run.on_chief(_complete, run, step, memory, learner)
 
 
 def _finish_step(run, stream, step, stats, memory, learner):
@@ -90,7 +90,8 @@ def _finish_step(run, stream, step, stats, memory, learner):
     stream_config = learner.config.stream
     record = step_record(step, stats, scores, memory.counts, kept, stream_config)
     _export(run, step, predictor, learner.config, record)
-    lines = run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
+    run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
+    lines = run.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
     warn_of_chance(lines[-1])
@@ -130,8 +131,12 @@ def _export(run, step, predictor, config, record):
     export_step(predictor, config.stream.image, names, path, formats, card)
 
 
-def _export_again(run, step, memory, learner):
-    """Exports the last finished step, if its export was removed."""
+def _complete(run, step, memory, learner):
+    """Writes what a process that ended after the save of a step did not write.
+
+    That is the export, which may have been removed too, and the step's scalars.
+    """
+    write_step_scalars(run.tensorboard_path("steps"), run.lines)
     if not os.path.isdir(run.export_path(step)):
         predictor = learner.predictor(memory)
         _export(run, step, predictor, learner.config, run.last_record)

@@ -10,6 +10,7 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.runtime.errors import RequestError, RunError
+from tests.reliability.outcomes import outcome
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -54,6 +55,15 @@ def test_run_folder_has_the_files_of_the_contract(finished):
         "checkpoints",
     ):
         assert (run_dir / name).exists(), name
+
+
+def test_scalars_of_a_step_that_a_kill_left_out_are_written(finished, tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(run_dir / "tensorboard/steps")
+    run_experiment(tiny(run_dir))
+    assert outcome(run_dir)["scalars"] == outcome(finished[0])["scalars"]
 
 
 def test_steps_file_has_a_line_per_step_with_the_counts_of_its_pool(finished):

@@ -123,13 +123,14 @@ class RunFolder:
         Args:
             record: its `StepRecord`.
             arrays: named arrays that restore later steps and exports.
-
-        Returns:
-            Finished steps as in steps.jsonl, a dictionary each.
         """
         arrays = {**arrays, **record.to_arrays()}
         self._own_checkpoints.save_step(record.step, arrays, record.to_state())
         self._records.append(record)
+
+    @property
+    def lines(self):
+        """Finished steps as in steps.jsonl, a dictionary each. On the chief only."""
         return self._records.lines
 
     @property

@@ -146,21 +146,20 @@ def record_run(config, make_record, num_finished=0):
 
 
 def check_records(disk, tmp_path, make_config, make_record, code, once):
-    whole = make_config(run_dir=tmp_path / "whole")
+    # The report shows the name of the folder.
+    whole = make_config(run_dir=tmp_path / "whole/run")
     record_run(whole, make_record)
     for use, failing in moments(disk, code, once):
-        config = dataclasses.replace(whole, run_dir=str(tmp_path / str(use)))
+        config = dataclasses.replace(whole, run_dir=str(tmp_path / str(use) / "run"))
         with failing, refused(code):
             record_run(config, make_record)
         if os.path.exists(f"{config.run_dir}/steps.jsonl"):
             read_run(config.run_dir)  # Files are never partially written.
         record_run(config, make_record, num_finished=2)
-        expected = contents(whole.run_dir)
-        found = contents(config.run_dir)
-        expected["config.json"] = expected["config.json"].replace(
-            whole.run_dir.encode(), config.run_dir.encode()
-        )
-        assert found == expected
+        places = whole.run_dir.encode(), config.run_dir.encode()
+        expected = contents(whole.run_dir).items()
+        expected = {name: data.replace(*places) for name, data in expected}
+        assert contents(config.run_dir) == expected
         shutil.rmtree(config.run_dir)
 
 
