@@ -1,6 +1,7 @@
 """ReplayMemory: stored images of old classes for later steps."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class ReplayMemory:
     def num_bytes(self):
         """Bytes of the pixels of all exemplars, including those set aside."""
         held = [*self._trained_on, *self._set_aside]
-        return sum(of_class.images.nbytes for of_class in held)
+        return sum(math.prod(of_class.images.shape) for of_class in held)
 
     def examples(self):
         """Returns all exemplars to train on, by class and rank; None if empty."""

@@ -334,7 +334,7 @@ OTHERS = [
             ),
             ("--learning_rates=0.1,0", "--learning_rate must be a finite number above"),
             ("--alphas=0.1:1", "--search=grid needs lists of numbers, not a range"),
-            ("--alpha=1", "Unknown flag --alpha. It is a flag of train."),
+            ("--alpha=1", "Unknown flag --alpha. It is a flag of train and evaluate"),
             (
                 "--learning_rate=1 --learning_rates=1,2",
                 "Set either --learning_rate, for all trials, or",

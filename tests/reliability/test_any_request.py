@@ -235,11 +235,11 @@ def test_numbers_of_numpy_and_paths_become_plain(tmp_path):
         ("epochs", True, "Received: True"),
         ("resume", "no", "--resume must be true or false. Received: 'no'"),
         ("alpha", "much", "--alpha must be a number. Received: 'much'"),
-        ("method", 3, "--method must be one non-empty line of UTF-8 text"),
+        ("method", 3, "method must be a name, or a class or object of"),
         ("increments", 5, "increments must be a list of integers"),
         ("increments", [1, 1.5], "increments must be a list of integers"),
         ("increments", "12", "increments must be a list of integers"),
-        ("dataset", 7, "--dataset must be one non-empty line of UTF-8 text"),
+        ("dataset", 7, "dataset must be a pair (images, labels), or a finite"),
         ("export_only_last", 1, "export_only_last must be true or false"),
     ],
 )

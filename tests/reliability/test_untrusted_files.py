@@ -18,7 +18,7 @@ import bsce_keras
 from bsce_keras import evaluate, make_config, predict, report
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.export_folder import CHECKSUMS
+from bsce_keras.evaluation.export_folder import CHECKSUMS, file_checksums
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.records.base_step import load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
@@ -163,7 +163,7 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     image = str(tmp_path / "a.png")
     assert predict.main([f"--model={lambda_model}", image]) == 2
-    assert "--model must be the folder of an exported step" in capsys.readouterr().err
+    assert "lacks model.json beside it" in capsys.readouterr().err
     # Inside loaded folders it is an unexpected file.
     digits_run(tmp_path / "run")
     shutil.copy(lambda_model, tmp_path / "run/checkpoints/step_01.npz")
@@ -174,6 +174,11 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     shutil.copy(lambda_model, export / "model.keras")
     assert predict.main([f"--model={export}", image]) == 2
     assert "Altered, missing or added: model.keras" in capsys.readouterr().err
+    # Keras refuses the layer even where the checksums are those of a forger.
+    sums = json.dumps(file_checksums(export))
+    (export / CHECKSUMS).write_text(sums)
+    assert predict.main([f"--model={export / 'model.keras'}", image]) == 2
+    assert "cannot be loaded" in capsys.readouterr().err
 
 
 def export_brightness(path):
@@ -229,7 +234,7 @@ def test_damage_to_any_file_of_an_export_is_named(tmp_path, capsys):
     export = export_brightness(tmp_path / "step_00")
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     files = sorted(path for path in export.rglob("*") if path.is_file())
-    assert len(files) == 5
+    assert len(files) == 6
     for path in files:
         good = path.read_bytes()
         middle = len(good) // 2
@@ -281,6 +286,9 @@ ALLOWED = {
     ("saved_backbone.py", "load_model"),
     # This function of the package reads pixels while training.
     ("pipeline.py", "numpy_function"),
+    ("backbone_objects.py", "load_model"),
+    ("portable_model.py", "load_model"),
+    ("saved_classifier.py", "load_model"),
 }
 
 
