@@ -19,7 +19,7 @@ from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.runtime.errors import RequestError
 
-LITE = pathlib.Path(os.environ.get("BSCE_PRETRAINED", "/work/shared/data/pretrained"))
+LITE = pathlib.Path(os.environ.get("BSCE_PRETRAINED", "pretrained"))
 IMAGE = ImageSpec(size=32, stored_size=32)
 PIXELS = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
 
@@ -132,7 +132,7 @@ def test_folded_copy_of_a_network_with_input_statistics_equals_it():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LITE.is_dir(), reason="needs the pretrained EfficientNet-Lite0")
+@pytest.mark.skipif(not LITE.is_dir(), reason="BSCE_PRETRAINED names no folder")
 @pytest.mark.parametrize(
     ("size", "images", "expected"),
     [(64, "images", "features"), (224, "images_224", "features_224")],
