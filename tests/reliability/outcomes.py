@@ -78,7 +78,11 @@ def records(run_dir):
 
 
 def _checkpoint(path):
-    arrays, state = array_files.read(str(path.with_suffix("")))
+    """Returns the contents of a checkpoint; None if it is damaged."""
+    try:
+        arrays, state = array_files.read(str(path.with_suffix("")))
+    except array_files.DamagedError:
+        return None
     # The state of an analytic method has a checkpoint of its own.
     is_step = re.fullmatch(r"step_\d+", path.stem)
     states = unpack_states(arrays, state) if is_step else []
