@@ -78,9 +78,7 @@ class RunRecords:
         self._skipped_images = list(skipped_images)
         make_folder(self._dir)
         self._say_what_was_lost()
-        if len(self._records) < self._num_steps:
-            # summary.json says that a run is complete: this one no longer is.
-            (self._dir / "summary.json").unlink(missing_ok=True)
+        self._drop_stale_summary()
         self._write_steps()
 
     def append(self, record):
@@ -127,6 +125,17 @@ class RunRecords:
     def finish(self, summary):
         """Writes summary.json, which marks the run as complete."""
         write_json(self._dir / "summary.json", summary)
+
+    def _drop_stale_summary(self):
+        """Removes a summary.json that is damaged, or of a run that is not complete."""
+        path = self._dir / "summary.json"
+        is_complete = len(self._records) == self._num_steps
+        try:
+            is_stale = not is_complete or read_record(path, schema.SUMMARY) is None
+        except RequestError:
+            is_stale = True
+        if is_stale:
+            path.unlink(missing_ok=True)
 
     @property
     def _num_steps(self):

@@ -187,6 +187,17 @@ def test_opening_a_finished_run_keeps_its_summary(make_config, make_run, make_re
     assert read_run(run.run_dir).summary == run.summary
 
 
+def test_opening_a_finished_run_drops_a_damaged_summary(
+    make_config, make_run, make_record
+):
+    """Reports of the run read it before it is written anew."""
+    run_dir = make_run().run_dir
+    with open(os.path.join(run_dir, "summary.json"), "a") as file:
+        file.write("}")
+    RunRecords(run_dir, make_config(), [make_record(step) for step in range(3)])
+    assert read_run(run_dir).summary is None
+
+
 def test_a_summary_needs_every_step(make_config, make_record, tmp_path):
     records = RunRecords(tmp_path, make_config())
     records.append(make_record(0))

@@ -85,8 +85,10 @@ PLACES = {
     "herding": Place(f"{_PACKAGE}.memory.policies", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # Results of a step.
-    "evaluation": Place(f"{_PACKAGE}.experiment", "evaluate", "during"),
-    "export without checksums": Place(f"{_PACKAGE}.export", "write_json"),
+    "evaluation": Place(f"{_PACKAGE}.experiment", "scored", "during"),
+    "export without checksums": Place(
+        f"{_PACKAGE}.exports.step_export", "write_json", argument=r"checksums\.json$"
+    ),
     "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
     "step exported, not saved": Place(
         f"{_PACKAGE}.records.run_folder", "RunFolder.finish_step"
@@ -158,10 +160,15 @@ def _train(place, number, flags):
     return train.main(flags)
 
 
-def _set_trap(place, number):
+def owner_of(place):
+    """Returns the module or class that has the function of a `Place`, and its name."""
     *owners, name = place.name.split(".")
     module = importlib.import_module(place.module)
-    owner = functools.reduce(getattr, owners, module)
+    return functools.reduce(getattr, owners, module), name
+
+
+def _set_trap(place, number):
+    owner, name = owner_of(place)
     original = getattr(owner, name)
     passings = 0
 

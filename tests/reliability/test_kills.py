@@ -15,8 +15,9 @@ import pytest
 
 from bsce_keras import train
 from bsce_keras.records.checkpoints import Checkpoints
+from tests.reliability import dying_train
 from tests.reliability.conftest import FailingDisk
-from tests.reliability.dying_train import CLOCK, trainings
+from tests.reliability.dying_train import CLOCK, owner_of, trainings
 from tests.reliability.outcomes import assert_same_outcome, outcome
 from tests.reliability.test_full_disk import (
     MANY,
@@ -238,6 +239,11 @@ PLACES = {
         ("evaluation", 1),
     ],
 }
+
+
+def test_every_named_place_exists():
+    for place in dying_train.PLACES.values():
+        assert callable(getattr(*owner_of(place)))
 
 
 @pytest.mark.faults
