@@ -113,7 +113,7 @@ class RunFolder:
         if not self._num_finished:
             return None, None
         step = steps[self._num_finished - 1]
-        arrays, _ = self.checkpoints.load_step(step.index)
+        arrays = self.checkpoints.load_arrays(step.index)
         self.checkpoints.drop_leftovers()
         return step, arrays
 

@@ -2,7 +2,7 @@
 
 
 class SharedCheckpoints:
-    """Interface of `Checkpoints` that every worker may call.
+    """Checkpoints that every worker may use.
 
     Only the chief reads and writes, and sends what it read to the other workers. The
     workers therefore need not share a file system.
@@ -39,14 +39,16 @@ class SharedCheckpoints:
         if self._workers.is_chief:
             self._checkpoints.drop_leftovers()
 
-    def load_step(self, step):
-        """Returns `Checkpoints.load_step(step)`; all workers must call it."""
-        return self._shared(lambda: self._checkpoints.load_step(step))
+    def load_arrays(self, step):
+        """Returns the arrays of a finished step; all workers must call it."""
+        arrays, _ = self._workers.arrays_from_chief(
+            lambda: (self._checkpoints.load_step(step)[0], None)
+        )
+        return arrays
 
     def load_progress(self, step, phase):
         """Returns `Checkpoints.load_progress(...)`; all workers must call it."""
-        return self._shared(lambda: self._checkpoints.load_progress(step, phase))
-
-    def _shared(self, load):
-        arrays, state = self._workers.arrays_from_chief(lambda: load() or ({}, None))
+        arrays, state = self._workers.arrays_from_chief(
+            lambda: self._checkpoints.load_progress(step, phase) or ({}, None)
+        )
         return None if state is None else (arrays, state)
