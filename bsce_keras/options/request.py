@@ -118,15 +118,19 @@ def read_request(values):
     except RequestError as error:
         problems += error.problems
         del known["method"]
-    images = None
-    if known["dataset"] is not None and not isinstance(known["dataset"], str):
-        images = _images(known)
+    data = known["dataset"]
+    is_images = not isinstance(data, (str, type(None)))
+    if is_images:
         known["dataset"] = ARRAYS
     backbone = known.get("backbone")
     is_object = not isinstance(backbone, (str, os.PathLike, type(None)))
     if is_object:
         known["backbone"] = None
     plain, wrong = plain_values(OPTIONS, known)
+    images = None
+    if is_images:
+        names = plain.get("class_names")
+        images = given_images(data, plain.get("test_data"), names)
     asked = Request(plain, images)
     if is_object:
         try:
@@ -134,16 +138,6 @@ def read_request(values):
         except RequestError as error:
             problems += error.problems
     return asked, problems + wrong
-
-
-def _images(values):
-    """Returns the `GivenImages` among the values of a request."""
-    names = values.get("class_names")
-    return given_images(
-        values["dataset"],
-        values.get("test_data"),
-        None if names is None else list(names),
-    )
 
 
 def _short_name(method):

@@ -73,7 +73,7 @@ def _truth(value):
 def _line(value):
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     is_line = isinstance(text, str) and text and not NO_LINE.search(text)
-    return text if is_line else None
+    return str(text) if is_line else None
 
 
 def _path(value):

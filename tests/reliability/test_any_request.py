@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bsce_keras import report
@@ -154,6 +154,7 @@ def test_any_counts_and_rates_make_a_configuration_or_are_refused(
 
 @quick
 @given(st.dictionaries(st.sampled_from(sorted(OPTIONS)), ANYTHING))
+@example({"dataset": False, "class_names": False})
 def test_values_of_any_type_make_a_configuration_or_are_refused(request_):
     configure(**{"dataset": "digits", "run_dir": "run", **request_})
 
