@@ -1,6 +1,5 @@
 """`python -m bsce_keras.compare OLD NEW`: two models on the same images."""
 
-import dataclasses
 import json
 import logging
 import os
@@ -11,7 +10,9 @@ import numpy as np
 
 from bsce_keras.evaluation.comparison import Comparison, gate_failures
 from bsce_keras.evaluation.export_folder import model_problems
+from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.options.folders import made_output
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (
     dataset_stream,
@@ -21,7 +22,6 @@ from bsce_keras.options.scored_stream import (
 from bsce_keras.reports import comparison_report
 from bsce_keras.runtime.errors import RequestError, problems_of
 from bsce_keras.runtime.files import write_atomically
-from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed, printable
 
 _GATE_FAILED = 3
@@ -62,12 +62,21 @@ def compare_models(old, new, stream_config, batch_size):
     Raises:
         RequestError: a model takes other images, or there are no images of its classes.
     """
-    import_tensorflow()
     names = _all_names(old, new)
+    unknown = unknown_classes(stream_config, names)
+    if unknown:
+        _log.warning(
+            "Classes left out, because neither model knows them: %s.", listed(unknown)
+        )
     tests = {
-        size: _test_images(stream_config, size, names)
+        size: named_test_images(stream_config, names, size)
         for size in {old.stored_size, new.stored_size}
     }
+    if not all(map(len, tests.values())):
+        raise RequestError(
+            f"{stream_config.dataset} has no test images of the classes of these "
+            f"models: {listed(names)}. Use another --dataset or --data_dir."
+        )
     predictions = [
         _predictions(model, tests[model.stored_size], names, stream_config, batch_size)
         for model in (old, new)
@@ -114,10 +123,7 @@ def _compare(values, models):
 
 
 def _write(folder, comparison, record, images, paths, failures):
-    folder = pathlib.Path(os.path.expanduser(folder))
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"--output must name a folder. Received the file {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_output(folder)
     turned = comparison.turned_wrong[:_MOST_IMAGES]
     # One image at a time, because images on the disk are read when they are indexed.
     pictures = [np.asarray(images[i : i + 1])[0] for i in turned.tolist()]
@@ -168,33 +174,6 @@ def _stream(values, new_path, fetch=False):
 def _all_names(old, new):
     """Returns the names of the classes of two models, those of the new one first."""
     return tuple(dict.fromkeys((*new.class_names, *old.class_names)))
-
-
-def _test_images(stream_config, stored_size, names):
-    """Returns the test `Examples` of named classes, labels as positions in `names`."""
-    from bsce_keras.data.stream import ClassIncrementalStream
-
-    if stored_size:
-        # Store images in the model's size, because resizing twice changes predictions.
-        image = dataclasses.replace(stream_config.image, stored_size=stored_size)
-        stream_config = dataclasses.replace(stream_config, image=image)
-    stream = ClassIncrementalStream(stream_config, training_images=False)
-    test = stream.seen_test(stream.steps[-1])
-    position = {name: index for index, name in enumerate(names)}
-    arriving = stream_config.arriving_class_names
-    unknown = [name for name in arriving if name not in position]
-    if unknown:
-        _log.warning(
-            "Classes left out, because neither model knows them: %s.", listed(unknown)
-        )
-    labels = np.array([position.get(name, -1) for name in arriving])[test.labels]
-    known = dataclasses.replace(test, labels=labels).select(labels >= 0)
-    if not len(known):
-        raise RequestError(
-            f"{stream_config.dataset} has no test images of the classes of these "
-            f"models: {listed(names)}. Use another --dataset or --data_dir."
-        )
-    return known
 
 
 def _predictions(model, test, names, stream_config, batch_size):

@@ -1,6 +1,5 @@
 """`python -m bsce_keras.evaluate`: scores exported models on test images."""
 
-import dataclasses
 import logging
 import math
 import os
@@ -8,9 +7,10 @@ import sys
 
 import numpy as np
 
-from bsce_keras.evaluation.confusion import confusion_matrix, evaluate
+from bsce_keras.evaluation.confusion import confusion_matrix
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.metrics import group_accuracy, tally
+from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.scores import accuracies_by_alpha
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
@@ -92,10 +92,7 @@ def _predicted(run_dir, stream_config, batch_size):
                 "it, or move it away."
             )
         test = stream.seen_test(step)
-        probabilities = np.empty((0, step.num_classes))
-        if len(test):
-            probabilities = model.probabilities(test.images, batch_size)
-        yield step, probabilities, test.labels
+        yield step, model.probabilities(test.images, batch_size), test.labels
 
 
 def score_model(model, stream_config, batch_size):
@@ -116,20 +113,12 @@ def score_model(model, stream_config, batch_size):
         RequestError: model and data set share no class name, or differ in the number
             of channels.
     """
-    import_tensorflow()
-    from bsce_keras.data.datasets import load_dataset
-
-    label_of = _labels(model, stream_config)
-    image = stream_config.image
-    model.refuse_channels(image.channels, stream_config.dataset)
-    if model.stored_size:
-        # Store images in the model's size, because resizing twice changes the scores.
-        image = dataclasses.replace(image, stored_size=model.stored_size)
-        stream_config = dataclasses.replace(stream_config, image=image)
-    test = load_dataset(stream_config, training_images=False).test
-    labels = label_of[test.labels]
-    known = dataclasses.replace(test, labels=labels).select(labels >= 0)
-    return _confusion(model, known, batch_size)
+    _refuse_unknown_classes(model, stream_config)
+    model.refuse_channels(stream_config.image.channels, stream_config.dataset)
+    names = model.class_names
+    test = named_test_images(stream_config, names, model.stored_size)
+    predicted = model.probabilities(test.images, batch_size).argmax(axis=1)
+    return confusion_matrix(predicted, test.labels, len(names))
 
 
 def _evaluate(values, _):
@@ -273,11 +262,10 @@ def _step_of(model, number, stream):
     return step if step and model.class_names == names[: step.num_classes] else None
 
 
-def _labels(model, stream_config):
-    """Returns the model's label of every class id of a data set, -1 if unknown."""
-    label_of = {name: label for label, name in enumerate(model.class_names)}
-    names = stream_config.class_names
-    unknown = [name for name in names if name not in label_of]
+def _refuse_unknown_classes(model, stream_config):
+    """Refuses a model that knows no class; warns of classes that it does not know."""
+    names = stream_config.arriving_class_names
+    unknown = unknown_classes(stream_config, model.class_names)
     if len(unknown) == len(names):
         raise RequestError(
             f"--model and {stream_config.dataset} have no class name in common. The "
@@ -291,15 +279,6 @@ def _labels(model, stream_config):
             len(names),
             listed(unknown),
         )
-    return np.array([label_of.get(name, -1) for name in names])
-
-
-def _confusion(model, test, batch_size):
-    return evaluate(
-        lambda images: model.probabilities(images, batch_size),
-        test,
-        len(model.class_names),
-    )
 
 
 def _agree(scores, record):

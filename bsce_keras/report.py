@@ -5,6 +5,7 @@ import pathlib
 import sys
 import time
 
+from bsce_keras.options.folders import made_output
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
@@ -49,12 +50,7 @@ def write_report(results, folder):
     # Matplotlib takes a second to load: not before it is needed.
     from bsce_keras.reports import figures, run_figures
 
-    folder = pathlib.Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(
-            f"--output must name a folder. Received: {folder}, which is a file."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_output(folder)
     written = [folder / "table.md", folder / "table.csv"]
     write_atomically(written[0], tables.markdown_table(results))
     write_atomically(written[1], tables.csv_table(results))

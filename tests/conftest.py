@@ -68,6 +68,28 @@ def run_python(tmp_path):
     return run
 
 
+@pytest.fixture(scope="session")
+def train_digits():
+    """Trains digits with 8 + 2 classes, one epoch a step; returns the run folder."""
+    from bsce_keras import make_config, run_experiment
+
+    def train(run_dir, **settings):
+        config = make_config(
+            "digits",
+            epochs=1,
+            batch_size=130,
+            num_base_classes=8,
+            num_increments=1,
+            precision="float32",
+            run_dir=str(run_dir),
+            **settings,
+        )
+        run_experiment(config)
+        return run_dir
+
+    return train
+
+
 @dataclasses.dataclass(frozen=True)
 class StartedWorker:
     """A worker process; `folder` is its working directory, `log` what it printed."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bsce_keras import evaluate, make_config, run_experiment
+from bsce_keras import evaluate, make_config
 from bsce_keras.config import ImageSpec
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.records.run_identity import begin_run
@@ -17,20 +17,9 @@ from bsce_keras.records.step_record import StepRecord
 
 
 @pytest.fixture(scope="module")
-def trained_run(tmp_path_factory):
-    """Real run on digits with 8 + 2 classes and one epoch a step."""
-    run_dir = tmp_path_factory.mktemp("runs") / "digits"
-    config = make_config(
-        "digits",
-        epochs=1,
-        batch_size=130,
-        num_base_classes=8,
-        num_increments=1,
-        precision="float32",
-        run_dir=str(run_dir),
-    )
-    run_experiment(config)
-    return run_dir
+def trained_run(tmp_path_factory, train_digits):
+    """Real run that exports both steps."""
+    return train_digits(tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bsce_keras import evaluate, export, make_config, run_experiment
+from bsce_keras import evaluate, export
 from bsce_keras.data.digits import load_digits
 from bsce_keras.evaluation.export_folder import altered_files
 from bsce_keras.evaluation.served_model import load_model
@@ -14,21 +14,9 @@ from bsce_keras.reports.model_card import card_text
 
 
 @pytest.fixture(scope="module")
-def trained_run(tmp_path_factory):
-    """Real run on digits with 8 + 2 classes, one epoch a step, exported once."""
-    run_dir = tmp_path_factory.mktemp("runs") / "digits"
-    config = make_config(
-        "digits",
-        epochs=1,
-        batch_size=130,
-        num_base_classes=8,
-        num_increments=1,
-        precision="float32",
-        export_only_last=True,
-        run_dir=str(run_dir),
-    )
-    run_experiment(config)
-    return run_dir
+def trained_run(tmp_path_factory, train_digits):
+    """Real run that exports its last step."""
+    return train_digits(tmp_path_factory.mktemp("runs") / "run", export_only_last=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ A new format needs its function in `bsce_keras.exports.formats` and its entry he
 """
 
 import dataclasses
-import importlib.util
 
+from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.text import did_you_mean
 
 SAVED_MODEL = "saved_model"
@@ -71,22 +71,6 @@ def format_problems(flag, text):
                 f" Received: {name!r}.{did_you_mean(name, FORMATS)}"
             )
             continue
-        problems += missing_packages(f"--{flag}={name}", name, FORMATS[name].packages)
+        form = FORMATS[name]
+        problems += missing_packages(f"--{flag}={name}", form.packages, form.extra)
     return problems
-
-
-def missing_packages(what, name, packages):
-    """Returns a sentence if packages of a format are not installed, as a list.
-
-    Args:
-        what: beginning of the sentence: the request that needs them.
-        name: key of `FORMATS`.
-        packages: names of modules.
-    """
-    missing = [one for one in packages if importlib.util.find_spec(one) is None]
-    if not missing:
-        return []
-    return [
-        f"{what} needs {' and '.join(missing)}. Install by "
-        f"`pip install 'bsce_keras[{FORMATS[name].extra}]'`."
-    ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bsce_keras.data.named_dataset import refuse
+from bsce_keras.runtime.errors import refuse
 
 _TRAIN_IMAGES_PER_CLASS = 130
 

@@ -9,7 +9,8 @@ from bsce_keras.data.folder_listing import (
     has_images,
     training_folder,
 )
-from bsce_keras.data.named_dataset import LEAST_TO_BE_LARGE, refuse
+from bsce_keras.data.named_dataset import LEAST_TO_BE_LARGE
+from bsce_keras.runtime.errors import refuse
 from bsce_keras.runtime.text import is_line
 
 

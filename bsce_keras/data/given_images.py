@@ -6,8 +6,8 @@ import hashlib
 import numpy as np
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.data.named_dataset import DatasetInfo, refuse
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.data.named_dataset import DatasetInfo
+from bsce_keras.runtime.errors import RequestError, refuse
 
 # Value of `StreamConfig.dataset` for such images.
 ARRAYS = "arrays"

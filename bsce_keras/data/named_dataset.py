@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from bsce_keras.config import ImageSpec
 from bsce_keras.config.backbones import default_backbone
 from bsce_keras.config.choices import CIFAR, SMALL, SUBIMAGENET
-from bsce_keras.runtime.errors import RequestError
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
 _DEFAULT_SIZE = 64
@@ -127,9 +126,3 @@ class DatasetInfo:
     def default_backbone(self):
         """Name of the backbone that is used unless the user names another."""
         return default_backbone(self.kind)
-
-
-def refuse(problems):
-    """Raises a `RequestError` if there are problems."""
-    if problems:
-        raise RequestError(problems)

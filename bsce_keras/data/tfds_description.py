@@ -3,7 +3,6 @@
 import re
 
 from bsce_keras.data import imagenet, tfds_copy
-from bsce_keras.data.named_dataset import refuse
 from bsce_keras.data.tfds_copy import (
     evaluation_names,
     evaluation_splits,
@@ -11,7 +10,7 @@ from bsce_keras.data.tfds_copy import (
     tfds_dir,
     tfds_name,
 )
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 
 
 def describe_cifar(asked):

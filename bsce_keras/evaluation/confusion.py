@@ -40,22 +40,3 @@ def from_sparse(entries, num_classes):
 def smallest_type(confusion):
     """Returns the matrix in the smallest unsigned integers that hold its counts."""
     return confusion.astype(np.min_scalar_type(int(confusion.max(initial=0))))
-
-
-def evaluate(logits_of, test, num_classes):
-    """Returns the confusion matrix of the largest logit over all seen classes.
-
-    Predictions use plain logits, without the log prior of the balanced softmax.
-
-    Args:
-        logits_of: function from uint8 images to logits `(n, num_classes)`.
-        test: `Examples` of the seen classes, labels in arrival order.
-        num_classes: number of seen classes.
-
-    Returns:
-        int64, shape `(num_classes, num_classes)`, rows true classes.
-    """
-    if len(test) == 0:
-        return np.zeros((num_classes, num_classes), np.int64)
-    predictions = logits_of(test.images).argmax(axis=1)
-    return confusion_matrix(predictions, test.labels, num_classes)

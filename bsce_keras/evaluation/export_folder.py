@@ -2,7 +2,8 @@
 
 import os
 
-from bsce_keras.config.export_formats import FORMATS, missing_packages
+from bsce_keras.config.export_formats import FORMATS
+from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import read_json, sha256
 
 CHECKSUMS = "checksums.json"
@@ -143,9 +144,9 @@ def _file_problems(path):
 
 def _reader_problems(path):
     """Returns a sentence if the module that runs a file is missing, as a list."""
-    name = _format_of(path)
-    reader = FORMATS[name].reader
-    return missing_packages(f"--model={path}", name, [reader] if reader else [])
+    form = FORMATS[_format_of(path)]
+    readers = [form.reader] if form.reader else []
+    return missing_packages(f"--model={path}", readers, form.extra)
 
 
 def _format_of(path):

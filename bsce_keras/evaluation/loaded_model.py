@@ -42,7 +42,7 @@ class LoadedModel(abc.ABC):
         """Returns the class probabilities of images.
 
         Args:
-            images: uint8, shape `(n, height, width, channels)`, n at least 1.
+            images: uint8, shape `(n, height, width, channels)`.
             batch_size: number of images computed at a time.
 
         Returns:
@@ -50,8 +50,10 @@ class LoadedModel(abc.ABC):
         """
         starts = range(0, len(images), batch_size)
         batches = (np.asarray(images[s : s + batch_size]) for s in starts)
+        none = np.empty((0, len(self.class_names)), np.float32)
         return np.concatenate(
-            [self.outputs_of_images(batch)["probabilities"] for batch in batches]
+            [none]
+            + [self.outputs_of_images(batch)["probabilities"] for batch in batches]
         )
 
     def outputs_of_files(self, encoded):

@@ -42,11 +42,12 @@ def scored(logits_of, test, num_old_classes, num_classes):
         the scores of `DEFINITIONS`, NaN where undefined.
     """
     labels = test.labels
-    logits = np.empty((0, num_classes))
-    if len(test):
-        logits = logits_of(test.images)
+    logits = logits_of(test.images) if len(test) else np.empty((0, num_classes))
     confusion = confusion_matrix(logits.argmax(axis=1), labels, num_classes)
-    probabilities = softmax(logits)
+    # Imported here, because SciPy takes a tenth of a second to load.
+    from scipy.special import softmax
+
+    probabilities = softmax(logits.astype(np.float64), axis=1)
     errors = [
         calibration_error(probabilities[chosen], labels[chosen])
         for chosen in (labels >= 0, labels < num_old_classes, labels >= num_old_classes)
@@ -143,14 +144,6 @@ def accuracies_by_alpha(probabilities, labels, num_old_classes, alphas):
         is_old = labels < num_old_classes
         groups = correct, correct[is_old], correct[~is_old]
         yield alpha, *(_share(group.sum(), len(group)) for group in groups)
-
-
-def softmax(logits):
-    """Softmax over the classes, in float64."""
-    exponents = np.exp(
-        logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
-    )
-    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def _share(part, whole):

@@ -42,8 +42,4 @@ class AdoptionPhase(StepPhase):
             epochs=0,
             train_seconds=time.perf_counter() - begin,
             images_per_second=0.0,
-            alpha=None,
-            alphas=[],
-            alpha_clips=0,
-            alpha_by_epoch=None,
         )

@@ -166,9 +166,6 @@ class AnalyticPhase(StepPhase):
             train_seconds=seconds,
             images_per_second=num_images / seconds,
             alpha=method.alpha if facts.takes_alpha else None,
-            alphas=[],
-            alpha_clips=0,
-            alpha_by_epoch=None,
         )
 
 

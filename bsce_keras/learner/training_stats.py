@@ -29,10 +29,10 @@ class TrainingStats:
     epochs: int
     train_seconds: float
     images_per_second: float
-    alpha: float | None
-    alphas: list[float]
-    alpha_clips: int
-    alpha_by_epoch: dict[str, list] | None
+    alpha: float | None = None
+    alphas: list[float] = dataclasses.field(default_factory=list)
+    alpha_clips: int = 0
+    alpha_by_epoch: dict[str, list] | None = None
 
 
 def training_stats(training, context, learned_alpha, num_images, progress):

@@ -56,7 +56,8 @@ def values_if_known(tensor):
         return None
     try:
         values = ops.convert_to_numpy(tensor)
-    except (NotImplementedError, TypeError):  # raised by other backends while tracing
+    # JAX's tracers raise a TypeError, PyTorch's meta tensors a NotImplementedError.
+    except (NotImplementedError, TypeError):
         return None
     return values if values.size else None
 

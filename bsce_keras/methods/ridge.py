@@ -11,6 +11,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpttr, dtrttp
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
 from bsce_keras.runtime.errors import RunError
 
@@ -154,9 +155,8 @@ def fitted_temperature(logits, labels):
 
     def loss(log_temperature):
         scaled = logits / np.exp(log_temperature)
-        highest = scaled.max(axis=1)
-        spread = np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
-        return np.mean(highest + spread - scaled[np.arange(len(labels)), labels])
+        chosen = scaled[np.arange(len(labels)), labels]
+        return np.mean(logsumexp(scaled, axis=1) - chosen)
 
     best = minimize_scalar(
         loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-6}

@@ -1,7 +1,6 @@
 """From `--backbone` and its options to a `ModelConfig`. Imports no TensorFlow."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import zipfile
@@ -19,7 +18,8 @@ from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backb
 from bsce_keras.config.choices import ADOPTED, KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods import recipes
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
 
@@ -79,7 +79,7 @@ def pretrained_backbone(asked):
                 f"network: NAME{SAVED_SUFFIX}, {KERAS_APPLICATIONS}NAME or "
                 f"{KERAS_HUB}PRESET."
             )
-        _refuse(problems)
+        refuse(problems)
         return None
     problems = [
         f"--{option} needs a backbone of this package. Received: --backbone={name}. "
@@ -102,7 +102,7 @@ def pretrained_backbone(asked):
         found = _find(asked, name)
     except RequestError as error:
         problems += error.problems
-    _refuse(problems)
+    refuse(problems)
     return found
 
 
@@ -226,14 +226,11 @@ def _application(asked, name):
 
 
 def _preset(asked, preset):
-    problems = []
     folder = os.path.expanduser(preset)
     is_folder = os.path.isdir(folder)
-    if importlib.util.find_spec("keras_hub") is None:
-        problems.append(
-            f"--backbone={KERAS_HUB}{preset} needs KerasHub, which is not installed. "
-            "Install it by: pip install 'bsce_keras[keras_hub]'"
-        )
+    problems = missing_packages(
+        f"--backbone={KERAS_HUB}{preset}", ["keras_hub"], "keras_hub"
+    )
     if not is_folder and not asked.download:
         problems.append(
             f"--backbone={KERAS_HUB}{preset}: {preset} is not a folder. Name the "
@@ -244,7 +241,7 @@ def _preset(asked, preset):
             f"--backbone={KERAS_HUB}{preset} is not a preset, because it holds no "
             "config.json. Save one by `backbone.save_to_preset(FOLDER)`."
         )
-    _refuse(problems)
+    refuse(problems)
     return PretrainedBackbone(
         KERAS_HUB + ("folder" if is_folder else preset),
         folder if is_folder else None,
@@ -328,9 +325,3 @@ def _input_size(asked, backbone, image):
     if size is None and not is_fixed and has_own_size and wanted:
         return wanted if wanted != image.size else None
     return size
-
-
-def _refuse(problems):
-    problems = list(problems)
-    if problems:
-        raise RequestError(problems)

@@ -49,6 +49,14 @@ _IMAGES_OF_A_RUN = (
     ),
 )
 
+_ANSWER_FORMAT = Option(
+    "format",
+    str,
+    "format of the answer",
+    choices=("text", "json"),
+    default="text",
+)
+
 _EVALUATE = Command(
     purpose="Scores the exported models of a run, or one SavedModel on a data set.",
     example="--run_dir=runs/NAME",
@@ -99,13 +107,7 @@ _COMPARE = Command(
             ),
         ),
         "Answer": (
-            Option(
-                "format",
-                str,
-                "format of the answer",
-                choices=("text", "json"),
-                default="text",
-            ),
+            _ANSWER_FORMAT,
             Option(
                 "output",
                 str,
@@ -206,13 +208,7 @@ _PREDICT = Command(
                 "number of most probable classes listed for each file",
                 default=1,
             ),
-            Option(
-                "format",
-                str,
-                "format of the answer",
-                choices=("text", "json"),
-                default="text",
-            ),
+            _ANSWER_FORMAT,
         ),
         "General": _GENERAL,
     },

@@ -1,8 +1,10 @@
 """Checks of the folders that a request names. Imports no TensorFlow."""
 
 import os
+import pathlib
 
 from bsce_keras.data.folder_listing import lies_among_classes
+from bsce_keras.runtime.errors import RequestError
 
 
 def folder_problems(asked):
@@ -65,6 +67,19 @@ def writable_problems(flag, folder):
             "permissions forbid it. Change them, or name another folder."
         ]
     return []
+
+
+def made_output(folder):
+    """Returns the path of the folder that `--output` names, and makes it.
+
+    Raises:
+        RequestError: it is a file.
+    """
+    folder = pathlib.Path(os.path.expanduser(folder))
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"--output must name a folder. Received the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _impossible(path):

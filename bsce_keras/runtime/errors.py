@@ -22,6 +22,13 @@ class DivergedError(RunError):
     """Failure because a loss or gradient is not finite; settings may be the cause."""
 
 
+def refuse(problems):
+    """Raises a `RequestError` if there are problems."""
+    problems = list(problems)
+    if problems:
+        raise RequestError(problems)
+
+
 def problems_of(function, *args):
     """Returns the problems that a function refuses its arguments for, as a list."""
     try:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from bsce_keras.data.examples import Examples
 from bsce_keras.evaluation.scores import (
@@ -11,7 +12,6 @@ from bsce_keras.evaluation.scores import (
     harmonic_mean,
     recency_bias,
     scored,
-    softmax,
     top_accuracy,
 )
 
@@ -42,7 +42,7 @@ def test_a_perfect_and_certain_model_has_no_calibration_error():
 
 def test_calibration_error_equals_an_independent_implementation():
     rng = np.random.default_rng(0)
-    probabilities = softmax(3 * rng.normal(size=(500, 7)))
+    probabilities = softmax(3 * rng.normal(size=(500, 7)), axis=1)
     labels = rng.integers(0, 7, 500)
     confidence, predicted = probabilities.max(1), probabilities.argmax(1)
     total = 0.0
