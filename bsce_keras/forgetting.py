@@ -158,9 +158,9 @@ class _FinishedRun:
         last = dataclasses.replace(last, labels=(np.cumsum(kept) - 1)[last.labels])
         return self.learner.method.forget(
             self._state,
-            self._analytic_step(removed, len(kept)),
+            self._analytic_step(removed, np.arange(len(kept))),
             kept,
-            self._analytic_step(last, np.count_nonzero(kept)),
+            self._analytic_step(last, np.flatnonzero(kept)),
         )
 
     def _last_step(self, kept):
@@ -171,15 +171,19 @@ class _FinishedRun:
             if kept[step.num_old_classes : step.num_classes].any()
         )
 
-    def _analytic_step(self, examples, num_classes):
+    def _analytic_step(self, examples, classes):
+        """Returns an `AnalyticStep` of images, whose labels are places in `classes`."""
         facts = loss_facts(self.config.method.classification_loss)
+        is_base = classes < self.config.stream.num_base_classes
         return AnalyticStep(
             self.learner.own_features(examples.images),
             examples.labels,
             num_old_classes=0,
-            num_classes=int(num_classes),
+            num_classes=len(classes),
             expansion=np.asarray(head_of(self.learner.classifier).expansion),
             is_balanced=facts.counts_classes,
+            num_base_classes=int(np.count_nonzero(is_base)),
+            base_weight=self.config.method.parameters.base_weight,
         )
 
 

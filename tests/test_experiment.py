@@ -178,6 +178,29 @@ def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
     assert "training images" not in str(refused.value)
 
 
+def test_acil_takes_the_network_of_a_base_step_of_il_baseline(finished, tmp_path):
+    from bsce_keras.classifiers import load_classifier
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = tmp_path / "run"
+    shared = {"method": "acil", "base_run_dir": str(finished[0])}
+    run_experiment(tiny(run_dir, **shared))
+    networks = [
+        load_classifier(folder, step=step).get_layer("backbone").get_weights()
+        for folder, step in ((finished[0], 0), (run_dir, 0), (run_dir, 2))
+    ]
+    for other in networks[1:]:
+        for ours, theirs in zip(other, networks[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    theirs, ours = lines_of(finished[0])[0], lines_of(run_dir)[0]
+    assert ours["class_counts"] == theirs["class_counts"]
+    assert ours["train_seconds"] > theirs["train_seconds"]
+    assert ours["accuracy"] > 0.5
+    other = tiny(tmp_path / "other", learning_rate=0.05, **shared)
+    with pytest.raises(RequestError, match=r"learning_rate\): 0.1 there, 0.05"):
+        run_experiment(other)
+
+
 def test_base_step_of_another_recipe_is_refused_with_differences(finished, tmp_path):
     from bsce_keras.experiment import run_experiment
 

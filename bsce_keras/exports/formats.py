@@ -10,6 +10,7 @@ import os
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from bsce_keras.config.export_formats import FORMATS
@@ -80,7 +81,9 @@ def write_litert(network, path):
 
 def write_onnx(network, path):
     """Writes an ONNX file, by Keras and tf2onnx."""
+    shape, dtype = network.input.shape, network.input.dtype
     with _quiet():
+        network(np.zeros((1, *shape[1:]), dtype))  # Keras refuses uncalled networks.
         network.export(path, format="onnx", verbose=False)
 
 

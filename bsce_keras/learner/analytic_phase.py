@@ -6,12 +6,14 @@ import time
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
-from bsce_keras.learner.growth import with_other_head
+from bsce_keras.learner.growth import new_classifier, with_other_head
 from bsce_keras.learner.main_phase import MainPhase
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.learner.training_stats import TrainingStats
 from bsce_keras.methods.acil import AnalyticState, AnalyticStep
+from bsce_keras.methods.recipes import SHARED_NETWORK
 from bsce_keras.models.classifier import head_of
+from bsce_keras.runtime.array_files import unpack
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.randomness import Purpose, generator
 from bsce_keras.runtime.signals import Stopped
@@ -21,18 +23,35 @@ from bsce_keras.runtime.text import duration
 _IMAGES_AT_ONCE = 4096
 # Seconds between two lines about the share of the features.
 _PRINT_SECONDS = 60
+# Features that do not vary would be divided by 0.
+_LEAST_DEVIATION = 1e-6
 
 
 class BasePhase(MainPhase):
     """Main phase of the base step only; increments train nothing.
 
-    With a frozen backbone, the base step trains nothing either.
+    With a frozen backbone, or with the network of another run's base step, the base
+    step trains nothing either.
     """
 
     def applies(self, step):
         if step.index or self.learner.config.model.freeze_backbone:
             return False
         return super().applies(step)
+
+    def run(self, step, memory, stats, is_followed):
+        learner = self.learner
+        shared = learner.run.checkpoints.load_progress(step.index, SHARED_NETWORK)
+        if shared is None:
+            return super().run(step, memory, stats, is_followed)
+        arrays, statistics = shared
+        head = learner.method.training_head(step.num_old_classes, step.num_new_classes)
+        with learner.runtime.strategy.scope():
+            classifier = new_classifier(learner.config, learner.method.variant, head)
+        classifier.set_weights(unpack("classifier", arrays))
+        learner.adopt(classifier)
+        memory.update(step, learner.features)
+        return TrainingStats(**statistics)
 
 
 class AnalyticPhase(StepPhase):
@@ -80,9 +99,12 @@ class AnalyticPhase(StepPhase):
             )
         with learner.runtime.strategy.scope():
             classifier = with_other_head(config, method, head, old)
-            rng = generator(config.training.seed, Purpose.EXPANSION)
-            bound = head.expansion.shape[0] ** -0.5
-            head.expansion.assign(rng.uniform(-bound, bound, head.expansion.shape))
+            if step.index:
+                head.expansion.assign(head_of(old).expansion)
+            else:
+                rng = generator(config.training.seed, Purpose.EXPANSION)
+                bound = head.expansion.shape[0] ** -0.5
+                head.expansion.assign(rng.uniform(-bound, bound, head.expansion.shape))
         return classifier
 
     def _solved(self, step):
@@ -90,9 +112,9 @@ class AnalyticPhase(StepPhase):
         learner = self.learner
         told = _Told(f"step {step.index}/{len(learner.plans) - 1}")
         state = self._state_before(step, told)
-        state, weights = learner.method.solve(
-            state, self._analytic_step(step, step.examples, told), told.finished
-        )
+        images = self._analytic_step(step, step.examples, told)
+        state, weights = learner.method.solve(state, images, told.finished)
+        weights["expansion"] = images.expansion
         arrays = state.to_arrays()
         learner.run.checkpoints.save_state(step.index, arrays)
         learner.state_bytes = sum(values.nbytes for values in arrays.values())
@@ -120,16 +142,23 @@ class AnalyticPhase(StepPhase):
         return state
 
     def _analytic_step(self, step, examples, told):
-        method = self.learner.config.method
+        config, head = self.learner.config, head_of(self.learner.classifier)
+        method = config.method
         features = self._features(step, examples.images, told)
+        expansion = np.asarray(head.expansion)
+        if step.index == 0 and head.depths:
+            # Maps of different stages differ in size.
+            expansion = expansion / (features.std(axis=0) + _LEAST_DEVIATION)[:, None]
         return AnalyticStep(
             features,
             examples.labels,
             step.num_old_classes,
             step.num_classes,
-            np.asarray(head_of(self.learner.classifier).expansion),
+            expansion,
             loss_facts(method.classification_loss).counts_classes,
             method.alpha,
+            config.stream.num_base_classes,
+            method.parameters.base_weight,
         )
 
     def _features(self, step, images, told):

@@ -35,6 +35,8 @@ class AnalyticStep:
         expansion: E, shape `(d, m)`.
         is_balanced: all classes have the same weight, not all images.
         alpha: factor of the old classes' counts, if balanced.
+        num_base_classes: number of classes that `base_weight` is for.
+        base_weight: factor of the weights of their images.
     """
 
     features: np.ndarray
@@ -44,6 +46,8 @@ class AnalyticStep:
     expansion: np.ndarray
     is_balanced: bool = False
     alpha: float = 1.0
+    num_base_classes: int = 0
+    base_weight: float = 1.0
 
     def blocks(self, activation):
         """Yields `(rows, places)`: expanded features in float64, and their images."""
@@ -80,10 +84,12 @@ class AnalyticStep:
     @property
     def weights(self):
         """Weight of each image, shape `(n,)`."""
-        if not self.is_balanced:
-            return np.ones(len(self.labels))
-        counts = np.bincount(self.labels, minlength=self.num_classes)
-        return balanced_weights(counts)[0][self.labels]
+        weights = np.ones(self.num_classes)
+        if self.is_balanced:
+            counts = np.bincount(self.labels, minlength=self.num_classes)
+            weights = balanced_weights(counts)[0]
+        weights[: self.num_base_classes] *= self.base_weight
+        return weights[self.labels]
 
     @property
     def old_factor(self):
@@ -208,6 +214,13 @@ class ACIL(Method):
     previous state holds the old classes' sums, so alpha applies at the solution. With
     `softmax`, every image has the weight 1.
 
+    Three parameters go beyond the published method; their defaults are off. `depths`
+    and `mirrored` give f further maps and the mirror image, see `AnalyticHead`. Rows of
+    E are divided by the standard deviation of their feature over the base images then.
+    `base_weight` is a factor of the weights of base images. They trained the backbone,
+    so their features are more alike than those of unseen images, and the head prefers
+    base classes.
+
     The temperature of the exported probabilities is fitted to leave-one-out logits of
     up to 1000 training images of the step.
 
@@ -242,7 +255,13 @@ class ACIL(Method):
         return self.parameters.expansion_size
 
     def _head(self, num_classes, expansion_size):
-        return AnalyticHead(num_classes, expansion_size, self.compensates)
+        return AnalyticHead(
+            num_classes,
+            expansion_size,
+            self.compensates,
+            self.parameters.depths,
+            self.parameters.mirrored,
+        )
 
     def first_state(self, expansion_size):
         """Returns the `AnalyticState` of no images."""

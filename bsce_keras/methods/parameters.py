@@ -256,6 +256,22 @@ class AcilParameters:
     ridge: float = parameter(
         "number added to the diagonal of the Gram matrix", 0.1, above=0
     )
+    depths: int = parameter(
+        "number of last stages of the backbone whose maps join the features; not in "
+        "the published method",
+        0,
+        least=0,
+    )
+    mirrored: bool = parameter(
+        "features are means over an image and its mirror image; not in the published "
+        "method",
+        False,
+    )
+    base_weight: float = parameter(
+        "factor of the weights of images of the base step, which trained the backbone",
+        1.0,
+        above=0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

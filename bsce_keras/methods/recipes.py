@@ -23,6 +23,9 @@ from bsce_keras.methods.parameters import (
     TpcilParameters,
 )
 
+# Name of the phase of step 0 whose checkpoint is the network of another method's run.
+SHARED_NETWORK = "shared"
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -64,6 +67,8 @@ class _Published:
             it can train a head on a frozen one.
         has_linear_head: a dense layer of a saved classifier can become its head.
         solves_head: increments train nothing; the head is the solution of an equation.
+        base_training: method that trains the network of the base step in the same way;
+            empty if none does.
     """
 
     recipes: dict
@@ -79,6 +84,7 @@ class _Published:
     trains_backbone: str = ""
     has_linear_head: bool = True
     solves_head: bool = False
+    base_training: str = ""
 
 
 def _on_every_kind(value):
@@ -163,6 +169,7 @@ _ACIL = dataclasses.replace(
         "features of the frozen backbone to one-hot labels"
     ),
     solves_head=True,
+    base_training="il_baseline",
 )
 _IMAGENET_DSAL = DsalParameters(compensation=1.5)
 
@@ -278,6 +285,11 @@ def own_sampling(method):
 def memory_use(method):
     """Returns the `MemoryUse` of a method."""
     return _published(method).memory
+
+
+def base_training(method):
+    """Returns the method that trains the base network alike, or an empty text."""
+    return _published(method).base_training
 
 
 def solves_head(method):

@@ -12,6 +12,10 @@ class AnalyticHead(keras.layers.Layer):
 
         logits = relu(f E) W  +  tanh(f E) V
 
+    f are the features of the backbone. With `depths`, maps of its last stages join
+    them, each after a ReLU and averaged over four quarters of the image. With
+    `mirrored`, f is the mean over the image and its mirror image.
+
     The second term exists only with `compensates`. A ridge regression to one-hot
     labels has logits of about 0 and 1, and a plain softmax over 100 of them would
     give every class about 1 %. `calibrated_logits = logits / temperature` are those
@@ -21,6 +25,8 @@ class AnalyticHead(keras.layers.Layer):
         num_classes: number of columns of the logits.
         expansion_size: m, number of columns of E.
         compensates: the head has the stream V.
+        depths: number of last stages whose maps join the features.
+        mirrored: features are means over the image and its mirror image.
 
     Attributes:
         expansion: E, shape `(d, m)`.
@@ -34,13 +40,43 @@ class AnalyticHead(keras.layers.Layer):
         num_classes,
         expansion_size,
         compensates=False,
+        depths=0,
+        mirrored=False,
         dtype="float32",
         **kwargs,
     ):
-        super().__init__(dtype=dtype, trainable=False, **kwargs)
+        super().__init__(dtype=dtype, **{"trainable": False, **kwargs})
         self.num_classes = num_classes
         self.expansion_size = expansion_size
         self.compensates = compensates
+        self.depths = depths
+        self.mirrored = mirrored
+
+    def gather(self, backbone, images):
+        """Returns the outputs of a backbone with the features that the head takes.
+
+        Args:
+            backbone: `keras.Model` from images to `features` and the maps `stage1`,
+                `stage2`, ...
+            images: symbolic preprocessed images.
+        """
+        outputs = backbone(images)
+        features = self._joined(outputs)
+        if self.mirrored:
+            mirrored = self._joined(backbone(ops.flip(images, axis=2)))
+            average = keras.layers.Average(dtype="float32")
+            features = average([features, mirrored])
+        return {**outputs, "features": features}
+
+    def _joined(self, outputs):
+        if not self.depths:
+            return outputs["features"]
+        stages = sorted(name for name in outputs if name.startswith("stage"))
+        maps = [outputs[name] for name in stages[-self.depths :]]
+        quarters = [_quarters(stage_map) for stage_map in maps]
+        return keras.layers.Concatenate(dtype="float32")(
+            [outputs["features"], *quarters]
+        )
 
     def build(self, input_shape):
         shape = (self.expansion_size, self.num_classes)
@@ -81,4 +117,19 @@ class AnalyticHead(keras.layers.Layer):
             "num_classes": self.num_classes,
             "expansion_size": self.expansion_size,
             "compensates": self.compensates,
+            "depths": self.depths,
+            "mirrored": self.mirrored,
         }
+
+
+def _quarters(stage_map):
+    """Returns the means of the positive parts of a map over four quarters, flat."""
+    positive = keras.layers.ReLU(dtype="float32")(stage_map)
+    # Quarters of an odd side overlap by one row.
+    sides = stage_map.shape[1:3]
+    pool = keras.layers.AveragePooling2D(
+        tuple(-(-side // 2) for side in sides),
+        strides=tuple(max(side // 2, 1) for side in sides),
+        dtype="float32",
+    )
+    return keras.layers.Flatten(dtype="float32")(pool(positive))

@@ -80,7 +80,9 @@ def build_classifier(backbone, head, image, layers=None):
     Args:
         backbone: `keras.Model` from preprocessed images to features. Its layers named
             `stage1`, `stage2`, ... give attention maps.
-        head: layer from features to a dictionary that holds `logits`.
+        head: layer from features to a dictionary that holds `logits`. Its method
+            `gather(backbone, images)`, if any, returns the outputs of the backbone
+            with other `features`.
         image: `ImageSpec`.
         layers: layers of `preprocessing`; by default, images are normalised by the mean
             and std of `image`.
@@ -102,7 +104,8 @@ def build_classifier(backbone, head, image, layers=None):
     values = images
     for layer in layers or [NormalizeImages(image.mean, image.std)]:
         values = layer(values)
-    outputs = inner(values)
+    gather = getattr(head, "gather", lambda backbone, images: backbone(images))
+    outputs = gather(inner, values)
     return keras.Model(
         images, {**head(outputs["features"]), **outputs}, name="classifier"
     )

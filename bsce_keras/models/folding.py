@@ -35,6 +35,8 @@ def folded(classifier, dtype=None):
     copies = {}
 
     def copied(layer):
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # an operation without weights
         config = layer.get_config()
         if dtype is not None:
             config["dtype"] = dtype

@@ -20,7 +20,7 @@ def plain(classifier):
     Returns:
         `keras.Model` with the same inputs and outputs. Its results differ by rounding.
     """
-    originals = {}
+    originals, networks = {}, {}
     if isinstance(classifier, keras.Sequential):
         # Keras clones only functional models through a `call_function`.
         classifier = keras.Model(
@@ -28,7 +28,8 @@ def plain(classifier):
         )
 
     def copied(layer):
-        if hasattr(layer, "plain") or isinstance(layer, keras.Model):
+        is_operation = not isinstance(layer, keras.layers.Layer)
+        if is_operation or hasattr(layer, "plain") or isinstance(layer, keras.Model):
             return layer
         copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
         originals[id(copy)] = layer
@@ -38,8 +39,13 @@ def plain(classifier):
         if hasattr(layer, "plain"):
             return layer.plain(*args)
         if isinstance(layer, keras.Model):
-            return plain(layer)(*args)
+            # A network that is called twice has one copy.
+            if id(layer) not in networks:
+                networks[id(layer)] = plain(layer)
+            return networks[id(layer)](*args)
         outputs = layer(*args, **kwargs)
+        if id(layer) not in originals:
+            return outputs
         layer.set_weights(originals[id(layer)].get_weights())
         refresh_statistics(layer)
         return outputs

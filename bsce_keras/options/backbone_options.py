@@ -87,6 +87,10 @@ def pretrained_backbone(asked):
         for option, given in (
             ("method=podnet", asked.method_name == "podnet"),
             ("synchronized_batch_norm", asked.synchronized_batch_norm),
+            (
+                "method_parameters=depths",
+                (asked.method_parameters or {}).get("depths", 0),
+            ),
         )
         if given
     ]

@@ -8,12 +8,23 @@ from bsce_keras.config.classification_losses import (
     at_base_step,
 )
 from bsce_keras.data.catalog import find_dataset
+from bsce_keras.methods.recipes import SHARED_NETWORK, base_training
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
 from bsce_keras.records.protocol import flag_of, names_by_arrival, resolved_as
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
+
+# Sections of the configuration that do not decide the network of such a base step.
+_AFTER_THE_NETWORK = ("method.", "memory.")
+_STATISTICS = (
+    "train_images",
+    "class_counts",
+    "epochs",
+    "train_seconds",
+    "images_per_second",
+)
 
 _DECISIVE = tuple(
     name for name, setting in SETTINGS.items() if setting.decides_base_step
@@ -26,6 +37,9 @@ def load_base_step(config, step):
     The classification losses may differ if they are equal without old classes, such
     as softmax and separated softmax. If all base classes have equally many images,
     priors and class weights are constants. All losses but PODNet's own are equal then.
+
+    A run of `recipes.base_training` of the method serves too. Only its network does:
+    the memory and the parameters of the method may differ.
 
     Args:
         config: `ExperimentConfig` that names the other run.
@@ -52,6 +66,27 @@ def load_base_step(config, step):
         differences += data_differences(config.base_run_dir, image_digests(step))
     _refuse(config, differences)
     return loaded
+
+
+def save_base_step(checkpoints, config, base_step):
+    """Saves a loaded base step in the run that takes it.
+
+    Another method's run gives only the network. Step 0 then goes on from its
+    checkpoint under the name of `SHARED_NETWORK`.
+
+    Args:
+        checkpoints: `Checkpoints` of the run.
+        config: its `ExperimentConfig`.
+        base_step: return value of `load_base_step`.
+    """
+    arrays, state = base_step
+    if not _gives_network(read_run(config.base_run_dir).config, config):
+        checkpoints.save_step(0, arrays, state)
+        return
+    network = {n: value for n, value in arrays.items() if n.startswith("classifier/")}
+    statistics = {name: state[name] for name in _STATISTICS}
+    statistics["class_counts"] = [int(count) for count in state["class_counts"]]
+    checkpoints.save_progress(0, SHARED_NETWORK, state["epochs"], network, statistics)
 
 
 def check_base_step(config):
@@ -115,7 +150,10 @@ def _differences(theirs, config, counts):
     """Lines that say what two configurations have different about their base steps."""
     ours = resolved_as(json.loads(json.dumps(config.to_json())), theirs)
     differences = []
+    gives_network = _gives_network(theirs, config)
     for name in _DECISIVE:
+        if gives_network and name.startswith(_AFTER_THE_NETWORK):
+            continue
         there, here = _value(theirs, name), _value(ours, name)
         if there != here:
             differences.append(f"{flag_of(name)}: {there} there, {here} here")
@@ -126,6 +164,12 @@ def _differences(theirs, config, counts):
         differences.append(f"base classes: {listed(there)} there, {listed(here)} here")
     losses = (each["method"]["classification_loss"] for each in (theirs, ours))
     return differences + _loss_differences(*losses, counts)
+
+
+def _gives_network(theirs, config):
+    """Returns True for the run of another method that trains the network alike."""
+    method = theirs["method"]["name"]
+    return method != config.method.name and method == base_training(config.method.name)
 
 
 def _base_classes(theirs, config):

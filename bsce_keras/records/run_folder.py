@@ -12,7 +12,7 @@ from bsce_keras.config.step_requirements import (
     refuse_impossible_steps,
     small_class_warnings,
 )
-from bsce_keras.records.base_step import check_base_step, load_base_step
+from bsce_keras.records.base_step import check_base_step, load_base_step, save_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import (
     image_differences,
@@ -198,7 +198,7 @@ class RunFolder:
         keep_data_record(config.run_dir, stream, num_begun, len(states))
         begin_run(config.run_dir, config, self._num_replicas, flagfile, len(states))
         if base_step:
-            checkpoints.save_step(0, *base_step)
+            save_base_step(checkpoints, config, base_step)
 
     def _open_records(self, stream):
         """Opens the records and returns the number of finished steps."""

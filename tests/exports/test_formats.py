@@ -89,6 +89,11 @@ def test_eight_bit_weights_mostly_predict_the_same_class(exported, digits):
     assert np.mean(actual.argmax(axis=1) == expected) >= 0.9
 
 
+def test_onnx_needs_no_other_format_beside_it(classifier, tmp_path):
+    export_step(classifier, IMAGE, NAMES, str(tmp_path / "one"), ("onnx",))
+    assert (tmp_path / "one" / "model.onnx").is_file()
+
+
 def test_eight_bit_weights_are_smaller(exported):
     whole, small = (exported / file for file in FORMATS["litert"].files)
     assert small.stat().st_size < 0.5 * whole.stat().st_size

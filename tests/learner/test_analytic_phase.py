@@ -74,6 +74,22 @@ def test_state_of_step_1_follows_from_the_images_of_a_shared_base_step(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_rows_of_the_expansion_bring_features_to_one_deviation(
+    base, two_steps, tiny_config
+):
+    parameters = {"depths": 2, "mirrored": True}
+    config = tiny_config(method="acil", parameters=parameters, run_dir="runs/wide")
+    learner, memory = new_learner(config), memory_of(config)
+    for step in two_steps:
+        learner.learn(step, memory)
+    deviations = learner.own_features(two_steps[0].examples.images).std(axis=0)
+    expansion = np.asarray(head_of(learner.classifier).expansion)
+    drawn = expansion * (deviations + 1e-6)[:, None]
+    assert np.abs(drawn).max() <= 1.001 * len(deviations) ** -0.5
+    plain = np.asarray(head_of(base[0].classifier).expansion)
+    assert np.abs(plain).max() <= len(plain) ** -0.5
+
+
 @pytest.mark.parametrize("method", ["acil", "ds_al"])
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
     request = {"method": method, "synchronized_batch_norm": True, "batch_size": 14}

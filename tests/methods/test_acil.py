@@ -109,6 +109,22 @@ def test_alpha_multiplies_the_counts_of_old_classes():
     np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
 
 
+@pytest.mark.parametrize("is_balanced", [False, True])
+def test_base_weight_multiplies_the_weights_of_base_images(is_balanced):
+    counts = np.array([9, 4, 12, 7])
+    features, labels = images(counts)
+    settings = {"num_base_classes": 2, "base_weight": 0.25, "is_balanced": is_balanced}
+    _, weights = learned("acil", features, labels, [2, 1, 1], **settings)
+    class_weights = np.array([0.25, 0.25, 1.0, 1.0])
+    if is_balanced:
+        class_weights *= 4 / np.sum(1 / counts) / counts
+    rows = expanded(features)
+    scaled = rows * class_weights[labels][:, None]
+    gram = scaled.T @ rows + 0.1 * np.eye(SIZE)
+    expected = np.linalg.solve(gram, scaled.T @ np.eye(4)[labels])
+    np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["acil", "ds_al"])
 def test_one_image_a_class_is_learned(name):
     features, labels = images([1] * 5)
