@@ -11,8 +11,8 @@ VENV_PYTHON := .venv/bin/python
 INSTALL := $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
-.PHONY: help demo test test-slow test-faults lint format benchmark results docs \
-	dist clean
+.PHONY: help demo test test-slow test-faults lint format benchmark results notebooks \
+	docs dist clean
 
 help:
 	@echo "make demo       train digits with three losses, print the table, write the report"
@@ -23,6 +23,7 @@ help:
 	@echo "make format     repair what a machine can repair of them"
 	@echo "make benchmark  measure throughput and memory"
 	@echo "make results    write docs/results.md and its figures from results/"
+	@echo "make notebooks  run the notebooks and write their outputs"
 	@echo "make docs       write the pages as a site to build/docs/html"
 	@echo "make dist       build wheel and sdist in dist/ and check them"
 	@echo "make clean      remove .venv, builds and caches; runs/ stays"
@@ -53,6 +54,9 @@ benchmark: .venv/.installed
 
 results: .venv/.installed
 	$(VENV_PYTHON) -m tools.results $(ARGS)
+
+notebooks: .venv/.installed-test
+	$(VENV_PYTHON) -m tools.run_notebooks
 
 # docs/conf.py writes the reference of flags, parameters and API first.
 docs: .venv/.installed-docs
