@@ -19,7 +19,7 @@ help:
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the longer checks"
 	@echo "make test-faults  damage files and fail disks in every place"
-	@echo "make lint       check style and formatting"
+	@echo "make lint       check style, formatting and types"
 	@echo "make format     repair what a machine can repair of them"
 	@echo "make benchmark  measure throughput and memory"
 	@echo "make results    write docs/results.md and its figures from results/"
@@ -44,6 +44,7 @@ test-faults: .venv/.installed-test
 lint: .venv/.installed-test
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
 
 format: .venv/.installed-test
 	$(VENV_PYTHON) -m ruff check --fix .

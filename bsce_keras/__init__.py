@@ -4,6 +4,13 @@ Public names load on first use, so that `import bsce_keras` does not import Tens
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsce_keras.classifiers import load_classifier
+    from bsce_keras.config import ExperimentConfig
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.options.make_config import make_config
 
 __version__ = "0.1.0"
 
@@ -22,7 +29,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("run_experiment", "load_classifier"):
@@ -36,5 +43,5 @@ def __getattr__(name):
     return getattr(importlib.import_module(_EXPORTS[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_EXPORTS})

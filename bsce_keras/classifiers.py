@@ -1,6 +1,7 @@
 """load_classifier(): the trained network of a finished step, as a `keras.Model`."""
 
 import contextlib
+import os
 
 import keras
 
@@ -18,7 +19,9 @@ from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError
 
 
-def load_classifier(run_dir, step=-1, method=None):
+def load_classifier(
+    run_dir: str | os.PathLike[str], step: int = -1, method: type | None = None
+) -> keras.Model:
     """Loads the classifier of a finished step of a run.
 
     It is the network that the step was scored with, from config.json and the

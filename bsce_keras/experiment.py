@@ -4,7 +4,9 @@ import contextlib
 import dataclasses
 import functools
 import os
+from typing import Any
 
+from bsce_keras.config import ExperimentConfig
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.metrics import (
@@ -28,7 +30,7 @@ from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
 
 
-def run_experiment(config, flagfile=""):
+def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, Any]:
     """Trains one class-incremental system on one stream.
 
     It resumes a run folder that holds finished steps or saved progress of the same

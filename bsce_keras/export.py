@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Iterable
 
 from bsce_keras.config.export_formats import (
     FORMATS,
@@ -40,8 +41,12 @@ def main(argv=None):
 
 
 def export_finished_step(
-    run_dir, step=-1, formats=("saved_model",), output=None, alpha=1.0
-):
+    run_dir: str | os.PathLike[str],
+    step: int = -1,
+    formats: Iterable[str] = ("saved_model",),
+    output: str | os.PathLike[str] | None = None,
+    alpha: float = 1.0,
+) -> str:
     """Exports a finished step of a run.
 
     Args:
@@ -67,7 +72,7 @@ def export_finished_step(
     classifier = load_classifier(run_dir, step)
     number = step + len(run.steps) if step < 0 else step
     line = run.steps[number]
-    folder = output or os.path.join(run_dir, "exports", f"step_{number:02d}")
+    folder = os.fspath(output or os.path.join(run_dir, "exports", f"step_{number:02d}"))
     names = classifier.class_names
     accuracies = run.per_class_accuracy[number, : len(names)]
     if alpha != 1:

@@ -22,6 +22,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 from keras import ops
 
@@ -29,7 +30,7 @@ from bsce_keras.losses.balanced_softmax import (
     balanced_softmax_crossentropy,
     log_prior,
 )
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +51,21 @@ class BalancedTerm:
     weight: float
     size: tf.Tensor
 
-    def loss(self, logits, alpha):
+    def loss(self, logits: Tensor, alpha: Tensor) -> Tensor:
         """Weighted loss, a scalar."""
         values = balanced_softmax_crossentropy(
             self.labels, logits, self.class_counts, alpha, self.num_old_classes
         )
         return self.weight * tf.reduce_sum(values) / tf.cast(self.size, values.dtype)
 
-    def gradient_by_logits(self, logits, alpha):
+    def gradient_by_logits(self, logits: Tensor, alpha: Tensor) -> Tensor:
         """Gradient of the loss by the logits, shape `(batch, num_classes)`."""
         with tf.GradientTape() as tape:
             tape.watch(logits)
             loss = self.loss(logits, alpha)
         return tape.gradient(loss, logits)
 
-    def old_mass_gradient_by_logits(self, logits, alpha):
+    def old_mass_gradient_by_logits(self, logits: Tensor, alpha: Tensor) -> Tensor:
         """Gradient by the logits of the weighted mean of Q_b / alpha.
 
         d Q_b / d z_bk = q_bk ([k old] - Q_b).
@@ -179,18 +180,18 @@ def nested_tapes(forward, term, values, alpha, update, validate, reduce):
 
 
 def alpha_gradient(
-    model,
-    alpha,
-    train_batch,
-    validation_batch,
+    model: keras.Model,
+    alpha: float | Tensor,
+    train_batch: tuple[Tensor, Tensor],
+    validation_batch: tuple[Tensor, Tensor],
     *,
-    class_counts,
-    num_old_classes,
-    learning_rate,
-    classification_weight=1.0,
-    other_loss=None,
-    method="closed_form",
-):
+    class_counts: Tensor,
+    num_old_classes: int,
+    learning_rate: float,
+    classification_weight: float = 1.0,
+    other_loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    method: str = "closed_form",
+) -> Tensor:
     """Exact d(validation loss) / d(alpha) of Algorithm 1, for plain gradient descent.
 
         theta* = theta - learning_rate grad_theta [ w_c mean L_bal(alpha) + other ]

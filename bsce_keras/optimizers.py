@@ -1,6 +1,8 @@
 """CoupledSGD, the SGD of the references, and its learning-rate schedules."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,25 +31,25 @@ class CoupledSGD(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=0.0,
-        gradient_clamp=None,
-        name="coupled_sgd",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        gradient_clamp: float | None = None,
+        name: str = "coupled_sgd",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.coupled_weight_decay = weight_decay
         self.gradient_clamp = gradient_clamp
 
-    def build(self, variables):
+    def build(self, variables: Sequence[Any]) -> None:
         if self.built:
             return
         super().build(variables)
         self.buffers = self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # `variable` is a tf.Variable of one replica here.
         buffer = self.buffers[self._get_variable_index(variable)]
         value = tf.convert_to_tensor(variable)
@@ -60,7 +62,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
             momentum=tf.constant(self.momentum, value.dtype),
         )
 
-    def virtual_update(self, gradients, values, variables):
+    def virtual_update(
+        self, gradients: Sequence[Any], values: Sequence[Any], variables: Sequence[Any]
+    ) -> list[Any]:
         """Returns the values after one update, without assigning them.
 
         The result is differentiable by the gradients, so that nested tapes can use it.
@@ -86,7 +90,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
             )
         ]
 
-    def virtual_update_sensitivity(self, gradients, tangents):
+    def virtual_update_sensitivity(
+        self, gradients: Sequence[Any], tangents: Sequence[Any]
+    ) -> list[Any]:
         """Returns the derivative of `virtual_update` along tangents of the gradients.
 
         Momentum and weight decay are constants of the update and drop out. An element
@@ -111,7 +117,7 @@ class CoupledSGD(keras.optimizers.Optimizer):
             gradient = tf.clip_by_value(gradient, -bound, bound)
         return tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,

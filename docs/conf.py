@@ -22,6 +22,8 @@ default_role = "code"
 # Two dashes of a flag would become one.
 smartquotes = False
 autodoc_member_order = "bysource"
+# Docstrings have types with shapes and units.
+autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "exclude-members": "build,call"}
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 from bsce_keras.config.checks import Checked
 from bsce_keras.config.classification_losses import loss_facts
@@ -13,7 +14,7 @@ from bsce_keras.config.sections import (
     ModelConfig,
     StreamConfig,
 )
-from bsce_keras.config.step_plan import step_plans
+from bsce_keras.config.step_plan import StepPlan, step_plans
 from bsce_keras.config.training import TrainingConfig
 
 
@@ -38,11 +39,11 @@ class ExperimentConfig(Checked):
     export_only_last: bool = setting(False, flag=None, decides_outcome=False)
 
     @functools.cached_property
-    def plans(self):
+    def plans(self) -> list[StepPlan]:
         """`StepPlan` of every step, base step first."""
         return step_plans(self)
 
-    def problems(self):
+    def problems(self) -> list[str]:
         found = self._exemplar_problems()
         found += format_problems("export_formats", self.export_formats)
         if not self.stream.increments:
@@ -105,7 +106,7 @@ class ExperimentConfig(Checked):
             "--exemplars_per_class or --memory_budget, or use another --method."
         ]
 
-    def to_json(self):
+    def to_json(self) -> dict[str, Any]:
         """Returns plain dictionaries, lists and numbers, ready for `json.dump`.
 
         Images that Python code passed are left out; data.json has their digests.

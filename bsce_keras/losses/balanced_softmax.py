@@ -2,12 +2,13 @@
 
 import numbers
 import warnings
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32, loss_dtype
+from bsce_keras.losses.dtypes import Tensor, at_least_float32, loss_dtype
 from bsce_keras.losses.label_counts import (
     checked_counts,
     count_dataset,
@@ -25,7 +26,9 @@ _LEAST_LOG_PRIOR = -1e9
 _FLOAT32_LIMITS = (2.0**-126, 2.0**128 - 2.0**104)
 
 
-def log_prior(class_counts, alpha=1.0, num_old_classes=0):
+def log_prior(
+    class_counts: Tensor, alpha: float | Tensor = 1.0, num_old_classes: int = 0
+) -> Tensor:
     """Log weight of each class in the balanced softmax.
 
         log lambda_c = log n_c + [c < num_old_classes] log alpha
@@ -46,8 +49,13 @@ def log_prior(class_counts, alpha=1.0, num_old_classes=0):
 
 
 def balanced_softmax_crossentropy(
-    y_true, logits, class_counts, alpha=1.0, num_old_classes=0, label_smoothing=0.0
-):
+    y_true: Tensor,
+    logits: Tensor,
+    class_counts: Tensor,
+    alpha: float | Tensor = 1.0,
+    num_old_classes: int = 0,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Cross-entropy whose softmax weighs each class by its training count.
 
     Training with few exemplars of old classes favours the new classes. The log counts
@@ -146,15 +154,15 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        class_counts,
-        alpha=1.0,
-        num_old_classes=0,
-        from_logits=True,
-        label_smoothing=0.0,
-        reduction="sum_over_batch_size",
-        name="balanced_softmax",
-        dtype=None,
-    ):
+        class_counts: Tensor,
+        alpha: float | Tensor = 1.0,
+        num_old_classes: int = 0,
+        from_logits: bool = True,
+        label_smoothing: float = 0.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "balanced_softmax",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=loss_dtype(dtype))
         self.class_counts = checked_counts(class_counts)
         num_classes = len(self.class_counts)
@@ -173,7 +181,9 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
                 "`num_old_classes`, or leave `alpha` out. "
                 f"Received: alpha={value}, num_old_classes=0"
             )
-        if not (isinstance(label_smoothing, numbers.Real) and 0 <= label_smoothing < 1):
+        # Type checkers do not count float among numbers.Real.
+        is_number = isinstance(label_smoothing, (float, numbers.Real))
+        if not (is_number and 0 <= label_smoothing < 1):
             raise ValueError(
                 "`label_smoothing` must be a number from 0 to below 1. "
                 f"Received: {label_smoothing!r}"
@@ -189,7 +199,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             )
 
     @classmethod
-    def from_labels(cls, labels, num_classes, **options):
+    def from_labels(cls, labels: Tensor, num_classes: int, **options: Any) -> Self:
         """Loss with the counts of the training labels, in the order of the outputs.
 
         Args:
@@ -204,7 +214,9 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         return cls(count_labels(labels, num_classes), **options)
 
     @classmethod
-    def from_dataset(cls, dataset, num_classes=None, **options):
+    def from_dataset(
+        cls, dataset: Any, num_classes: int | None = None, **options: Any
+    ) -> Self:
         """Loss with the counts of a training data set, which is read once.
 
         Args:
@@ -221,7 +233,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         """
         return cls(count_dataset(dataset, num_classes), **options)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         logits = logits_of(y_pred, self.from_logits)
         if self._absent:
             self._refuse_absent_labels(y_true, logits)
@@ -234,7 +246,7 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
             self.label_smoothing,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "class_counts": self.class_counts,

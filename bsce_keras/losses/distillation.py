@@ -2,10 +2,12 @@
 
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 
 
-def logit_distillation(teacher_logits, student_logits, temperature=2.0):
+def logit_distillation(
+    teacher_logits: Tensor, student_logits: Tensor, temperature: float = 2.0
+) -> Tensor:
     """Cross-entropy of softened outputs over the classes that the teacher knows.
 
         p_hat = softmax(teacher / tau),  p = softmax(student[:, :num_old] / tau)

@@ -1,7 +1,12 @@
 """Precision of the losses: at least float32, whatever the network computes in."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+# Tensor, array or list of numbers. Keras backends share no type of tensors.
+Tensor = Any
 
 
 def at_least_float32(values):

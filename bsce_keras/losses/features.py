@@ -1,8 +1,10 @@
 """Feature distillation: the student's features and maps stay near the teacher's."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 
 # Constant added to a squared norm of features or a squared distance of maps.
 _EPSILON = 1e-12
@@ -10,7 +12,7 @@ _EPSILON = 1e-12
 _SHORTEST = 1e-12
 
 
-def less_forget(teacher_features, student_features):
+def less_forget(teacher_features: Tensor, student_features: Tensor) -> Tensor:
     """LUCIR's less-forget constraint: the angle between old and new features.
 
     The old class vectors are frozen. Features that keep their direction therefore keep
@@ -47,7 +49,7 @@ def less_forget(teacher_features, student_features):
     return _one_minus_cosine(*_as_pair(teacher_features, student_features))
 
 
-def pod_flat(teacher_features, student_features):
+def pod_flat(teacher_features: Tensor, student_features: Tensor) -> Tensor:
     """PODNet's distillation of the pooled features: one minus their cosine.
 
         loss_i = 1 - <t_i, s_i> / sqrt((|t_i|^2 + 1e-12) (|s_i|^2 + 1e-12))
@@ -72,7 +74,9 @@ def pod_flat(teacher_features, student_features):
     return _one_minus_cosine(*_as_pair(teacher_features, student_features))
 
 
-def pod_spatial(teacher_maps, student_maps):
+def pod_spatial(
+    teacher_maps: Sequence[Tensor], student_maps: Sequence[Tensor]
+) -> Tensor:
     """PODNet's distillation of feature maps, pooled along rows and along columns.
 
     Only sums over the width and over the height are compared. The student may

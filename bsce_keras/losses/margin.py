@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 from bsce_keras.losses.labels import flat_labels
 
 _VARIANTS = ("code", "paper")
@@ -11,7 +11,13 @@ _VARIANTS = ("code", "paper")
 _ABSENT = -float("inf")
 
 
-def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
+def margin_ranking(
+    y_true: Tensor,
+    cosines: Tensor,
+    num_old_classes: int,
+    margin: float = 0.5,
+    top_k: int = 2,
+) -> Tensor:
     """LUCIR's inter-class separation: a margin between old images and new classes.
 
     The own cosine of an old image should exceed its K largest cosines to new classes by
@@ -72,7 +78,13 @@ def margin_ranking(y_true, cosines, num_old_classes, margin=0.5, top_k=2):
     return ops.where(labels < num_old_classes, ops.mean(violations, axis=-1), 0.0)
 
 
-def nca(y_true, similarities, scale=1.0, margin=0.6, variant="code"):
+def nca(
+    y_true: Tensor,
+    similarities: Tensor,
+    scale: float | Tensor = 1.0,
+    margin: float = 0.6,
+    variant: str = "code",
+) -> Tensor:
     """PODNet's classification loss, after neighbourhood component analysis.
 
     The paper's formula differs from the code that produced its results. With

@@ -2,12 +2,14 @@
 
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 from bsce_keras.losses.label_counts import require_count_per_column
 from bsce_keras.losses.labels import flat_labels
 
 
-def rescaled_softmax_crossentropy(y_true, logits, class_counts):
+def rescaled_softmax_crossentropy(
+    y_true: Tensor, logits: Tensor, class_counts: Tensor
+) -> Tensor:
     """Cross-entropy in which all classes have the same total weight.
 
         loss_i = w[y_i] * -log( exp(z[i, y_i]) / sum_c exp(z[i, c]) )

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 from bsce_keras.losses.labels import flat_labels
 
 # Logit of a class that does not compete. Its exp is 0. It is finite because inf - inf
@@ -10,7 +10,9 @@ from bsce_keras.losses.labels import flat_labels
 _OUT = -1e9
 
 
-def separated_softmax_crossentropy(y_true, logits, num_old_classes):
+def separated_softmax_crossentropy(
+    y_true: Tensor, logits: Tensor, num_old_classes: int
+) -> Tensor:
     """Cross-entropy within the old classes, or within the new ones.
 
     If most images are new, a common softmax teaches the network to lower every old

@@ -1,9 +1,10 @@
 """Softmax cross-entropy, the baseline of the classification losses."""
 
 from bsce_keras.losses.balanced_softmax import balanced_softmax_crossentropy
+from bsce_keras.losses.dtypes import Tensor
 
 
-def softmax_crossentropy(y_true, logits):
+def softmax_crossentropy(y_true: Tensor, logits: Tensor) -> Tensor:
     """Softmax cross-entropy: the Balanced Softmax of equal class counts.
 
         loss = logsumexp(z) - z_y

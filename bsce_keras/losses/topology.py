@@ -2,13 +2,13 @@
 
 from keras import ops
 
-from bsce_keras.losses.dtypes import at_least_float32
+from bsce_keras.losses.dtypes import Tensor, at_least_float32
 
 # Lower bound of a sum of squares.
 _LEAST = 1e-8
 
 
-def topology_preserving(reference_similarities, similarities):
+def topology_preserving(reference_similarities: Tensor, similarities: Tensor) -> Tensor:
     """TPCIL's topology-preserving loss: minus the correlation of similarities.
 
     The similarities of pairs of known images should rise and fall together while the

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Identical rows have equal scores, but rounding may make them differ.
 _TIE = 1e-12
@@ -13,7 +14,7 @@ _MAX_ITERATIONS = 1000
 _BLOCK = 256
 
 
-def herding(features, num_exemplars):
+def herding(features: ArrayLike, num_exemplars: int) -> np.ndarray:
     """Selects exemplars whose mean follows the class mean, best first.
 
     Rows are normalised, mu is their mean and w starts at mu. Each iteration takes
@@ -44,7 +45,7 @@ def herding(features, num_exemplars):
     rough_scales = scales.astype(np.float32)
     slack = _slack(features.shape[1])
     target = mean
-    picked = {}  # A dictionary keeps the order of picks and detects repeats.
+    picks: dict[int, None] = {}  # Keeps the order of picks and detects repeats.
     for _ in range(_MAX_ITERATIONS):
         # Memory bandwidth bounds these products. float32 finds the few rows that can
         # have the best score in half the time; float64 decides between them.
@@ -53,11 +54,11 @@ def herding(features, num_exemplars):
         near = np.flatnonzero(rough >= floor)
         near_rows = features[near].astype(np.float64) * scales[near, None]
         first = _first_of_the_best(near_rows @ target) if len(near) > 1 else 0
-        picked[int(near[first])] = None
-        if len(picked) == wanted:
+        picks[int(near[first])] = None
+        if len(picks) == wanted:
             break
         target = target + mean - near_rows[first]
-    picked = np.array(list(picked), np.int64)
+    picked = np.array(list(picks), np.int64)
     missing = np.setdiff1d(np.arange(len(features)), picked)[: wanted - len(picked)]
     return np.concatenate([picked, missing.astype(np.int64)])
 

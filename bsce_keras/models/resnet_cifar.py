@@ -7,7 +7,12 @@ from bsce_keras.models.layers import convolution
 from bsce_keras.models.variants import CIFAR_VARIANTS, find_variant
 
 
-def resnet32(variant="il_baseline", image_size=32, channels=3, synchronized=False):
+def resnet32(
+    variant: str = "il_baseline",
+    image_size: int = 32,
+    channels: int = 3,
+    synchronized: bool = False,
+) -> keras.Model:
     """Builds the ResNet-32 of the reference code bases, without head.
 
     It has five blocks each of 16, 32 and 64 filters. The last block is a separate stage

@@ -5,6 +5,8 @@ Only this module chooses defaults by data set or method. Imports no TensorFlow.
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
 from bsce_keras import config as configs
 from bsce_keras.config.choices import ALPHA_RATES, CIFAR
@@ -26,7 +28,9 @@ from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
 
 
-def make_config(dataset, **request):
+def make_config(
+    dataset: str | tuple[Any, Any] | Iterable[Any], **request: Any
+) -> configs.ExperimentConfig:
     """Returns the complete, checked configuration of an experiment.
 
     Reads folders and label files of the data set. Decodes no image and writes nothing.
