@@ -18,6 +18,9 @@ html_theme = "furo"
 html_title = f"bsce_keras {__version__}"
 # The copies of the sources would be a second place for each page.
 html_copy_source = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 default_role = "code"
 # Two dashes of a flag would become one.
 smartquotes = False
@@ -46,10 +49,10 @@ def mark_formulas(app, what, name, subject, options, lines):
 
 
 def drop_repository_links(app, name, source):
-    """Turns links to files outside docs/ into text: the site does not have them."""
+    """Turns links to files outside docs/ into text: the site has only notebooks."""
     if "/" not in name:
         source[0] = source[0].replace("(../CONTRIBUTING.md)", "(contributing.md)")
-        source[0] = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", source[0])
+        source[0] = re.sub(r"\[([^\]]*)\]\(\.\./(?!notebooks/)[^)]*\)", r"\1", source[0])
 
 
 def setup(app):

@@ -28,6 +28,8 @@ import pathlib
 import re
 import sys
 
+from tools.page_text import lines_outside_code
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = "docs/results.md"
 # Exceptions by reason and page.
@@ -127,7 +129,7 @@ def sections(name, text):
 def measured_numbers(section):
     """Yields `(line number, number)` of the measured numbers of a section."""
     header = None
-    for line, text in _without_code(section.lines):
+    for line, text in lines_outside_code(section.lines):
         if not text.startswith("|"):
             header = None
             for sentence in re.split(r"(?<=[.:;]) ", text):
@@ -139,16 +141,6 @@ def measured_numbers(section):
         for title, cell in list(zip(header, cells, strict=False))[1:]:
             if cells is not header and not _OTHER_COLUMNS.search(title):
                 yield from ((line, number) for number in _in_cell(cell))
-
-
-def _without_code(lines):
-    """Yields lines outside code blocks, without inline code and targets of links."""
-    is_code = False
-    for line, text in lines:
-        is_fence = text.startswith("```")
-        is_code ^= is_fence
-        if not (is_code or is_fence or text.startswith("    ")):
-            yield line, re.sub(r"`[^`]*`|\]\([^)]*\)", "`", text)
 
 
 def _in_text(text):

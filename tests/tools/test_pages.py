@@ -1,11 +1,13 @@
-"""Commands and flags that pages name exist."""
+"""Commands and flags that pages name exist; the README is short."""
 
 import pathlib
 import re
+import statistics
 
 import pytest
 
 from bsce_keras.options.command_options import COMMANDS
+from tools.check_sentences import sentence_lengths
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
@@ -39,3 +41,18 @@ def test_recipes_of_pages_exist():
     for page in PAGES:
         for name in re.findall(r"--recipe=([\w/]+)", page.read_text(encoding="utf-8")):
             assert (ROOT / "flags" / f"{name}.flags").is_file(), f"{page.name}: {name}"
+
+
+def test_readme_is_read_in_two_minutes():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lengths = sentence_lengths(text)
+    assert len(text.splitlines()) <= 150
+    assert statistics.median(lengths) <= 16
+    assert max(lengths) <= 30
+
+
+def test_sentences_are_counted_without_code_tables_and_headings():
+    text = (
+        "# Title\n\nOne two. Run `make demo`\nnow.\n- Three\n\n| a b |\n\n    x y z\n"
+    )
+    assert sentence_lengths(text) == [2, 3, 1]
