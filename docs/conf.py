@@ -52,7 +52,8 @@ def drop_repository_links(app, name, source):
     """Turns links to files outside docs/ into text: the site has only notebooks."""
     if "/" not in name:
         source[0] = source[0].replace("(../CONTRIBUTING.md)", "(contributing.md)")
-        source[0] = re.sub(r"\[([^\]]*)\]\(\.\./(?!notebooks/)[^)]*\)", r"\1", source[0])
+        outside = r"\[([^\]]*)\]\(\.\./(?!notebooks/)[^)]*\)"
+        source[0] = re.sub(outside, r"\1", source[0])
 
 
 def setup(app):
