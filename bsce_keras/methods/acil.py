@@ -20,6 +20,8 @@ ANALYTIC = "bsce_keras.learner.analytic_phase:AnalyticPhase"
 
 # Numbers in a block of expanded features; 128 MB in float64.
 _BLOCK_NUMBERS = 2**24
+# Columns of the expansion where the base step has few images.
+_LEAST_EXPANSION, _COLUMNS_PER_IMAGE = 2048, 4
 # Images that the temperature is fitted to.
 _MOST_CALIBRATED = 1000
 
@@ -245,9 +247,12 @@ class ACIL(Method):
     def head_of_images(self, num_classes, num_images):
         """Returns the head of a base step with this number of images.
 
-        The expansion has at most as many columns as the base step has images.
+        Few images get fewer columns, so that state and time stay small. A ridge
+        regression with about as many columns as images predicts worst, so there are
+        four times as many, and at least 2048.
         """
-        return self._head(num_classes, min(self.largest_expansion, num_images))
+        size = max(_LEAST_EXPANSION, _COLUMNS_PER_IMAGE * num_images)
+        return self._head(num_classes, min(self.largest_expansion, size))
 
     @property
     def largest_expansion(self):

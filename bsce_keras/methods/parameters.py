@@ -248,8 +248,8 @@ class AcilParameters:
     """Parameters of ACIL (the authors' code)."""
 
     expansion_size: int = parameter(
-        "largest size of the random expansion, which has at most as many columns as "
-        "the base step has images",
+        "largest size of the random expansion, which has at most 4 columns for every "
+        "image of the base step, but at least 2048",
         8192,
         least=1,
     )

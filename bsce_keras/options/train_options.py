@@ -26,8 +26,8 @@ PARAMETER_FLAGS = (
     Option(
         "expansion_size",
         int,
-        "largest size of the random expansion of acil and ds_al, at most the number "
-        "of images of the base step",
+        "largest size of the random expansion of acil and ds_al, which has at most 4 "
+        "columns for every image of the base step, but at least 2048",
         default_text="as published",
     ),
     Option(

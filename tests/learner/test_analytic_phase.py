@@ -32,7 +32,7 @@ def weights_of(learner):
 @pytest.fixture
 def base(tiny_config, two_steps):
     """Learner with a finished base step, its memory and the stats."""
-    config = tiny_config(method="acil")
+    config = tiny_config(method="acil", expansion_size=160)
     learner, memory = new_learner(config), memory_of(config)
     return learner, memory, learner.learn(two_steps[0], memory)
 
@@ -65,7 +65,9 @@ def test_state_of_step_1_follows_from_the_images_of_a_shared_base_step(
     base, two_steps, tiny_config, tmp_path
 ):
     learner, memory, _ = base
-    other = new_learner(tiny_config(method="acil", run_dir=str(tmp_path / "other")))
+    other = new_learner(
+        tiny_config(method="acil", expansion_size=160, run_dir=str(tmp_path / "other"))
+    )
     other.restore(two_steps[0], learner.to_arrays())
     learner.learn(two_steps[1], memory)
     step, earlier = two_steps[1], two_steps[0].examples
@@ -78,7 +80,9 @@ def test_rows_of_the_expansion_bring_features_to_one_deviation(
     base, two_steps, tiny_config
 ):
     parameters = {"depths": 2, "mirrored": True}
-    config = tiny_config(method="acil", parameters=parameters, run_dir="runs/wide")
+    config = tiny_config(
+        method="acil", expansion_size=160, parameters=parameters, run_dir="runs/wide"
+    )
     learner, memory = new_learner(config), memory_of(config)
     for step in two_steps:
         learner.learn(step, memory)
@@ -92,7 +96,12 @@ def test_rows_of_the_expansion_bring_features_to_one_deviation(
 
 @pytest.mark.parametrize("method", ["acil", "ds_al"])
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
-    request = {"method": method, "synchronized_batch_norm": True, "batch_size": 14}
+    request = {
+        "method": method,
+        "expansion_size": 160,
+        "synchronized_batch_norm": True,
+        "batch_size": 14,
+    }
     heads = []
     for name, strategy in (("one", None), ("two", two_devices)):
         config = tiny_config(**request, run_dir=f"runs/{name}")
@@ -138,7 +147,9 @@ def test_frozen_backbone_trains_nothing_at_the_base_step(
     backbone = keras.Model(inputs, features)
     path = str(tmp_path / "backbone.keras")
     backbone.save(path)
-    config = tiny_config(method="acil", backbone=path, freeze_backbone=True)
+    config = tiny_config(
+        method="acil", expansion_size=160, backbone=path, freeze_backbone=True
+    )
     learner = new_learner(config)
     stats = learner.learn(two_steps[0], memory_of(config))
     learned = backbone_of(learner.classifier).get_weights()

@@ -12,8 +12,8 @@ from bsce_keras.runtime.errors import RequestError
 SIZE, NUM_FEATURES = 24, 6
 
 
-def method(name="acil"):
-    return load_method(make_config("digits", method=name).method)
+def method(name="acil", **request):
+    return load_method(make_config("digits", method=name, **request).method)
 
 
 def images(counts, seed=1):
@@ -155,7 +155,7 @@ def test_compensation_fits_the_residual_of_the_new_classes():
 def test_head_of_keras_has_the_logits_of_the_solution(name):
     features, labels = images([9, 4, 12])
     _, weights = learned(name, features, labels, [2, 1])
-    head = method(name).head_of_images(3, SIZE)
+    head = method(name, expansion_size=SIZE).make_head(2, 1)
     head.build((None, NUM_FEATURES))
     head.expansion.assign(expansion())
     for part, values in weights.items():
@@ -173,9 +173,11 @@ def test_head_of_keras_has_the_logits_of_the_solution(name):
         np.testing.assert_allclose(values, outputs[output], atol=1e-2)
 
 
-def test_expansion_has_at_most_as_many_columns_as_the_base_step_has_images():
-    assert method().head_of_images(3, 150).expansion_size == 150
-    assert method().head_of_images(3, 60000).expansion_size == 8192
+@pytest.mark.parametrize(
+    ("num_images", "size"), [(6, 2048), (180, 2048), (600, 2400), (60000, 8192)]
+)
+def test_few_images_get_fewer_columns_but_more_than_images(num_images, size):
+    assert method().head_of_images(3, num_images).expansion_size == size
 
 
 @pytest.mark.parametrize(
