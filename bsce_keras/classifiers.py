@@ -13,6 +13,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.methods import recipes
 from bsce_keras.methods.own_methods import is_own, know, own_class
+from bsce_keras.models.classifier import with_temperature
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.devices import Runtime
@@ -36,7 +37,8 @@ def load_classifier(
     Returns:
         `keras.Model` from images `(batch, size, size, channels)` with values in
         [0, 255] to a dictionary with `logits (batch, num_classes)` and
-        `features (batch, d)`. Its attribute `class_names` has the names of the classes
+        `features (batch, d)`, and `calibrated_logits` if the step has a temperature.
+        Its attribute `class_names` has the names of the classes
         in the order of the logits.
 
     Raises:
@@ -61,13 +63,14 @@ def load_classifier(
             f"step={step}: {run_dir} has {num_finished} finished, undamaged steps, "
             "numbered from 0. Use one of them, or repeat the training command."
         )
-    arrays, _ = loaded
+    arrays, state = loaded
     with _policy(config.training.precision):
         learner = Learner(config, Runtime(), checkpoints)
         learner.restore(_step(config.stream, index), arrays)
         memory = ReplayMemory(config.memory, config.training.seed)
         memory.restore(arrays)
-        classifier = learner.predictor(memory)
+        predictor = learner.predictor(memory)
+        classifier = with_temperature(predictor, state.get("temperature"))
     num_classes = config.plans[index].num_classes
     classifier.class_names = config.stream.arriving_class_names[:num_classes]
     return classifier

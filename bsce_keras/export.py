@@ -76,7 +76,8 @@ def export_finished_step(
     names = classifier.class_names
     accuracies = run.per_class_accuracy[number, : len(names)]
     if alpha != 1:
-        if "calibrated_logits" in classifier.output:
+        is_solved = line.get("temperature") is None
+        if is_solved and "calibrated_logits" in classifier.output:
             raise RequestError(
                 f"--alpha={alpha:g} moves the logits of a trained head, but the head "
                 f"of {run_dir} is solved. Omit --alpha."

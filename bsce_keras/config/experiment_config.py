@@ -36,6 +36,7 @@ class ExperimentConfig(Checked):
     resume: bool = setting(True, decides_outcome=False)
     export: bool = setting(True, decides_outcome=False)
     export_formats: str = setting(SAVED_MODEL, decides_outcome=False)
+    calibrate: bool = setting(False, decides_outcome=False)
     export_only_last: bool = setting(False, flag=None, decides_outcome=False)
 
     @functools.cached_property

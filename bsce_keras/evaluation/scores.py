@@ -27,27 +27,25 @@ DEFINITIONS = {
 }
 
 
-def scored(logits_of, test, num_old_classes, num_classes):
+def scored(logits, labels, num_old_classes, temperature=1.0):
     """Returns the confusion matrix and further scores of one step.
 
     Args:
-        logits_of: function from images to the logits whose softmax is served, shape
-            `(n, num_classes)`.
-        test: `Examples` of the seen classes, labels in arrival order.
+        logits: those whose softmax is served, shape `(n, num_classes)`.
+        labels: true classes in arrival order, shape `(n,)`.
         num_old_classes: number of classes seen before the step.
-        num_classes: number of seen classes.
+        temperature: number by which logits are divided before the softmax.
 
     Returns:
         `(confusion, further)`: the matrix of `confusion_matrix`, and a dictionary of
         the scores of `DEFINITIONS`, NaN where undefined.
     """
-    labels = test.labels
-    logits = logits_of(test.images) if len(test) else np.empty((0, num_classes))
-    confusion = confusion_matrix(logits.argmax(axis=1), labels, num_classes)
     # Imported here, because SciPy takes a tenth of a second to load.
     from scipy.special import softmax
 
-    probabilities = softmax(logits.astype(np.float64), axis=1)
+    # Predictions come from the undivided logits, in which division cannot make ties.
+    confusion = confusion_matrix(logits.argmax(axis=1), labels, logits.shape[1])
+    probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
     errors = [
         calibration_error(probabilities[chosen], labels[chosen])
         for chosen in (labels >= 0, labels < num_old_classes, labels >= num_old_classes)

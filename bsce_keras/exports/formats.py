@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.config.export_formats import FORMATS
+from bsce_keras.models.classifier import served_logits
 from bsce_keras.models.plain import foreign_layers, plain
 from bsce_keras.runtime.named_objects import named_object
 
@@ -43,11 +44,6 @@ def served_network(classifier, image):
     if "features" in outputs:
         served["embedding"] = outputs["features"]
     return keras.Model(images, served, name="served")
-
-
-def served_logits(outputs):
-    """Returns the logits whose softmax is served: calibrated ones if there are any."""
-    return outputs.get("calibrated_logits", outputs["logits"])
 
 
 def write_formats(names, classifier, image, folder):

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from bsce_keras.data.decode import fit_to_square
 from bsce_keras.data.splits import square
-from bsce_keras.exports.formats import served_logits
+from bsce_keras.models.classifier import served_logits
 
 
 class ExportedClassifier(tf.Module):

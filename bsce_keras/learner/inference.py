@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.crops import centre_crops, gather_crops
+from bsce_keras.models.classifier import served_logits
 from bsce_keras.runtime.traced_graphs import release
 
 # Batches have about as many pixels as this number of CIFAR images.
@@ -29,12 +30,10 @@ class Inference:
             crops = tf.tile(centre_crops(1, image), (num_images, 1))
             batch = gather_crops(images, tf.range(num_images), crops, image)
             outputs = classifier(batch, training=False)
-            # Exports take the softmax of calibrated logits if the head has them.
-            served = outputs.get("calibrated_logits", outputs["logits"])
             chosen = {"features": outputs["features"], "logits": outputs["logits"]}
+            chosen["served_logits"] = served_logits(outputs)
             return {
-                name: tf.cast(output, tf.float32)
-                for name, output in {**chosen, "served_logits": served}.items()
+                name: tf.cast(output, tf.float32) for name, output in chosen.items()
             }
 
         self._forward = forward.get_concrete_function()

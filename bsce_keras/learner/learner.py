@@ -1,5 +1,6 @@
 """Learner: a method with its model; trains the phases of each step."""
 
+import contextlib
 import importlib
 import math
 
@@ -180,9 +181,19 @@ class Learner:
         """Returns logits `(n, num_classes)` of uint8 images, in inference mode."""
         return self._inference.logits(images)
 
-    def served_logits(self, images):
-        """Returns the logits whose softmax is exported, shape `(n, num_classes)`."""
-        return self._inference.served_logits(images)
+    @contextlib.contextmanager
+    def serving(self, predictor):
+        """Yields a function from images to the logits whose softmax is exported.
+
+        Args:
+            predictor: the model that `predictor` returned.
+        """
+        if predictor is self.classifier:
+            yield self._inference.served_logits
+            return
+        inference = Inference(predictor, self.config.stream.image)
+        with contextlib.closing(inference):
+            yield inference.served_logits
 
     def logits_and_labels(self, examples):
         """Returns the chief's logits of `Examples`, and labels; None if given None."""

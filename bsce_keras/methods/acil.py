@@ -5,13 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bsce_keras.evaluation.calibration import fitted_temperature
 from bsce_keras.methods.base import Method
-from bsce_keras.methods.ridge import (
-    RidgeSolution,
-    RidgeSums,
-    balanced_weights,
-    fitted_temperature,
-)
+from bsce_keras.methods.ridge import RidgeSolution, RidgeSums, balanced_weights
 from bsce_keras.models.analytic_head import AnalyticHead
 
 # Phases of a step, see `learner.step_phase.StepPhase`.

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from bsce_keras.evaluation.calibration import fitted_temperature
 from bsce_keras.methods.acil import ACIL, AnalyticState, RidgeStream, relu, state_after
-from bsce_keras.methods.ridge import RidgeSums, fitted_temperature
+from bsce_keras.methods.ridge import RidgeSums
 
 
 class DSAL(ACIL):

@@ -10,14 +10,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpttr, dtrttp
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from bsce_keras.runtime.errors import RunError
 
 # Leverages this close to 1 would divide by rounding errors.
 _LEAST_REMAINDER = 1e-6
-_LOG_TEMPERATURES = (np.log(1e-3), np.log(1e2))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,27 +138,6 @@ def balanced_weights(counts):
     counts = np.asarray(counts, np.float64)
     weights = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
     return weights, np.count_nonzero(weights) / weights.sum()
-
-
-def fitted_temperature(logits, labels):
-    """Returns the temperature that minimises the cross-entropy of the softmax.
-
-        T = argmin  - sum_i log softmax(logits_i / T)[label_i],   1e-3 <= T <= 100
-
-    Args:
-        logits: shape `(n, num_classes)`, float64.
-        labels: int, shape `(n,)`.
-    """
-
-    def loss(log_temperature):
-        scaled = logits / np.exp(log_temperature)
-        chosen = scaled[np.arange(len(labels)), labels]
-        return np.mean(logsumexp(scaled, axis=1) - chosen)
-
-    best = minimize_scalar(
-        loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-6}
-    )
-    return float(np.exp(best.x))
 
 
 def _widened(moments, num_columns):

@@ -126,18 +126,45 @@ def with_alpha(classifier, num_old_classes, alpha):
     alpha below 1 makes old classes rarer among the predictions. This is the logit
     adjustment of Menon et al. (ICLR 2021, https://arxiv.org/abs/2007.07314) with one
     prior for all old classes. The alpha of Jodelet et al. is part of the loss while
-    the network is trained, and is left out of predictions.
+    the network is trained, and is left out of predictions. Calibrated logits are moved
+    in place of the others if there are any.
 
     Args:
         classifier: `keras.Model` from images to named outputs.
         num_old_classes: number of classes before the last step.
         alpha: positive number; 1 changes nothing.
     """
-    logits = classifier.output["logits"]
+    outputs = classifier.output
+    logits = served_logits(outputs)
     num_new = logits.shape[-1] - num_old_classes
     offset = [math.log(alpha)] * num_old_classes + [0.0] * num_new
     moved = keras.layers.Rescaling(1.0, offset, dtype="float32", name="alpha")(logits)
-    return keras.Model(classifier.input, {**classifier.output, "logits": moved})
+    name = "calibrated_logits" if "calibrated_logits" in outputs else "logits"
+    return keras.Model(classifier.input, {**outputs, name: moved})
+
+
+def with_temperature(classifier, temperature):
+    """Returns a trained network whose probabilities are those of divided logits.
+
+        calibrated_logits = logits / temperature
+
+    `logits` and the prediction stay as they are. See `evaluation.calibration`.
+
+    Args:
+        classifier: `keras.Model` from images to named outputs.
+        temperature: positive number, or None, which returns the classifier itself.
+    """
+    if temperature is None:
+        return classifier
+    outputs = classifier.output
+    layer = keras.layers.Rescaling(1 / temperature, dtype="float32", name="temperature")
+    calibrated = layer(served_logits(outputs))
+    return keras.Model(classifier.input, {**outputs, "calibrated_logits": calibrated})
+
+
+def served_logits(outputs):
+    """Returns the logits whose softmax is served: calibrated ones if there are any."""
+    return outputs.get("calibrated_logits", outputs["logits"])
 
 
 def head_network(classifier):

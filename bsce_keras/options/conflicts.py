@@ -197,6 +197,11 @@ def _solved_contradictions(asked):
             value not in (None, *default),
             f"--{name}={value} has no effect {reason}. Omit it.",
         )
+    yield (
+        asked.calibrate,
+        f"--calibrate has no effect with --method={asked.method_name}, which fits the "
+        "temperature of its head at every step. Omit it.",
+    )
 
 
 def _device_contradictions(asked):

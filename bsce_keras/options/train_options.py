@@ -314,6 +314,15 @@ _RUN = (
         every_cell=True,
         set_by=("tune",),
     ),
+    Option(
+        "calibrate",
+        bool,
+        "divide the logits behind exported probabilities by a temperature, fitted to "
+        "the images of --validation_share if they are held out, else to training "
+        "images, which give too low a temperature",
+        field="calibrate",
+        every_cell=True,
+    ),
 )
 
 # Options that a command line may set, by heading in the help of `train`.

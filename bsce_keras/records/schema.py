@@ -98,6 +98,8 @@ STEP = {
     "memory_bytes": _BYTES,
     "harmonic_accuracy": _Optional(_SHARE.form),
     **{name: _Optional(_SHARE.form) for name in DEFINITIONS},
+    "temperature": _Optional(_REAL),
+    "calibrated_on": _Optional(str),
 }
 SUMMARY = {
     "average_incremental_accuracy": _SHARE,

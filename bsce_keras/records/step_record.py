@@ -49,6 +49,9 @@ class StepRecord:
             `exemplars`, `state` and `teacher`; None if unknown.
         further: scores of `evaluation.scores.DEFINITIONS`, NaN where undefined; None
             if unknown.
+        temperature: number that the served logits are divided by; None without one.
+        calibrated_on: images that the temperature was fitted to, a key of
+            `evaluation.calibration.FITTED_TO`; None without one.
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
@@ -75,6 +78,8 @@ class StepRecord:
     head_accuracy: float | None = None
     memory_bytes: dict[str, int] | None = None
     further: dict[str, float] | None = None
+    temperature: float | None = None
+    calibrated_on: str | None = None
     scored: metrics.Tally | None = None
 
     def __post_init__(self):
@@ -129,6 +134,8 @@ class StepRecord:
                 name: defined((self.further or {}).get(name))
                 for name in scores.DEFINITIONS
             },
+            "temperature": defined(self.temperature),
+            "calibrated_on": self.calibrated_on,
         }
 
     def to_state(self):

@@ -5,6 +5,7 @@ import html
 import os
 import pathlib
 
+from bsce_keras.evaluation.calibration import FITTED_TO
 from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.methods import TITLES
 from bsce_keras.records.run_facts import run_facts
@@ -87,6 +88,9 @@ def card_facts(run_dir, line, per_class, description, alpha=1.0):
         "scores": {
             n: line[n] for n in _SCORES if is_scored and line.get(n) is not None
         },
+        "calibration_error": line.get("calibration_error") if is_scored else None,
+        "temperature": line.get("temperature"),
+        "calibrated_on": line.get("calibrated_on"),
         "alpha_after_training": None if is_scored else alpha,
         "classes": [_known(one) for one in classes],
         "protocol": {name: protocol[name] for name in _PROTOCOL if name in protocol},
@@ -167,6 +171,18 @@ def _accuracy(facts):
     if scores:
         rows = [(_SCORES[name], percent(value)) for name, value in scores.items()]
         parts.append(_table(("images of", "accuracy"), rows))
+    if "temperature" in facts:
+        parts.append(
+            f"Probabilities are those of logits divided by {facts['temperature']:.4g}. "
+            "This temperature was fitted to "
+            f"{FITTED_TO.get(facts.get('calibrated_on'), 'unknown images')}."
+        )
+    if "calibration_error" in facts:
+        error = percent(facts["calibration_error"])
+        parts.append(
+            f"Expected calibration error: {error} points, over 15 bins of the largest "
+            "probability."
+        )
     return parts
 
 

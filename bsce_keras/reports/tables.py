@@ -172,7 +172,7 @@ def further_rows(result):
     """Returns scores beside accuracy: column heads, and a list of cells a step."""
     head = [
         *("step", "top-5", "harmonic mean", "calibration error", "of old", "of new"),
-        *("old called new", "new called old"),
+        *("old called new", "new called old", "temperature"),
     ]
     names = [
         *("top5_accuracy", "harmonic_accuracy", "calibration_error"),
@@ -180,7 +180,13 @@ def further_rows(result):
         *("old_called_new", "new_called_old"),
     ]
     rows = [
-        [str(step["step"]), *(percent(step.get(name)) for name in names)]
+        [
+            str(step["step"]),
+            *(percent(step.get(name)) for name in names),
+            UNDEFINED
+            if step.get("temperature") is None
+            else f"{step['temperature']:.3g}",
+        ]
         for step in result.steps
     ]
     return head, rows

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from bsce_keras.data.examples import Examples
 from bsce_keras.evaluation.scores import (
     DEFINITIONS,
     accuracies_by_alpha,
@@ -81,8 +80,7 @@ def test_harmonic_mean_by_hand(old, new, expected):
 def test_old_and_new_images_are_scored_apart():
     # Old images are right with certainty; new ones are wrong with certainty.
     logits = np.array([[99.0, 0, 0], [0, 99, 0], [99, 0, 0]])
-    test = Examples(logits, np.array([0, 1, 2]), np.arange(3))
-    confusion, further = scored(lambda images: images, test, 2, 3)
+    confusion, further = scored(logits, np.array([0, 1, 2]), 2)
     assert confusion.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
     assert list(further) == list(DEFINITIONS)
     assert further["old_calibration_error"] == pytest.approx(0)

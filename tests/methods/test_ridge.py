@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from bsce_keras.methods.ridge import (
-    RidgeSolution,
-    RidgeSums,
-    balanced_weights,
-    fitted_temperature,
-)
+from bsce_keras.methods.ridge import RidgeSolution, RidgeSums, balanced_weights
 from bsce_keras.runtime.errors import RunError
 
 SIZE, NUM_CLASSES = 20, 3
@@ -97,17 +92,3 @@ def test_balanced_weights_give_every_class_the_same_share():
     weights, kappa = balanced_weights([10, 0, 40])
     np.testing.assert_allclose(weights, [0.1, 0.0, 0.025])
     assert kappa == pytest.approx(2 / 0.125)
-
-
-def test_temperature_minimises_the_cross_entropy():
-    rng = np.random.default_rng(1)
-    labels = rng.integers(4, size=500)
-    logits = 0.3 * np.eye(4)[labels] + 0.2 * rng.normal(size=(500, 4))
-
-    def loss(temperature):
-        scaled = logits / temperature
-        correct = scaled[np.arange(500), labels]
-        return np.mean(np.log(np.exp(scaled).sum(axis=1)) - correct)
-
-    best = fitted_temperature(logits, labels)
-    assert loss(best) < min(loss(0.99 * best), loss(1.01 * best))

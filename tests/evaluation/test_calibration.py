@@ -1,0 +1,46 @@
+"""Temperatures: probabilities become as certain as they are right."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from bsce_keras.evaluation.calibration import fitted_temperature
+from bsce_keras.evaluation.scores import scored
+
+
+def drawn(sharpness):
+    """Returns logits times a factor, and labels drawn by the softmax without it."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20000, 5))
+    uniform = rng.random((20000, 1))
+    labels = (softmax(logits, axis=1).cumsum(axis=1) < uniform).sum(axis=1)
+    return sharpness * logits, np.minimum(labels, 4)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 3.0, 0.25])
+def test_temperature_undoes_a_factor_of_calibrated_logits(sharpness):
+    assert fitted_temperature(*drawn(sharpness)) == pytest.approx(sharpness, rel=0.03)
+
+
+def test_calibration_error_of_too_certain_logits_falls_and_predictions_stay():
+    logits, labels = drawn(3.0)
+    before, errors = scored(logits, labels, 3)
+    after, calibrated = scored(logits, labels, 3, fitted_temperature(logits, labels))
+    np.testing.assert_array_equal(before, after)
+    for name in ("calibration_error", "old_calibration_error", "new_calibration_error"):
+        assert errors[name] > 0.1
+        assert calibrated[name] < 0.02
+
+
+def test_temperature_minimises_the_cross_entropy():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(4, size=500)
+    logits = 0.3 * np.eye(4)[labels] + 0.2 * rng.normal(size=(500, 4))
+
+    def loss(temperature):
+        scaled = logits / temperature
+        correct = scaled[np.arange(500), labels]
+        return np.mean(np.log(np.exp(scaled).sum(axis=1)) - correct)
+
+    best = fitted_temperature(logits, labels)
+    assert loss(best) < min(loss(0.99 * best), loss(1.01 * best))
