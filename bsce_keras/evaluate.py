@@ -188,13 +188,12 @@ def _print_alphas(values):
     for step, probabilities, labels in _predicted(
         values.run_dir, stream_config, values.batch_size
     ):
-        old = step.num_old_classes
+        scored = accuracies_by_alpha(
+            probabilities, labels, step.num_old_classes, _alphas(values.alpha)
+        )
         rows += [
             [str(step.index), f"{alpha:g}", *map(percent, accuracies)]
-            for alpha, *accuracies in accuracies_by_alpha(
-                probabilities, labels, old, _alphas(values.alpha)
-            )
-            if old
+            for alpha, *accuracies in scored
         ]
     print(aligned(["step", "alpha", "accuracy", "old", "new"], rows))
     if not stream_config.validation_share:

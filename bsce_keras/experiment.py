@@ -5,28 +5,21 @@ import functools
 import os
 from typing import Any
 
-import numpy as np
-
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.confusion import confusion_matrix
-from bsce_keras.evaluation.metrics import (
-    group_accuracy,
-    per_class_accuracy,
-    tally,
-)
-from bsce_keras.evaluation.scores import scored
+from bsce_keras.evaluation.metrics import per_class_accuracy
 from bsce_keras.exports.step_export import export_step
-from bsce_keras.learner.calibration import calibration
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
+from bsce_keras.learner.step_scores import step_scores
 from bsce_keras.learner.step_warnings import warn_of_chance
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import check_pretrained, with_temperature
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
 from bsce_keras.reports.model_card import write_card
+from bsce_keras.reports.pictures import step_pictures
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
@@ -89,50 +82,19 @@ def _restore(run, stream, memory, learner):
 def _finish_step(run, stream, step, stats, memory, learner):
     """Scores, exports and saves a trained step; the step is finished then."""
     config, predictor = learner.config, learner.predictor(memory)
-    scores = _scores(learner, predictor, memory, stream.seen_test(step), step)
+    test = stream.seen_test(step)
+    scores, probabilities = step_scores(learner, predictor, memory, step, test)
     kept = learner.memory_bytes(step, memory)
     record = step_record(step, stats, scores, memory.counts, kept, config.stream)
+    names = config.stream.arriving_class_names
+    pictures = step_pictures(step, memory.examples(), test, probabilities, names)
+    run.write_pictures(step, pictures)
     _export(run, step, predictor, config, record)
     run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
     lines = run.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
     warn_of_chance(lines[-1])
-
-
-def _scores(learner, predictor, memory, test, step):
-    """Returns the fields of a `StepRecord` that come from images and predictor.
-
-    If the predictor has a separate head, the accuracies of both heads are added.
-    """
-    config = learner.config
-    with learner.serving(predictor) as logits_of:
-        fields = {}
-        if config.calibrate:
-            validation = test if config.stream.validation_share else None
-            fields = calibration(logits_of, step, memory, validation)
-        logits = _logits(logits_of, test, step)
-    fields["confusion"], fields["further"] = scored(
-        logits, test.labels, step.num_old_classes, fields.get("temperature", 1.0)
-    )
-    if predictor is not learner.classifier:
-        with learner.serving(learner.classifier) as logits_of:
-            by_head = _logits(logits_of, test, step).argmax(axis=1)
-        by_head = confusion_matrix(by_head, test.labels, step.num_classes)
-        fields["nme_accuracy"] = _accuracy(fields["confusion"])
-        fields["head_accuracy"] = _accuracy(by_head)
-    return fields
-
-
-def _accuracy(confusion):
-    return group_accuracy(tally(confusion), 0, len(confusion))
-
-
-def _logits(logits_of, test, step):
-    """Returns logits of test images; an empty array where there are none."""
-    if len(test):
-        return logits_of(test.images)
-    return np.empty((0, step.num_classes))
 
 
 def _export(run, step, predictor, config, record):

@@ -56,6 +56,8 @@ def test_recorded_calibration_error_is_that_of_the_served_probabilities(
     served = probabilities(calibrated_run / "exports/step_01", held_out.images)
     line = read_run(calibrated_run).steps[1]
     assert line["calibrated_on"] == VALIDATION
+    curve = line["accuracy_by_alpha"]
+    assert curve["accuracy"][curve["alpha"].index(1)] == line["accuracy"]
     assert calibration_error(served, held_out.labels) == pytest.approx(
         line["calibration_error"], abs=1e-4
     )

@@ -26,26 +26,26 @@ DEFINITIONS = {
     "new_called_old": "share of images of new classes predicted as an old class",
 }
 
+# Columns of `alpha_curve`.
+CURVE = ("alpha", "accuracy", "old_accuracy", "new_accuracy")
 
-def scored(logits, labels, num_old_classes, temperature=1.0):
+
+def scored(logits, probabilities, labels, num_old_classes):
     """Returns the confusion matrix and further scores of one step.
 
+    Predictions come from the logits, because division by a temperature may make ties.
+
     Args:
-        logits: those whose softmax is served, shape `(n, num_classes)`.
+        logits: shape `(n, num_classes)`.
+        probabilities: those that are served, of the same shape.
         labels: true classes in arrival order, shape `(n,)`.
         num_old_classes: number of classes seen before the step.
-        temperature: number by which logits are divided before the softmax.
 
     Returns:
         `(confusion, further)`: the matrix of `confusion_matrix`, and a dictionary of
         the scores of `DEFINITIONS`, NaN where undefined.
     """
-    # Imported here, because SciPy takes a tenth of a second to load.
-    from scipy.special import softmax
-
-    # Predictions come from the undivided logits, in which division cannot make ties.
     confusion = confusion_matrix(logits.argmax(axis=1), labels, logits.shape[1])
-    probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)
     errors = [
         calibration_error(probabilities[chosen], labels[chosen])
         for chosen in (labels >= 0, labels < num_old_classes, labels >= num_old_classes)
@@ -133,15 +133,41 @@ def accuracies_by_alpha(probabilities, labels, num_old_classes, alphas):
         alphas: positive numbers.
 
     Yields:
-        `(alpha, accuracy, old, new)`; NaN where there are no images.
+        `(alpha, accuracy, old, new)`; NaN where there are no images. Nothing without
+        old classes.
     """
+    if not num_old_classes:
+        return
+    old, new = np.split(probabilities, [num_old_classes], axis=1)
+    # Whatever alpha is, the prediction is the best old or the best new class.
+    best_old, best_new = old.max(axis=1).astype(np.float64), new.max(axis=1)
+    old_is_right = old.argmax(axis=1) == labels
+    new_is_right = num_old_classes + new.argmax(axis=1) == labels
+    is_old = labels < num_old_classes
     for alpha in alphas:
-        moved = probabilities.astype(np.float64)
-        moved[:, :num_old_classes] *= alpha
-        correct = moved.argmax(axis=1) == labels
-        is_old = labels < num_old_classes
+        says_old = alpha * best_old >= best_new
+        correct = np.where(says_old, old_is_right, new_is_right)
         groups = correct, correct[is_old], correct[~is_old]
         yield alpha, *(_share(group.sum(), len(group)) for group in groups)
+
+
+def alpha_curve(probabilities, labels, num_old_classes):
+    """Accuracies of a finished step by alphas from 1/32 to 32, each sqrt(2) apart.
+
+    Args:
+        probabilities, labels, num_old_classes: as in `accuracies_by_alpha`.
+
+    Returns:
+        Dictionary of equally long lists: `alpha`, `accuracy`, `old_accuracy` and
+        `new_accuracy`; None without images or old classes.
+    """
+    if not (num_old_classes and len(labels)):
+        return None
+    alphas = np.exp2(np.arange(-10, 11) / 2).tolist()
+    rows = accuracies_by_alpha(probabilities, labels, num_old_classes, alphas)
+    columns = zip(*rows, strict=True)
+    values = ([None if np.isnan(v) else v for v in column] for column in columns)
+    return dict(zip(CURVE, values, strict=True))
 
 
 def _share(part, whole):

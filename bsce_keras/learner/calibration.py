@@ -34,8 +34,9 @@ def calibration(logits_of, step, memory, validation=None):
     if not len(images):
         return {}
     chosen = _spread(images, _MOST_IMAGES)
+    logits = logits_of(chosen.images)
     return {
-        "temperature": fitted_temperature(logits_of(chosen.images), chosen.labels),
+        "temperature": fitted_temperature(logits, chosen.labels, num_random=1),
         "calibrated_on": VALIDATION if is_validation else TRAINING,
     }
 

@@ -21,13 +21,13 @@ from bsce_keras.records.data_record import (
 )
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_identity import begin_run, check_same_run, end_run
-from bsce_keras.records.run_records import RunRecords
+from bsce_keras.records.run_records import RunRecords, picture_path
 from bsce_keras.records.shared_checkpoints import SharedCheckpoints
 from bsce_keras.records.step_record import StepRecord
 from bsce_keras.records.versions import DECISIVE_PACKAGES, versions
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.file_lock import try_lock
-from bsce_keras.runtime.files import make_folder, refuse_link
+from bsce_keras.runtime.files import make_folder, refuse_link, write_json
 from bsce_keras.runtime.text import listed
 
 _log = logging.getLogger(__name__)
@@ -159,6 +159,11 @@ class RunFolder:
     def export_path(self, step):
         """Returns the path of the SavedModel of a `Step`."""
         return str(self._dir / "exports" / f"step_{step.index:02d}")
+
+    def write_pictures(self, step, pictures):
+        """Writes the small pictures of a `Step`, as `read_pictures` returns them."""
+        make_folder(self._dir / "pictures")
+        write_json(picture_path(self._dir, step.index), pictures)
 
     def tensorboard_path(self, name):
         """Returns the folder of TensorBoard events of this name."""

@@ -239,6 +239,23 @@ def read_record(path, form=schema.OBJECT):
     return _read_if_there(path, lambda path: schema.check(read_json(path), form))
 
 
+def picture_path(run_dir, step):
+    """Returns the path of the pictures of a step, by its number."""
+    return pathlib.Path(run_dir, "pictures", f"step_{step:02d}.json")
+
+
+def read_pictures(run_dir, step):
+    """Returns the pictures of a step; None if there are none.
+
+    Returns:
+        Dictionary of lists, as `reports.pictures.step_pictures` makes it.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    return read_record(picture_path(run_dir, step), schema.PICTURES)
+
+
 def _write_array(path, array):
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from bsce_keras.evaluation.scores import DEFINITIONS
+from bsce_keras.evaluation.scores import CURVE, DEFINITIONS
 from bsce_keras.runtime.text import NO_LINE
 
 
@@ -100,6 +100,9 @@ STEP = {
     **{name: _Optional(_SHARE.form) for name in DEFINITIONS},
     "temperature": _Optional(_REAL),
     "calibrated_on": _Optional(str),
+    "accuracy_by_alpha": _Optional(
+        {"alpha": [_REAL]} | {name: [_SHARE] for name in CURVE[1:]}
+    ),
 }
 SUMMARY = {
     "average_incremental_accuracy": _SHARE,
@@ -110,6 +113,11 @@ SUMMARY = {
     "forgetting": _OrNone(_Number(-1, 1)),
     "skipped_images": _OrNone([str]),
     "memory_bytes": _BYTES,
+}
+_PICTURE = {"class": _LINE, "png": str}
+PICTURES = {
+    "exemplars": [_PICTURE],
+    "mistakes": [_PICTURE | {"predicted": _LINE, "probability": _SHARE.form}],
 }
 OBJECT = {}
 
@@ -163,8 +171,10 @@ def check_steps(steps, boundaries):
         if (step["step"], step["num_classes"]) != expected:
             raise ValueError(f"its line {number + 1} is not step {number} of the run")
         epochs = step.get("alpha_by_epoch") or {}
-        if len({len(values) for values in epochs.values()}) > 1:
-            raise ValueError(f"alpha_by_epoch of step {number} has unequal columns")
+        curve = step.get("accuracy_by_alpha") or {}
+        for name, table in ("alpha_by_epoch", epochs), ("accuracy_by_alpha", curve):
+            if len({len(values) for values in table.values()}) > 1:
+                raise ValueError(f"{name} of step {number} has unequal columns")
     return steps
 
 

@@ -52,6 +52,8 @@ class StepRecord:
         temperature: number that the served logits are divided by; None without one.
         calibrated_on: images that the temperature was fitted to, a key of
             `evaluation.calibration.FITTED_TO`; None without one.
+        accuracy_by_alpha: `evaluation.scores.alpha_curve` on validation images; None
+            without them, and at the base step.
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
@@ -80,6 +82,7 @@ class StepRecord:
     further: dict[str, float] | None = None
     temperature: float | None = None
     calibrated_on: str | None = None
+    accuracy_by_alpha: dict[str, list] | None = None
     scored: metrics.Tally | None = None
 
     def __post_init__(self):
@@ -136,6 +139,7 @@ class StepRecord:
             },
             "temperature": defined(self.temperature),
             "calibrated_on": self.calibrated_on,
+            "accuracy_by_alpha": self.accuracy_by_alpha,
         }
 
     def to_state(self):

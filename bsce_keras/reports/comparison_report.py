@@ -1,11 +1,7 @@
 """Comparison of two models as text, JSON-able record and HTML page."""
 
-import base64
-import io
-
-import numpy as np
-
 from bsce_keras.reports import html_parts
+from bsce_keras.reports.pictures import thumbnail
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.text import percent, printable
 
@@ -131,24 +127,12 @@ def _gallery(comparison, turned, pictures):
         for index in turned.tolist()
     ]
     shown = [
-        f'<figure><img alt="{html_parts.text(true)}" src="{_data_uri(picture)}">'
-        f"<figcaption>{html_parts.text(true)}<br>now: {html_parts.text(now)}"
-        "</figcaption></figure>"
+        (thumbnail(picture), [true, f"now: {now}"])
         for (true, now), picture in zip(captions, pictures, strict=True)
     ]
     return [
         html_parts.note(
             f"{len(turned)} of {total}: the true class, then the class predicted now"
         ),
-        f'<div class="gallery">{"".join(shown)}</div>',
+        html_parts.gallery(shown),
     ]
-
-
-def _data_uri(picture):
-    import matplotlib.image
-
-    file = io.BytesIO()
-    # Matplotlib draws images of three channels or of one without colours.
-    pixels = np.broadcast_to(picture, (*picture.shape[:2], 3))
-    matplotlib.image.imsave(file, np.ascontiguousarray(pixels), format="png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bsce_keras.reports.drawing import panel, save
 from bsce_keras.reports.groups import group_labels, group_runs
+from bsce_keras.reports.paper_results import published_average
 from bsce_keras.runtime.text import printable
 
 # Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
@@ -83,8 +84,54 @@ def accuracy_of_run(result, path):
     ]
     _set_ticks(axes, [result])
     _draw_chance(axes, [result])
-    _legend(figure, [entry for entry in entries if entry])
+    _legend(figure, [entry for entry in [*entries, _draw_paper(axes, result)] if entry])
     save(figure, path)
+
+
+def posthoc_alpha_figure(result, path):
+    """Draws accuracies of the last step after its old logits are moved by log(alpha).
+
+    The first panel has old against new accuracy, with a dot at alpha 1. The second has
+    both and the accuracy on all classes over alpha.
+
+    Args:
+        result: `RunResult` for which `has_posthoc_alpha` is True.
+        path: PNG file to write.
+    """
+    curve = result.steps[-1]["accuracy_by_alpha"]
+    alphas = curve["alpha"]
+    figure, [balance, axes] = _figure(["accuracy on new classes (%)", "accuracy (%)"])
+    entries = []
+    for number, (field, name) in enumerate(_GROUPS.items()):
+        if field in curve:
+            values = _percent(curve[field])
+            [line] = axes.plot(alphas, values, color=_COLORS[number])
+            entries.append((line, name, values[-1]))
+    axes.axvline(1, color="0.5", linewidth=1, linestyle="--")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([1 / 16, 1 / 4, 1, 4, 16], ["1/16", "1/4", "1", "4", "16"])
+    axes.set_ylim(-2, 102)
+    axes.set_xlabel("alpha after training")
+    old, new = _percent(curve["old_accuracy"]), _percent(curve["new_accuracy"])
+    balance.plot(old, new, color="0.3", marker=".")
+    if 1 in alphas:
+        place = alphas.index(1)
+        balance.plot(old[place], new[place], "o", color=_COLORS[1], markersize=9)
+        balance.annotate(
+            "alpha 1",
+            (old[place], new[place]),
+            xytext=(8, 8),
+            textcoords="offset points",
+            color=_COLORS[1],
+        )
+    balance.set_xlabel("accuracy on old classes (%)")
+    _legend(figure, entries, "by their value at alpha 32")
+    save(figure, path)
+
+
+def has_posthoc_alpha(result):
+    """Returns True if the last step has accuracies by alphas after training."""
+    return bool(result.steps and result.steps[-1].get("accuracy_by_alpha"))
 
 
 def alpha_figure(results, path):
@@ -182,6 +229,17 @@ def _draw_chance(axes, results):
     axes.set_ylim(0, 102)
 
 
+def _draw_paper(axes, result):
+    """Draws the paper's average as a line; None if the run is not a published cell."""
+    average = published_average(result.config)
+    if average is None:
+        return None
+    line = axes.axhline(average, color="0.3", linewidth=1, linestyle="--")
+    scale = result.config["training"]["schedule_scale"]
+    schedule = "" if scale == 1 else ", on the full schedule"
+    return line, f"paper's average over the steps{schedule} ({average:.2f})", average
+
+
 def _draw_alpha_by_epoch(alpha_axes, gradient_axes, number, run):
     color = _COLORS[number % len(_COLORS)]
     for position, alpha, mean, std in _alpha_by_increment(run):
@@ -210,6 +268,10 @@ def _alpha_by_increment(run):
         known = ~np.isnan(values[0])
         curves.append([array[known] for array in (position, *values)])
     return curves
+
+
+def _percent(shares):
+    return 100 * np.array(shares, dtype=float)
 
 
 def _curve(run, field, scale):

@@ -80,6 +80,21 @@ def _row(tag, cells, numeric):
     return f"<tr>{''.join(parts)}</tr>"
 
 
+def gallery(pictures):
+    """Returns pictures side by side.
+
+    Args:
+        pictures: list of `(png, lines)`: a PNG file in Base64, and lines of text below
+            it, of which the first one also stands in for the picture.
+    """
+    figures = [
+        f'<figure><img alt="{text(lines[0])}" src="data:image/png;base64,{text(png)}">'
+        f"<figcaption>{'<br>'.join(map(text, lines))}</figcaption></figure>"
+        for png, lines in pictures
+    ]
+    return f'<div class="gallery">{"".join(figures)}</div>'
+
+
 def note(value):
     """Returns a paragraph in small print."""
     return f'<p class="note">{text(value)}</p>'

@@ -3,9 +3,10 @@
 import base64
 
 from bsce_keras.records.run_facts import run_facts
+from bsce_keras.records.run_records import read_pictures
 from bsce_keras.reports.class_tables import arrival_rows, class_rows, mistake_rows
 from bsce_keras.reports.groups import group_labels, group_runs
-from bsce_keras.reports.html_parts import document, folded, note, table, text
+from bsce_keras.reports.html_parts import document, folded, gallery, note, table, text
 from bsce_keras.reports.tables import (
     comparison,
     further_rows,
@@ -13,6 +14,8 @@ from bsce_keras.reports.tables import (
     remarks,
     step_rows,
 )
+from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import percent
 
 # Titles of the figures.
 ACCURACY = "Accuracy over steps"
@@ -20,6 +23,15 @@ GROUPS = "Accuracy on base, old and new classes"
 LOGS = "Confusion matrix of the last step, log(1 + count)"
 SHARES = "Confusion matrix of the last step, shares of each true class"
 ALPHA = "alpha over steps"
+POSTHOC_ALPHA = "Old against new accuracy of the last step by alpha after training"
+# Sentences below figures that need one.
+_EXPLANATIONS = {
+    POSTHOC_ALPHA: (
+        "This is logit adjustment, as export --alpha writes it: log(alpha) is added to "
+        "the logits of old classes of the trained network, here on validation images. "
+        "The paper's alpha is another one, which acts in the loss."
+    ),
+}
 # Two of these stand side by side where there is room.
 _NARROW = (LOGS, SHARES)
 # Fields of the protocol in config.json that answer the first questions of a reader.
@@ -46,11 +58,12 @@ def html_page(title, results, pictures, pictures_of_runs):
         _figures(pictures),
     ]
     for result, own in zip(results, pictures_of_runs, strict=True):
-        body += _run(result, own)
+        # The pages of many runs would be too large with the pictures of every step.
+        body += _run(result, own, has_pictures=len(results) == 1)
     return document(title, body)
 
 
-def _run(result, pictures):
+def _run(result, pictures, has_pictures):
     """The part of a page that shows one run."""
     [label] = group_labels(group_runs([result]))
     parts = [
@@ -66,6 +79,8 @@ def _run(result, pictures):
             table(*mistake_rows(result)),
             folded("Accuracy of every class", *class_rows(result)),
         ]
+    if has_pictures:
+        parts += _pictures_of_steps(result)
     return [
         *parts,
         folded("Classes of every step", *arrival_rows(result), kind=" names"),
@@ -81,6 +96,38 @@ def _further(result):
     return folded("Top-5, calibration and recency bias", *further_rows(result))
 
 
+def _pictures_of_steps(result):
+    """Returns exemplars and worst mistakes of every step, where they were kept."""
+    parts = []
+    for step in reversed(result.steps):
+        try:
+            pictures = read_pictures(result.run_dir, step["step"])
+        except RequestError:
+            parts.append(note(f"Pictures of step {step['step']} are damaged."))
+            continue
+        if pictures:
+            title = f"Pictures of step {step['step']}"
+            is_open = "" if parts else " open"
+            parts += [f"<details{is_open}><summary>{title}</summary>"]
+            parts += [*_galleries(pictures), "</details>"]
+    return parts
+
+
+def _galleries(pictures):
+    """Returns the pictures of one step; empty parts where there are none."""
+    exemplars = [(one["png"], [one["class"]]) for one in pictures["exemplars"]]
+    mistakes = []
+    for one in pictures["mistakes"]:
+        guess = f"taken for {one['predicted']}, {percent(one['probability'])} %"
+        mistakes.append((one["png"], [one["class"], guess]))
+    return [
+        exemplars and note("Exemplars of new classes, the first of each class"),
+        exemplars and gallery(exemplars),
+        mistakes and note("Wrong predictions with the largest probability"),
+        mistakes and gallery(mistakes),
+    ]
+
+
 def _figures(pictures):
     shown = [_figure(title, path) for title, path in pictures.items()]
     return shown and '<div class="figures">\n' + "\n".join(shown) + "\n</div>"
@@ -88,10 +135,12 @@ def _figures(pictures):
 
 def _figure(title, path):
     data = base64.b64encode(path.read_bytes()).decode()
+    explanation = _EXPLANATIONS.get(title)
+    caption = f"{title}. {explanation}" if explanation else title
     kind = ' class="narrow"' if title in _NARROW else ""
     return (
         f'<figure{kind}><img alt="{text(title)}" src="data:image/png;base64,{data}">'
-        f'<figcaption class="note">{text(title)}</figcaption></figure>'
+        f'<figcaption class="note">{text(caption)}</figcaption></figure>'
     )
 
 

@@ -1,7 +1,7 @@
 """Figures of one run: paths by title, for its own report and for that of many."""
 
 from bsce_keras.reports import confusion_figures, figures
-from bsce_keras.reports.page import ACCURACY, ALPHA, LOGS, SHARES
+from bsce_keras.reports.page import ACCURACY, ALPHA, LOGS, POSTHOC_ALPHA, SHARES
 
 
 def draw_run(result, path_of, title=None):
@@ -14,7 +14,8 @@ def draw_run(result, path_of, title=None):
 
     Returns:
         Paths by title. A run without a confusion matrix has no figure of it, and one
-        that does not learn alpha none of alpha.
+        that does not learn alpha none of alpha. Only runs with validation images have
+        the curve over alphas after training.
     """
     pictures = {ACCURACY: path_of("accuracy")}
     figures.accuracy_of_run(result, pictures[ACCURACY])
@@ -26,4 +27,7 @@ def draw_run(result, path_of, title=None):
     if figures.learns_alpha(result):
         pictures[ALPHA] = path_of("alpha")
         figures.alpha_figure([result], pictures[ALPHA])
+    if figures.has_posthoc_alpha(result):
+        pictures[POSTHOC_ALPHA] = path_of("posthoc_alpha")
+        figures.posthoc_alpha_figure(result, pictures[POSTHOC_ALPHA])
     return pictures

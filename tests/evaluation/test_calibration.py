@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 
-from bsce_keras.evaluation.calibration import fitted_temperature
+from bsce_keras.evaluation.calibration import fitted_temperature, probabilities_of
 from bsce_keras.evaluation.scores import scored
 
 
@@ -13,7 +12,7 @@ def drawn(sharpness):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (20000, 5))
     uniform = rng.random((20000, 1))
-    labels = (softmax(logits, axis=1).cumsum(axis=1) < uniform).sum(axis=1)
+    labels = (probabilities_of(logits).cumsum(axis=1) < uniform).sum(axis=1)
     return sharpness * logits, np.minimum(labels, 4)
 
 
@@ -24,12 +23,23 @@ def test_temperature_undoes_a_factor_of_calibrated_logits(sharpness):
 
 def test_calibration_error_of_too_certain_logits_falls_and_predictions_stay():
     logits, labels = drawn(3.0)
-    before, errors = scored(logits, labels, 3)
-    after, calibrated = scored(logits, labels, 3, fitted_temperature(logits, labels))
-    np.testing.assert_array_equal(before, after)
+    temperature = fitted_temperature(logits, labels)
+    after = probabilities_of(logits, temperature)
+    np.testing.assert_array_equal(after.argmax(axis=1), logits.argmax(axis=1))
+    _, errors = scored(logits, probabilities_of(logits), labels, 3)
+    _, calibrated = scored(logits, after, labels, 3)
     for name in ("calibration_error", "old_calibration_error", "new_calibration_error"):
         assert errors[name] > 0.1
         assert calibrated[name] < 0.02
+
+
+def test_images_that_are_all_right_do_not_make_the_probabilities_certain():
+    labels = np.arange(200) % 2
+    logits = 10.0 * np.eye(2)[labels]
+    temperature = fitted_temperature(logits, labels, num_random=1)
+    confidence = probabilities_of(logits, temperature).max()
+    # 200 images are right, and half of one with a random label.
+    assert confidence == pytest.approx(200.5 / 201)
 
 
 def test_temperature_minimises_the_cross_entropy():

@@ -7,6 +7,7 @@ from scipy.special import softmax
 from bsce_keras.evaluation.scores import (
     DEFINITIONS,
     accuracies_by_alpha,
+    alpha_curve,
     calibration_error,
     harmonic_mean,
     recency_bias,
@@ -80,7 +81,8 @@ def test_harmonic_mean_by_hand(old, new, expected):
 def test_old_and_new_images_are_scored_apart():
     # Old images are right with certainty; new ones are wrong with certainty.
     logits = np.array([[99.0, 0, 0], [0, 99, 0], [99, 0, 0]])
-    confusion, further = scored(logits, np.array([0, 1, 2]), 2)
+    probabilities = softmax(logits, axis=1)
+    confusion, further = scored(logits, probabilities, np.array([0, 1, 2]), 2)
     assert confusion.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
     assert list(further) == list(DEFINITIONS)
     assert further["old_calibration_error"] == pytest.approx(0)
@@ -96,3 +98,24 @@ def test_alpha_moves_images_between_old_and_new():
     curve = list(accuracies_by_alpha(probabilities, labels, 1, (0.5, 1, 3)))
     assert [accuracy for _, accuracy, _, _ in curve] == [0, 0.5, 1]
     assert all(np.isnan(new) for *_, new in curve)
+
+
+def test_curve_over_alpha_trades_new_for_old_accuracy_and_passes_the_scores():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    logits = 2 * np.eye(4)[labels] + 2 * rng.normal(size=(400, 4))
+    probabilities = softmax(logits, axis=1)
+    curve = alpha_curve(probabilities, labels, 2)
+    assert np.all(np.diff(curve["alpha"]) > 0)
+    assert np.all(np.diff(curve["old_accuracy"]) >= 0)
+    assert np.all(np.diff(curve["new_accuracy"]) <= 0)
+    at_one = curve["accuracy"][curve["alpha"].index(1)]
+    assert at_one == np.mean(logits.argmax(axis=1) == labels)
+    for place, alpha in enumerate(curve["alpha"]):
+        moved = logits + np.log(alpha) * (np.arange(4) < 2)
+        right = moved.argmax(axis=1) == labels
+        assert curve["old_accuracy"][place] == right[labels < 2].mean()
+
+
+def test_a_step_without_old_classes_has_no_curve():
+    assert alpha_curve(np.ones((3, 2)) / 2, np.zeros(3, int), 0) is None

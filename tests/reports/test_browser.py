@@ -8,8 +8,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from bsce_keras.records.run_records import picture_path
 from bsce_keras.reports import html_parts
 from bsce_keras.reports.page import html_page
+from bsce_keras.reports.pictures import thumbnail
+from bsce_keras.runtime.files import write_json
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -52,8 +55,12 @@ def opened(text, folder, width):
 
 @pytest.mark.parametrize("width", [1400, 500])
 def test_a_report_page_loads_its_images_and_fits(make_run, picture, tmp_path, width):
-    text = html_page("Page", [make_run()], {"All": picture}, [{"One": picture}])
-    assert opened(text, tmp_path, width) == ("2/2 fits", [])
+    run = make_run()
+    kept = [{"class": "a" * 40, "png": thumbnail(np.zeros((4, 4, 1), np.uint8))}]
+    picture_path(run.run_dir, 1).parent.mkdir()
+    write_json(picture_path(run.run_dir, 1), {"exemplars": 20 * kept, "mistakes": []})
+    text = html_page("Page", [run], {"All": picture}, [{"One": picture}])
+    assert opened(text, tmp_path, width) == ("22/22 fits", [])
 
 
 def test_a_broken_image_is_found(tmp_path):

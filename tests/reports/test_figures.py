@@ -112,6 +112,41 @@ def test_base_old_and_new_classes_have_curves(make_run, drawn):
     ]
 
 
+def test_a_published_experiment_has_the_papers_average_as_a_line(
+    make_run, drawn, monkeypatch
+):
+    figures.accuracy_of_run(make_run(), "curve.png")
+    assert not any("paper" in text for text in legend(drawn[-1]))
+    monkeypatch.setattr(figures, "published_average", lambda config: 62.22)
+    run = make_run()
+    run.config["training"]["schedule_scale"] = 0.1
+    figures.accuracy_of_run(run, "curve.png")
+    assert [62.22, 62.22] in [
+        list(line.get_ydata()) for line in drawn[-1].axes[0].lines
+    ]
+    text = "paper's average over the steps, on the full schedule (62.22)"
+    assert text in legend(drawn[-1])
+
+
+def test_old_is_drawn_against_new_accuracy_with_a_dot_at_alpha_1(make_run, drawn):
+    run = make_run()
+    assert not figures.has_posthoc_alpha(run)
+    run.steps[-1]["accuracy_by_alpha"] = {
+        "alpha": [0.5, 1, 2],
+        "accuracy": [0.3, 0.4, 0.5],
+        "old_accuracy": [0.1, 0.2, 0.6],
+        "new_accuracy": [0.9, 0.8, None],
+    }
+    assert figures.has_posthoc_alpha(run)
+    figures.posthoc_alpha_figure(run, "curve.png")
+    balance, over_alpha = drawn[-1].axes
+    curve, dot = balance.lines
+    np.testing.assert_allclose(curve.get_xdata(), [10, 20, 60])
+    np.testing.assert_allclose(curve.get_ydata(), [90, 80, np.nan])
+    np.testing.assert_allclose([dot.get_xdata(), dot.get_ydata()], [[20], [80]])
+    np.testing.assert_allclose(over_alpha.lines[0].get_ydata(), [30, 40, 50])
+
+
 def test_names_are_no_formulas(make_matrix, tmp_path):
     run = make_matrix(np.eye(2, dtype=int), (2,), [r"$\frac$", "b$_x$"])
     confusion_figures.confusion_figure(run, tmp_path / "a.png", r"cost$\frac$x")
