@@ -30,7 +30,9 @@ class Difference:
     @property
     def gain(self):
         """Accuracy of the new model minus that of the old one, in points."""
-        return 100 * (self.new - self.old)
+        # Counts are exact. A difference of accuracies exceeds a limit by rounding.
+        turned = self.turned_right - self.turned_wrong
+        return 100 * turned / self.images if self.images else float("nan")
 
     @property
     def p_value(self):

@@ -66,6 +66,16 @@ def test_a_class_that_lost_too_much_fails_the_gate(comparison):
     assert gate_failures(comparison, max_drop=31, min_images=10) == []
 
 
+def test_a_class_that_lost_exactly_the_limit_passes_the_gate():
+    labels = np.zeros(50, int)
+    predicted = np.concatenate([[1], labels[1:]])
+    comparison = Comparison(
+        ("a", "b"), np.array([True, True]), labels, labels, predicted
+    )
+    assert gate_failures(comparison, max_drop=2) == []
+    assert len(gate_failures(comparison, max_drop=1.99)) == 1
+
+
 def test_the_gate_ignores_small_classes(comparison):
     assert gate_failures(comparison, max_drop=0, min_images=11) == []
 
