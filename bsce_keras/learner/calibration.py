@@ -16,8 +16,8 @@ _MOST_IMAGES = 5000
 def calibration(logits_of, step, memory, validation=None):
     """Fits the temperature of the probabilities of a finished step.
 
-    It is fitted to validation images if there are any, else to training images: to the
-    replayed images of old classes, and to as many of every new class.
+    It is fitted to validation images if there are any, else to training images, those
+    of old classes included that are replayed.
 
     Args:
         logits_of: function from images to logits, shape `(n, num_classes)`.
@@ -42,15 +42,13 @@ def calibration(logits_of, step, memory, validation=None):
 
 
 def _training_images(step, memory):
+    """Returns the images of new classes, and those of old classes that are replayed."""
     replayed = memory.replay(step.earlier)
     if replayed is None or not step.num_old_classes:
         return step.examples
     # The memory holds exemplars of the new classes too.
     old = replayed.select(replayed.labels < step.num_old_classes)
-    if not len(old):
-        return step.examples
-    num_new = -(-len(old) // step.num_old_classes) * step.num_new_classes
-    return Examples.concatenate([old, _spread(step.examples, num_new)])
+    return Examples.concatenate([old, step.examples])
 
 
 def _spread(examples, most):
