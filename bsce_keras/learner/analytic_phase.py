@@ -1,4 +1,4 @@
-"""Phases of analytic methods: gradient at the base step, then a solved head."""
+"""Phases of analytic methods: training at the base step, then a solved head."""
 
 import dataclasses
 import time
@@ -6,14 +6,12 @@ import time
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
-from bsce_keras.learner.growth import new_classifier, with_other_head
-from bsce_keras.learner.main_phase import MainPhase
+from bsce_keras.learner.first_phase import FirstPhase
+from bsce_keras.learner.growth import with_other_head
 from bsce_keras.learner.step_phase import StepPhase
-from bsce_keras.learner.training_stats import TrainingStats
+from bsce_keras.learner.training_stats import one_pass
 from bsce_keras.methods.acil import AnalyticState, AnalyticStep
-from bsce_keras.methods.recipes import SHARED_NETWORK
 from bsce_keras.models.classifier import head_of
-from bsce_keras.runtime.array_files import unpack
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.randomness import Purpose, generator
 from bsce_keras.runtime.signals import Stopped
@@ -27,31 +25,12 @@ _PRINT_SECONDS = 60
 _LEAST_DEVIATION = 1e-6
 
 
-class BasePhase(MainPhase):
-    """Main phase of the base step only; increments train nothing.
-
-    With a frozen backbone, or with the network of another run's base step, the base
-    step trains nothing either.
-    """
+class BasePhase(FirstPhase):
+    """Main phase of the base step only; with a frozen backbone, not even there."""
 
     def applies(self, step):
-        if step.index or self.learner.config.model.freeze_backbone:
-            return False
-        return super().applies(step)
-
-    def run(self, step, memory, stats, is_followed):
-        learner = self.learner
-        shared = learner.run.checkpoints.load_progress(step.index, SHARED_NETWORK)
-        if shared is None:
-            return super().run(step, memory, stats, is_followed)
-        arrays, statistics = shared
-        head = learner.method.training_head(step.num_old_classes, step.num_new_classes)
-        with learner.runtime.strategy.scope():
-            classifier = new_classifier(learner.config, learner.method.variant, head)
-        classifier.set_weights(unpack("classifier", arrays))
-        learner.adopt(classifier)
-        memory.update(step, learner.features)
-        return TrainingStats(**statistics)
+        is_frozen = self.learner.config.model.freeze_backbone
+        return not is_frozen and super().applies(step)
 
 
 class AnalyticPhase(StepPhase):
@@ -84,7 +63,7 @@ class AnalyticPhase(StepPhase):
             memory.update(step, learner.features)
         seconds = time.perf_counter() - begin
         if stats is None:
-            return self._stats(step, seconds)
+            return one_pass(step, learner.config.method, seconds)
         return dataclasses.replace(stats, train_seconds=stats.train_seconds + seconds)
 
     def _grown(self, step):
@@ -184,18 +163,6 @@ class AnalyticPhase(StepPhase):
                 "before it are saved: give the same command to go on.",
                 signum,
             )
-
-    def _stats(self, step, seconds):
-        method, labels = self.learner.config.method, step.examples.labels
-        facts, num_images = loss_facts(method.classification_loss), len(labels)
-        return TrainingStats(
-            train_images=num_images,
-            class_counts=np.bincount(labels, minlength=step.num_classes).tolist(),
-            epochs=1,
-            train_seconds=seconds,
-            images_per_second=num_images / seconds,
-            alpha=method.alpha if facts.takes_alpha else None,
-        )
 
 
 class _Told:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from bsce_keras.config.classification_losses import loss_facts
 
 # Names of `EpochSums.alpha_means`.
@@ -60,6 +62,26 @@ def training_stats(training, context, learned_alpha, num_images, progress):
         alphas=progress.alphas,
         alpha_clips=clips,
         alpha_by_epoch=learned_alpha and _alpha_by_epoch(progress.history),
+    )
+
+
+def one_pass(step, method, seconds):
+    """Returns the `TrainingStats` of a step that computes a head from its images.
+
+    Args:
+        step: the `Step`.
+        method: `MethodConfig`.
+        seconds: time of the step.
+    """
+    labels = step.examples.labels
+    takes_alpha = loss_facts(method.classification_loss).takes_alpha
+    return TrainingStats(
+        train_images=len(labels),
+        class_counts=np.bincount(labels, minlength=step.num_classes).tolist(),
+        epochs=1,
+        train_seconds=seconds,
+        images_per_second=len(labels) / seconds,
+        alpha=method.alpha if takes_alpha else None,
     )
 
 

@@ -17,6 +17,7 @@ METHODS = {
     "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
     "acil": "bsce_keras.methods.acil:ACIL",
     "ds_al": "bsce_keras.methods.ds_al:DSAL",
+    "imprint": "bsce_keras.methods.imprint:Imprint",
 }
 # Names as their papers write them.
 TITLES = {
@@ -34,6 +35,7 @@ TITLES = {
     "mnemonics": "Mnemonics",
     "acil": "ACIL",
     "ds_al": "DS-AL",
+    "imprint": "Weight imprinting",
 }
 
 

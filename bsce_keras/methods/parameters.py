@@ -24,6 +24,7 @@ class Parameter:
         default: default value of the field, `dataclasses.MISSING` without one.
         help: meaning, for `--help`.
         above, least: exclusive or inclusive lower bound, None without one.
+        most: inclusive upper bound, None without one.
         choices: values to choose from; empty if the parameter takes any value.
         needs_loss: the only classification loss with which the parameter has an
             effect; empty if it always has one.
@@ -35,6 +36,7 @@ class Parameter:
     help: str = ""
     above: float | None = None
     least: float | None = None
+    most: float | None = None
     choices: tuple[str, ...] = ()
     needs_loss: str = ""
 
@@ -45,8 +47,10 @@ class Parameter:
             return f"one of {', '.join(self.choices)}"
         text = _TYPES[self.type]
         if self.above is not None:
-            return f"{text} above {self.above}"
-        return text if self.least is None else f"{text} of at least {self.least}"
+            text = f"{text} above {self.above}"
+        elif self.least is not None:
+            text = f"{text} of at least {self.least}"
+        return text if self.most is None else f"{text} and at most {self.most}"
 
     def accepts(self, value):
         """Returns True if a value has the type and the range of the parameter."""
@@ -58,8 +62,11 @@ class Parameter:
             return False
         if self.type is float and not math.isfinite(value):
             return False
-        is_least = self.least is None or value >= self.least
-        return is_least and (self.above is None or value > self.above)
+        return (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+        )
 
 
 def parameter(help, default=dataclasses.MISSING, **bounds):
@@ -240,6 +247,18 @@ class TpcilParameters:
     )
     num_edges: int = parameter(
         "number of edges whose ends every update draws", 64, least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImprintParameters:
+    """Parameters of weight imprinting; its source has no threshold."""
+
+    recall: float = parameter(
+        "share of the training images of a new class that its threshold lets through",
+        0.9,
+        above=0,
+        most=1,
     )
 
 

@@ -16,6 +16,7 @@ from bsce_keras.methods.parameters import (
     DistillationParameters,
     DsalParameters,
     IcarlParameters,
+    ImprintParameters,
     LucirParameters,
     MnemonicsParameters,
     NoParameters,
@@ -171,6 +172,17 @@ _ACIL = dataclasses.replace(
     solves_head=True,
     base_training="il_baseline",
 )
+_IMPRINT = dataclasses.replace(
+    _IL_BASELINE,
+    parameters=_on_every_kind(ImprintParameters()),
+    memory=MemoryUse(has_exemplars=False),
+    predicts_by=(
+        "argmax over the logits of all seen classes: those of the base head, and "
+        "scaled cosines to the mean direction of each later class minus a threshold"
+    ),
+    solves_head=True,
+    base_training="il_baseline",
+)
 _IMAGENET_DSAL = DsalParameters(compensation=1.5)
 
 _PUBLISHED = {
@@ -221,6 +233,7 @@ _PUBLISHED = {
         parameters=_on_every_kind(DsalParameters())
         | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL},
     ),
+    "imprint": _IMPRINT,
     # LUCIR's schedule, without its fine-tuning.
     "tpcil": _Published(
         recipes=_LUCIR_RECIPES,

@@ -198,7 +198,7 @@ def _solved_contradictions(asked):
             f"--{name}={value} has no effect {reason}. Omit it.",
         )
     yield (
-        asked.calibrate,
+        asked.calibrate and recipes.memory_use(asked.method_name).needs_every_class,
         f"--calibrate has no effect with --method={asked.method_name}, which fits the "
         "temperature of its head at every step. Omit it.",
     )
