@@ -53,15 +53,14 @@ def _adoption_problems(config, images_per_class):
         return [
             f"--method={config.method.name} solves its head from images of every "
             f"class, but classes of --initial_model have none: {listed(without)}. Add "
-            "images of them, or use a --method that trains without them, such as wa."
+            "images of them, or use --method=imprint, which needs none."
         ]
     if not without or base.quota == 0:
         return []
     return [
         f"--method={config.method.name} keeps {base.quota} exemplars of every class, "
         f"but classes of --initial_model have no training images: {listed(without)}. "
-        "Add images of them, or train without any old image: --exemplars_per_class=0, "
-        "with a --method that does not need exemplars, such as wa."
+        "Add images of them, or use --method=imprint, which needs none."
     ]
 
 
