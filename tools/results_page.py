@@ -53,11 +53,14 @@ def page(sections):
 
 
 def readme_table(sections):
-    """The table of the README: systems on the first setting that has finished runs."""
+    """The table of the README: the first setting whose finished runs compare losses.
+
+    Without such a setting, it is the first one that has finished runs.
+    """
     overviews = [part for part in sections if part.is_overview and part.complete]
     if not overviews:
         return "No run is finished yet."
-    section = overviews[0]
+    section = next(filter(_compares_losses, overviews), overviews[0])
     results = [record.result for record in section.complete]
     _, head, rows = comparison(results, published_scores)
     kept = [i for i, name in enumerate(head) if name.split(" (")[0] in _README_COLUMNS]
@@ -66,6 +69,10 @@ def readme_table(sections):
         f"\n{section.title}; percent, more in [docs/results.md](docs/results.md):\n\n"
         f"{table}\n"
     )
+
+
+def _compares_losses(section):
+    return len({record.columns["loss"] for record in section.complete}) > 1
 
 
 def _table(section):

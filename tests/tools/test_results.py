@@ -211,6 +211,12 @@ def test_confusion_matrices_tell_the_paper_s_accuracies(records, add_record):
     assert "cifar100_5steps_confusion.png" in text
 
 
+def test_the_readme_shows_a_setting_that_compares_losses(records, add_record):
+    add_record("a")
+    table = readme_table(sections(read_records(records)))
+    assert table.startswith("\ndigits, 5 + 5 x 1 classes")
+
+
 def test_without_records_nothing_is_made_up(tmp_path):
     (tmp_path / "empty").mkdir()
     found = sections(read_records(tmp_path / "empty"))
