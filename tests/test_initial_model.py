@@ -222,6 +222,18 @@ def test_request_that_contradicts_an_initial_model_is_refused(
         make_config("folder", **{**request_of(), **changes})
 
 
+def test_classes_of_an_initial_model_may_be_a_list(request_of):
+    request = request_of(initial_classes=",".join(OLD))
+    written = make_config("folder", **request)
+    assert make_config("folder", **request | {"initial_classes": list(OLD)}) == written
+
+
+def test_refused_classes_of_an_initial_model_are_one_problem(request_of):
+    with pytest.raises(RequestError) as error:
+        make_config("folder", **request_of(initial_classes=7))
+    assert len(error.value.problems) == 1, error.value.problems
+
+
 def test_names_must_be_as_many_as_the_outputs(request_of):
     config = make_config("folder", **request_of(initial_classes="dog,cat,ant"))
     with pytest.raises(RequestError, match="must name the 2 outputs of"):

@@ -19,18 +19,15 @@ def initial_classes(asked):
     if asked.initial_model is None:
         return ()
     given = asked.initial_classes
+    if "initial_classes" in asked.refused:
+        return ()
     if given is None:
         raise RequestError(
             f"--initial_model={asked.initial_model} needs --initial_classes: the names "
             "of its outputs in their order, separated by commas, or a file with one a "
             "line."
         )
-    names = given.split(",")
-    path = os.path.expanduser(given)
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            names = [line for line in file.read().splitlines() if line.strip()]
-    names = tuple(name.strip() for name in names)
+    names = _names_of_text(given) if isinstance(given, str) else tuple(given)
     odd = [name for name in names if not is_line(name)]
     if len(set(names)) < len(names) or odd or len(names) < 2:
         raise RequestError(
@@ -38,6 +35,16 @@ def initial_classes(asked):
             f"file that has them. Received: {given!r}"
         )
     return names
+
+
+def _names_of_text(text):
+    """Returns names that are separated by commas, or the lines of a file."""
+    names = text.split(",")
+    path = os.path.expanduser(text)
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            names = [line for line in file.read().splitlines() if line.strip()]
+    return tuple(name.strip() for name in names)
 
 
 def initial_model_contradictions(asked):

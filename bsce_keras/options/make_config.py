@@ -46,7 +46,8 @@ def make_config(
             `export_only_last`, `parameters`, a dictionary in place of
             `method_parameters`, and `test_data` and `class_names` of arrays. `method`
             may be a class or object, and `class_order` a list of names or ids.
-            `backbone` may be a `keras.Model`, which is saved in the run folder.
+            `initial_classes` may be a list of names. `backbone` may be a
+            `keras.Model`, which is saved in the run folder.
 
     Returns:
         `bsce_keras.config.ExperimentConfig`.

@@ -35,6 +35,7 @@ class Request:
     Args:
         values: plain values by name of an option.
         images: `GivenImages` if the data set is one of arrays.
+        refused: names of options whose values were refused, and are None.
 
     Attributes:
         method_name: requested method, or the default one.
@@ -42,9 +43,10 @@ class Request:
         resolved_run_dir: requested run folder, or one named after the request.
     """
 
-    def __init__(self, values, images=None):
+    def __init__(self, values, images=None, refused=()):
         vars(self).update(dict.fromkeys(OPTIONS) | values)
         self.images = images
+        self.refused = frozenset(refused)
         self.method_name = self.method or OPTIONS["method"].default
         self.loss = self.classification_loss
         if self.loss in (None, "default"):
@@ -72,7 +74,7 @@ class Request:
     def without(self, name):
         """Returns the same request without the value of one option."""
         values = {key: getattr(self, key) for key in OPTIONS}
-        return Request({**values, name: None}, self.images)
+        return Request({**values, name: None}, self.images, self.refused)
 
     def _default_run_dir(self):
         seed = OPTIONS["seed"].default_without_flag if self.seed is None else self.seed
@@ -131,7 +133,8 @@ def read_request(values):
     if is_images:
         names = plain.get("class_names")
         images = given_images(data, plain.get("test_data"), names)
-    asked = Request(plain, images)
+    refused = {name for name in plain if plain[name] is None is not known[name]}
+    asked = Request(plain, images, refused)
     if is_object:
         try:
             asked.backbone = kept_backbone(backbone, asked.resolved_run_dir)

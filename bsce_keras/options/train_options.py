@@ -200,7 +200,7 @@ _TRAINING = (
     ),
     Option(
         "initial_classes",
-        str,
+        str | list,
         "classes of --initial_model in the order of its outputs: names separated by "
         "commas, or a file with one a line",
     ),
