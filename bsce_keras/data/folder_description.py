@@ -26,13 +26,15 @@ def describe_folder(asked):
             ]
         )
     root = pathlib.Path(asked.data_dir).expanduser()
+    if not root.is_dir():
+        refuse([*problems, f"--data_dir={root} is not a folder. Check its name."])
     train = training_folder(root)
     found = class_folders(train) if train.is_dir() else []
     names = sorted({*found, *learned})
     if not train.is_dir():
         problems.append(
-            f"{root} must hold train/CLASS/*. {train} is not a folder: check "
-            "--data_dir."
+            f"{root} must hold train/CLASS/* (or CLASS/* with --validation_share). "
+            f"{train} is not a folder: check --data_dir."
         )
     elif not names:
         problems.append(f"{train} must hold one folder per class. Received: 0 folders.")

@@ -236,9 +236,18 @@ OTHERS = [
     (
         "train",
         "--dataset=folder --data_dir=nowhere",
-        "nowhere/train is not a folder",
+        "--data_dir=nowhere is not a folder. Check its name.",
     ),
-    ("train", "--dataset=folder --data_dir=given/bytes", "check --data_dir"),
+    (
+        "train",
+        "--dataset=folder --data_dir=given/bytes",
+        "--data_dir=given/bytes is not a folder. Check its name.",
+    ),
+    (
+        "train",
+        "--dataset=folder --data_dir=given/photos/train/cat --validation_share=0.2",
+        "(or CLASS/* with --validation_share)",
+    ),
     ("train", "--dataset=folder --data_dir=given/empty_class", "train without any: "),
     (
         "train",
