@@ -1,5 +1,6 @@
 """Runs a command: help, messages and exit codes. Imports no TensorFlow."""
 
+import logging
 import os
 import pathlib
 import sys
@@ -37,6 +38,8 @@ def run_command(command, main, argv=None, check=None):
         their traceback.
     """
     mend_standard_streams()
+    # Libraries would otherwise choose another form of warnings while a command runs.
+    logging.basicConfig(format="%(message)s")
     # TensorFlow reads the variable when it loads, which is later.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = sys.argv[1:] if argv is None else list(argv)

@@ -236,6 +236,20 @@ def test_exhausted_memory_ends_in_one_line(capsys):
     assert "memory ran out. Finished work is kept" in line
 
 
+def test_warnings_keep_their_form_after_a_library_has_logged(run_python):
+    code = """
+import logging
+from bsce_keras.options.run_command import run_command
+
+def main(values, positional):
+    logging.info("of a library")
+    logging.getLogger("bsce_keras.learner").warning("Step 1 has only 2 updates.")
+
+run_command("report", main, ["run"])
+"""
+    assert run_python(code)[1] == "Step 1 has only 2 updates.\n"
+
+
 def test_a_defect_keeps_its_traceback():
     def main(values, positional):
         raise ZeroDivisionError
