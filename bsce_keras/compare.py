@@ -102,6 +102,11 @@ def _compare(values, models):
             "Expected two models, OLD and NEW: folders of exported steps, or run "
             f"folders, whose last export is taken. Received: {len(paths)}",
         )
+    elif os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+        problems.append(
+            f"OLD and NEW are the same model, {paths[1]}, which passes every gate. "
+            "Name two exports."
+        )
     elif not problems:
         problems += problems_of(_stream, values, paths[1])
     if problems:

@@ -99,6 +99,12 @@ def test_a_model_outside_a_run_needs_a_data_set(models, capsys):
     assert "Name the images by --dataset and --data_dir." in capsys.readouterr().err
 
 
+def test_a_model_is_not_compared_with_itself(models, photos, capsys):
+    models["link"] = models["old"] + "/../old"
+    assert compared(models, photos, "link") == 2
+    assert "are the same model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_two_models_are_compared(models, number, capsys):
     assert compare.main([models["old"]] * number) == 2
