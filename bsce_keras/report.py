@@ -96,7 +96,8 @@ def _report(values, run_dirs):
 
 def _show(values, results):
     print(_TABLES[values.format](results))
-    if len(results) == 1 and values.format not in ("csv", "latex"):
+    is_one = len(results) == 1 and results[0].steps
+    if is_one and values.format not in ("csv", "latex"):
         print(f"\n{tables.step_table(results[0])}")
     if values.scores:
         for result in results:

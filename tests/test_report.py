@@ -130,12 +130,19 @@ def test_an_unfinished_run_is_reported_as_such(make_run, capsys):
     assert "not complete" in capsys.readouterr().out
 
 
+def test_a_run_without_a_finished_step_gets_no_empty_table(make_run, capsys):
+    assert main([make_run("begun", num_steps=0)]) == 0
+    shown = capsys.readouterr().out.strip()
+    assert shown.startswith("Left out, not complete")
+    assert "\n" not in shown
+
+
 def test_every_folder_that_is_no_run_is_named_and_nothing_written(tmp_path, capsys):
     output = tmp_path / "report"
     wrong = [str(tmp_path / "no"), str(tmp_path / "neither")]
     assert main([*wrong, f"--output={output}"]) == 2
     message = capsys.readouterr().err
-    assert all(f"{run_dir} is no run folder" in message for run_dir in wrong)
+    assert all(f"{run_dir} is not a run folder" in message for run_dir in wrong)
     assert not output.exists()
 
 

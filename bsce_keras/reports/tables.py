@@ -64,7 +64,7 @@ def text_table(results, published=None):
     """
     common, head, rows = comparison(results, published)
     filled = [textwrap.fill(note, 88) for note in notes(published, head)]
-    paragraphs = [common, aligned(head, rows), *filled]
+    paragraphs = [common, aligned(head, rows), *filled] if rows else []
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
 
@@ -82,11 +82,14 @@ def markdown(head, rows):
 
 
 def latex_table(results):
-    """The comparison as a LaTeX `tabular` with the rules of booktabs."""
+    """The comparison as a LaTeX `tabular` with the rules of booktabs.
+
+    Comments before it have what all rows share, and the runs that are not complete.
+    """
     common, head, rows = comparison(results)
     columns = "".join("r" if right else "l" for right in numeric_columns(head, rows))
     lines = [
-        *([f"% {common}"] if common else []),
+        *(f"% {line}" for line in [common, *remarks(results)] if line),
         f"\\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         _latex_row(head),

@@ -10,6 +10,7 @@ import pytest
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.tables import (
     csv_table,
+    latex_table,
     markdown_table,
     step_table,
     text_table,
@@ -142,6 +143,14 @@ def test_an_unfinished_run_is_named_and_left_out(make_run):
     table = text_table([make_run("softmax"), make_run("balanced_softmax", num_steps=2)])
     assert "Balanced Softmax" not in table.partition("Percent")[0]
     assert "balanced_softmax_1 (2 of 3 steps)" in table
+
+
+def test_latex_names_unfinished_runs_in_a_comment(make_run):
+    lines = latex_table(
+        [make_run("softmax"), make_run("balanced_softmax", num_steps=2)]
+    )
+    comments = [line for line in lines.splitlines() if line.startswith("% ")]
+    assert any("(2 of 3 steps)" in comment for comment in comments)
 
 
 def test_markdown_has_as_many_cells_in_every_row(make_run):
