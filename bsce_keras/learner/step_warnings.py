@@ -26,11 +26,10 @@ def warn_of_few_updates(step, num_images, training):
     per_epoch = -(-num_images // training.batch_size)
     if training.epochs * per_epoch < _FEW_UPDATES:
         _log.warning(
-            "Step %d has only %d epochs of %d updates. "
-            "Lower --batch_size or raise --epochs.",
+            "Step %d has only %d updates. Lower --batch_size, or raise --epochs or "
+            "--min_updates.",
             step.index,
-            training.epochs,
-            per_epoch,
+            training.epochs * per_epoch,
         )
 
 
@@ -92,11 +91,14 @@ def warn_of_chance(line):
         for group in ("new", "old")
         if line[f"{group}_accuracy"] == 0
     ]
+    ways = ["train longer (--min_updates or --epochs)"]
+    if line["num_old_classes"]:
+        ways.append("keep more images of old classes (--exemplars_per_class)")
+    ways.append("start from a pretrained --backbone")
     if faults:
         _log.warning(
-            "Step %d: %s. Train longer (--min_updates or --epochs), keep more images "
-            "of old classes (--exemplars_per_class), or start from a pretrained "
-            "--backbone.",
+            "Step %d: %s. To improve it, %s.",
             line["step"],
             ", and ".join(faults),
+            ", ".join(ways[:-1]) + f", or {ways[-1]}",
         )

@@ -5,10 +5,11 @@ import pytest
 from bsce_keras.learner.step_warnings import warn_of_chance
 
 
-def line(num_classes, accuracy, new=0.5, old=0.5):
+def line(num_classes, accuracy, new=0.5, old=0.5, num_old_classes=1):
     return {
         "step": 1,
         "num_classes": num_classes,
+        "num_old_classes": num_old_classes,
         "accuracy": accuracy,
         "new_accuracy": new,
         "old_accuracy": old,
@@ -34,6 +35,12 @@ def test_classes_of_which_no_image_is_recognised_are_told(caplog):
     new, old = caplog.messages
     assert "not an image of new classes is recognised" in new
     assert "not an image of old classes is recognised" in old
+
+
+def test_the_base_step_is_not_told_to_keep_images_of_old_classes(caplog):
+    warn_of_chance(line(6, 0.2, new=0.2, old=None, num_old_classes=0))
+    assert "near the chance level" in caplog.text
+    assert "old classes" not in caplog.text
 
 
 def test_steps_without_scores_or_choice_are_not_judged(caplog):
