@@ -11,7 +11,7 @@ from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.data.image_kinds import file_kind, gif_pixels, too_many_pixels
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.served_model import load_model
-from bsce_keras.options.run_command import run_command
+from bsce_keras.options.run_command import program, run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import available_memory
 from bsce_keras.runtime.text import one_line
@@ -127,7 +127,7 @@ def _embedding(outputs, path):
     if "embedding" not in outputs:
         raise RequestError(
             f"--embedding: {path} has no output `embedding`. Export the step again by "
-            "`python -m bsce_keras.export`."
+            f"`{program('export')}`."
         )
     return outputs["embedding"]
 

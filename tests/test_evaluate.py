@@ -245,7 +245,7 @@ def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, 
     [
         ([], "Received: neither"),
         (["--run_dir=r", "--model=m"], "Received: both"),
-        (["--run_dir=gone"], "gone is no run folder"),
+        (["--run_dir=gone"], "gone is not a run folder"),
         (["--run_dir=gone", "--dataset=digits"], "--dataset is for --model"),
         (["--model=gone"], "--model needs --dataset"),
         (["--model=gone", "--dataset=digit"], "Did you mean digits?"),

@@ -78,7 +78,7 @@ def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path)
     ("flags", "message"),
     [
         (["--formats=keras"], "--run_dir=RUN is required"),
-        (["--run_dir=.", "--formats=keras"], "is no run folder"),
+        (["--run_dir=.", "--formats=keras"], "is not a run folder"),
         (["--run_dir=.", "--formats=tflite"], "Received: 'tflite'"),
     ],
 )

@@ -139,7 +139,7 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
     [
         ([], "--classes=NAME,... is required"),
         (["--classes=1"], "--run_dir=RUN is required"),
-        (["--classes=1", "--run_dir=nowhere"], "nowhere is no run folder"),
+        (["--classes=1", "--run_dir=nowhere"], "nowhere is not a run folder"),
     ],
 )
 def test_command_refuses_requests_before_tensorflow(arguments, message, capsys):

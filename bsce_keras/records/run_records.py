@@ -192,8 +192,8 @@ def read_run(run_dir):
     for name in ("config.json", "steps.jsonl"):
         if not (folder / name).is_file():
             raise RequestError(
-                f"{run_dir} is no run folder: it has no {name}. Give a folder that "
-                "was the --run_dir of `python -m bsce_keras.train`."
+                f"{run_dir} is not a run folder: it has no {name}. Give a folder "
+                "that was the --run_dir of a training command."
             )
     config = _read(folder / "config.json", _read_config)
     stream = config["stream"]

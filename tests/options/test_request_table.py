@@ -291,7 +291,7 @@ OTHERS = [
     # The other commands.
     ("evaluate", "", "Received: neither"),
     ("evaluate", "--run_dir=r --model=m", "Received: both"),
-    ("evaluate", "--run_dir=nowhere", "nowhere is no run folder"),
+    ("evaluate", "--run_dir=nowhere", "nowhere is not a run folder"),
     ("evaluate", "--run_dir=nowhere --dataset=digits", "--dataset is for --model"),
     ("evaluate", "--run_dir=given/torn", "given/torn/config.json is damaged"),
     ("evaluate", "--run_dir=given/list", "given/list/config.json is damaged"),
@@ -311,7 +311,7 @@ OTHERS = [
     ("predict", "--model=m --top_k=0 a.jpg", "--top_k must be at least 1. Received: 0"),
     ("predict", "--model=m --format=xml a.jpg", "one of text, json. Received: 'xml'"),
     ("report", "", "Expected at least one RUN_DIR. Received: none"),
-    ("report", "nowhere", "nowhere is no run folder: it has no config.json"),
+    ("report", "nowhere", "nowhere is not a run folder: it has no config.json"),
     ("report", "given/torn", "given/torn/config.json is damaged"),
     ("report", "given/list", "given/list/config.json is damaged"),
     ("report", "--format=html given/run", "one of text, markdown"),

@@ -225,7 +225,9 @@ def test_the_request_is_kept(make_config, tmp_path):
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path):
-    with pytest.raises(RequestError, match="is no run folder: it has no config.json"):
+    with pytest.raises(
+        RequestError, match="is not a run folder: it has no config.json"
+    ):
         read_run(tmp_path / "nowhere")
 
 
