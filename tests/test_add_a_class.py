@@ -41,8 +41,8 @@ def test_five_lines_add_a_class_to_a_saved_model(tmp_path, monkeypatch):
         ]
     ).save("model.keras")
     command = shlex.split(FIRST.replace("\\\n", " "))
-    assert command[:3] == ["python", "-m", "bsce_keras.train"]
-    assert train.main(command[3:]) == 0
+    assert command[0] == "bsce-train"
+    assert train.main(command[1:]) == 0
     lines = (tmp_path / "runs/one_more/steps.jsonl").read_text().splitlines()
     assert [json.loads(line)["num_classes"] for line in lines] == [2, 3]
     assert (tmp_path / "runs/one_more/exports/step_01/saved_model.pb").is_file()
