@@ -65,10 +65,8 @@ class TrainingConfig(Checked):
     def schedule_text(self):
         """Epochs and updates of a step, for messages."""
         if self.min_updates:
-            return (
-                f"at least {self.epochs} epochs and {self.min_updates} updates a step"
-            )
-        return f"{self.epochs} epochs a step"
+            return f"at least {self.epochs} epochs and {self.min_updates} updates"
+        return "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
 
     def batch_size_at(self, step):
         """Number of images in a global batch of the main phase of a step."""

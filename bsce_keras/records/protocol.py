@@ -284,7 +284,7 @@ def _optimizer(training):
         batch += f" at step 0 and {training.batch_size_at(1)} later"
     return (
         f"SGD, momentum {training.momentum}, a new optimizer at every step; "
-        f"{training.schedule_text}, global batch {batch}; "
+        f"{training.schedule_text} a step, global batch {batch}; "
         f"learning rate {training.learning_rate}, {decay}; L2 penalty "
         f"{training.weight_decay} added to the gradient of every trainable variable "
         "(coupled, before momentum); the learning rate is kept out of the momentum "

@@ -2,6 +2,7 @@
 
 import statistics
 
+from bsce_keras.methods.recipes import solves_head
 from bsce_keras.reports.groups import arrivals, loss_title, method_title
 from bsce_keras.runtime.text import duration, percent, printable
 
@@ -38,12 +39,20 @@ def run_header(config, stream, devices):
         "method": f"{method_title(settings)} + {loss_title(settings)}, {kept}",
         "network": _network(config.model),
         "training": (
-            f"{training.schedule_text}, batches of {training.batch_size}, "
+            f"{_schedule(config)}, batches of {training.batch_size}, "
             f"{training.precision} on {devices}"
         ),
         "folder": config.run_dir,
     }
     return "\n".join(f"{name:9}{printable(fact)}" for name, fact in facts.items())
+
+
+def _schedule(config):
+    if not solves_head(config.method.name):
+        return f"{config.training.schedule_text} a step"
+    if config.model.is_adopted:
+        return "none, the head is computed"
+    return f"{config.training.schedule_text} at step 0, none later"
 
 
 def _network(model):

@@ -1,5 +1,6 @@
 """The header of a run, and the line of a finished step."""
 
+import dataclasses
 from types import SimpleNamespace
 
 from bsce_keras.reports.run_lines import run_header, step_line
@@ -17,6 +18,16 @@ def test_the_header_tells_what_is_trained_on_what(make_config):
         "training 10 epochs a step, batches of 32, auto on 2 x GPU",
         f"folder   {config.run_dir}",
     ]
+
+
+def test_the_header_says_where_increments_train_nothing(make_config):
+    config = make_config("softmax")
+    method = dataclasses.replace(config.method, name="imprint")
+    config = dataclasses.replace(config, method=method)
+    steps = [SimpleNamespace(examples=range(9))]
+    stream = SimpleNamespace(steps=steps, seen_test=lambda step: range(5))
+    header = run_header(config, stream, "CPU")
+    assert "training 10 epochs at step 0, none later, batches of 32" in header
 
 
 def test_the_line_of_a_step_has_its_scores_and_the_average_so_far(make_run):
