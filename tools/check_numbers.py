@@ -9,8 +9,8 @@ Rules, by which a number is measured:
 - It has two or more decimals and is at least 1, as accuracies are printed.
 - It is in a cell of a table that has only numbers. First cells of rows are labels.
 
-Code, links, and sentences and columns that name the paper, a target or a setting are
-left out.
+Code, links, the column `runs`, and sentences and columns that name the paper, a target
+or a setting are left out.
 
 Rules, by which a measured number has a source:
 
@@ -65,7 +65,9 @@ _COMMAND = re.compile(
 _HEADING = re.compile(r"#+ ")
 _LINK = re.compile(r"\]\(([^)#]+\.md)")
 _OTHERS = re.compile(r"paper|target|published|TensorFlow|Keras|Python|NumPy|PyTorch")
-_OTHER_COLUMNS = re.compile(r"paper|target|setting|flag|batch|default|meaning|means")
+_OTHER_COLUMNS = re.compile(
+    r"paper|target|setting|flag|batch|default|meaning|means|^runs$"
+)
 
 
 @dataclasses.dataclass(frozen=True)

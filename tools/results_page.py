@@ -2,6 +2,7 @@
 
 import functools
 
+from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import (
     comparison,
@@ -96,17 +97,22 @@ def _steps(section):
     if not complete:
         return []
     numbers = [str(step["step"]) for step in complete[0].result.steps]
+    groups = group_runs([record.result for record in complete])
+    labels = {
+        id(run): label
+        for group, label in zip(groups, group_labels(groups), strict=True)
+        for run in group.runs
+    }
     rows = [
         [
-            record.columns["method"],
-            record.columns["loss"],
+            labels[id(record.result)],
             str(record.seed),
             *(percent(step["accuracy"]) for step in record.result.steps),
         ]
         for record in complete
     ]
     text = "Accuracy on all seen classes after every step, from step 0 on:"
-    return [text, markdown(["method", "loss", "seed", *numbers], rows)]
+    return [text, markdown(["system", "seed", *numbers], rows)]
 
 
 def _accuracies(record):
