@@ -139,6 +139,7 @@ def test_queries_are_new_images_then_the_other_half_of_old_exemplars(
             assert np.any(image != originals[number]) == changed
 
 
+@pytest.mark.slow
 def test_interrupted_optimisation_ends_with_the_same_bytes(
     increment, stop_after, capsys
 ):

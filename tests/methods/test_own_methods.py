@@ -94,6 +94,7 @@ def test_method_takes_the_recipe_of_the_published_one_that_it_extends():
     assert published.method.name == "lucir"
 
 
+@pytest.mark.slow
 def test_local_class_is_trained_and_loaded_by_its_class(monkeypatch):
     class Local(Weighted):
         pass

@@ -85,7 +85,7 @@ PLACES = {
     "herding": Place(f"{_PACKAGE}.memory.policies", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # Results of a step.
-    "evaluation": Place(f"{_PACKAGE}.experiment", "scored", "during"),
+    "evaluation": Place(f"{_PACKAGE}.experiment", "step_scores", "during"),
     "export without checksums": Place(
         f"{_PACKAGE}.exports.step_export", "write_json", argument=r"checksums\.json$"
     ),

@@ -141,6 +141,7 @@ def die(tmp_path_factory):
         yield function
 
 
+@pytest.mark.slow
 def test_a_step_killed_within_an_update_of_alpha_ends_with_the_same_bits(tmp_path, die):
     """Killed in one process and continued in another; longer tests cover the rest.
 

@@ -378,7 +378,11 @@ WEIGHED = OddRun(
 
 @pytest.mark.parametrize(
     "run",
-    [LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, JOINED, SOLVED, WEIGHED],
+    [
+        *(LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, WEIGHED),
+        pytest.param(JOINED, marks=pytest.mark.slow),
+        pytest.param(SOLVED, marks=pytest.mark.slow),
+    ],
 )
 def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, caplog):
     assert run.refusal() is None
