@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from bsce_keras.config.choices import CROP_FLIP
+from bsce_keras.config.choices import CIFAR, CROP_FLIP
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import TITLES, recipes
 from bsce_keras.records.protocol import outcome_fields
@@ -112,9 +112,22 @@ def _columns(result):
 
 
 def method_title(config):
-    """Name of the method of a config.json, as its paper writes it."""
+    """Name of the method of a config.json, as its paper writes it.
+
+    Methods that solve their head are named with the parameters that go beyond the
+    published ones.
+    """
     name = config["method"]["name"]
-    return TITLES.get(name, name)
+    title = TITLES.get(name, name)
+    if name not in TITLES or not recipes.solves_head(name):
+        return title
+    published = dataclasses.asdict(recipes.parameters(name, CIFAR))
+    others = [
+        parameter if value is True else f"{parameter} {value:g}"
+        for parameter, value in config["method"]["parameters"].items()
+        if value != published.get(parameter, value)
+    ]
+    return ", ".join([title, *others])
 
 
 def loss_title(config):

@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+from bsce_keras.reports.groups import method_title
 from bsce_keras.reports.run_lines import run_header, step_line
 
 
@@ -28,6 +29,14 @@ def test_the_header_says_where_increments_train_nothing(make_config):
     stream = SimpleNamespace(steps=steps, seen_test=lambda step: range(5))
     header = run_header(config, stream, "CPU")
     assert "training 10 epochs at step 0, none later, batches of 32" in header
+
+
+def test_a_solved_head_is_named_with_what_goes_beyond_the_published_one():
+    parameters = {"expansion_size": 8192, "ridge": 0.1, "depths": 4, "mirrored": True}
+    config = {"method": {"name": "acil", "parameters": parameters}}
+    assert method_title(config) == "ACIL, depths 4, mirrored"
+    config["method"]["parameters"] |= {"depths": 0, "mirrored": False}
+    assert method_title(config) == "ACIL"
 
 
 def test_the_line_of_a_step_has_its_scores_and_the_average_so_far(make_run):
