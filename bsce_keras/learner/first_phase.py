@@ -1,10 +1,8 @@
 """FirstPhase: training at the base step, for methods whose increments train nothing."""
 
-from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.main_phase import MainPhase
 from bsce_keras.learner.training_stats import TrainingStats
 from bsce_keras.methods.recipes import SHARED_NETWORK
-from bsce_keras.runtime.array_files import unpack
 
 
 class FirstPhase(MainPhase):
@@ -22,10 +20,7 @@ class FirstPhase(MainPhase):
         if shared is None:
             return super().run(step, memory, stats, is_followed)
         arrays, statistics = shared
-        head = learner.method.training_head(step.num_old_classes, step.num_new_classes)
-        with learner.runtime.strategy.scope():
-            classifier = new_classifier(learner.config, learner.method.variant, head)
-        classifier.set_weights(unpack("classifier", arrays))
-        learner.adopt(classifier)
+        head_of = learner.method.training_head
+        learner.load(step, arrays, lambda old, new, weights: head_of(old, new))
         memory.update(step, learner.features)
         return TrainingStats(**statistics)

@@ -83,12 +83,20 @@ class Learner:
 
     def restore(self, step, arrays):
         """Restores the weights of a finished step from a checkpoint's arrays."""
-        method, weights = self.method, unpack("classifier", arrays)
+        self.load(step, arrays, self.method.restored_head)
+
+    def load(self, step, arrays, make_head):
+        """Builds a classifier with saved weights, and adopts it.
+
+        Args:
+            step: the `Step`.
+            arrays: named arrays of `to_arrays`.
+            make_head: `restored_head` of the method, or a function of its arguments.
+        """
+        weights = unpack("classifier", arrays)
         with self.runtime.strategy.scope():
-            head = method.restored_head(
-                step.num_old_classes, step.num_new_classes, weights
-            )
-            classifier = new_classifier(self.config, method.variant, head)
+            head = make_head(step.num_old_classes, step.num_new_classes, weights)
+            classifier = new_classifier(self.config, self.method.variant, head)
         classifier.set_weights(weights)
         self.adopt(classifier)
 

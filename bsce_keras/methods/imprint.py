@@ -34,14 +34,23 @@ class Imprint(Method):
     phases = (_FIRST, _IMPRINT)
     uses_teacher = False
 
-    def restored_head(self, num_old_classes, num_new_classes, weights):
+    def make_head(self, num_old_classes, num_new_classes):
         if not num_old_classes:
-            return self.make_head(num_old_classes, num_new_classes)
-        return self.grown_head(len(weights[-3]), num_old_classes + num_new_classes)
+            return super().make_head(num_old_classes, num_new_classes)
+        return ImprintedHead(num_old_classes + num_new_classes)
 
-    def grown_head(self, num_base_classes, num_classes):
-        """Returns the head after an increment."""
-        return ImprintedHead(num_base_classes, num_classes - num_base_classes)
+    def imprint(self, head, features_of_classes, seed):
+        features = [np.asarray(of_class) for of_class in features_of_classes]
+        num_old = head.num_classes - len(features)
+        kernel, bias = head.kernel.numpy(), head.bias.numpy()
+        is_base = head.is_imprinted.numpy() == 0
+        kernel[:, num_old:], bias[num_old:] = self.columns(
+            features,
+            [head(of_class)["logits"].numpy()[:, :num_old] for of_class in features],
+            np.linalg.norm(kernel[:, is_base], axis=0).mean(),
+        )
+        head.kernel.assign(kernel)
+        head.bias.assign(bias)
 
     def columns(self, features_of_classes, logits_of_classes, base_length):
         """Returns the columns of new classes, see `ImprintedHead`.
@@ -53,7 +62,7 @@ class Imprint(Method):
             base_length: mean length of the base columns.
 
         Returns:
-            `(unit_kernel, unit_bias)`, shapes `(d, num_new_classes)` and
+            `(kernel, bias)` of these classes, shapes `(d, num_new_classes)` and
             `(num_new_classes,)`.
         """
         columns = [

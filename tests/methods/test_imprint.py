@@ -51,12 +51,12 @@ def test_recall_beyond_one_is_refused():
 def test_head_and_its_plain_copy_have_the_logits_of_the_formula():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(5, 4)).astype("float32")
-    head = ImprintedHead(2, 3)
+    head = ImprintedHead(5)
     head.build((None, 4))
-    head.set_weights([rng.normal(size=weight.shape) for weight in head.weights])
-    kernel, bias, unit_kernel, unit_bias = head.get_weights()
+    kernel, bias = rng.normal(size=(4, 5)), rng.normal(size=5)
+    head.set_weights([kernel, bias, np.array([0, 0, 1, 1, 1])])
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    expected = np.hstack([features @ kernel + bias, unit @ unit_kernel + unit_bias])
+    expected = np.hstack([features @ kernel[:, :2], unit @ kernel[:, 2:]]) + bias
     np.testing.assert_allclose(head(features)["logits"], expected, atol=1e-5)
     copy = keras.Model(inputs := keras.Input((4,)), head.plain(inputs))
     np.testing.assert_allclose(copy(features)["logits"], expected, atol=1e-5)
