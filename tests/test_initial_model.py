@@ -260,4 +260,4 @@ def test_classifier_on_unknown_pixel_values_needs_them_named(request_of):
 def test_methods_tell_truly_if_a_dense_layer_can_be_their_head(name):
     config = make_config("digits", method=name, increments=[2])
     head = load_method(config.method).training_head(0, 2)
-    assert isinstance(head, LinearHead) == recipes.has_linear_head(name)
+    assert isinstance(head, LinearHead) == recipes.published(name).has_linear_head

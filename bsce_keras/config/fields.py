@@ -1,6 +1,8 @@
 """Properties of configuration fields, declared beside each field."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 _KEY = "setting"
 _SAME_NAME = "the name of the field"
@@ -21,6 +23,7 @@ class Setting:
             value it began with.
         decides_base_step: another value changes the base step, so runs cannot share
             it.
+        check: one of the checks of `config.checks`, None if every value is valid.
     """
 
     default: object
@@ -29,6 +32,7 @@ class Setting:
     needs_loss: str
     decides_outcome: bool
     decides_base_step: bool
+    check: Callable | None
 
 
 def setting(
@@ -39,13 +43,14 @@ def setting(
     needs_loss="",
     decides_outcome=True,
     decides_base_step=None,
+    check=None,
 ):
     """Returns a dataclass field with these properties.
 
     A plain field is set by the flag of its name and decides the outcome of every step.
 
     Args:
-        default, flag, part_flags, needs_loss, decides_outcome: see `Setting`.
+        default, flag, part_flags, needs_loss, decides_outcome, check: see `Setting`.
         decides_base_step: see `Setting`; `decides_outcome` by default.
     """
     if decides_base_step is None:
@@ -56,6 +61,7 @@ def setting(
         "needs_loss": needs_loss,
         "decides_outcome": decides_outcome,
         "decides_base_step": decides_base_step,
+        "check": check,
     }
     return dataclasses.field(default=default, metadata={_KEY: properties})
 
@@ -72,11 +78,19 @@ def settings_by_name(config_class):
     found = {}
     for field in dataclasses.fields(config_class):
         if dataclasses.is_dataclass(field.type):
-            for inner in dataclasses.fields(field.type):
-                found[f"{field.name}.{inner.name}"] = _setting_of(inner)
+            for name, inner in section_settings(field.type).items():
+                found[f"{field.name}.{name}"] = inner
         else:
             found[field.name] = _setting_of(field)
     return found
+
+
+@functools.cache
+def section_settings(section_class):
+    """Returns the `Setting` of every field of one dataclass, by name."""
+    return {
+        field.name: _setting_of(field) for field in dataclasses.fields(section_class)
+    }
 
 
 def _setting_of(field):

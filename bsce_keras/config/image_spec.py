@@ -9,6 +9,7 @@ from bsce_keras.config.choices import (
     MAX_IMAGE_PIXELS,
     TRAINING_CROPS,
 )
+from bsce_keras.config.fields import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,19 +37,17 @@ class ImageSpec(Checked):
     flip: bool = True
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    training_crop: str = "pad"
-    augmentation: str = CROP_FLIP
-    max_pixels: int = MAX_IMAGE_PIXELS
+    training_crop: str = setting("pad", flag=None, check=one_of(TRAINING_CROPS))
+    augmentation: str = setting(CROP_FLIP, check=one_of(AUGMENTATIONS))
+    max_pixels: int = setting(MAX_IMAGE_PIXELS, flag="max_image_pixels", check=positive)
 
     def problems(self):
-        found = one_of("training_crop", self.training_crop, TRAINING_CROPS)
-        found += one_of("--augmentation", self.augmentation, AUGMENTATIONS)
+        found = []
         if self.augmentation != CROP_FLIP and self.channels not in (1, 3):
             found.append(
                 f"--augmentation={self.augmentation} needs images of 1 or 3 channels. "
                 f"Received: {self.channels}. Use --augmentation={CROP_FLIP}."
             )
-        found += positive("--max_image_pixels", self.max_pixels)
         if self.training_crop == "resized" and self.pad:
             found.append(
                 "Resized crops are taken from images without padding. "

@@ -63,7 +63,12 @@ class StreamConfig(Checked):
         },
     )
     # data.json compares the images, and so the effect of this policy.
-    on_bad_image: str = setting("error", decides_outcome=False, decides_base_step=True)
+    on_bad_image: str = setting(
+        "error",
+        decides_outcome=False,
+        decides_base_step=True,
+        check=one_of(BAD_IMAGE_POLICIES),
+    )
     download: bool = setting(False, decides_outcome=False)
     validation_share: float = 0.0
     cache_dir: str | None = setting(None, decides_outcome=False)
@@ -111,7 +116,6 @@ class StreamConfig(Checked):
                 "--validation_share must be at least 0 and below 1. "
                 f"Received: {self.validation_share}"
             )
-        found += one_of("--on_bad_image", self.on_bad_image, BAD_IMAGE_POLICIES)
         return found
 
 
@@ -163,9 +167,11 @@ class MemoryConfig(Checked):
         use: `MemoryUse` of the method.
     """
 
-    exemplars_per_class: int | None = 20
-    memory_budget: int | None = None
-    selection: str = setting("herding", flag="exemplar_selection")
+    exemplars_per_class: int | None = setting(20, check=not_negative)
+    memory_budget: int | None = setting(None, check=not_negative)
+    selection: str = setting(
+        "herding", flag="exemplar_selection", check=one_of(SELECTIONS)
+    )
     use: MemoryUse = setting(MemoryUse(), flag=None)
 
     def quota(self, num_classes):
@@ -183,19 +189,13 @@ class MemoryConfig(Checked):
         return num_set_aside(self.quota(num_classes)) if self.use.sets_aside else 0
 
     def problems(self):
-        found = []
         given = [self.exemplars_per_class, self.memory_budget]
-        if given.count(None) != 1:
-            found.append(
-                "Give either --exemplars_per_class (a growing memory) or "
-                f"--memory_budget (a fixed total). Received: {given[0]} and {given[1]}"
-            )
-        for flag, value in zip(
-            ("--exemplars_per_class", "--memory_budget"), given, strict=True
-        ):
-            found += [] if value is None else not_negative(flag, value)
-        found += one_of("--exemplar_selection", self.selection, SELECTIONS)
-        return found
+        if given.count(None) == 1:
+            return []
+        return [
+            "Give either --exemplars_per_class (a growing memory) or "
+            f"--memory_budget (a fixed total). Received: {given[0]} and {given[1]}"
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,7 +219,7 @@ class ModelConfig(Checked):
     backbone_path: str | None = setting(None, flag="backbone", decides_outcome=False)
     backbone_sha256: str | None = setting(None, flag="backbone")
     input: str = setting(NORMALIZED, flag="backbone_input")
-    input_size: int | None = setting(None, flag="backbone_input_size")
+    input_size: int | None = setting(None, flag="backbone_input_size", check=positive)
     freeze_backbone: bool = False
 
     @property
@@ -235,11 +235,6 @@ class ModelConfig(Checked):
     def backbone_image(self, image):
         """Returns the `ImageSpec` of the images as the backbone sees them."""
         return dataclasses.replace(image, size=self.input_size or image.size)
-
-    def problems(self):
-        if self.input_size is None:
-            return []
-        return positive("--backbone_input_size", self.input_size)
 
 
 _of_learned_alpha = functools.partial(
@@ -269,15 +264,19 @@ class MethodConfig(Checked):
 
     name: str = setting(flag="method")
     # `records.base_step` compares losses, because some are equal without old classes.
-    classification_loss: str = setting(decides_base_step=False)
+    classification_loss: str = setting(
+        decides_base_step=False, check=one_of(CLASSIFICATION_LOSSES)
+    )
     parameters: object = setting(flag="method_parameters")
-    alpha: float = setting(1.0, decides_base_step=False)
-    alpha_learning_rate: float | None = _of_learned_alpha(ALPHA_RATES["adam"])
-    alpha_optimizer: str = _of_learned_alpha("adam")
-    alpha_every: int = _of_learned_alpha(10)
-    alpha_statistics: str = _of_learned_alpha("batch")
+    alpha: float = setting(1.0, decides_base_step=False, check=positive)
+    alpha_learning_rate: float | None = _of_learned_alpha(
+        ALPHA_RATES["adam"], check=positive
+    )
+    alpha_optimizer: str = _of_learned_alpha("adam", check=one_of(ALPHA_OPTIMIZERS))
+    alpha_every: int = _of_learned_alpha(10, check=positive)
+    alpha_statistics: str = _of_learned_alpha("batch", check=one_of(ALPHA_STATISTICS))
     alpha_visits: tuple[tuple[int, float], ...] = _of_learned_alpha((), flag=None)
-    meta_gradient: str = _of_learned_alpha("closed_form")
+    meta_gradient: str = _of_learned_alpha("closed_form", check=one_of(META_GRADIENTS))
 
     @property
     def learns_alpha(self):
@@ -291,23 +290,6 @@ class MethodConfig(Checked):
         return visited[-1] if visited else self.alpha
 
     def problems(self):
-        found = []
-        found += positive("--alpha", self.alpha)
-        if self.alpha_learning_rate is not None:
-            found += positive("--alpha_learning_rate", self.alpha_learning_rate)
-        found += positive("--alpha_every", self.alpha_every)
-        found += one_of("--alpha_optimizer", self.alpha_optimizer, ALPHA_OPTIMIZERS)
-        found += one_of("--alpha_statistics", self.alpha_statistics, ALPHA_STATISTICS)
-        found += self._visit_problems()
-        found += one_of("--meta_gradient", self.meta_gradient, META_GRADIENTS)
-        found += one_of(
-            "--classification_loss",
-            self.classification_loss,
-            CLASSIFICATION_LOSSES,
-        )
-        return found
-
-    def _visit_problems(self):
         epochs = [epoch for epoch, _ in self.alpha_visits]
         found = []
         if epochs and self.alpha_optimizer != "held":

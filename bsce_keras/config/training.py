@@ -36,27 +36,29 @@ class TrainingConfig(Checked):
     sampling `four_to_one`, an increment adds `batch_size // 4` exemplars to each batch.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
+    epochs: int = setting(check=positive)
+    batch_size: int = setting(check=positive)
+    learning_rate: float = setting(check=positive)
+    weight_decay: float = setting(check=not_negative)
     momentum: float = setting(0.9, flag=None)
-    schedule: str = setting("multistep", flag=None)
+    schedule: str = setting("multistep", flag=None, check=one_of(SCHEDULES))
     milestones: tuple[int, ...] = setting((), flag=None)
-    schedule_scale: float = 1.0
-    min_updates: int = 0
+    schedule_scale: float = setting(1.0, check=positive)
+    min_updates: int = setting(0, check=not_negative)
     gradient_clamp: float | None = setting(None, flag=None)
     finetuning: FinetuningConfig | None = setting(
         None, flag="balanced_finetuning", decides_base_step=False
     )
-    replay_sampling: str = setting("uniform", decides_base_step=False)
+    replay_sampling: str = setting(
+        "uniform", decides_base_step=False, check=one_of(SAMPLING_TEXTS)
+    )
     rate_falls_with_steps: bool = setting(False, flag=None)
-    precision: str = "auto"
-    strategy: str = "auto"
-    virtual_devices: int = 0
+    precision: str = setting("auto", check=one_of(PRECISIONS))
+    strategy: str = setting("auto", check=one_of(STRATEGIES))
+    virtual_devices: int = setting(0, check=not_negative)
     # The number of threads changes only the rounding of results.
-    intra_op_threads: int = setting(0, decides_outcome=False)
-    save_minutes: float = setting(2.0, decides_outcome=False)
+    intra_op_threads: int = setting(0, decides_outcome=False, check=not_negative)
+    save_minutes: float = setting(2.0, decides_outcome=False, check=not_negative)
     # Bit-exact repetition does not change the base step.
     deterministic: bool = setting(False, decides_base_step=False)
     seed: int = 1
@@ -103,18 +105,6 @@ class TrainingConfig(Checked):
 
     def problems(self):
         found = []
-        found += positive("--epochs", self.epochs)
-        found += positive("--batch_size", self.batch_size)
-        found += positive("--learning_rate", self.learning_rate)
-        found += positive("--schedule_scale", self.schedule_scale)
-        found += not_negative("--min_updates", self.min_updates)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            found.append(
-                f"--weight_decay must be 0 or more. Received: {self.weight_decay}"
-            )
-        found += not_negative("--virtual_devices", self.virtual_devices)
-        found += not_negative("--save_minutes", self.save_minutes)
-        found += not_negative("--intra_op_threads", self.intra_op_threads)
         if not 0 <= self.seed < 2**31:
             found.append(f"--seed must be in [0, 2**31). Received: {self.seed}")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -122,14 +112,6 @@ class TrainingConfig(Checked):
                 "Learning-rate drops must be distinct epochs in rising order. "
                 f"Received: {list(self.milestones)}"
             )
-        found += one_of("--precision", self.precision, PRECISIONS)
-        found += one_of(
-            "--replay_sampling",
-            self.replay_sampling,
-            SAMPLING_TEXTS,
-        )
-        found += one_of("--strategy", self.strategy, STRATEGIES)
-        found += one_of("schedule", self.schedule, SCHEDULES)
         return found
 
 

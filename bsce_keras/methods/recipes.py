@@ -54,7 +54,7 @@ class FinetuningRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Published:
+class Published:
     """Published facts about one method.
 
     Args:
@@ -87,6 +87,18 @@ class _Published:
     solves_head: bool = False
     base_training: str = ""
 
+    @property
+    def own_sampling(self):
+        """Replay sampling that the method was published with."""
+        return self.recipes[CIFAR].replay_sampling
+
+    def is_finetuned(self, kind, loss):
+        """Returns True if the method was published with balanced fine-tuning.
+
+        This holds only for the loss that it was published with.
+        """
+        return loss == self.own_loss and kind in self.finetunes
+
 
 def _on_every_kind(value):
     return dict.fromkeys(KINDS, value)
@@ -113,7 +125,7 @@ _IMAGENET_90_EPOCHS = Recipe(90, 128, 0.1, 1e-4, milestones=(30, 60))
 
 # Jodelet et al. 4.1.3, the same for the base step and every increment. The fine-tuning
 # is that of LUCIR, because the paper only says "similar to PODNet and LUCIR".
-_IL_BASELINE = _Published(
+_IL_BASELINE = Published(
     recipes={
         SMALL: Recipe(16, 32, 0.1, 2e-4, milestones=(8, 12)),
         CIFAR: Recipe(250, 128, 0.1, 2e-4, milestones=(100, 150, 200)),
@@ -150,7 +162,7 @@ _ICARL = dataclasses.replace(
 )
 
 # Only the script for ImageNet-1k starts the fine-tuning.
-_LUCIR = _Published(
+_LUCIR = Published(
     recipes=_LUCIR_RECIPES,
     parameters=_on_every_kind(LucirParameters(10.0))
     | {SMALL: LucirParameters(5.0), CIFAR: LucirParameters(5.0)},
@@ -235,7 +247,7 @@ _PUBLISHED = {
     ),
     "imprint": _IMPRINT,
     # LUCIR's schedule, without its fine-tuning.
-    "tpcil": _Published(
+    "tpcil": Published(
         recipes=_LUCIR_RECIPES,
         parameters=_on_every_kind(TpcilParameters()),
         finetuning=_IL_BASELINE.finetuning,
@@ -245,7 +257,7 @@ _PUBLISHED = {
     ),
     # Batch and rate for ImageNet are those of the yaml. Its author trained with 256 and
     # 0.2, which have the same ratio.
-    "podnet": _Published(
+    "podnet": Published(
         recipes={
             SMALL: Recipe(16, 32, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
             CIFAR: Recipe(160, 128, 0.1, 5e-4, "cosine", gradient_clamp=5.0),
@@ -268,9 +280,14 @@ _PUBLISHED = {
 }
 
 
-def recipe(method, kind):
-    """Returns the published `Recipe` of a method on a kind of data set."""
-    return _published(method).recipes[kind]
+def published(method):
+    """Returns the `Published` of a method, or that of IL-Baseline if it is unknown.
+
+    A method of the user's own has the values of the published one that it extends.
+    """
+    if is_own(method):
+        method = published_relative(method)
+    return _PUBLISHED.get(method, _IL_BASELINE)
 
 
 def parameters(method, kind, scale=1.0):
@@ -278,85 +295,22 @@ def parameters(method, kind, scale=1.0):
     own = own_parameters(method) if is_own(method) else None
     if own is not None:
         return own
-    published = _published(method).parameters[kind]
-    if not isinstance(published, MnemonicsParameters):
-        return published
-    passes, _ = scaled_schedule(published.pixel_passes, (), scale)
-    return dataclasses.replace(published, pixel_passes=passes)
-
-
-def own_loss(method):
-    """Returns the classification loss that the method was published with."""
-    return _published(method).own_loss
-
-
-def own_sampling(method):
-    """Returns the replay sampling that the method was published with."""
-    return recipe(method, CIFAR).replay_sampling
-
-
-def memory_use(method):
-    """Returns the `MemoryUse` of a method."""
-    return _published(method).memory
-
-
-def base_training(method):
-    """Returns the method that trains the base network alike, or an empty text."""
-    return _published(method).base_training
-
-
-def solves_head(method):
-    """Returns True if increments of a method train nothing and solve the head."""
-    return _published(method).solves_head
-
-
-def predicts_by(method):
-    """Returns the description of a method's predictions, for the protocol."""
-    return _published(method).predicts_by
-
-
-def trains_backbone(method):
-    """Returns the reason why a method needs a trained backbone, or an empty text."""
-    return _published(method).trains_backbone
-
-
-def has_linear_head(method):
-    """Returns True if a dense layer of a saved classifier can become the head."""
-    return _published(method).has_linear_head
-
-
-def finetuning(method, kind):
-    """Returns the `FinetuningRecipe` of a balanced fine-tuning after this method."""
-    return _published(method).finetuning[kind]
-
-
-def finetunes(method, kind, loss):
-    """Returns True if the method was published with balanced fine-tuning.
-
-    This holds only for the loss that it was published with.
-    """
-    published = _published(method)
-    return loss == published.own_loss and kind in published.finetunes
+    values = published(method).parameters[kind]
+    if not isinstance(values, MnemonicsParameters):
+        return values
+    passes, _ = scaled_schedule(values.pixel_passes, (), scale)
+    return dataclasses.replace(values, pixel_passes=passes)
 
 
 def differ_in(method, other):
     """Returns the names of the `Recipe` fields in which two methods differ."""
-    pairs = [(recipe(method, kind), recipe(other, kind)) for kind in KINDS]
+    mine, others = published(method).recipes, published(other).recipes
+    pairs = [(mine[kind], others[kind]) for kind in KINDS]
     return {
         field.name
         for field in dataclasses.fields(Recipe)
         if any(getattr(a, field.name) != getattr(b, field.name) for a, b in pairs)
     }
-
-
-def _published(method):
-    """Returns the values of a method, or those of IL-Baseline if it is unknown.
-
-    A method of the user's own has the values of the published one that it extends.
-    """
-    if is_own(method):
-        method = published_relative(method)
-    return _PUBLISHED.get(method, _IL_BASELINE)
 
 
 def scaled(recipe, scale):

@@ -17,7 +17,6 @@ from bsce_keras.config.backbone_inputs import (
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
 from bsce_keras.config.choices import ADOPTED, KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
-from bsce_keras.methods import recipes
 from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import sha256
@@ -111,7 +110,7 @@ def pretrained_backbone(asked):
 
 
 def _freezing_problems(asked):
-    reason = recipes.trains_backbone(asked.method_name)
+    reason = asked.published.trains_backbone
     if not (asked.freeze_backbone and reason):
         return []
     return [

@@ -12,7 +12,6 @@ from bsce_keras.config.choices import (
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.given_images import ARRAYS
-from bsce_keras.methods import recipes
 from bsce_keras.options.initial_model import initial_model_contradictions
 from bsce_keras.options.train_options import OPTIONS
 
@@ -98,9 +97,9 @@ def _loss_contradictions(asked):
         f"Received: --method={asked.method_name}. Use --method={facts.only_with}, or "
         "another loss.",
     )
-    use = recipes.memory_use(asked.method_name)
+    use = asked.published.memory
     yield (
-        use.sets_aside and loss != recipes.own_loss(asked.method_name),
+        use.sets_aside and loss != asked.published.own_loss,
         f"--method={asked.method_name} corrects the bias of the plain softmax, so it "
         f"excludes --classification_loss={loss}. Use --method=il_baseline, which is "
         "the same without the correction, or omit the loss.",
@@ -113,7 +112,7 @@ def _loss_contradictions(asked):
     )
     yield (
         asked.replay_sampling == FOUR_TO_ONE
-        and recipes.own_sampling(asked.method_name) != FOUR_TO_ONE,
+        and asked.published.own_sampling != FOUR_TO_ONE,
         f"--replay_sampling={FOUR_TO_ONE} works only with --method=ss_il. Received: "
         f"--method={asked.method_name}. Use --method=ss_il, or another sampling.",
     )
@@ -177,7 +176,7 @@ def _joint_contradictions(asked):
 
 def _solved_contradictions(asked):
     """Yields options that train increments, if the method solves its head instead."""
-    if not recipes.solves_head(asked.method_name):
+    if not asked.published.solves_head:
         return
     reason = f"with --method={asked.method_name}, whose increments train nothing"
     yield (
@@ -198,7 +197,7 @@ def _solved_contradictions(asked):
             f"--{name}={value} has no effect {reason}. Omit it.",
         )
     yield (
-        asked.calibrate and recipes.memory_use(asked.method_name).needs_every_class,
+        asked.calibrate and asked.published.memory.needs_every_class,
         f"--calibrate has no effect with --method={asked.method_name}, which fits the "
         "temperature of its head at every step. Omit it.",
     )

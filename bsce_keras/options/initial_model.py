@@ -63,14 +63,14 @@ def initial_model_contradictions(asked):
             f"--{name}={value} contradicts {shown}, which brings backbone, base step "
             f"and base classes. Omit --{name}.",
         )
-    linear = [name for name in METHODS if recipes.has_linear_head(name)]
+    linear = [name for name in METHODS if recipes.published(name).has_linear_head]
     yield (
-        not recipes.has_linear_head(asked.method_name),
+        not asked.published.has_linear_head,
         f"--method={asked.method_name} has a head of class vectors, which the dense "
         f"layer of {shown} cannot become. Use one of {', '.join(linear)}.",
     )
     yield (
-        recipes.memory_use(asked.method_name).replays_everything,
+        asked.published.memory.replays_everything,
         f"--method={asked.method_name} trains every step from the start, so {shown} "
         "has no effect. Use another --method.",
     )

@@ -164,7 +164,7 @@ def _is_missing(asked):
 
 
 def _memory(asked, info):
-    use = recipes.memory_use(asked.method_name)
+    use = asked.published.memory
     default = (info or NamedDataset).exemplars_per_class if use.has_exemplars else 0
     settings = {"exemplars_per_class": default} | asked.fields("memory")
     if asked.memory_budget is not None and asked.exemplars_per_class is None:
@@ -182,7 +182,7 @@ def _method(asked, kind):
             f"Received: {name!r}.{did_you_mean(name, METHODS)}"
         )
     # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
-    scale = _scale(asked, recipes.recipe(name, kind)) or 1.0
+    scale = _scale(asked, recipes.published(name).recipes[kind]) or 1.0
     parameters = recipes.parameters(name, kind, scale)
     values = {**(asked.method_parameters or {})}
     values |= asked.given(*(option.name for option in PARAMETER_FLAGS))
@@ -200,7 +200,7 @@ def _method(asked, kind):
 
 
 def _training(asked, kind, info):
-    recipe = recipes.recipe(asked.method_name, kind)
+    recipe = asked.published.recipes[kind]
     settings = dataclasses.asdict(recipe)
     if info and asked.epochs is None and asked.schedule_scale is None:
         settings["min_updates"] = info.min_updates
@@ -242,10 +242,10 @@ def _finetuning(asked, kind, scale):
     """Returns the `FinetuningConfig`, or None without a balanced fine-tuning."""
     wanted = asked.balanced_finetuning
     if wanted in (None, "default"):
-        wanted = recipes.finetunes(asked.method_name, kind, asked.loss)
+        wanted = asked.published.is_finetuned(kind, asked.loss)
     else:
         wanted = wanted == "true"
     if not wanted or scale is None:
         return None
-    recipe = recipes.scaled(recipes.finetuning(asked.method_name, kind), scale)
+    recipe = recipes.scaled(asked.published.finetuning[kind], scale)
     return configs.FinetuningConfig(**dataclasses.asdict(recipe))

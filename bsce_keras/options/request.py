@@ -39,6 +39,7 @@ class Request:
 
     Attributes:
         method_name: requested method, or the default one.
+        published: `Published` of the method.
         loss: classification loss, with `default` resolved.
         resolved_run_dir: requested run folder, or one named after the request.
     """
@@ -48,9 +49,10 @@ class Request:
         self.images = images
         self.refused = frozenset(refused)
         self.method_name = self.method or OPTIONS["method"].default
+        self.published = recipes.published(self.method_name)
         self.loss = self.classification_loss
         if self.loss in (None, "default"):
-            self.loss = recipes.own_loss(self.method_name)
+            self.loss = self.published.own_loss
         self.resolved_run_dir = self.run_dir or self._default_run_dir()
 
     def given(self, *names):

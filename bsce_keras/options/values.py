@@ -51,7 +51,7 @@ def plain_values(options, values):
             )
         elif value is not None and option.choices and not option.field:
             # Sections of the configuration check the values of their fields.
-            problems += one_of(option.shown, plain[name], option.choices)
+            problems += one_of(option.choices)(option.shown, plain[name])
     return plain, problems
 
 

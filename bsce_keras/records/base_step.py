@@ -8,7 +8,7 @@ from bsce_keras.config.classification_losses import (
     at_base_step,
 )
 from bsce_keras.data.catalog import find_dataset
-from bsce_keras.methods.recipes import SHARED_NETWORK, base_training
+from bsce_keras.methods.recipes import SHARED_NETWORK, published
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
 from bsce_keras.records.protocol import flag_of, names_by_arrival, resolved_as
@@ -38,7 +38,7 @@ def load_base_step(config, step):
     as softmax and separated softmax. If all base classes have equally many images,
     priors and class weights are constants. All losses but PODNet's own are equal then.
 
-    A run of `recipes.base_training` of the method serves too. Only its network does:
+    A run of the method's `Published.base_training` serves too. Only its network does:
     the memory and the parameters of the method may differ.
 
     Args:
@@ -168,8 +168,8 @@ def _differences(theirs, config, counts):
 
 def _gives_network(theirs, config):
     """Returns True for the run of another method that trains the network alike."""
-    method = theirs["method"]["name"]
-    return method != config.method.name and method == base_training(config.method.name)
+    there, here = theirs["method"]["name"], config.method.name
+    return there != here and there == published(here).base_training
 
 
 def _base_classes(theirs, config):

@@ -204,7 +204,7 @@ def _evaluation(stream, method):
         )
     return (
         f"{scored} of all classes seen so far, centre crop, one view; "
-        f"{recipes.predicts_by(method.name)}{views}"
+        f"{recipes.published(method.name).predicts_by}{views}"
     )
 
 

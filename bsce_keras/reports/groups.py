@@ -119,7 +119,7 @@ def method_title(config):
     """
     name = config["method"]["name"]
     title = TITLES.get(name, name)
-    if name not in TITLES or not recipes.solves_head(name):
+    if name not in TITLES or not recipes.published(name).solves_head:
         return title
     published = dataclasses.asdict(recipes.parameters(name, CIFAR))
     others = [

@@ -120,8 +120,8 @@ def _of_table_1(systems):
         Cell(
             *setting,
             *system,
-            finetunes=recipes.finetunes(
-                system[0], find_dataset(setting[0]).kind, system[1]
+            finetunes=recipes.published(system[0]).is_finetuned(
+                find_dataset(setting[0]).kind, system[1]
             ),
         ): {"average": number}
         for system, numbers in systems.items()
@@ -259,7 +259,7 @@ def _recipe(cell, config):
     sections = {
         "memory": MemoryConfig(
             exemplars_per_class=cell.exemplars,
-            use=recipes.memory_use(cell.method),
+            use=recipes.published(cell.method).memory,
         ),
         "model": ModelConfig(default_backbone(data.kind)),
         "method": MethodConfig(cell.method, cell.loss, parameters, cell.alpha),
@@ -271,10 +271,10 @@ def _recipe(cell, config):
 
 
 def _training(cell, kind, scale):
-    recipe = recipes.scaled(recipes.recipe(cell.method, kind), scale)
+    recipe = recipes.scaled(recipes.published(cell.method).recipes[kind], scale)
     finetuning = None
     if cell.finetunes:
-        tuned = recipes.scaled(recipes.finetuning(cell.method, kind), scale)
+        tuned = recipes.scaled(recipes.published(cell.method).finetuning[kind], scale)
         finetuning = FinetuningConfig(**dataclasses.asdict(tuned))
     fields = dataclasses.asdict(recipe) | {
         "replay_sampling": cell.replay_sampling,

@@ -3,7 +3,7 @@
 import statistics
 
 from bsce_keras.methods.own_methods import is_own
-from bsce_keras.methods.recipes import solves_head
+from bsce_keras.methods.recipes import published
 from bsce_keras.reports.groups import arrivals, loss_title, method_title
 from bsce_keras.runtime.text import duration, percent, printable
 
@@ -50,7 +50,7 @@ def run_header(config, stream, devices):
 
 def _schedule(config):
     name = config.method.name
-    if is_own(name) or not solves_head(name):
+    if is_own(name) or not published(name).solves_head:
         return f"{config.training.schedule_text} a step"
     if config.model.is_adopted:
         return "none, the head is computed"

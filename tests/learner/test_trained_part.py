@@ -9,7 +9,7 @@ from bsce_keras import make_config
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.methods import METHODS
-from bsce_keras.methods.recipes import trains_backbone
+from bsce_keras.methods.recipes import published
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
@@ -43,7 +43,7 @@ def learned(config, steps):
     return learner
 
 
-FREEZABLE = [name for name in METHODS if not trains_backbone(name)]
+FREEZABLE = [name for name in METHODS if not published(name).trains_backbone]
 
 
 def test_frozen_backbone_stays_as_it_came_through_all_phases(

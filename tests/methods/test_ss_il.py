@@ -65,4 +65,4 @@ def test_increments_add_32_exemplars_to_batches_of_128():
     uniform = config(batch_size=128, replay_sampling="uniform").training
     assert uniform.at_step(1, 1000).batch_size == 128
     for kind in (choices.CIFAR, choices.SUBIMAGENET, choices.IMAGENET):
-        assert recipes.recipe("ss_il", kind).batch_size == 128
+        assert recipes.published("ss_il").recipes[kind].batch_size == 128
