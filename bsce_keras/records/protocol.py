@@ -14,7 +14,7 @@ from bsce_keras.config.choices import (
     SAMPLING_TEXTS,
 )
 from bsce_keras.evaluation import metrics, scores
-from bsce_keras.memory.policies import selection_policy
+from bsce_keras.memory.selection_policies import selection_policy
 from bsce_keras.methods import recipes
 
 _OUTCOME_SECTIONS = tuple(

@@ -82,7 +82,7 @@ PLACES = {
     "begin of fine-tuning": Place(
         f"{_PACKAGE}.learner.finetuning_phase", "FinetuningPhase.run"
     ),
-    "herding": Place(f"{_PACKAGE}.memory.policies", "herding", "during"),
+    "herding": Place(f"{_PACKAGE}.memory.selection_policies", "herding", "during"),
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # Results of a step.
     "evaluation": Place(f"{_PACKAGE}.experiment", "step_scores", "during"),
