@@ -1,4 +1,4 @@
-"""CoupledSGD, the SGD of the references, and its learning-rate schedules."""
+"""CoupledSGD, the SGD of the references; the rule of Adam; learning-rate schedules."""
 
 import math
 from collections.abc import Sequence

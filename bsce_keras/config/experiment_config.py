@@ -8,13 +8,11 @@ from bsce_keras.config.checks import Checked
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.config.export_formats import SAVED_MODEL, format_problems
 from bsce_keras.config.fields import setting, settings_by_name
-from bsce_keras.config.sections import (
-    MemoryConfig,
-    MethodConfig,
-    ModelConfig,
-    StreamConfig,
-)
+from bsce_keras.config.memory import MemoryConfig
+from bsce_keras.config.method import MethodConfig
+from bsce_keras.config.model import ModelConfig
 from bsce_keras.config.step_plan import StepPlan, step_plans
+from bsce_keras.config.stream import StreamConfig
 from bsce_keras.config.training import TrainingConfig
 
 

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from bsce_keras.config.sections import num_set_aside
+from bsce_keras.config.memory import num_set_aside
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,10 +56,10 @@ class LearnedAlpha:
     def descend(self, gradient):
         """Runs one outer update; returns the new alpha, clipped to [0.01, 1.5].
 
-        A held alpha is returned unchanged. It still depends on the gradient, so that it
-        waits for the check that the gradient is finite.
+        `IncrementalTrainer` calls this where an update is due. It stops the training if
+        the gradient is not finite, so everything computed here depends on the gradient.
+        A held alpha is returned unchanged.
         """
-        # The count also waits for the check that the gradient is finite.
         finite = tf.cast(tf.math.is_finite(gradient), tf.float32)
         self.num_updates.assign_add(finite)
         if self.optimizer == "held":

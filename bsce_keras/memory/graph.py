@@ -11,8 +11,8 @@ authors' later TOPIC. The lifetime of edges is recalled; the rest is ours.
 
 import numpy as np
 
-from bsce_keras.memory.selection_policies import SelectionPolicy
 from bsce_keras.memory.selection import herding
+from bsce_keras.memory.selection_policies import SelectionPolicy
 from bsce_keras.memory.unit_rows import unit_rows
 
 # Passes over the features of a class, rate of the nearest vertex, number of ranks over

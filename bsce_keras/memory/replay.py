@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 from bsce_keras.data.examples import Examples
-from bsce_keras.memory.selection_policies import selection_policy
 from bsce_keras.memory.selection import random_exemplars
+from bsce_keras.memory.selection_policies import selection_policy
 from bsce_keras.runtime.randomness import Purpose, generator
 
 

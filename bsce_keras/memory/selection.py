@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 # Identical rows have equal scores, but rounding may make them differ.
 _TIE = 1e-12
 _MIN_LENGTH = 1e-12
-# Bound on the sum of numbers below 1e-38, which float32 drops, over _MIN_LENGTH.
+# float32 drops numbers below 1e-38. Their sum over _MIN_LENGTH stays below this bound.
 _UNDERFLOW = 1e-20
 _MAX_ITERATIONS = 1000
 _BLOCK = 256

@@ -21,10 +21,10 @@ class SelectionPolicy:
     description = ""
 
     def keep(self, places):
-        """Drops the state of all other exemplars of old classes.
+        """Drops the state of exemplars of old classes that leave the memory.
 
         Args:
-            places: int, indices into the exemplars of all classes, in rising order.
+            places: int, indices of the exemplars that stay, in rising order.
         """
 
     def rank(self, images, quota, features_of, rng):
@@ -40,7 +40,10 @@ class SelectionPolicy:
         """
 
     def connect(self, rng):
-        """Completes the state after all classes of a step are ranked."""
+        """Completes the state after all classes of a step are ranked.
+
+        A graph adds its edges here, for example.
+        """
 
     def to_arrays(self):
         """Returns the state as named arrays, for checkpoints."""

@@ -7,7 +7,7 @@ an entry here only if the recipe of IL-Baseline does not suit it.
 import dataclasses
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
-from bsce_keras.config.sections import MemoryUse
+from bsce_keras.config.memory import MemoryUse
 from bsce_keras.config.training import scaled_schedule
 from bsce_keras.methods.own_methods import is_own, own_parameters, published_relative
 from bsce_keras.methods.parameters import (

@@ -30,13 +30,13 @@ class Option:
             `str | list` for a text on the command line and also a list in Python.
         help: meaning, for `--help`.
         choices: values to choose from; empty if the option takes any value of the type.
-        or_else: form of values that the option takes besides the choices.
+        or_else: form of further values, such as `MODULE:CLASS` beside the choices.
         field: field of `ExperimentConfig` that takes the value, such as
             `training.save_minutes`. Empty where `make_config` derives others from it.
         default: value without the flag; that of `field` if None.
         default_text: description of a default that depends on other options. The value
             without the flag is None then.
-        every_cell: `reproduce` takes the option too, for all of its cells.
+        every_cell: `reproduce` takes the option too, for all runs of its matrix.
         set_by: commands that set the option of `train` for each of their runs.
         python_only: `make_config` takes the option, but `train` lacks a flag for it.
     """

@@ -4,7 +4,7 @@ This table defines the flags and their help, the keywords of `make_config` and t
 field of each value. The options that `reproduce` and `tune` pass on follow from it.
 
 The default of an option is `Option.default` if the table gives one, else that of its
-field in `bsce_keras.config.sections`. An option with a `default_text` depends on the
+field in `bsce_keras.config`. An option with a `default_text` depends on the
 data set or the method: `make_config` fills it in, from `bsce_keras.methods.recipes` if
 it was published.
 """

@@ -135,8 +135,8 @@ class Checkpoints:
     def save_progress(self, step, phase, epoch, arrays, state, num_updates=0):
         """Saves the progress of a phase, and keeps the save before this one.
 
-        Checkpoints of later progress are removed. They are damaged or follow damaged
-        ones, because training would have continued from them otherwise.
+        Checkpoints of later progress are removed. Training did not continue from them,
+        because they are damaged or follow damaged ones.
 
         Args:
             step: index of the step.
@@ -191,7 +191,7 @@ class Checkpoints:
 
     def _has_damaged_state(self, step):
         name = _state_name(step)
-        # The prefix of no array: only checksums are verified.
+        # No array begins with "/", so that none is read: only checksums are verified.
         return name in self._names() and self._load(name, prefix="/") is None
 
     def drop_leftovers(self):

@@ -33,7 +33,8 @@ def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     config.json names the run by a random `run_id`, drawn when the folder is begun and
     kept. versions.json describes the process that trains, keeps the time of the first
     start, and under `history` has an entry for every change of versions or machine,
-    with the first step that is trained so. A run that is complete keeps all of it.
+    with the first step that is trained so. A run that is complete
+    keeps the file as it is.
 
     Args:
         run_dir: the folder, made if it does not exist.

@@ -182,6 +182,9 @@ def _write_shares(axes, shares):
 
 
 def _round_counts(largest):
-    """0, the powers of ten below the largest count, and the largest count."""
+    """0, powers of ten, and the largest count.
+
+    A power above half of the largest count is left out; its label would touch the last.
+    """
     powers = [10**i for i in range(len(str(largest))) if 2 * 10**i <= largest]
     return [0, *powers, largest]
