@@ -30,6 +30,8 @@ API = {
         "bsce_keras.models:resnet32",
     ),
 }
+# Browsers would break a flag in plain text after its dashes.
+_FLAG = re.compile(r"(--\w+(?:=\w+)?)")
 
 
 def write_reference(folder):
@@ -120,8 +122,11 @@ def _table(head, rows):
 
 
 def _text(text):
-    """Returns plain text with the characters escaped that Markdown would read."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", text)
+    """Returns text with flags as code and other characters of Markdown escaped."""
+    parts = _FLAG.split(text)
+    parts[::2] = [re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", one) for one in parts[::2]]
+    parts[1::2] = [f"`{flag}`" for flag in parts[1::2]]
+    return "".join(parts)
 
 
 def _page(parts):

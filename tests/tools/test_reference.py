@@ -1,6 +1,7 @@
 """Reference pages have every flag and every parameter."""
 
 import importlib
+import re
 
 from bsce_keras.options.command_options import COMMANDS
 from tools.reference import API, commands_page, parameters_page
@@ -12,6 +13,12 @@ def test_every_flag_stands_under_its_command():
     for command, text in zip(COMMANDS.values(), sections, strict=True):
         for option in command.options:
             assert f"\n`{option.usage}`\n: {option.help[:5]}" in text
+
+
+def test_flags_in_descriptions_are_code():
+    described = [line for line in commands_page().splitlines() if line[:2] == ": "]
+    assert any("is enough with `--validation_share` (" in line for line in described)
+    assert not [line for line in described if re.search(r"(?<!`)--\w", line)]
 
 
 def test_parameters_have_published_values_of_every_kind():
