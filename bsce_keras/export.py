@@ -114,10 +114,20 @@ def _export(values, _):
         print(f"{size or ' ' * 20}{printable(path)}")
 
 
+def _refuse_unfinished(run_dir, step):
+    """Refuses a step that the records of a run do not have."""
+    num_finished = len(read_run(run_dir).steps)
+    if not -num_finished <= step < num_finished:
+        raise RequestError(
+            f"--step={step} is not a finished step of {run_dir}, which has "
+            f"{num_finished}. They are numbered from 0; -1 is the last."
+        )
+
+
 def _problems(values):
     problems = format_problems("formats", values.formats)
     if values.run_dir:
-        problems += problems_of(read_run, values.run_dir)
+        problems += problems_of(_refuse_unfinished, values.run_dir, values.step)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
     output, alpha = values.output, values.alpha

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import os
 import sys
 
@@ -37,10 +36,9 @@ def main(argv=None):
 
 
 def _reproduce(values, flagfiles):
-    seeds, problems = seeds_of(values.seeds)
+    matrix, problems = _matrix(values, flagfiles)
     if problems:
-        raise RequestError(_problems(values, flagfiles))
-    matrix = _matrix(values, flagfiles, seeds)
+        raise RequestError(problems + matrix_problems(matrix))
     cells = make_cells(matrix)
     failures = {}
     _train(cells, matrix.runs_dir, failures)
@@ -59,23 +57,31 @@ def _reproduce(values, flagfiles):
 
 def _problems(values, flagfiles):
     """Returns every problem of the command's own flags and of all cells."""
+    matrix, problems = _matrix(values, flagfiles)
+    return problems + matrix_problems(matrix)
+
+
+def _matrix(values, flagfiles):
+    """Returns the `Matrix` of all valid arguments, and the problems of the others."""
     seeds, problems = seeds_of(values.seeds)
-    return problems + matrix_problems(_matrix(values, flagfiles, seeds or (1,)))
-
-
-def _matrix(values, flagfiles, seeds):
-    named = itertools.chain.from_iterable(map(flagfiles_of, flagfiles))
+    named = []
+    for text in flagfiles:
+        try:
+            named += flagfiles_of(text)
+        except RequestError as error:
+            problems += error.problems
     # A repeated flagfile is one experiment.
-    unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed([*named])}
-    return Matrix(
+    unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed(named)}
+    matrix = Matrix(
         flagfiles=tuple(reversed(unique.values())),
-        seeds=seeds,
+        seeds=seeds or (1,),
         runs_dir=os.path.expanduser(values.runs_dir),
         arguments=tuple(
             values[name].serialize() for name in passed_on("reproduce", values)
         ),
         share_base_steps=values.share_base_steps,
     )
+    return matrix, problems
 
 
 def _train(cells, runs_dir, failures):

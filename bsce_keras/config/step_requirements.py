@@ -6,7 +6,7 @@ The number of training images of a step follows from the images of every class a
 
 import numpy as np
 
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import refuse
 from bsce_keras.runtime.text import listed
 
 # Smallest number of images from which a class can be learned usefully.
@@ -30,14 +30,18 @@ def refuse_impossible_steps(config, stream, finished, num_replicas=1):
     if finished and not config.memory.use.replays_everything:
         held = finished[-1]["exemplars_per_class"]
         images[: len(held)] = held
-    num_finished = len(finished)
+    refuse(stream_problems(config, images, num_replicas, len(finished)))
+
+
+def stream_problems(config, images_per_class, num_replicas=1, num_finished=0):
+    """Returns `image_problems`, and those of an adopted base step."""
     problems = []
-    if config.model.is_adopted and not finished:
-        problems = _adoption_problems(config, images)
+    if config.model.is_adopted and not num_finished:
+        problems = _adoption_problems(config, images_per_class)
         num_finished = 1
-    problems += image_problems(config, images, num_replicas, num_finished)
-    if problems:
-        raise RequestError(problems)
+    return problems + image_problems(
+        config, images_per_class, num_replicas, num_finished
+    )
 
 
 def _adoption_problems(config, images_per_class):

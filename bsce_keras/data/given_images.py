@@ -34,6 +34,11 @@ class GivenImages:
         self.test = test
         self.class_names = tuple(class_names)
 
+    def images_per_class(self, class_ids):
+        """Returns the number of training images of each of some classes, as a list."""
+        counts = np.bincount(self.train[1], minlength=len(self.class_names))
+        return counts[list(class_ids)].tolist()
+
     def __deepcopy__(self, memo):
         return self  # Configurations are copied; images are not.
 
@@ -153,16 +158,33 @@ def _pair(name, data):
         images = images[..., np.newaxis]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    is_pair = images.ndim == 4 and labels.shape == images.shape[:1] and len(labels)
-    if not (is_pair and np.issubdtype(labels.dtype, np.integer) and labels.min() >= 0):
+    if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
         raise RequestError(
             f"{name} must be {_FORM}. Received: images of shape {images.shape}, labels "
-            f"{labels.dtype} of shape {labels.shape}"
+            f"of shape {labels.shape}"
         )
+    labels = _as_integers(name, labels)
     images = _as_uint8(name, images)
     digests = [hashlib.blake2b(image.tobytes()).digest() for image in images]
     order = sorted(range(len(labels)), key=lambda i: (labels[i], digests[i]))
-    return images[order], labels[order].astype(np.int64)
+    return images[order], labels[order]
+
+
+def _as_integers(name, labels):
+    """Returns labels as int64; accepts floats that are whole numbers."""
+    if np.issubdtype(labels.dtype, np.number):
+        with np.errstate(invalid="ignore"):
+            integers = labels.real.astype(np.int64)
+        odd = labels[(integers != labels) | (integers < 0)]
+    else:
+        integers, odd = labels, labels
+    if len(odd):
+        raise RequestError(
+            f"Labels of {name} must be integers from 0. Received: {labels.dtype} with "
+            f"{odd[0]}. Number the classes from 0, and pass their names as "
+            "class_names."
+        )
+    return integers
 
 
 def _arrays(name, data):

@@ -4,13 +4,18 @@ A request imports or passes them, and they are known to the process from then on
 folders and reports only name them, which imports nothing.
 """
 
+import ast
 import importlib
+import importlib.machinery
+import importlib.util
 import os
+import pathlib
 import sys
 
 from bsce_keras.methods import METHODS
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_keras
+from bsce_keras.runtime.text import did_you_mean
 
 _PATHS = {path: name for name, path in METHODS.items()}
 # Classes and objects by name.
@@ -96,23 +101,73 @@ def _path(own):
 
 
 def _imported(name):
-    import_keras()
-    from bsce_keras.methods.base import Method
-
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         # Console scripts lack the working directory, which `python -m` has.
         sys.path.insert(0, os.getcwd())
+    if module not in sys.modules:
+        _refuse_misspelt(name, module, attribute)
+    import_keras()
+    from bsce_keras.methods.base import Method
+
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(
-            f"--method={name} cannot be imported: {error}. Name MODULE:CLASS, with a "
-            "module in the working directory or on PYTHONPATH."
-        ) from error
+        raise _not_importable(name, error) from error
     if not (isinstance(found, type) and issubclass(found, Method)):
         raise RequestError(
             f"--method={name} must be a subclass of bsce_keras.methods.base.Method. "
             f"Received: {found!r}"
         )
     return found
+
+
+def _refuse_misspelt(name, module, attribute):
+    """Refuses a module or class that its files do not have, before Keras loads."""
+    spec = _spec(module)
+    if spec is None:
+        raise _not_importable(name, f"No module named {module!r}")
+    if not spec.has_location or not spec.origin.endswith(".py"):
+        return
+    try:
+        tree = ast.parse(pathlib.Path(spec.origin).read_bytes(), spec.origin)
+    except (SyntaxError, ValueError) as error:
+        raise _not_importable(name, error) from error
+    names = {part for node in ast.walk(tree) for part in _names(node)}
+    # A module with a star import, or with `__getattr__`, may have any name.
+    if not names & {attribute, "*", "__getattr__"}:
+        classes = [
+            node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+        ]
+        reason = (
+            f"{spec.origin} has no {attribute!r}.{did_you_mean(attribute, classes)}"
+        )
+        raise _not_importable(name, reason)
+
+
+def _spec(module):
+    """Returns the spec of a module, which is found without importing packages."""
+    name, *parts = module.split(".")
+    # An empty name is a ValueError.
+    spec = importlib.util.find_spec(name) if name else None
+    for part in parts:
+        name = f"{name}.{part}"
+        path = spec and spec.submodule_search_locations
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if path else None
+    return spec
+
+
+def _names(node):
+    """Returns the names that a node of a module may bind."""
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        return [node.name]
+    if isinstance(node, ast.alias):
+        return [node.asname or node.name]
+    return [node.id] if isinstance(node, ast.Name) else []
+
+
+def _not_importable(name, reason):
+    return RequestError(
+        f"--method={name} cannot be imported: {reason}. Name MODULE:CLASS, with a "
+        "module in the working directory or on PYTHONPATH."
+    )

@@ -13,6 +13,9 @@ from bsce_keras.options.flagfile_recipes import recipe_paths, recipe_problem
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.runtime.text import did_you_mean
 
+# Flags that stand for the flags of a file.
+_FILES = ("flagfile", "recipe")
+
 
 def define(command):
     """Returns the flags of a command at their defaults.
@@ -45,12 +48,17 @@ def parse(command, arguments):
     Returns:
         `(values, positional, problems)`: the flags, the list of other arguments, and
         a list of sentences, one for each problem. A flag with a problem keeps its
-        default.
+        default, but `flagfile` and `recipe` keep a file that cannot be read.
     """
     reader = _Reader(command)
     reader.read(arguments)
     reader.check_positional()
     return reader.values, reader.positional, reader.problems
+
+
+def is_whole(values):
+    """Returns False if a flagfile or recipe could not be read."""
+    return not any(values[name].present for name in _FILES if name in values)
 
 
 def train_request(values):
@@ -162,12 +170,11 @@ class _Reader:
             rest.popleft()
 
     def _set(self, name, text):
-        if name == "flagfile":
-            self._read_file(text)
-            return
-        if name == "recipe":
-            self._read_recipe(text)
-            return
+        if name in _FILES:
+            problem = self._read_file(name, text)
+            if problem is None:
+                return
+            self.problems.append(problem)
         try:
             self.values[name].parse(text)
         except absl_flags.IllegalFlagValueError:
@@ -177,41 +184,33 @@ class _Reader:
                 f"{did_you_mean(text, flag.choices)}"
             )
 
-    def _read_recipe(self, name):
-        path = recipe_paths().get(name)
+    def _read_file(self, name, text):
+        """Reads the flags of a file; returns a sentence if they cannot be read."""
+        path = recipe_paths().get(text) if name == "recipe" else text
         if path is None:
-            self.problems.append(recipe_problem(name))
-        else:
-            self._read_file(path)
-
-    def _read_file(self, path):
+            return recipe_problem(text)
         if path in self._open_files:
             chain = " -> ".join([*self._open_files, path])
-            self.problems.append(f"--flagfile={path} includes itself: {chain}")
-            return
+            return f"--flagfile={path} includes itself: {chain}"
         try:
             with open(path, encoding="utf-8") as file:
                 lines = [line.strip() for line in file]
         except UnicodeDecodeError:
-            self.problems.append(
-                f"--flagfile={path} cannot be read: it is not UTF-8 text"
-            )
-            return
+            return f"--flagfile={path} cannot be read: it is not UTF-8 text"
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            self.problems.append(f"--flagfile={path} cannot be read: {reason}")
-            return
+            return f"--flagfile={path} cannot be read: {reason}"
         lines = [line for line in lines if line and not line.startswith(("#", "//"))]
-        text = None if self._positional_name else _text_line(lines)
-        if text:
-            self.problems.append(
-                f"--flagfile={path} is not a flagfile: it holds the line {text!r}. "
+        odd = None if self._positional_name else _text_line(lines)
+        if odd:
+            return (
+                f"--flagfile={path} is not a flagfile: it holds the line {odd!r}. "
                 "Every line must be a flag, --name=value, or a comment, # TEXT"
             )
-            return
         self._open_files.append(path)
         self.read(lines)
         self._open_files.pop()
+        return None
 
 
 def _text_line(lines):

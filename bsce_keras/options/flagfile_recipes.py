@@ -5,8 +5,10 @@ They are the `flags/` folder of the repository; setup.py installs it as
 """
 
 import fnmatch
+import os
 import pathlib
 
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import did_you_mean
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -38,11 +40,21 @@ def flagfiles_of(text):
         text: path of a flagfile, or name of recipes such as `cifar100_5steps/*`.
 
     Returns:
-        List of paths; the text itself if it does not name a recipe.
+        List of paths.
+
+    Raises:
+        RequestError: there is neither such a path nor such a recipe.
     """
+    if os.path.exists(text):
+        return [text]
     paths = recipe_paths()
-    names = [] if pathlib.Path(text).is_file() else fnmatch.filter(paths, text)
-    return [paths[name] for name in names] or [text]
+    names = fnmatch.filter(paths, text)
+    if not names:
+        raise RequestError(
+            f"{text} is neither a flagfile nor a recipe.{did_you_mean(text, paths)} "
+            "--list_recipes lists all recipes."
+        )
+    return [paths[name] for name in names]
 
 
 def recipe_list():

@@ -10,6 +10,7 @@ from typing import Any
 
 from bsce_keras import config as configs
 from bsce_keras.config.choices import ALPHA_RATES, CIFAR
+from bsce_keras.config.step_requirements import stream_problems
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
@@ -122,6 +123,11 @@ def _examine(dataset, request, fetch=False):
             training=training,
             **asked.fields("") | {"run_dir": asked.resolved_run_dir},
         )
+    if config and asked.images and not begun:
+        # Images of finished steps may be missing, which only the run folder tells.
+        class_ids = stream.order[: stream.num_classes]
+        counts = asked.images.images_per_class(class_ids)
+        problems += stream_problems(config, counts)
     return config, problems
 
 

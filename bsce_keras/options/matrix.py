@@ -12,6 +12,7 @@ import pathlib
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.options.command_line import (
     flagfile_text,
+    is_whole,
     parse,
     set_values,
     train_request,
@@ -128,7 +129,7 @@ def matrix_problems(matrix):
             problems.append(
                 f"{owner} has the same folder {folder}. Rename one of the flagfiles."
             )
-        if os.path.isfile(flagfile):
+        if is_whole(values):
             refused, request = one_process_only("reproduce", train_request(values))
             problems += refused + request_problems(**request)
         for problem in problems:

@@ -10,7 +10,7 @@ from bsce_keras import __version__
 from bsce_keras.config.choices import CIFAR, KINDS
 from bsce_keras.methods import recipes
 from bsce_keras.methods.parameters import parameters_of
-from bsce_keras.options.command_line import parse
+from bsce_keras.options.command_line import is_whole, parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.options.flagfile_recipes import recipe_list
 from bsce_keras.runtime.errors import RequestError, RunError
@@ -29,8 +29,8 @@ def run_command(command, main, argv=None, check=None):
         argv: arguments without the name of the program; those of the process by
             default.
         check: function of the flag values and the list of other arguments that
-            returns a list of problems. It is called if the command line is wrong, so
-            that all problems are reported together.
+            returns a list of problems. It is called if the command line is wrong and
+            its files were read, so that all problems are reported together.
 
     Returns:
         Exit code: 0, 2 for a wrong request, 1 for a failure while running, 130 when
@@ -50,7 +50,9 @@ def run_command(command, main, argv=None, check=None):
             print(answer, flush=True)
             return 0
         if problems:
-            raise RequestError(problems + (check(values, positional) if check else []))
+            if check and is_whole(values):
+                problems += check(values, positional)
+            raise RequestError(problems)
         return main(values, positional) or 0
     except RequestError as error:
         hint = f"`{program(command)} --help` lists every flag"

@@ -95,13 +95,32 @@ def test_float_images_from_0_to_255_are_rounded(arrays):
     assert digests_of(found) == digests_of(make_config(arrays, validation_share=0.2))
 
 
+def test_whole_numbers_are_labels_in_float_too(arrays):
+    images, labels = arrays
+    found = make_config((images, labels.astype(np.float32)), validation_share=0.2)
+    assert digests_of(found) == digests_of(make_config(arrays, validation_share=0.2))
+
+
+def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays):
+    images, labels = arrays
+    few = (images[labels < 3], labels[labels < 3])
+    with pytest.raises(RequestError, match="Classes without one: 3. Add"):
+        make_config(few, test_data=arrays, num_base_classes=3, num_increments=1)
+    # Classes that do not arrive need not be there.
+    config = make_config(few, test_data=arrays, num_base_classes=3, num_increments=0)
+    assert config.stream.num_classes == 3
+
+
 @pytest.mark.parametrize(
     ("change", "request_", "fragment"),
     [
         (lambda x, y: x, {}, "dataset must be a pair (images, labels)"),
-        (lambda x, y: (x, y[:-1]), {}, "labels int64 of shape (23,)"),
-        (lambda x, y: (x, y - 1), {}, "labels are integers from 0"),
-        (lambda x, y: (x, y + 0.5), {}, "labels float64 of shape (24,)"),
+        (lambda x, y: (x, y[:-1]), {}, "labels of shape (23,)"),
+        (lambda x, y: (x, y - 1), {}, "must be integers from 0. Received: int64 with"),
+        (lambda x, y: (x, y + 0.5), {}, "Received: float64 with 0.5"),
+        (lambda x, y: (x, y * np.nan), {}, "Received: float64 with nan"),
+        (lambda x, y: (x, y.astype(str)), {}, "pass their names as class_names"),
+        (lambda x, y: (x, y + (y > 2)), {}, "Classes without one: 3. Add"),
         (lambda x, y: (x / 255.0, y), {}, "values from 0 to 255. Received: float64"),
         (lambda x, y: (x, y), {"validation_share": None}, "need test_data=(images"),
         (lambda x, y: (x, y), {"class_names": ["a", "b"]}, "at least 4 different"),

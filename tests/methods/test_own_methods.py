@@ -51,6 +51,32 @@ def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch):
     assert report.main([str(run_dir)]) == 0
 
 
+@pytest.mark.parametrize("method", ["nowhere:Mine", "near.own:My", "near.own:Mine.A"])
+def test_a_misspelt_class_is_refused_before_keras_loads(method, tmp_path, run_python):
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "__init__.py").write_text("import keras")
+    (tmp_path / "near" / "own.py").write_text("import keras\nclass Mine: pass")
+    run_python(f"""
+import sys
+from bsce_keras import train
+assert train.main(["--dataset=digits", "--method={method}"]) == 2
+assert "keras" not in sys.modules and "tensorflow" not in sys.modules
+""")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from base import Mine", "from base import *", "import base; Mine = base.Mine"],
+)
+def test_a_class_may_come_from_another_module(source, tmp_path, monkeypatch):
+    base = "from bsce_keras.methods.base import Method\nclass Mine(Method): pass\n"
+    (tmp_path / "base.py").write_text(base)
+    (tmp_path / "other.py").write_text(source)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    assert make_config("digits", method="other:Mine").method.name == "other:Mine"
+
+
 @pytest.mark.parametrize(
     ("method", "fragment"),
     [

@@ -114,6 +114,14 @@ def test_mistyped_flags_and_contradictions_are_reported_together(capsys):
     assert not any("'digits'" in line for line in lines)
 
 
+@pytest.mark.parametrize("file", ["--flagfile=nowhere", "--recipe=nowhere"])
+def test_only_a_file_that_cannot_be_read_is_named(file, capsys):
+    assert train.main([file]) == 2
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"bsce_keras.train: {file} ")
+    assert hint.endswith("lists every flag")
+
+
 def test_train_passes_request_and_flags_to_the_experiment(monkeypatch):
     ran = []
     experiment = types.SimpleNamespace(

@@ -71,7 +71,15 @@ def test_version_is_printed(capsys):
 def test_reproduce_takes_recipes_by_pattern():
     names = [pathlib.Path(path).name for path in flagfiles_of("cifar100_5steps/lucir*")]
     assert names == ["lucir.flags", "lucir_bsce.flags", "lucir_meta_bsce.flags"]
-    assert flagfiles_of("my.flags") == ["my.flags"]
+
+
+def test_reproduce_names_the_list_of_recipes(capsys):
+    assert reproduce.main(["cifar100_5steps/lucyr", "--seeds=x"]) == 2
+    problems = capsys.readouterr().err
+    assert "cifar100_5steps/lucyr is neither a flagfile nor a recipe." in problems
+    assert "Did you mean cifar100_5steps/lucir" in problems
+    assert "--list_recipes lists all recipes" in problems
+    assert "--seeds must be" in problems
 
 
 @pytest.mark.parametrize(

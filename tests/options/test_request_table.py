@@ -13,6 +13,7 @@ import pytest
 
 from bsce_keras import (
     evaluate,
+    export,
     make_config,
     predict,
     report,
@@ -24,6 +25,7 @@ from bsce_keras import (
 COMMANDS = {
     "train": train.main,
     "evaluate": evaluate.main,
+    "export": export.main,
     "predict": predict.main,
     "report": report.main,
     "reproduce": reproduce.main,
@@ -317,7 +319,13 @@ OTHERS = [
     ("report", "--format=html given/run", "one of text, markdown"),
     ("report", "--outptu=x given/run", "Did you mean --output?"),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
-    ("reproduce", "nowhere.flags", "--flagfile=nowhere.flags cannot be read"),
+    ("reproduce", "nowhere.flags", "nowhere.flags is neither a flagfile nor a recipe"),
+    ("reproduce", "given", "--flagfile=given cannot be read: Is a directory"),
+    ("export", "--run_dir=given/untrained --step=9", "--step=9 is not a finished step"),
+    ("export", "--run_dir=given/untrained", "given/untrained, which has 0"),
+    ("train", "--dataset=digits --method=nowhere:Mine", "No module named 'nowhere'"),
+    ("train", "--dataset=digits --method=given.own:Miner", "Did you mean Mine?"),
+    ("train", "--dataset=digits --method=given.torn_module:My", "was never closed"),
     ("reproduce", "given/own.flags", "--seed follows from --seeds"),
     ("reproduce", "given/own.flags", "--lerning_rate. Did you mean --learning_rate"),
     ("reproduce", "--seeds= given/digits.flags", "--seeds must be different whole"),
@@ -391,6 +399,12 @@ def given(tmp_path_factory):
     (root / "seed_2").mkdir()
     config = make_config("digits", seed=2, precision="float32").to_json()
     (root / "seed_2/config.json").write_text(json.dumps(config))
+    (root / "untrained").mkdir()
+    config = make_config("digits", precision="float32").to_json()
+    (root / "untrained/config.json").write_text(json.dumps(config))
+    (root / "untrained/steps.jsonl").touch()
+    (root / "own.py").write_text("import keras\n\nclass Mine: pass\n")
+    (root / "torn_module.py").write_text("class My(\n")
     (root / "text.keras").write_text("# A title\n\nSome text\n")
     (root / "bytes").write_bytes(b"\xff\xfe\x00")
     (root / "nul").write_text("--flagfile=a\0b\n")
@@ -447,9 +461,9 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
 def test_wrong_requests_do_not_import_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
-from bsce_keras import evaluate, predict, report, reproduce, train, tune
+from bsce_keras import evaluate, export, predict, report, reproduce, train, tune
 commands = {{module.__name__.split(".")[-1]: module.main
-            for module in (evaluate, predict, report, reproduce, train, tune)}}
+            for module in (evaluate, export, predict, report, reproduce, train, tune)}}
 with contextlib.redirect_stderr(io.StringIO()):
     for command, arguments in {[(c, split(a)) for c, a, _ in TABLE]!r}:
         assert commands[command](arguments) == 2, arguments
