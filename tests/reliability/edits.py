@@ -6,6 +6,8 @@ import pathlib
 import re
 import shutil
 
+import numpy as np
+
 # Values that a JSON file may hold in place of another one.
 _ODD = (
     *(None, True, -1, 0.5, 1e308, 10**400, float("nan"), float("inf"), 2**63),
@@ -13,14 +15,20 @@ _ODD = (
 )
 
 
-def edit(folder, other, rng):
+def edit(folder, other, rng, pattern=""):
     """Edits one file of a run folder; returns a description.
 
     Args:
         folder, other: run folder to edit and one of another seed.
         rng: `numpy.random.Generator`.
+        pattern: regular expression of the begin of the names, within the folder, of
+            files that may be edited; by default, all may.
     """
-    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    files = sorted(
+        path
+        for path in pathlib.Path(folder).rglob("*")
+        if path.is_file() and re.match(pattern, str(path.relative_to(folder)))
+    )
     path = files[rng.integers(len(files))]
     change = EDITS[rng.integers(len(EDITS))]
     change(path, rng, pathlib.Path(other) / path.relative_to(folder))
@@ -96,6 +104,24 @@ def _json_value(path, rng, other):
     path.write_text("\n".join(lines) + "\n")
 
 
+def _array_value(path, rng, other):
+    """Alters one value of an array, in a file that stays valid."""
+    if path.suffix not in (".npz", ".npy"):
+        return _overwrite(path, rng, other)
+    loaded = np.load(path, allow_pickle=False)
+    arrays = {"": loaded} if path.suffix == ".npy" else dict(loaded)
+    filled = sorted(
+        n for n, array in arrays.items() if array.size and array.dtype.kind in "biuf"
+    )
+    array = arrays[filled[rng.integers(len(filled))]]
+    place = np.unravel_index(rng.integers(array.size), array.shape)
+    array[place] = not array[place] if array.dtype == bool else array[place] + 1
+    if path.suffix == ".npy":
+        np.save(path, array)
+    else:
+        np.savez(path, **arrays)
+
+
 def _file_of_the_run(path, rng, other):
     """Puts another file of the same folder in its place."""
     others = sorted(each for each in path.parent.iterdir() if each.is_file())
@@ -133,6 +159,6 @@ def _link(path, rng, other):
 
 EDITS = (
     *(_flip_a_bit, _cut, _empty, _insert, _overwrite, _repeat, _remove, _huge_number),
-    *(_json_value, _json_value, _file_of_the_run, _file_of_another_run),
+    *(_json_value, _json_value, _array_value, _file_of_the_run, _file_of_another_run),
     *(_pair_of_another_run, _folder, _pipe, _link),
 )

@@ -1,6 +1,7 @@
-"""Random edits of a finished run end in a message, or in the results of the run.
+"""Random edits of a run folder end in a message, or in the results of the run.
 
-`FUZZ_EDITS` sets the number of edits of each command, `FUZZ_SEED` the seed.
+`FUZZ_EDITS` sets the number of edits of each command, `FUZZ_SEED` the seed. A tenth as
+many are made to a run that was killed within a step.
 """
 
 import os
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.reliability.dying_train import trainings
 from tests.reliability.edits import edit
 from tests.reliability.forked_commands import COMMANDS, commands
 from tests.reliability.outcomes import records
@@ -21,6 +23,14 @@ FLAGS = [
     *("--batch_size=130", "--exemplars_per_class=4", "--precision=float32"),
     "--deterministic",
 ]
+NUM_BASE_UPDATES = 5
+# Files that a command reads; one that goes on with training reads all.
+FILES = {
+    "report": r"[^/]+$|pictures/",
+    "evaluate": r"[^/]+\.jsonl?$|exports/",
+    "predict": "exports/step_01/",
+    "train": "",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +59,7 @@ def finished(folder, run):
 def arguments_of(command, run_dir, rng):
     image = run_dir.parent / "image.png"
     report = [str(run_dir)]
-    if rng.random() < 0.5:
+    if rng.random() < 0.1:  # figures take most of the time
         report.append(f"--output={run_dir.parent / 'reported'}")
     return {
         "report": report,
@@ -68,23 +78,52 @@ def contents(run_dir):
     }
 
 
+@pytest.fixture(scope="module")
+def unfinished(folder, finished):
+    """The first finished run, as a kill in its increment leaves it."""
+    run_dir = folder / "unfinished"
+    flags = [*FLAGS, "--seed=1", "--save_minutes=0", f"--run_dir={run_dir}"]
+    with trainings(folder / "trainings.log") as die:
+        assert die(flags, "update", NUM_BASE_UPDATES + 3)
+    assert len([*run_dir.glob("checkpoints/step_01_main_*.json")]) == 2
+    return run_dir
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_edited_run_ends_in_a_message_or_in_its_own_results(
-    command, folder, finished, run
-):
-    """All failures are listed, so that one run of many edits finds them all."""
-    original, other = finished
+def test_an_edited_run_ends_in_a_message_or_in_its_own_results(command, finished, run):
     rng = np.random.default_rng([SEED, COMMANDS.index(command)])
-    run_dir, failures = folder / "edited", []
+    check(command, finished[0], finished, run, rng, NUM_EDITS)
+
+
+@pytest.mark.faults
+def test_an_edited_unfinished_run_ends_in_a_message_or_in_its_own_results(
+    unfinished, finished, run
+):
+    rng = np.random.default_rng([SEED, len(COMMANDS)])
+    check("train", unfinished, finished, run, rng, max(1, NUM_EDITS // 10))
+
+
+def check(command, source, finished, run, rng, num_edits):
+    """Edits a run folder many times, and lists all failures of a command.
+
+    Args:
+        command: name of the command.
+        source: folder of which a copy is edited.
+        finished: finished run with the same configuration, and one of another seed.
+        run: function of a command.
+        rng: `numpy.random.Generator`.
+        num_edits: number of copies that are edited, each once.
+    """
+    original, other = finished
+    run_dir, failures = original.parent / "edited", []
     expected = run(command, arguments_of(command, original, rng))[1]
-    for _ in range(NUM_EDITS):
+    for _ in range(num_edits):
         shutil.rmtree(run_dir, ignore_errors=True)
-        shutil.copytree(original, run_dir)
-        done = edit(run_dir, other, rng)
+        shutil.copytree(source, run_dir)
+        done = edit(run_dir, other, rng, FILES[command])
         before = contents(run_dir)
-        arguments = arguments_of(command, run_dir, rng)
-        code, out, err = run(command, arguments)
+        code, out, err = run(command, arguments_of(command, run_dir, rng))
         problem = _message_problem(code, err)
         if code == 2 and contents(run_dir) != before:
             problem = problem or "wrote into the folder that it refused"

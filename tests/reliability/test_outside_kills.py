@@ -1,12 +1,14 @@
 """Runs of every method that another process kills at random end with the same bits.
 
-`KILLS` sets the number of kills of each method, `KILLS_SEED` the seed.
+So do runs that adopt a classifier. `KILLS` sets the number of kills of each system,
+`KILLS_SEED` the seed.
 """
 
 import math
 import os
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,9 +19,14 @@ from tests.reliability.outcomes import assert_same_outcome, outcome
 NUM_KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILLS_SEED", "1"))
 FLAGS = [
-    *("--dataset=digits", "--num_base_classes=6", "--num_increments=1", "--epochs=2"),
-    *("--batch_size=100", "--precision=float32", "--deterministic", "--noexport"),
+    *("--dataset=digits", "--num_increments=1", "--epochs=2", "--batch_size=100"),
+    *("--precision=float32", "--deterministic", "--noexport"),
 ]
+NUM_BASE_CLASSES = 6
+# Systems whose base step is an adopted classifier.
+ADOPTING = {f"adopted_{name}": name for name in ("acil", "imprint")}
+# Methods by the name of the system.
+SYSTEMS = {name: name for name in METHODS} | ADOPTING
 # Saves after every update, or by the default only at the end of a phase.
 SAVES = (["--save_minutes=0"], [])
 
@@ -40,30 +47,54 @@ def train(tmp_path_factory):
         yield train
 
 
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """Path of an untrained classifier of the base classes."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(NUM_BASE_CLASSES, activation="softmax"),
+        ]
+    )
+    path = tmp_path_factory.mktemp("classifier") / "model.keras"
+    model.save(path)
+    return path
+
+
 @pytest.mark.faults
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_a_run_killed_by_another_process_ends_with_the_same_bits(
-    method, train, tmp_path
+    system, train, classifier, tmp_path
 ):
     """A run is continued until it is finished, then one with other saves begins."""
-    flags = [*FLAGS, f"--method={method}"]
+    flags = [*FLAGS, f"--method={SYSTEMS[system]}"]
+    if system in ADOPTING:
+        names = ",".join(str(label) for label in range(NUM_BASE_CLASSES))
+        flags += [f"--initial_model={classifier}", f"--initial_classes={names}"]
+    else:
+        flags.append(f"--num_base_classes={NUM_BASE_CLASSES}")
     whole = tmp_path / "whole/run"
     seconds = _train_whole(train, [*flags, f"--run_dir={whole}"])
     expected, rng = (
         outcome(whole),
-        np.random.default_rng([SEED, [*METHODS].index(method)]),
+        np.random.default_rng([SEED, [*SYSTEMS].index(system)]),
     )
     kills = kills_after_a_save = number = 0
     while kills < NUM_KILLS:
         run_dir = tmp_path / str(number) / "run"
         ours = [*flags, *SAVES[number % len(SAVES)], f"--run_dir={run_dir}"]
-        while kills < NUM_KILLS and train(ours, rng.uniform(0, seconds)):
+        # A run that goes on needs fewer seconds than a whole one.
+        while kills < NUM_KILLS and train(ours, rng.uniform(0, 0.6 * seconds)):
             kills += 1
             kills_after_a_save += any(run_dir.glob("checkpoints/*.json"))
         assert not train(ours)
         assert_same_outcome(run_dir, expected)
         number += 1
-    print(f"{method}: {kills} kills, {kills_after_a_save} after the first save")
+    print(f"{system}: {kills} kills, {kills_after_a_save} after the first save")
 
 
 def _train_whole(train, flags):
