@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bsce_keras import report
 from tests.reliability.dying_train import trainings
 from tests.reliability.edits import edit
 from tests.reliability.forked_commands import COMMANDS, commands
@@ -31,6 +32,18 @@ FILES = {
     "predict": "exports/step_01/",
     "train": "",
 }
+
+
+def test_edited_records_are_reported_or_named(make_run, tmp_path, capsys):
+    """A small part of the edits, which `make test` runs."""
+    original, other = (make_run(seed=seed).run_dir for seed in (1, 2))
+    rng, run_dir = np.random.default_rng(SEED), tmp_path / "edited"
+    for _ in range(40):
+        shutil.rmtree(run_dir, ignore_errors=True)
+        shutil.copytree(original, run_dir)
+        done = edit(run_dir, other, rng)
+        code = report.main([str(run_dir)])
+        assert _message_problem(code, capsys.readouterr().err) is None, done
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +131,13 @@ def check(command, source, finished, run, rng, num_edits):
     original, other = finished
     run_dir, failures = original.parent / "edited", []
     expected = run(command, arguments_of(command, original, rng))[1]
-    for _ in range(num_edits):
+    for number in range(1, num_edits + 1):
         shutil.rmtree(run_dir, ignore_errors=True)
         shutil.copytree(source, run_dir)
         done = edit(run_dir, other, rng, FILES[command])
         before = contents(run_dir)
         code, out, err = run(command, arguments_of(command, run_dir, rng))
+        print(f"edit {number} of {num_edits}: {done}, exit code {code}", flush=True)
         problem = _message_problem(code, err)
         if code == 2 and contents(run_dir) != before:
             problem = problem or "wrote into the folder that it refused"

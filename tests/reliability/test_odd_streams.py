@@ -33,7 +33,7 @@ META = "meta_balanced_softmax"
 BALANCED = ("balanced_softmax", META)
 LOSSES = LOSS_CHOICES[1:]  # without `default`
 # Methods with few losses, and memories and pools of their own.
-SPECIAL = ("bic", "acil", "ds_al")
+SPECIAL = ("bic", "acil", "ds_al", "imprint")
 SYSTEMS = [
     *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m not in SPECIAL),
     ("bic", "softmax"),
@@ -366,6 +366,8 @@ SOLVED = OddRun(
     exemplars_per_class=0,
     export=True,
 )
+# Base step of one class, and directions of classes of one image.
+IMPRINTED = dataclasses.replace(SOLVED, method="imprint", loss="softmax")
 WEIGHED = OddRun(
     train=(1, 4, 1, 3),
     test=(1, 1, 0, 2),
@@ -382,6 +384,7 @@ WEIGHED = OddRun(
         *(LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, WEIGHED),
         pytest.param(JOINED, marks=pytest.mark.slow),
         pytest.param(SOLVED, marks=pytest.mark.slow),
+        pytest.param(IMPRINTED, marks=pytest.mark.faults),
     ],
 )
 def test_an_odd_stream_is_learned_and_scored_as_the_oracle_says(run, tmp_path, caplog):
