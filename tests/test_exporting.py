@@ -89,7 +89,7 @@ def test_a_wrong_request_is_refused(flags, message, capsys):
 
 def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
     assert export.main([f"--run_dir={trained_run}", "--step=2"]) == 2
-    assert "has 2 finished, undamaged steps" in capsys.readouterr().err
+    assert "--step=2 is not a finished step" in capsys.readouterr().err
 
 
 def test_moved_logits_are_those_of_the_alpha_curve(trained_run, tmp_path, capsys):

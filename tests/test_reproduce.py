@@ -354,7 +354,7 @@ def test_problems_of_all_cells_are_reported_together(capsys, tmp_path):
         "tiny/unknown.flags: Unknown flag --epoch. Did you mean --epochs",
         "tiny/wrong.flags, tiny/wrong_too.flags: --alpha=2.0 has no effect",
         "tiny/seeded.flags: --seed follows from --seeds",
-        "tiny/none.flags: --flagfile=tiny/none.flags cannot be read",
+        "tiny/none.flags is neither a flagfile nor a recipe.",
     ):
         assert len([line for line in lines if fragment in line]) == 1, fragment
     assert len(lines) == 7
