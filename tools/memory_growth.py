@@ -96,13 +96,13 @@ def _measure(stream, asked):
         with prepared_runtime(config.training) as runtime:
             learner = Learner(config, runtime, Checkpoints(run_dir))
             memory = ReplayMemory(config.memory, config.training.seed)
-            for step in _steps(stream):
+            for step in _steps(stream, config.stream.class_names):
                 learner.learn(step, memory)
                 yield step.index, resident_memory_mb()
 
 
 def _config(stream, asked, run_dir):
-    """Returns the config of digits with the images and network of the stream."""
+    """Returns the config of digits with classes, images and network of the stream."""
     config = make_config(
         "digits",
         epochs=1,
@@ -114,14 +114,21 @@ def _config(stream, asked, run_dir):
         strategy="one_device",
         run_dir=run_dir,
     )
+    num_classes = stream.num_base_classes + NUM_INCREMENTS * NUM_NEW
+    classes = dataclasses.replace(
+        config.stream,
+        image=stream.image,
+        class_names=tuple(f"class {label}" for label in range(num_classes)),
+        order=tuple(range(num_classes)),
+        num_base_classes=stream.num_base_classes,
+        increments=(NUM_NEW,) * NUM_INCREMENTS,
+    )
     return dataclasses.replace(
-        config,
-        stream=dataclasses.replace(config.stream, image=stream.image),
-        training=resolved(config.training),
+        config, stream=classes, training=resolved(config.training)
     )
 
 
-def _steps(stream):
+def _steps(stream, class_names):
     rng = np.random.default_rng(0)
     image, num_old = stream.image, 0
     for index in range(1 + NUM_INCREMENTS):
@@ -130,7 +137,7 @@ def _steps(stream):
         shape = (len(labels), image.stored_size, image.stored_size, image.channels)
         images = rng.integers(0, 256, shape, dtype=np.uint8)
         examples = Examples(images, np.sort(labels), np.arange(len(labels)))
-        names = tuple(f"class {label}" for label in range(num_old, num_old + num_new))
+        names = class_names[num_old : num_old + num_new]
         yield Step(index, num_old, num_new, names, examples)
         num_old += num_new
 
