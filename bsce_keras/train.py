@@ -30,15 +30,16 @@ def main(argv=None):
 
 def _train(values, _):
     config = make_config(**train_request(values))
-    writes = config.training.strategy != "multi_worker" or read_cluster().is_chief
-    if writes:
+    is_alone = config.training.strategy != "multi_worker"
+    if is_alone:
+        # Workers that have not met yet would wait for a chief that ended here.
         check_folders(config)
     # Imported here, so that a wrong request is refused before TensorFlow loads.
     import_keras()
     from bsce_keras.experiment import run_experiment
 
     run_experiment(config, flagfile=flagfile_text(values))
-    if writes:
+    if is_alone or read_cluster().is_chief:
         _print_steps(config.run_dir)
 
 
