@@ -53,11 +53,15 @@ def run_facts(result):
     return {title: str(fact) for title, fact in facts.items() if fact not in (None, "")}
 
 
+def _plural(number):
+    return "" if number == 1 else "s"
+
+
 def _machine(known):
     gpus = known.get("gpus")
     parts = [
         known.get("cpu"),
-        known.get("cores") and f"{known['cores']} cores",
+        known.get("cores") and f"{known['cores']} core{_plural(known['cores'])}",
         known.get("memory_gb") and f"{known['memory_gb']} GiB",
         *(gpus if isinstance(gpus, list) else []),
         known.get("platform"),

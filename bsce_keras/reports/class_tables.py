@@ -17,11 +17,14 @@ def seen_names(result):
 
 
 def arrival_rows(result):
-    """Column heads, and a row for each step: its number and the names it brought."""
+    """Column heads, and a row for each step: its number and the names it brought.
+
+    Names are parts of a cell, as `html_parts.isolated` takes them.
+    """
     names, start, rows = seen_names(result), 0, []
     for step in result.steps:
         new = names[start : step["num_classes"]]
-        rows.append([str(step["step"]), str(len(new)), ", ".join(new)])
+        rows.append([str(step["step"]), str(len(new)), _enumerated(new)])
         start = step["num_classes"]
     return ["step", "new classes", "names"], rows
 
@@ -29,15 +32,17 @@ def arrival_rows(result):
 def class_rows(result):
     """Column heads, and a row for each seen class.
 
-    Accuracies are percent: after the step that brought the class (`at first`), and
-    after the last one (`at the end`). Numbers of images are those of the step that
-    brought the class; exemplars those after the last one. The last column has the class
-    that it is most often taken for, and the number of its images that are.
+    The number is the one that figures write where they cannot write names, from 0 on in
+    order of arrival. Accuracies are percent: after the step that brought the class (`at
+    first`), and after the last one (`at the end`). Numbers of images are those of the
+    step that brought the class; exemplars those after the last one. The last column has
+    the class that it is most often taken for, and the number of its images that are, in
+    two parts as `html_parts.isolated` takes them.
 
     Args:
         result: `RunResult` with a confusion matrix.
     """
-    head = ["class", "step", "trained on", "exemplars", "scored on"]
+    head = ["number", "class", "step", "trained on", "exemplars", "scored on"]
     head += ["at first", "at the end", "most often taken for"]
     names, confusion = seen_names(result), result.confusion
     last = per_class_accuracy(tally(confusion))
@@ -49,6 +54,7 @@ def class_rows(result):
             count = int(wrong[label, guess])
             rows.append(
                 [
+                    str(label),
                     names[label],
                     str(step["step"]),
                     _entry(step.get("class_counts"), label),
@@ -56,7 +62,7 @@ def class_rows(result):
                     str(int(confusion[label].sum())),
                     _accuracy_at(result, step["step"], label),
                     percent(last[label]),
-                    f"{names[guess]} ({count})" if count else UNDEFINED,
+                    [names[guess], f" ({count})"] if count else UNDEFINED,
                 ]
             )
         first = step["num_classes"]
@@ -85,6 +91,11 @@ def mistake_rows(result):
         if wrong[true, guess]
     ]
     return ["class", "taken for", "images", "share of the class"], rows
+
+
+def _enumerated(names):
+    """Returns names and the commas between them."""
+    return [part for name in names for part in (", ", name)][1:]
 
 
 def _mistakes(confusion):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -16,6 +17,9 @@ _MOST_NAMES = 30
 _MOST_CLASSES = 100
 # Blocks and classes whose cells have their number written in them.
 _MOST_WRITTEN = 12
+# Percent: ticks of the colours of shares, and the share from which cells are dark.
+_SHARES = (0, 1, 5, 10, 20, 40, 60, 80, 100)
+_DARK = 36
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +83,8 @@ def confusion_panels(confusions, block_ends, path):
 def share_figure(result, path, title=None):
     """Draws the share of each true class that is taken for each class, in percent.
 
-    Rows, names and lines are those of `confusion_figure`. A class without test images
+    Rows, names and lines are those of `confusion_figure`. The colour goes with the
+    square root, so that shares of a few percent are seen. A class without test images
     is grey.
 
     Args:
@@ -91,13 +96,14 @@ def share_figure(result, path, title=None):
     figure = Figure(figsize=_size(1, matrix), layout="compressed")
     axes = figure.subplots()
     colors = colormaps["Blues"].with_extremes(bad="0.85")
-    image = axes.imshow(shares, cmap=colors, vmin=0, vmax=100, interpolation="nearest")
+    roots = PowerNorm(0.5, vmin=0, vmax=100)
+    image = axes.imshow(shares, cmap=colors, norm=roots, interpolation="nearest")
     _label(axes, matrix, line_color="0.5")
     axes.set_ylabel(f"true {matrix.unit}, in order of arrival")
     axes.set_title(printable(title or ""), fontsize="medium")
     if len(shares) <= _MOST_WRITTEN:
         _write_shares(axes, shares)
-    bar = figure.colorbar(image, ax=axes, shrink=0.9)
+    bar = figure.colorbar(image, ax=axes, ticks=_SHARES, shrink=0.9)
     bar.set_label(f"% of the images of the true {matrix.unit}")
     save(figure, path)
 
@@ -177,7 +183,7 @@ def _write_shares(axes, shares):
                     ha="center",
                     va="center",
                     fontsize="x-small",
-                    color="white" if value > 60 else "black",
+                    color="white" if value > _DARK else "black",
                 )
 
 

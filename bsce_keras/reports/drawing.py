@@ -47,7 +47,7 @@ def save(figure, path):
         # Names come from users: a dollar sign is a dollar sign.
         text.set_parse_math(False)
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(buffer, dpi=130, format="png")
+    FigureCanvasAgg(figure).print_figure(buffer, dpi=150, format="png")
     write_atomically(path, buffer.getbuffer())
 
 

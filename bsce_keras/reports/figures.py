@@ -4,6 +4,7 @@ Runs that differ in their seed are one line, their mean. A band of one sample st
 deviation to either side shows their spread.
 """
 
+import dataclasses
 import statistics
 import textwrap
 
@@ -21,10 +22,12 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _MARKERS = "osD^vP"
 # Up to this many steps each has its own tick.
 _MOST_TICKS = 12
-# Inches: width of all figures, height of a panel and of a line of the legend.
-_WIDTH, _PANEL, _LINE = 7, 3.9, 0.21
-_LEGEND_CHARACTERS = 80
-_LEGEND_TITLE = "by their last value; in brackets: mean over the steps that are drawn"
+# Inches: width of all figures, height of a panel and of a line of the legend. A phone
+# shows the width on 370 pixels or so, where letters of a wider figure are too small.
+_WIDTH, _PANEL, _LINE = 5.6, 3.2, 0.21
+_LEGEND_CHARACTERS = 66
+# Percent: where the line of chance is lower, its name stands above it.
+_LOW = 6
 _GROUPS = {
     "accuracy": "all seen classes",
     "base_accuracy": "base classes",
@@ -33,12 +36,41 @@ _GROUPS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """A line in a legend.
+
+    Args:
+        handle: the line.
+        label: what it is.
+        last: its last value.
+        mean: over the steps that are drawn, to be written beside `last`; None to write
+            neither.
+        runs: number of runs that it is the mean of.
+    """
+
+    handle: object
+    label: str
+    last: float
+    mean: float | None = None
+    runs: int = 1
+
+    @property
+    def text(self):
+        """The label, and the values in brackets."""
+        if self.mean is None:
+            return self.label
+        # No line ends between the two.
+        values = f"{self.last:.2f};\N{NO-BREAK SPACE}{self.mean:.2f}"
+        return f"{self.label} ({values})"
+
+
 def accuracy_over_steps(results, path):
     """Draws the accuracy on all seen classes after every step, a line a group of runs.
 
-    The legend is in the order of the last values. It gives the mean over the steps that
-    are drawn: the average incremental accuracy so far, unless steps without test images
-    are left out.
+    The legend is in the order of the last values. It gives them, and the mean over the
+    steps that are drawn: the average incremental accuracy so far, unless steps without
+    test images are left out.
 
     Args:
         results: `RunResult`s.
@@ -59,14 +91,12 @@ def accuracy_of_groups(results, path):
         path: PNG file to write.
     """
     fields = list(_GROUPS)[1:]
-    figure, panels = _figure([f"{_GROUPS[field]} (%)" for field in fields], 2.4)
+    figure, panels = _figure([f"{_GROUPS[field]} (%)" for field in fields], 2)
     for axes, field in zip(panels, fields, strict=True):
         entries = _draw_groups(axes, results, field, scale=100)
         axes.set_ylim(-2, 102)
         axes.sharex(panels[0])
-    _legend(
-        figure, entries, "by their last value on new classes; in brackets: its mean"
-    )
+    _legend(figure, entries, " on new classes")
     save(figure, path)
 
 
@@ -106,7 +136,7 @@ def posthoc_alpha_figure(result, path):
         if field in curve:
             values = _percent(curve[field])
             [line] = axes.plot(alphas, values, color=_COLORS[number])
-            entries.append((line, name, values[-1]))
+            entries.append(_Entry(line, name, values[-1]))
     axes.axvline(1, color="0.5", linewidth=1, linestyle="--")
     axes.set_xscale("log", base=2)
     axes.set_xticks([1 / 16, 1 / 4, 1, 4, 16], ["1/16", "1/4", "1", "4", "16"])
@@ -125,7 +155,7 @@ def posthoc_alpha_figure(result, path):
             color=_COLORS[1],
         )
     balance.set_xlabel("accuracy on old classes (%)")
-    _legend(figure, entries, "by their value at alpha 32")
+    _legend(figure, entries, " at alpha 32")
     save(figure, path)
 
 
@@ -150,7 +180,7 @@ def alpha_figure(results, path):
     learning = [result for result in results if learns_alpha(result)]
     titles = ["alpha, weight of the old classes", "alpha after every epoch"]
     titles.append("gradient of alpha, mean ± deviation")
-    figure, panels = _figure(titles, 3.2)
+    figure, panels = _figure(titles, 2.8)
     end_axes, alpha_axes, gradient_axes = panels
     entries = _draw_groups(end_axes, learning, "alpha", scale=1)
     end_axes.axhline(1, color="0.5", linewidth=1, linestyle="--")
@@ -172,7 +202,7 @@ def learns_alpha(result):
 
 
 def _draw_groups(axes, results, field, scale):
-    """Draws a line a group of runs; returns `(handle, label, last value)` of each."""
+    """Draws a line a group of runs; returns the `_Entry` of each."""
     groups = group_runs(results)
     entries = []
     for number, (group, label) in enumerate(
@@ -200,6 +230,8 @@ def _draw_curve(axes, number, label, curves):
         marker=_MARKERS[number % len(_MARKERS)],
         markeredgecolor="white",
         markersize=7,
+        # A marker at 100 % stays whole.
+        clip_on=False,
     )
     if len(curves) > 1:
         spreads = [statistics.stdev(some) if len(some) > 1 else 0 for some in values]
@@ -208,21 +240,21 @@ def _draw_curve(axes, number, label, curves):
             for sign in (-1, 1)
         )
         axes.fill_between(points, low, high, color=color, alpha=0.2, linewidth=0)
-    several = f", {len(curves)} runs" if len(curves) > 1 else ""
-    return line, f"{label} ({statistics.fmean(means):.2f}){several}", means[-1]
+    return _Entry(line, label, means[-1], statistics.fmean(means), len(curves))
 
 
 def _draw_chance(axes, results):
     """Draws the accuracy of guessing, 1 / classes, and fixes the scale of percent."""
     seen = sorted({step["num_classes"] for run in results for step in run.steps})
     axes.plot(seen, [100 / number for number in seen], color="0.5", linestyle=":")
+    # Below the line: accuracies are rarely there. A low line leaves no room.
+    is_low = 100 / seen[0] < _LOW
     axes.annotate(
         "chance",
         (seen[0], 100 / seen[0]),
-        # Below the line: accuracies are rarely there.
-        xytext=(0, -3),
+        xytext=(0, 2 if is_low else -3),
         textcoords="offset points",
-        va="top",
+        va="bottom" if is_low else "top",
         fontsize="x-small",
         color="0.4",
     )
@@ -237,7 +269,8 @@ def _draw_paper(axes, result):
     line = axes.axhline(average, color="0.3", linewidth=1, linestyle="--")
     scale = result.config["training"]["schedule_scale"]
     schedule = "" if scale == 1 else ", on the full schedule"
-    return line, f"paper's average over the steps{schedule} ({average:.2f})", average
+    label = f"paper's average over the steps{schedule} ({average:.2f})"
+    return _Entry(line, label, average)
 
 
 def _draw_alpha_by_epoch(alpha_axes, gradient_axes, number, run):
@@ -288,25 +321,37 @@ def _set_ticks(axes, results):
         axes.set_xticks(seen)
 
 
-def _legend(figure, entries, title=_LEGEND_TITLE):
+def _legend(figure, entries, where=""):
     """Adds a legend below the panels, and as much height as it needs.
 
     Args:
         figure: the figure.
-        entries: `(handle, label, last value)` of each line.
-        title: of the legend.
+        entries: `_Entry` of each line.
+        where: what the last values are of, after a space.
     """
     if not entries:
         return
-    entries = sorted(entries, key=lambda entry: -entry[2])
-    labels = [textwrap.fill(printable(one[1]), _LEGEND_CHARACTERS) for one in entries]
-    num_lines = 2 + sum(1 + label.count("\n") for label in labels)
+    entries = sorted(entries, key=lambda entry: -entry.last)
+    title = [f"by their last value{where}"]
+    if any(entry.mean is not None for entry in entries):
+        title.append("in brackets: last value; mean over the steps that are drawn")
+    runs = {entry.runs for entry in entries}
+    labels = [entry.text for entry in entries]
+    if len(runs) > 1:
+        labels = [
+            f"{label}, {entry.runs} run{'s' if entry.runs > 1 else ''}"
+            for label, entry in zip(labels, entries, strict=True)
+        ]
+    elif runs != {1}:
+        title.append(f"lines: means of {runs.pop()} runs; bands: ± 1 deviation")
+    labels = [textwrap.fill(printable(one), _LEGEND_CHARACTERS) for one in labels]
+    num_lines = 1 + len(title) + sum(1 + label.count("\n") for label in labels)
     figure.set_figheight(figure.get_figheight() + _LINE * num_lines)
     figure.legend(
-        [entry[0] for entry in entries],
+        [entry.handle for entry in entries],
         labels,
         loc="outside lower center",
-        title=title,
+        title="\n".join(title),
         title_fontsize="small",
         fontsize="small",
         frameon=False,

@@ -71,7 +71,12 @@ def group_labels(groups):
     labels = []
     for group in groups:
         columns = group.columns
-        parts = [f"{head} {columns[head]}" for head in extra if columns[head]]
+        parts = [
+            # What is in the column `other` names itself.
+            columns[head] if head == "other" else f"{head} {columns[head]}"
+            for head in extra
+            if columns[head]
+        ]
         labels.append(", ".join([f"{columns['method']} + {columns['loss']}", *parts]))
     return labels
 

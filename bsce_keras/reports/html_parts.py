@@ -7,16 +7,19 @@ from bsce_keras.runtime.text import printable
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-       max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+       max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right;
-         white-space: nowrap; }
-th { border-bottom: 2px solid #888; vertical-align: bottom; white-space: normal; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums;
+        font-size: .9rem; }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid #ddd; text-align: right;
+         vertical-align: baseline; white-space: nowrap; }
+th { border-bottom: 2px solid #888; vertical-align: bottom; }
+th.words { white-space: normal; }
 .text { text-align: left; }
-.names td:last-child { white-space: normal; min-width: 12rem; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 7.5rem; }
+.word { display: inline-block; max-width: 100%; }
 .figures { display: flex; flex-wrap: wrap; gap: 0 1rem; }
 figure { margin: 1rem 0; flex: 1 1 100%; min-width: 0; }
 figure.narrow { flex: 1 1 24rem; }
@@ -30,12 +33,18 @@ dd { margin: 0 0 .5rem; }
 .gallery img { width: 6rem; height: 6rem; image-rendering: pixelated; }
 @media (max-width: 30rem) {
   body { padding: 0 .5rem; }
-  th, td { padding: .2rem .3rem; font-size: .8rem; }
+  h1 { font-size: 1.5rem; }
+  h2 { font-size: 1.2rem; }
+  table { font-size: .8rem; }
+  th, td { padding: .2rem .3rem; }
+  td.long { min-width: 6.5rem; }
 }
 summary { cursor: pointer; font-weight: 600; margin: 1rem 0; }
 .note { color: #555; font-size: .9rem; }
 """
 
+# Characters of a text that is not broken into lines.
+_SHORT = 12
 # Rows of a table that is open from the start.
 _MOST_OPEN = 30
 
@@ -56,28 +65,60 @@ def document(title, parts):
     )
 
 
-def folded(title, head, rows, kind=""):
+def folded(title, head, rows):
     """Returns a table that a click opens. Short tables are open from the start."""
     is_open = " open" if len(rows) <= _MOST_OPEN else ""
     return (
         f"<details{is_open}><summary>{text(title)}</summary>\n"
-        f"{table(head, rows, kind)}</details>"
+        f"{table(head, rows)}</details>"
     )
 
 
-def table(head, rows, kind=""):
-    """Returns a table with columns of numbers to the right."""
-    numeric = numeric_columns(head, rows)
+def table(head, rows):
+    """Returns a table with columns of numbers to the right.
+
+    Args:
+        head: column heads.
+        rows: lists of cells: text, or a list of texts as of `isolated`.
+    """
+    numeric = numeric_columns(head, [["".join(cell) for cell in row] for row in rows])
     lines = [_row("th", head, numeric), *(_row("td", row, numeric) for row in rows)]
-    return f'<div class="wide{kind}"><table>\n' + "\n".join(lines) + "\n</table></div>"
+    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
 def _row(tag, cells, numeric):
-    parts = [
-        f"<{tag}{'' if is_number else ' class=text'}>{text(cell)}</{tag}>"
-        for cell, is_number in zip(cells, numeric, strict=True)
-    ]
+    parts = []
+    for cell, is_number in zip(cells, numeric, strict=True):
+        kinds = [] if is_number else ["text"]
+        if tag == "th":
+            # A head of one word stays whole, hyphens included.
+            kinds += ["words"] if " " in cell else []
+        elif not is_number and len("".join(cell)) > _SHORT:
+            kinds.append("long")
+        kind = f' class="{" ".join(kinds)}"' if kinds else ""
+        parts.append(f"<{tag}{kind}>{isolated(cell)}</{tag}>")
     return f"<tr>{''.join(parts)}</tr>"
+
+
+def isolated(parts):
+    """Returns HTML text of parts that may be written in different directions.
+
+    A name in Arabic or Hebrew would carry the numbers and names after it along, to its
+    left, if it were not isolated.
+
+    Args:
+        parts: one text, or a list of texts that stand side by side.
+    """
+    if isinstance(parts, str):
+        return text(parts)
+    return "".join(f"<bdi>{text(part)}</bdi>" for part in parts)
+
+
+def words(value):
+    """Returns the words of a text, parted at spaces only: not at hyphens of flags."""
+    return " ".join(
+        f'<span class="word">{text(word)}</span>' for word in value.split(" ")
+    )
 
 
 def gallery(pictures):
@@ -85,11 +126,12 @@ def gallery(pictures):
 
     Args:
         pictures: list of `(png, lines)`: a PNG file in Base64, and lines of text below
-            it, of which the first one also stands in for the picture.
+            it as of `isolated`, of which the first one, plain text, also stands in
+            for the picture.
     """
     figures = [
         f'<figure><img alt="{text(lines[0])}" src="data:image/png;base64,{text(png)}">'
-        f"<figcaption>{'<br>'.join(map(text, lines))}</figcaption></figure>"
+        f"<figcaption>{'<br>'.join(map(isolated, lines))}</figcaption></figure>"
         for png, lines in pictures
     ]
     return f'<div class="gallery">{"".join(figures)}</div>'

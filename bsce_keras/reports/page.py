@@ -6,7 +6,15 @@ from bsce_keras.records.run_facts import run_facts
 from bsce_keras.records.run_records import read_pictures
 from bsce_keras.reports.class_tables import arrival_rows, class_rows, mistake_rows
 from bsce_keras.reports.groups import group_labels, group_runs
-from bsce_keras.reports.html_parts import document, folded, gallery, note, table, text
+from bsce_keras.reports.html_parts import (
+    document,
+    folded,
+    gallery,
+    note,
+    table,
+    text,
+    words,
+)
 from bsce_keras.reports.tables import (
     comparison,
     further_rows,
@@ -56,18 +64,28 @@ def html_page(title, results, pictures, pictures_of_runs):
         table(head, rows),
         *(note(line) for line in [*notes(heads=head), *remarks(results)]),
         _figures(pictures),
+        len(results) > 1 and _contents(results),
     ]
-    for result, own in zip(results, pictures_of_runs, strict=True):
+    for number, (result, own) in enumerate(zip(results, pictures_of_runs, strict=True)):
         # The pages of many runs would be too large with the pictures of every step.
-        body += _run(result, own, has_pictures=len(results) == 1)
+        body += _run(result, own, number, has_pictures=len(results) == 1)
     return document(title, body)
 
 
-def _run(result, pictures, has_pictures):
+def _contents(results):
+    """Returns links to the parts of the runs."""
+    links = [
+        f'<a href="#run{number}">{text(result.run_dir)}</a>'
+        for number, result in enumerate(results)
+    ]
+    return f'<p class="note">Runs: {", ".join(links)}</p>'
+
+
+def _run(result, pictures, number, has_pictures):
     """The part of a page that shows one run."""
     [label] = group_labels(group_runs([result]))
     parts = [
-        f"<h2>{text(result.run_dir)}</h2>",
+        f'<h2 id="run{number}">{text(result.run_dir)}</h2>',
         f"<p>{text(label)}</p>",
         table(*step_rows(result)),
         _further(result),
@@ -83,7 +101,7 @@ def _run(result, pictures, has_pictures):
         parts += _pictures_of_steps(result)
     return [
         *parts,
-        folded("Classes of every step", *arrival_rows(result), kind=" names"),
+        folded("Classes of every step", *arrival_rows(result)),
         "<h3>How it was made</h3>",
         _facts(result),
     ]
@@ -118,7 +136,9 @@ def _galleries(pictures):
     exemplars = [(one["png"], [one["class"]]) for one in pictures["exemplars"]]
     mistakes = []
     for one in pictures["mistakes"]:
-        guess = f"taken for {one['predicted']}, {percent(one['probability'])} %"
+        # The number keeps its sign: no line ends between them.
+        share = f", {percent(one['probability'])}\N{NO-BREAK SPACE}%"
+        guess = ["taken for ", one["predicted"], share]
         mistakes.append((one["png"], [one["class"], guess]))
     return [
         exemplars and note("Exemplars of new classes, the first of each class"),
@@ -151,7 +171,8 @@ def _facts(result):
     if isinstance(protocol, dict):
         facts |= {name: protocol[name] for name in _PROTOCOL if name in protocol}
     items = [
-        f"<dt>{text(name.replace('_', ' '))}</dt><dd>{text(fact)}</dd>"
+        f"<dt>{text(name.replace('_', ' '))}</dt>"
+        f"<dd>{words(fact) if name == 'command' else text(fact)}</dd>"
         for name, fact in facts.items()
     ]
     return f"<dl>{''.join(items)}</dl>"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import statistics
 import textwrap
 
@@ -19,6 +20,8 @@ _LATEX = str.maketrans(
         "±": r"$\pm$",
     }
 )
+# A cell of a column of numbers.
+_NUMBER = re.compile(rf"{UNDEFINED}|[-+]?\d[\d.,:]*(e[-+]?\d+)?( ± [\d.]+| of \d+)?")
 # Column heads and the fields of summary.json they show.
 SCORES = {
     "average": "average_incremental_accuracy",
@@ -145,14 +148,17 @@ def step_table(result):
 def step_rows(result):
     """`step_table` before it is laid out: column heads, and a list of cells a step.
 
-    Chance is the accuracy of guessing, 1 / classes. The trained head has a column where
-    the method predicts by another one.
+    Chance is the accuracy of guessing, 1 / classes. Alpha has a column where the loss
+    has it, and the trained head where the method predicts by another one.
     """
-    head = ["step", "classes", "images", "accuracy", "base", "old", "new", "alpha"]
-    head.append("chance")
-    has_two_heads = any(step.get("head_accuracy") is not None for step in result.steps)
-    if has_two_heads:
-        head.append("trained head")
+    has_alpha = _knows(result, "alpha")
+    has_two_heads = _knows(result, "head_accuracy")
+    head = [
+        *("step", "classes", "images", "accuracy", "base", "old", "new"),
+        *(["alpha"] if has_alpha else []),
+        "chance",
+        *(["trained head"] if has_two_heads else []),
+    ]
     rows = [
         [
             str(step["step"]),
@@ -162,7 +168,7 @@ def step_rows(result):
             percent(step["base_accuracy"]),
             percent(step["old_accuracy"]),
             percent(step["new_accuracy"]),
-            UNDEFINED if step["alpha"] is None else f"{step['alpha']:.3f}",
+            *([_rounded(step["alpha"], ".3f")] if has_alpha else []),
             percent(1 / step["num_classes"]),
             *([percent(step["head_accuracy"])] if has_two_heads else []),
         ]
@@ -172,10 +178,16 @@ def step_rows(result):
 
 
 def further_rows(result):
-    """Returns scores beside accuracy: column heads, and a list of cells a step."""
+    """Returns scores beside accuracy: column heads, and a list of cells a step.
+
+    The temperature has a column where one was fitted.
+    """
+    has_temperature = _knows(result, "temperature")
     head = [
-        *("step", "top-5", "harmonic mean", "calibration error", "of old", "of new"),
-        *("old called new", "new called old", "temperature"),
+        *("step", "top-5", "harmonic mean", "calibration error"),
+        *("calibration error, old", "calibration error, new"),
+        *("old called new", "new called old"),
+        *(["temperature"] if has_temperature else []),
     ]
     names = [
         *("top5_accuracy", "harmonic_accuracy", "calibration_error"),
@@ -186,13 +198,20 @@ def further_rows(result):
         [
             str(step["step"]),
             *(percent(step.get(name)) for name in names),
-            UNDEFINED
-            if step.get("temperature") is None
-            else f"{step['temperature']:.3g}",
+            *([_rounded(step.get("temperature"), ".3g")] if has_temperature else []),
         ]
         for step in result.steps
     ]
     return head, rows
+
+
+def _knows(result, name):
+    """Returns True if a step of the run has a value of that name."""
+    return any(step.get(name) is not None for step in result.steps)
+
+
+def _rounded(value, form):
+    return UNDEFINED if value is None else format(value, form)
 
 
 def comparison(results, published=None):
@@ -334,8 +353,12 @@ def aligned(head, rows):
 
 
 def numeric_columns(head, rows):
-    """For every column of text cells, whether it holds numbers."""
+    """For every column of text cells, whether it holds numbers.
+
+    >>> numeric_columns(["a", "b", "c"], [["1.5 ± 0.1", "2 of 3", "50 + 5 x 10"]])
+    [True, True, False]
+    """
     return [
-        all(row[i][:1] in "-+0123456789" and " x " not in row[i] for row in rows)
+        all(row[i] == "" or _NUMBER.fullmatch(row[i]) for row in rows)
         for i in range(len(head))
     ]

@@ -1,5 +1,6 @@
 """Pages in a real browser: all images load, and the console stays empty."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -24,7 +25,10 @@ addEventListener("load", () => {
   const images = [...document.images];
   const loaded = images.filter(image => image.complete && image.naturalWidth > 0);
   const wide = document.documentElement.scrollWidth > innerWidth;
-  document.title = `${loaded.length}/${images.length} ${wide ? "too wide" : "fits"}`;
+  const cut = [...document.querySelectorAll(".wide")].filter(
+    table => table.scrollWidth > table.clientWidth);
+  document.title = `${loaded.length}/${images.length} ${wide ? "too wide" : "fits"}`
+    + `, ${cut.length} tables cut`;
 });
 </script>"""
 
@@ -60,7 +64,23 @@ def test_a_report_page_loads_its_images_and_fits(make_run, picture, tmp_path, wi
     picture_path(run.run_dir, 1).parent.mkdir()
     write_json(picture_path(run.run_dir, 1), {"exemplars": 20 * kept, "mistakes": []})
     text = html_page("Page", [run], {"All": picture}, [{"One": picture}])
-    assert opened(text, tmp_path, width) == ("22/22 fits", [])
+    title, messages = opened(text, tmp_path, width)
+    assert title.startswith("22/22 fits")
+    assert messages == []
+
+
+def test_tables_fit_a_screen_with_long_names_and_spreads(make_run, tmp_path):
+    names = ["a rather long class name of a catalogue", "b" * 50, "c c", "d"]
+    runs = []
+    for number in range(4):
+        loss = ("softmax", "balanced_softmax")[number // 2]
+        run = make_run(loss, seed=1 + number % 2, weight_decay=number // 2 / 2000)
+        run.summary["memory_bytes"] = {"exemplars": 123456789}
+        stream = {**run.config["stream"], "class_names": names}
+        config = {**run.config, "stream": stream}
+        runs.append(dataclasses.replace(run, config=config))
+    text = html_page("Page", runs, {}, len(runs) * [{}])
+    assert opened(text, tmp_path, 1280)[0] == "0/0 fits, 0 tables cut"
 
 
 def test_a_broken_image_is_found(tmp_path):

@@ -41,7 +41,7 @@ def make_matrix(make_run):
 
 def legend(figure):
     [legend] = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
+    return [text.get_text().replace("\xa0", " ") for text in legend.get_texts()]
 
 
 def ticks(axis):
@@ -51,7 +51,7 @@ def ticks(axis):
 def test_a_line_goes_through_the_accuracy_of_every_step(make_run, drawn):
     figures.accuracy_over_steps([make_run()], "curve.png")
     line, chance = drawn[-1].axes[0].lines
-    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (66.67)"]
+    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (37.50; 66.67)"]
     assert list(line.get_xdata()) == [2, 3, 4]
     assert list(line.get_ydata()) == [87.5, 75, 37.5]
     np.testing.assert_allclose(chance.get_ydata(), [50, 100 / 3, 25])
@@ -70,7 +70,33 @@ def test_seeds_are_one_line_of_means_in_a_band_of_deviations(make_run, drawn):
     deviation = 25 / 2**0.5
     assert at_the_end.min() == pytest.approx(50 - deviation)
     assert at_the_end.max() == pytest.approx(50 + deviation)
-    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (70.83), 2 runs"]
+    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (50.00; 70.83)"]
+    assert "means of 2 runs" in drawn[-1].legends[0].get_title().get_text()
+
+
+def test_numbers_of_runs_that_differ_are_told_beside_each_line(make_run, drawn):
+    runs = [make_run(seed=1), make_run(seed=2), make_run("balanced_softmax")]
+    figures.accuracy_over_steps(runs, "curve.png")
+    assert [text.partition("), ")[2] for text in legend(drawn[-1])] == [
+        "2 runs",
+        "1 run",
+    ]
+
+
+@pytest.mark.parametrize("num_classes", [2, 16, 17, 100])
+def test_the_name_of_chance_stays_off_the_axis(make_matrix, drawn, num_classes):
+    run = make_matrix(np.eye(num_classes, dtype=int), (num_classes,))
+    figures.accuracy_of_run(run, "curve.png")
+    figure, axes = drawn[-1], drawn[-1].axes[0]
+    figure.draw_without_rendering()
+    [name] = [text for text in axes.texts if text.get_text() == "chance"]
+    assert name.get_window_extent().y0 >= axes.get_window_extent().y0
+
+
+def test_markers_at_100_percent_are_whole(make_run, drawn):
+    figures.accuracy_of_groups([make_run()], "groups.png")
+    lines = [line for axes in drawn[-1].axes for line in axes.lines]
+    assert not any(line.get_clip_on() for line in lines)
 
 
 def test_the_legend_is_sorted_by_the_last_value_and_takes_nothing_from_the_panel(
@@ -190,6 +216,10 @@ def test_shares_are_percent_of_the_true_class_and_grey_without_images(
     assert shares.mask[1].all()
     white, grey = image.cmap(0.0), image.cmap(np.ma.masked)
     assert min(white[:3]) > 0.9 > max(grey[:3])
+    # Shares of a few percent are seen, and numbers are white on dark cells only.
+    np.testing.assert_allclose(image.norm([0, 4, 25, 100]), [0, 0.2, 0.5, 1])
+    written = {text.get_text(): text.get_color() for text in drawn[-1].axes[0].texts}
+    assert (written["25"], written["50"], written["75"]) == ("black", "white", "white")
 
 
 def test_confusion_colours_go_from_zero_to_the_largest_class(make_matrix, drawn):

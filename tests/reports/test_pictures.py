@@ -69,7 +69,10 @@ def test_a_page_of_one_run_shows_the_pictures_with_names_as_text(make_run):
     text = html_page("Page", [run], {}, [{}])
     assert "Pictures of step 1" in text
     assert pictures["mistakes"][0]["png"] in text
-    assert "taken for &lt;script&gt;alert(1)&lt;/script&gt;, 80.00 %" in text
+    plain = text.replace("<bdi>", "").replace("</bdi>", "")
+    shown = "taken for &lt;script&gt;alert(1)&lt;/script&gt;, 80.00"
+    # No line ends between a number and its sign.
+    assert f"{shown}\N{NO-BREAK SPACE}%" in plain
     assert "<script>" not in text
     assert "Pictures of step" not in html_page("Page", [run, run], {}, [{}, {}])
 

@@ -10,8 +10,11 @@ import pytest
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.tables import (
     csv_table,
+    further_rows,
     latex_table,
     markdown_table,
+    numeric_columns,
+    step_rows,
     step_table,
     text_table,
 )
@@ -85,7 +88,7 @@ def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_p
         "learning_rate 0.5",
     ]
     assert "learning_rate 0.5" in text_table(runs)
-    assert group_labels(groups)[1] == "Fine-tuning + Softmax, other learning_rate 0.5"
+    assert group_labels(groups)[1] == "Fine-tuning + Softmax, learning_rate 0.5"
 
 
 def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
@@ -167,10 +170,35 @@ def test_the_table_says_how_its_average_is_taken(make_run):
 def test_step_table_has_a_line_a_step(make_run):
     lines = [line.split() for line in step_table(make_run()).splitlines()]
     assert lines[1:] == [
-        ["0", "2", "100", "87.50", "87.50", "-", "87.50", "-", "50.00"],
-        ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "-", "33.33"],
-        ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "-", "25.00"],
+        ["0", "2", "100", "87.50", "87.50", "-", "87.50", "50.00"],
+        ["1", "3", "100", "75.00", "62.50", "62.50", "100.00", "33.33"],
+        ["2", "4", "100", "37.50", "25.00", "25.00", "75.00", "25.00"],
     ]
+
+
+def test_alpha_and_temperature_have_a_column_where_there_is_one(make_run):
+    run = make_run()
+    assert "alpha" not in step_rows(run)[0]
+    assert "temperature" not in further_rows(run)[0]
+    run.steps[1].update(alpha=0.5, temperature=1.25)
+    for (head, rows), name, value in (
+        (step_rows(run), "alpha", "0.500"),
+        (further_rows(run), "temperature", "1.25"),
+    ):
+        assert [row[head.index(name)] for row in rows] == ["-", value, "-"]
+
+
+def test_names_that_begin_with_a_digit_are_no_numbers():
+    cells = [
+        "0012_tram",
+        "50 + 10 + 40",
+        "2 doors",
+        "1.5 ± 0.1",
+        "2 of 3",
+        "-",
+        "1e-05",
+    ]
+    assert numeric_columns(cells, [cells]) == 3 * [False] + 4 * [True]
 
 
 def test_a_trained_head_that_does_not_predict_has_a_column_of_its_own(make_run):
