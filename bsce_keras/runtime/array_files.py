@@ -87,9 +87,13 @@ def write(path, arrays, state, origin=None):
 
 def _npz(arrays):
     """Returns named arrays as a buffer in the format of `numpy.savez`."""
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise ValueError(f"`{name}` is an array of objects, which is not written.")
     buffer = io.BytesIO()
     try:
-        np.savez(buffer, allow_pickle=False, **arrays)
+        # Before 2.1, NumPy took `allow_pickle=False` for one more array.
+        np.savez(buffer, **arrays)
     except ValueError as error:
         # A buffer that cannot grow is closed, which zipfile then fails to use.
         if buffer.closed:
