@@ -68,6 +68,8 @@ class Published:
             it can train a head on a frozen one.
         has_linear_head: a dense layer of a saved classifier can become its head.
         solves_head: increments train nothing; the head is the solution of an equation.
+        solves_base_head: the head of the base step is one too, so that with a frozen
+            backbone nothing is trained at all.
         base_training: method that trains the network of the base step in the same way;
             empty if none does.
     """
@@ -85,6 +87,7 @@ class Published:
     trains_backbone: str = ""
     has_linear_head: bool = True
     solves_head: bool = False
+    solves_base_head: bool = False
     base_training: str = ""
 
     @property
@@ -182,6 +185,7 @@ _ACIL = dataclasses.replace(
         "features of the frozen backbone to one-hot labels"
     ),
     solves_head=True,
+    solves_base_head=True,
     base_training="il_baseline",
 )
 _IMPRINT = dataclasses.replace(

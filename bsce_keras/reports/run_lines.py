@@ -49,10 +49,11 @@ def run_header(config, stream, devices):
 
 
 def _schedule(config):
-    name = config.method.name
+    name, model = config.method.name, config.model
     if is_own(name) or not published(name).solves_head:
         return f"{config.training.schedule_text} a step"
-    if config.model.is_adopted:
+    is_solved = model.freeze_backbone and published(name).solves_base_head
+    if model.is_adopted or is_solved:
         return "none, the head is computed"
     return f"{config.training.schedule_text} at step 0, none later"
 

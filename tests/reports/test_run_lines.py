@@ -3,6 +3,8 @@
 import dataclasses
 from types import SimpleNamespace
 
+import pytest
+
 from bsce_keras.reports.groups import method_title
 from bsce_keras.reports.run_lines import run_header, step_line
 
@@ -21,14 +23,26 @@ def test_the_header_tells_what_is_trained_on_what(make_config):
     ]
 
 
-def test_the_header_says_where_increments_train_nothing(make_config):
+@pytest.mark.parametrize(
+    "name, is_frozen, training",
+    [
+        ("imprint", False, "10 epochs at step 0, none later"),
+        ("imprint", True, "10 epochs at step 0, none later"),
+        ("acil", False, "10 epochs at step 0, none later"),
+        ("acil", True, "none, the head is computed"),
+    ],
+)
+def test_the_header_says_where_nothing_is_trained(
+    make_config, name, is_frozen, training
+):
     config = make_config("softmax")
-    method = dataclasses.replace(config.method, name="imprint")
-    config = dataclasses.replace(config, method=method)
+    method = dataclasses.replace(config.method, name=name)
+    model = dataclasses.replace(config.model, freeze_backbone=is_frozen)
+    config = dataclasses.replace(config, method=method, model=model)
     steps = [SimpleNamespace(examples=range(9))]
     stream = SimpleNamespace(steps=steps, seen_test=lambda step: range(5))
     header = run_header(config, stream, "CPU")
-    assert "training 10 epochs at step 0, none later, batches of 32" in header
+    assert f"training {training}, batches of 32" in header
 
 
 def test_a_solved_head_is_named_with_what_goes_beyond_the_published_one():
