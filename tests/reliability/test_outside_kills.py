@@ -23,8 +23,8 @@ FLAGS = [
     *("--precision=float32", "--deterministic", "--noexport"),
 ]
 NUM_BASE_CLASSES = 6
-# Systems whose base step is an adopted classifier.
-ADOPTING = {f"adopted_{name}": name for name in ("acil", "imprint")}
+# Systems whose base step is an adopted classifier; one of them trains increments.
+ADOPTING = {f"adopted_{name}": name for name in ("acil", "imprint", "il_baseline")}
 # Methods by the name of the system.
 SYSTEMS = {name: name for name in METHODS} | ADOPTING
 # Saves after every update, or by the default only at the end of a phase.
