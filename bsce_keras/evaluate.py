@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import pathlib
 import sys
 
 import numpy as np
@@ -20,7 +21,8 @@ from bsce_keras.options.scored_stream import (
     exported_steps,
     run_stream,
 )
-from bsce_keras.records.run_records import read_run
+from bsce_keras.records.run_records import read_record, read_run
+from bsce_keras.reports.model_card import FACTS
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.errors import RequestError, problems_of
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
@@ -174,11 +176,24 @@ def _run_problems(values):
             f"{values.run_dir} holds no exported step. Repeat its training command "
             "with --export, which exports the last step and keeps finished work."
         )
-    return problems + [
-        problem
-        for path in exports.values()
-        for problem in model_problems(path, of_run=True)
-    ]
+    is_readable = not problems
+    for path in exports.values():
+        found = model_problems(path, of_run=True)
+        if is_readable and not found:
+            found = problems_of(_refuse_stranger, path, values.run_dir)
+        problems += found
+    return problems
+
+
+def _refuse_stranger(path, run_dir):
+    """Refuses an export whose card names another run; earlier versions named none."""
+    card = read_record(pathlib.Path(path, FACTS)) or {}
+    run_id = (read_record(pathlib.Path(run_dir, "config.json")) or {}).get("run_id")
+    if run_id and card.get("run_id") not in (None, run_id):
+        raise RequestError(
+            f"{path} is of run {card['run_id']} ({card.get('run')}), and {run_dir} is "
+            f"run {run_id}. Restore it from a copy, or move it away."
+        )
 
 
 def _print_alphas(values):

@@ -155,6 +155,23 @@ def test_an_altered_export_is_refused_with_the_file_named(copied_run, capsys):
     assert output.out == ""
 
 
+def test_an_export_of_another_run_is_refused_with_both_named(
+    trained_run, copied_run, capsys
+):
+    """The classes are the same, so only the card tells whose export it is."""
+    config = json.loads((copied_run / "config.json").read_text())
+    other = {**config, "run_id": "0123"}
+    (copied_run / "config.json").write_text(json.dumps(other))
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 2
+    output = capsys.readouterr()
+    assert f"step_01 is of run {config['run_id']} ({trained_run.name})" in output.err
+    assert f"{copied_run} is run 0123" in output.err
+    assert output.out == ""
+    # A run of an earlier version has no id.
+    (copied_run / "config.json").write_text(json.dumps({**config, "run_id": None}))
+    assert evaluate.main([f"--run_dir={copied_run}"]) == 0
+
+
 def test_an_export_of_other_classes_is_refused(folder_run, capsys):
     export_brightness(folder_run / "exports/step_00", ("night", "day"))
     assert evaluate.main([f"--run_dir={folder_run}"]) == 2

@@ -79,6 +79,7 @@ def card_facts(run_dir, line, per_class, description, alpha=1.0):
     ]
     facts = {
         "run": os.path.basename(os.path.abspath(run_dir)),
+        "run_id": config.get("run_id"),
         "step": line["step"],
         "method": TITLES.get(method["name"], method["name"]),
         "classification_loss": method["classification_loss"],
