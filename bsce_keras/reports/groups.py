@@ -181,7 +181,7 @@ def _told(name, value):
     """A field and its value, cut where it is long."""
     text = printable(value)
     shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-    return f"{name.rpartition('.')[2]} {shown}"
+    return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
 def _differs(name, group, other):

@@ -84,11 +84,11 @@ def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_p
     runs = [make_run(), make_run(learning_rate=0.5, run_dir=tmp_path / "fast")]
     groups = group_runs(runs)
     assert [group.columns["other"] for group in groups] == [
-        "learning_rate 0.1",
-        "learning_rate 0.5",
+        "learning rate 0.1",
+        "learning rate 0.5",
     ]
-    assert "learning_rate 0.5" in text_table(runs)
-    assert group_labels(groups)[1] == "Fine-tuning + Softmax, learning_rate 0.5"
+    assert "learning rate 0.5" in text_table(runs)
+    assert group_labels(groups)[1] == "Fine-tuning + Softmax, learning rate 0.5"
 
 
 def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
@@ -105,8 +105,8 @@ def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
 
     assert told(as_method("lucir")) == ["", ""]
     assert told(as_method("il_baseline")) == [
-        "epochs 10, weight_decay 0.0",
-        "epochs 20, weight_decay 0.0005",
+        "epochs 10, weight decay 0.0",
+        "epochs 20, weight decay 0.0005",
     ]
 
 
@@ -130,8 +130,8 @@ def test_a_class_order_is_told_by_its_name(make_run, tmp_path):
     stream = {**other.config["stream"], "class_order": "sorted", "order": [0, 1, 2, 3]}
     other = dataclasses.replace(other, config={**other.config, "stream": stream})
     assert [group.columns["other"] for group in group_runs([first, other])] == [
-        "class_order seed:3",
-        "class_order sorted",
+        "class order seed:3",
+        "class order sorted",
     ]
 
 
