@@ -18,8 +18,10 @@ ANALYTIC = "bsce_keras.learner.analytic_phase:AnalyticPhase"
 _BLOCK_NUMBERS = 2**24
 # Columns of the expansion where the base step has few images.
 _LEAST_EXPANSION, _COLUMNS_PER_IMAGE = 2048, 4
-# Images that the temperature is fitted to.
+# Images that temperature and ridge are fitted to.
 _MOST_CALIBRATED = 1000
+# Choices for a ridge of 0. The first is that of the published method.
+_RIDGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,14 +121,16 @@ class AnalyticState:
     Args:
         streams: `RidgeSums` by name of the stream.
         counts: number of images of each seen class, shape `(num_classes,)`.
+        ridge: that of the stream `main` at every step; 0 if none is chosen yet.
     """
 
     streams: dict[str, RidgeSums]
     counts: np.ndarray
+    ridge: float = 0.0
 
     def to_arrays(self):
         """Returns the state as named arrays for checkpoints."""
-        arrays = {"counts": self.counts}
+        arrays = {"counts": self.counts, "ridge": np.array(self.ridge)}
         for name, sums in self.streams.items():
             arrays |= {f"{name}/gram": sums.gram, f"{name}/moments": sums.moments}
         return arrays
@@ -139,7 +143,7 @@ class AnalyticState:
             name: RidgeSums(arrays[f"{name}/gram"], arrays[f"{name}/moments"])
             for name in names
         }
-        return cls(streams, arrays["counts"])
+        return cls(streams, arrays["counts"], float(arrays.get("ridge", 0.0)))
 
 
 def relu(values):
@@ -157,6 +161,7 @@ class RidgeStream:
         targets: targets of the step's images, shape `(n, num_classes)`.
         sums: `RidgeSums` of all images so far.
         solution: `RidgeSolution` of the head.
+        ridge: number that was added to the diagonal, times kappa.
     """
 
     name: str
@@ -164,18 +169,30 @@ class RidgeStream:
     targets: np.ndarray
     sums: RidgeSums
     solution: RidgeSolution
+    ridge: float
 
     @classmethod
-    def fitted(cls, state, name, step, activation, targets, ridge, tell):
-        """Adds a step's images to the sums of a stream and solves it."""
+    def fitted(cls, state, name, step, activation, targets, ridges, tell):
+        """Adds a step's images to the sums of a stream and solves it.
+
+        Of several ridges, the leave-one-out errors of `step.sampled` choose one.
+        """
         new, old = step.sums(activation, targets), state.streams[name]
         sums = weighed = old.plus(new)
         if step.old_factor != 1.0:
             weighed = old.times(step.old_factor).plus(new)
         tell(f"{name} Gram matrix {sums.size} x {sums.size}")
-        solution = RidgeSolution(weighed, ridge / step.kappa(state.counts))
-        tell(f"{name} solution")
-        return cls(name, activation, targets, sums, solution)
+        places, kappa = step.sampled, step.kappa(state.counts)
+        solution = RidgeSolution.by_leave_one_out(
+            weighed,
+            [ridge / kappa for ridge in ridges],
+            step.expanded(places, activation),
+            targets[places],
+            step.weights[places],
+        )
+        ridge = solution.ridge * kappa
+        tell(f"{name} solution, ridge {ridge:g}")
+        return cls(name, activation, targets, sums, solution, ridge)
 
     def left_out_logits(self, step):
         """Returns leave-one-out logits of the images of `step.sampled`."""
@@ -190,7 +207,8 @@ def state_after(state, step, *streams):
     """Returns the `AnalyticState` after a step with its fitted streams."""
     counts = np.pad(state.counts, (0, step.num_classes - len(state.counts)))
     counts += np.bincount(step.labels, minlength=step.num_classes)
-    return AnalyticState({stream.name: stream.sums for stream in streams}, counts)
+    sums = {stream.name: stream.sums for stream in streams}
+    return AnalyticState(sums, counts, streams[0].ridge)
 
 
 class ACIL(Method):
@@ -220,7 +238,8 @@ class ACIL(Method):
     base classes.
 
     The temperature of the exported probabilities is fitted to leave-one-out logits of
-    up to 1000 training images of the step.
+    up to 1000 training images of the step. A `ridge` of 0 is chosen at the base step,
+    by the leave-one-out errors of such images. It stays for all steps.
 
     Source: Zhuang et al., NeurIPS 2022; balanced: AIR, arXiv 2408.10349. The authors
     update W by Woodbury's identity; sums and one solution give the same numbers.
@@ -283,14 +302,18 @@ class ACIL(Method):
         Raises:
             RunError: the Gram matrix is not finite or not positive definite.
         """
-        main = RidgeStream.fitted(
-            state, "main", step, relu, step.targets, self.parameters.ridge, tell
-        )
+        main = self.main_stream(state, step, tell)
         logits = main.left_out_logits(step)
         return state_after(state, step, main), {
             "kernel": main.solution.kernel,
             "temperature": fitted_temperature(logits, step.labels[step.sampled]),
         }
+
+    def main_stream(self, state, step, tell):
+        """Returns the `RidgeStream` of the targets themselves."""
+        ridge = state.ridge or self.parameters.ridge
+        ridges = (ridge,) if ridge else _RIDGES
+        return RidgeStream.fitted(state, "main", step, relu, step.targets, ridges, tell)
 
     def forgetting_problem(self):
         return None
@@ -317,10 +340,11 @@ class ACIL(Method):
         sums = RidgeSums(sums.gram, sums.moments[:, kept])
         counts = state.counts[kept]
         kappa = balanced_weights(counts)[1] if last.is_balanced else 1.0
-        solution = RidgeSolution(sums, self.parameters.ridge / kappa)
-        stream = RidgeStream("main", relu, last.targets, sums, solution)
+        ridge = state.ridge or self.parameters.ridge
+        solution = RidgeSolution(sums, ridge / kappa)
+        stream = RidgeStream("main", relu, last.targets, sums, solution, ridge)
         logits = stream.left_out_logits(last)
-        return AnalyticState({"main": sums}, counts), {
+        return AnalyticState({"main": sums}, counts, ridge), {
             "kernel": solution.kernel,
             "temperature": fitted_temperature(logits, last.labels[last.sampled]),
         }

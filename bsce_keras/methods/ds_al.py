@@ -39,16 +39,14 @@ class DSAL(ACIL):
 
     def solve(self, state, step, tell=lambda what: None):
         parameters = self.parameters
-        main = RidgeStream.fitted(
-            state, "main", step, relu, step.targets, parameters.ridge, tell
-        )
+        main = self.main_stream(state, step, tell)
         compensation = RidgeStream.fitted(
             state,
             "compensation",
             step,
             np.tanh,
             _residual(step, main),
-            parameters.compensation_ridge,
+            (parameters.compensation_ridge,),
             tell,
         )
         factor, places = parameters.compensation, step.sampled

@@ -178,7 +178,7 @@ _LUCIR = Published(
 # authors train it longer and with stronger augmentation.
 _ACIL = dataclasses.replace(
     _IL_BASELINE,
-    parameters=_on_every_kind(AcilParameters()),
+    parameters=_on_every_kind(AcilParameters()) | {SMALL: AcilParameters(ridge=0.0)},
     memory=MemoryUse(has_exemplars=False, needs_every_class=True),
     predicts_by=(
         "argmax over the logits of all seen classes, a ridge regression from expanded "
@@ -247,7 +247,8 @@ _PUBLISHED = {
     "ds_al": dataclasses.replace(
         _ACIL,
         parameters=_on_every_kind(DsalParameters())
-        | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL},
+        | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL}
+        | {SMALL: DsalParameters(ridge=0.0)},
     ),
     "imprint": _IMPRINT,
     # LUCIR's schedule, without its fine-tuning.

@@ -87,12 +87,14 @@ class RidgeSolution:
 
     Attributes:
         kernel: W, shape `(m, num_columns)`.
+        ridge: as given.
 
     Raises:
         RunError: the sums are not finite, or `G + ridge I` is not positive definite.
     """
 
     def __init__(self, sums, ridge):
+        self.ridge = ridge
         if not (np.isfinite(sums.gram).all() and np.isfinite(sums.moments).all()):
             raise RunError(_problem("holds numbers that are not finite", ridge))
         matrix, _ = dtpttr(sums.size, sums.gram)
@@ -117,6 +119,29 @@ class RidgeSolution:
         leverages = weights * np.sum(np.square(roots), axis=0)
         remainders = np.maximum(1.0 - leverages, _LEAST_REMAINDER)
         return targets - (targets - rows @ self.kernel) / remainders[:, None]
+
+    @classmethod
+    def by_leave_one_out(cls, sums, ridges, rows, targets, weights):
+        """Returns the solution whose leave-one-out errors have the least squares.
+
+        With about as many images as columns, a small ridge fits the images and predicts
+        worst. These errors tell it, since no image is predicted by its own fit.
+
+        Args:
+            sums: `RidgeSums`.
+            ridges: numbers to choose from; a single one is not compared.
+            rows, targets, weights: images to predict, as in `leave_one_out`.
+        """
+        if len(ridges) == 1:
+            return cls(sums, ridges[0])
+        best, least = None, np.inf
+        for ridge in ridges:
+            solution = cls(sums, ridge)
+            left_out = solution.leave_one_out(rows, targets, weights)
+            error = weights @ np.square(left_out - targets).sum(axis=1)
+            if error < least:
+                best, least = solution, error
+        return best
 
 
 def balanced_weights(counts):

@@ -126,7 +126,8 @@ def method_title(config):
     title = TITLES.get(name, name)
     if name not in TITLES or not recipes.published(name).solves_head:
         return title
-    published = dataclasses.asdict(recipes.parameters(name, CIFAR))
+    kind = config["stream"].get("kind") or CIFAR
+    published = dataclasses.asdict(recipes.parameters(name, kind))
     others = [
         parameter if value is True else f"{parameter} {value:g}"
         for parameter, value in config["method"]["parameters"].items()

@@ -135,8 +135,8 @@ def test_missing_state_is_refused_with_the_way_out(base, two_steps):
 def test_bytes_of_memory_are_those_of_the_saved_state(base, two_steps):
     learner, memory, _ = base
     kept = learner.memory_bytes(two_steps[0], memory)
-    # Packed Gram matrix and moments of 160 columns and 5 classes, and the counts.
-    assert kept["state"] == 8 * (160 * 161 // 2 + 160 * 5 + 5)
+    # Packed Gram matrix and moments of 160 columns and 5 classes, counts, and ridge.
+    assert kept["state"] == 8 * (160 * 161 // 2 + 160 * 5 + 5 + 1)
     assert (kept["exemplars"], kept["teacher"]) == (0, 0)
 
 

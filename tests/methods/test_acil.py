@@ -13,6 +13,7 @@ SIZE, NUM_FEATURES = 24, 6
 
 
 def method(name="acil", **request):
+    request = {"ridge": 0.1, **request}
     return load_method(make_config("digits", method=name, **request).method)
 
 
@@ -30,9 +31,9 @@ def expansion():
     return np.random.default_rng(2).uniform(-bound, bound, (NUM_FEATURES, SIZE))
 
 
-def learned(name, features, labels, step_sizes, **settings):
+def learned(name, features, labels, step_sizes, request=None, **settings):
     """Returns state and weights after steps of these numbers of classes."""
-    analytic = method(name)
+    analytic = method(name, **(request or {}))
     state, first = analytic.first_state(SIZE), 0
     for size in step_sizes:
         arriving = (first <= labels) & (labels < first + size)
@@ -61,6 +62,43 @@ def test_head_is_the_ridge_regression_from_expanded_features():
     expected = np.linalg.solve(gram, rows.T @ np.eye(4)[labels])
     np.testing.assert_allclose(weights["kernel"], expected, atol=1e-8)
     np.testing.assert_array_equal(state.counts, [9, 4, 12, 7])
+
+
+@pytest.mark.parametrize("is_balanced", [False, True])
+@pytest.mark.parametrize("sizes", [[4], [2, 1, 1]])
+def test_ridge_of_0_is_chosen_at_the_base_step_and_kept(is_balanced, sizes):
+    """The choice is written out: each base image is predicted by a fit to the others.
+
+    As many columns as base images make the least ridge predict worst.
+    """
+    features, labels = images([12, 12, 5, 9])
+    settings = {"request": {"ridge": 0}, "is_balanced": is_balanced}
+    state, weights = learned("acil", features, labels, sizes, **settings)
+    rows, targets = expanded(features), np.eye(4)[labels]
+    base = np.flatnonzero(labels < sizes[0])
+    counts = np.bincount(labels[base])
+    kappa = len(counts) / np.sum(1 / counts) if is_balanced else 1.0
+    of_class = 1 / counts if is_balanced else np.ones(len(counts))
+
+    def error(ridge):
+        total = 0.0
+        for left_out in base:
+            others = base[base != left_out]
+            by = of_class[labels[others]]
+            gram = (rows[others].T * by) @ rows[others]
+            gram += ridge / kappa * np.eye(SIZE)
+            moments = (rows[others].T * by) @ targets[others]
+            left = rows[left_out] @ np.linalg.solve(gram, moments) - targets[left_out]
+            total += of_class[labels[left_out]] * left @ left
+        return total
+
+    best = min((0.1, 1.0, 10.0, 100.0, 1000.0), key=error)
+    assert best > 0.1
+    assert state.ridge == pytest.approx(best)
+    _, expected = learned(
+        "acil", features, labels, sizes, {"ridge": best}, is_balanced=is_balanced
+    )
+    np.testing.assert_allclose(weights["kernel"], expected["kernel"], atol=1e-10)
 
 
 @pytest.mark.parametrize("is_balanced", [False, True])
@@ -204,5 +242,5 @@ def test_flags_of_ridge_and_expansion_are_parameters_of_the_method():
     )
     with pytest.raises(RequestError, match="--method=lucir has no parameter 'ridge'"):
         make_config("digits", method="lucir", ridge=2.0)
-    with pytest.raises(RequestError, match="ridge of .* must be a number above 0"):
-        make_config("digits", method="acil", ridge=0.0)
+    with pytest.raises(RequestError, match="ridge of .* must be a number of at least 0"):
+        make_config("digits", method="acil", ridge=-1.0)
