@@ -10,7 +10,7 @@ from bsce_keras.reports.tables import (
     notes,
     remarks,
 )
-from bsce_keras.runtime.text import percent
+from bsce_keras.runtime.text import counted, percent
 
 # Beside results.md.
 IMAGES = "images/results"
@@ -242,7 +242,7 @@ def _record_row(record):
         (step["train_seconds"] or 0) * (step["images_per_second"] or 0)
         for step in steps
     )
-    cores = f", {hardware['cores']} cores" if hardware["cores"] else ""
+    cores = f", {counted(hardware['cores'], 'core')}" if hardware["cores"] else ""
     return [
         _link(record),
         made["steps"],

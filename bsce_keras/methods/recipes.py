@@ -178,7 +178,7 @@ _LUCIR = Published(
 # authors train it longer and with stronger augmentation.
 _ACIL = dataclasses.replace(
     _IL_BASELINE,
-    parameters=_on_every_kind(AcilParameters()) | {SMALL: AcilParameters(ridge=0.0)},
+    parameters=_on_every_kind(AcilParameters()),
     memory=MemoryUse(has_exemplars=False, needs_every_class=True),
     predicts_by=(
         "argmax over the logits of all seen classes, a ridge regression from expanded "
@@ -247,8 +247,7 @@ _PUBLISHED = {
     "ds_al": dataclasses.replace(
         _ACIL,
         parameters=_on_every_kind(DsalParameters())
-        | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL}
-        | {SMALL: DsalParameters(ridge=0.0)},
+        | {SUBIMAGENET: _IMAGENET_DSAL, IMAGENET: _IMAGENET_DSAL},
     ),
     "imprint": _IMPRINT,
     # LUCIR's schedule, without its fine-tuning.

@@ -4,7 +4,7 @@ import pathlib
 import shlex
 
 from bsce_keras.records.run_records import read_record
-from bsce_keras.runtime.text import duration
+from bsce_keras.runtime.text import counted, duration
 
 _PACKAGES = ("bsce_keras", "tensorflow", "keras", "numpy", "python")
 
@@ -53,15 +53,11 @@ def run_facts(result):
     return {title: str(fact) for title, fact in facts.items() if fact not in (None, "")}
 
 
-def _plural(number):
-    return "" if number == 1 else "s"
-
-
 def _machine(known):
     gpus = known.get("gpus")
     parts = [
         known.get("cpu"),
-        known.get("cores") and f"{known['cores']} core{_plural(known['cores'])}",
+        known.get("cores") and counted(known["cores"], "core"),
         known.get("memory_gb") and f"{known['memory_gb']} GiB",
         *(gpus if isinstance(gpus, list) else []),
         known.get("platform"),

@@ -126,12 +126,12 @@ def method_title(config):
     title = TITLES.get(name, name)
     if name not in TITLES or not recipes.published(name).solves_head:
         return title
-    kind = config["stream"].get("kind") or CIFAR
-    published = dataclasses.asdict(recipes.parameters(name, kind))
+    published = dataclasses.asdict(recipes.parameters(name, CIFAR))
     others = [
         parameter if value is True else f"{parameter} {value:g}"
         for parameter, value in config["method"]["parameters"].items()
-        if value != published.get(parameter, value)
+        # Both ways to a ridge belong to the method.
+        if parameter != "ridge" and value != published.get(parameter, value)
     ]
     return ", ".join([title, *others])
 

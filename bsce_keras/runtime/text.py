@@ -62,6 +62,15 @@ def duration(seconds):
     )
 
 
+def counted(number, noun):
+    """Returns a number with its noun.
+
+    >>> counted(1, "core"), counted(2, "core")
+    ('1 core', '2 cores')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(fraction):
     """Formats a fraction in percent with two decimals; "-" for None and NaN.
 

@@ -242,5 +242,5 @@ def test_flags_of_ridge_and_expansion_are_parameters_of_the_method():
     )
     with pytest.raises(RequestError, match="--method=lucir has no parameter 'ridge'"):
         make_config("digits", method="lucir", ridge=2.0)
-    with pytest.raises(RequestError, match="ridge of .* must be a number of at least 0"):
+    with pytest.raises(RequestError, match="ridge of .* a number of at least 0"):
         make_config("digits", method="acil", ridge=-1.0)
