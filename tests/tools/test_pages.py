@@ -14,10 +14,10 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
 CALL = re.compile(r"(?:bsce-|bsce_keras\.)(\w+) ((?:\\\n|[^\n`])*)")
 FLAG = re.compile(r"(?<![\w-])--(\w+)")
 TOOL = re.compile(r"python -m tools\.(?:\\\n|[^\n`])*")
-# Flags of other programs, and `--network` of a tool.
+# Flags of other programs, `--network` of a tool, and the start of pip's `--no-deps`.
 FOREIGN = {
     *("exclude", "mount", "logdir", "rest_api_port", "model_name", "model_base_path"),
-    "network",
+    *("network", "no"),
 }
 
 
