@@ -4,6 +4,7 @@ So do runs that adopt a classifier. `KILLS` sets the number of kills of each sys
 `KILLS_SEED` the seed.
 """
 
+import itertools
 import math
 import os
 import time
@@ -70,7 +71,7 @@ def classifier(tmp_path_factory):
 def test_a_run_killed_by_another_process_ends_with_the_same_bits(
     system, train, classifier, tmp_path
 ):
-    """A run is continued until it is finished, then one with other saves begins."""
+    """Runs with either kind of saves are killed equally often, each until it ends."""
     flags = [*FLAGS, f"--method={SYSTEMS[system]}"]
     if system in ADOPTING:
         names = ",".join(str(label) for label in range(NUM_BASE_CLASSES))
@@ -79,22 +80,37 @@ def test_a_run_killed_by_another_process_ends_with_the_same_bits(
         flags.append(f"--num_base_classes={NUM_BASE_CLASSES}")
     whole = tmp_path / "whole/run"
     seconds = _train_whole(train, [*flags, f"--run_dir={whole}"])
-    expected, rng = (
-        outcome(whole),
-        np.random.default_rng([SEED, [*SYSTEMS].index(system)]),
-    )
-    kills = kills_after_a_save = number = 0
-    while kills < NUM_KILLS:
-        run_dir = tmp_path / str(number) / "run"
-        ours = [*flags, *SAVES[number % len(SAVES)], f"--run_dir={run_dir}"]
-        # A run that goes on needs fewer seconds than a whole one.
-        while kills < NUM_KILLS and train(ours, rng.uniform(0, 0.6 * seconds)):
+    expected = outcome(whole)
+    rng = np.random.default_rng([SEED, [*SYSTEMS].index(system)])
+    moments = (rng.uniform(0, 0.6 * seconds) for _ in itertools.count())
+    for number, saves in enumerate(SAVES):
+        folder = tmp_path / str(number)
+        killed = _kill(train, [*flags, *saves], moments, folder, expected)
+        print(f"{system}, {' '.join(saves) or 'default saves'}: {killed}")
+
+
+def _kill(train, flags, moments, folder, expected):
+    """Kills runs until half of the kills are done; returns their numbers in words.
+
+    Args:
+        train: function of flags and seconds, see the fixture.
+        flags: those of the runs, without their folder.
+        moments: iterator of seconds. A run that goes on needs fewer than a whole one.
+        folder: folder of the run folders.
+        expected: outcome of a whole run.
+    """
+    kills = after_a_save = after_the_base = run = 0
+    while kills < NUM_KILLS / len(SAVES):
+        run_dir = folder / str(run) / "run"
+        ours = [*flags, f"--run_dir={run_dir}"]
+        while kills < NUM_KILLS / len(SAVES) and train(ours, next(moments)):
             kills += 1
-            kills_after_a_save += any(run_dir.glob("checkpoints/*.json"))
+            after_a_save += any(run_dir.glob("checkpoints/*.json"))
+            after_the_base += (run_dir / "checkpoints/step_00.json").exists()
         assert not train(ours)
         assert_same_outcome(run_dir, expected)
-        number += 1
-    print(f"{system}: {kills} kills, {kills_after_a_save} after the first save")
+        run += 1
+    return f"{kills} kills, {after_a_save} after a save, {after_the_base} after step 0"
 
 
 def _train_whole(train, flags):
