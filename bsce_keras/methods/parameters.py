@@ -274,8 +274,8 @@ class AcilParameters:
     )
     ridge: float = parameter(
         "number added to the diagonal of the Gram matrix, published with 0.1; 0 "
-        "chooses 0.1, 1, 10, 100 or 1000 at the base step, by leave-one-out errors of "
-        "its images",
+        "chooses a power of ten from 0.1 to 10000 at the base step, by leave-one-out "
+        "errors of its images",
         0.0,
         least=0,
     )

@@ -92,7 +92,7 @@ def test_ridge_of_0_is_chosen_at_the_base_step_and_kept(is_balanced, sizes):
             total += of_class[labels[left_out]] * left @ left
         return total
 
-    best = min((0.1, 1.0, 10.0, 100.0, 1000.0), key=error)
+    best = min((0.1, 1.0, 10.0, 100.0, 1e3, 1e4), key=error)
     assert best > 0.1
     assert state.ridge == pytest.approx(best)
     _, expected = learned(
