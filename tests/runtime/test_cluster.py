@@ -6,6 +6,7 @@ import pytest
 
 from bsce_keras import reproduce, train, tune
 from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError
 
@@ -23,6 +24,26 @@ def test_worker_reads_addresses_and_its_index():
     assert (cluster.workers, cluster.index) == (("a:1", "b:2"), 1)
     assert not cluster.is_chief
     assert read_cluster(tf_config(index=0)).is_chief
+
+
+def test_a_chief_joins_the_others_before_it_refuses_a_folder(
+    tmp_path, monkeypatch, capsys
+):
+    """Otherwise they wait for it without end, and never learn the reason."""
+
+    def join():
+        raise RequestError("waits for the others")
+
+    monkeypatch.setenv("TF_CONFIG", tf_config(index=0))
+    monkeypatch.setattr(train, "import_keras", join)
+    run_dir = tmp_path / "run"
+    flags = ["--dataset=digits", "--num_base_classes=8", f"--run_dir={run_dir}"]
+    with run_lock(run_dir):
+        assert train.main([*flags, "--strategy=multi_worker"]) == 2
+        assert "waits for the others" in capsys.readouterr().err
+        # A run without other workers is refused at once.
+        assert train.main(flags) == 2
+        assert "is in use by process" in capsys.readouterr().err
 
 
 def test_additional_fields_of_schedulers_are_accepted():
