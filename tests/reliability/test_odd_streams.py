@@ -34,8 +34,15 @@ BALANCED = ("balanced_softmax", META)
 LOSSES = LOSS_CHOICES[1:]  # without `default`
 # Methods with few losses, and memories and pools of their own.
 SPECIAL = ("bic", "acil", "ds_al", "imprint")
+# Losses and corrections that these methods refuse, whatever the stream.
+REFUSED = (("joint", META), ("joint", "separated_softmax"))
+NOT_FINETUNED = ("joint", "bic")
 SYSTEMS = [
-    *((m, loss) for m, loss in itertools.product(METHODS, LOSSES) if m not in SPECIAL),
+    *(
+        (method, loss)
+        for method, loss in itertools.product(METHODS, LOSSES)
+        if method not in SPECIAL and (method, loss) not in REFUSED
+    ),
     ("bic", "softmax"),
     ("podnet", "nca"),
 ]
@@ -456,9 +463,9 @@ def odd_runs(draw, method, loss):
         steps=tuple(steps),
         method=method,
         loss=loss,
-        finetuning=draw(st.booleans()),
+        finetuning=method not in NOT_FINETUNED and draw(st.booleans()),
         sampling="uniform"
-        if counts_classes
+        if counts_classes or method == "joint"
         else draw(st.sampled_from(REPLAY_SAMPLINGS)),
         **{memory: 0 if method == "joint" else draw(st.sampled_from(_MEMORIES))},
         batch_size=batch_size,
