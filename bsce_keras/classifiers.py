@@ -1,6 +1,5 @@
 """load_classifier(): the trained network of a finished step, as a `keras.Model`."""
 
-import contextlib
 import os
 
 import keras
@@ -18,6 +17,7 @@ from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.precision import dtype_policy
 
 
 def load_classifier(
@@ -64,7 +64,7 @@ def load_classifier(
             "numbered from 0. Use one of them, or repeat the training command."
         )
     arrays, state = loaded
-    with _policy(config.training.precision):
+    with dtype_policy(config.training.precision):
         learner = Learner(config, Runtime(), checkpoints)
         learner.restore(_step(config.stream, index), arrays)
         memory = ReplayMemory(config.memory, config.training.seed)
@@ -107,13 +107,3 @@ def _step(stream, index):
     num_old, num_new = sum(sizes[:index]), sizes[index]
     names = stream.arriving_class_names[num_old : num_old + num_new]
     return Step(index, num_old, num_new, names, examples=None)
-
-
-@contextlib.contextmanager
-def _policy(precision):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

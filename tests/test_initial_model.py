@@ -173,6 +173,7 @@ def test_resumed_adopted_run_has_the_same_bits(request_of, tmp_path):
         lambda: [keras.layers.Dense(3), keras.layers.Softmax()],
         lambda: [keras.layers.Dense(3), keras.layers.Activation("softmax")],
         lambda: [keras.layers.Dropout(0.5), keras.layers.Dense(3, "softmax")],
+        lambda: [keras.layers.Dense(3), keras.layers.Rescaling(-2.0, [0.3, 0.0, 0.1])],
     ],
 )
 def test_cut_classifier_has_the_same_order_of_classes(top, tmp_path):
@@ -182,6 +183,32 @@ def test_cut_classifier_has_the_same_order_of_classes(top, tmp_path):
     logits = np.asarray(cut.backbone(images)) @ cut.kernel + cut.bias
     expected = np.argsort(np.asarray(model(images)), axis=1)
     np.testing.assert_array_equal(np.argsort(logits, axis=1), expected)
+
+
+def test_classifier_inside_another_model_is_cut_at_its_own_dense_layer(tmp_path):
+    inner = softmax_classifier()
+    outer = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.RandomFlip(), inner], name="outer"
+    )
+    images = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    cut = cut_classifier(save(outer, tmp_path), IMAGE)
+    logits = np.asarray(cut.backbone(images)) @ cut.kernel + cut.bias
+    expected = np.asarray(inner(images))
+    np.testing.assert_allclose(keras.ops.softmax(logits), expected, rtol=1e-5)
+
+
+def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
+    first = request_of(export_formats="saved_model,keras", export_only_last=False)
+    run_experiment(make_config("folder", **first))
+    path = tmp_path / "run/exports/step_01/model.keras"
+    again = {**first, "initial_model": str(path), "run_dir": str(tmp_path / "again")}
+    del again["initial_classes"]
+    config = make_config("folder", **again, increments=[])
+    assert config.stream.arriving_class_names == (*OLD, NEW)
+    assert config.model.input == "0_255"
+    run_experiment(config)
+    adopted, taught = lines_of(tmp_path / "again")[0], lines_of(tmp_path / "run")[1]
+    assert adopted["accuracy"] == taught["accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def saved_input(config):
     shape = next((tuple(s[1:]) for s in map(_batch_shape, layers) if s), ())
     shape = shape if len(shape) == 3 else (None, None, None)
     first = next((layer for layer in layers if not _keeps_values(layer)), {})
-    if _takes_pixels(first):
+    if _takes_bytes(layers) or _takes_pixels(first):
         return SavedInput("0_255", shape)
     outer = [_name(config), *(_name(layer) for layer in layers if not _layers(layer))]
     family = _family(outer) or _family(_names(first))
@@ -201,7 +201,15 @@ def _keeps_values(layer):
     return re.fullmatch(_WITHOUT_EFFECT, str(layer.get("class_name", ""))) is not None
 
 
+def _takes_bytes(layers):
+    inputs = (layer for layer in layers if layer.get("class_name") == "InputLayer")
+    return any(layer["config"].get("dtype") == "uint8" for layer in inputs)
+
+
 def _takes_pixels(layer):
+    inner = [one for one in _layers(layer) if not _keeps_values(one)]
+    if inner:
+        return _takes_pixels(inner[0])
     if layer.get("class_name") != "Rescaling":
         return False
     scale = layer["config"].get("scale")

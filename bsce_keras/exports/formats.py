@@ -40,7 +40,8 @@ def served_network(classifier, image):
     cut = (corner, margin - corner)
     squares = keras.layers.Cropping2D((cut, cut))(images) if margin else images
     outputs = plain(classifier)(squares)
-    served = {"probabilities": keras.layers.Softmax()(served_logits(outputs))}
+    softmax = keras.layers.Softmax(dtype="float32")
+    served = {"probabilities": softmax(served_logits(outputs))}
     if "features" in outputs:
         served["embedding"] = outputs["features"]
     return keras.Model(images, served, name="served")

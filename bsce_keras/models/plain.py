@@ -6,6 +6,8 @@ layers to symbolic inputs, so that the outputs are those of the layer in inferen
 
 import keras
 
+from bsce_keras.runtime.precision import dtype_policy
+
 
 def plain(classifier):
     """Returns a float32 copy of a classifier for inference, of Keras's own layers.
@@ -50,9 +52,11 @@ def plain(classifier):
         refresh_statistics(layer)
         return outputs
 
-    return keras.models.clone_model(
-        classifier, clone_function=copied, call_function=called
-    )
+    # A method `plain` makes layers in Keras's precision, which may be that of a run.
+    with dtype_policy("float32"):
+        return keras.models.clone_model(
+            classifier, clone_function=copied, call_function=called
+        )
 
 
 def foreign_layers(model):

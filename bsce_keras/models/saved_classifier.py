@@ -27,7 +27,8 @@ class CutClassifier:
 def cut_classifier(path, image):
     """Loads a classifier and cuts it in front of its last dense layer.
 
-    A softmax is left out: it does not change the order of the classes.
+    A softmax is left out: it does not change the order of the classes. A `Rescaling`
+    of the logits becomes part of the head.
 
     Args:
         path: path of a `.keras` file. Code in it is refused, not run.
@@ -40,22 +41,7 @@ def cut_classifier(path, image):
         RequestError: the file cannot be loaded, or the classifier cannot be cut.
     """
     model = load_model("--initial_model", path)
-    if len(getattr(model, "outputs", None) or ()) != 1:
-        raise _no_cut(path, model, "it must be functional with one output")
-    layer, features = _layer_and_input(model.outputs[0])
-    while is_softmax(layer) and not isinstance(layer, keras.layers.Dense):
-        layer, features = _layer_and_input(features)
-    if not isinstance(layer, keras.layers.Dense):
-        raise _no_cut(path, layer, "it must be a Dense layer, or a softmax after one")
-    if not (is_softmax(layer) or layer.activation is keras.activations.linear):
-        raise _no_cut(path, layer, f"its activation is {layer.activation.__name__}")
-    if len(features.shape) != 2 or layer.units < 2:
-        shape = (*features.shape[:-1], layer.units)
-        raise _no_cut(path, layer, f"its output is {shape}, not (batch, classes)")
-    kernel = np.asarray(layer.kernel, np.float32)
-    bias = np.zeros(layer.units, np.float32)
-    if layer.use_bias:
-        bias = np.asarray(layer.bias, np.float32)
+    features, kernel, bias = _parts(path, _class_scores(path, model))
     backbone = keras.Model(model.inputs, features)
     backbone = checked_backbone(f"--initial_model={path}", backbone, image)
     return CutClassifier(backbone, kernel, bias)
@@ -76,12 +62,48 @@ def check_classifier(path, image, num_classes):
         )
 
 
-def _layer_and_input(tensor):
-    """Returns the layer that computes a tensor, and the first tensor that it reads."""
+def _class_scores(path, model):
+    """Returns the output that scores the classes: the only one, or `probabilities`."""
+    outputs = getattr(model, "outputs", None) or ()
+    if len(outputs) == 1:
+        return outputs[0]
+    named = model.output if outputs else None
+    if isinstance(named, dict) and "probabilities" in named:
+        return named["probabilities"]
+    reason = "it must be functional with one output, or one named 'probabilities'"
+    raise _no_cut(path, model, reason)
+
+
+def _parts(path, scores):
+    """Returns the tensor of the features in front of class scores, kernel and bias."""
     # Keras (3.15) has only private ways from a tensor to its layer.
-    operation, node, _ = tensor._keras_history
-    read = operation._inbound_nodes[node].input_tensors
-    return operation, read[0] if read else None
+    layer, node, index = scores._keras_history
+    inputs = layer._inbound_nodes[node].input_tensors
+    if len(inputs) != 1:
+        raise _no_cut(path, layer, f"it has {len(inputs)} inputs")
+    if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+        features, kernel, bias = _parts(path, layer.outputs[index])
+        return keras.Model(layer.inputs[0], features)(inputs[0]), kernel, bias
+    if isinstance(layer, keras.layers.Dense):
+        return (inputs[0], *_weights(path, layer))
+    if is_softmax(layer):
+        return _parts(path, inputs[0])
+    if isinstance(layer, keras.layers.Rescaling):
+        features, kernel, bias = _parts(path, inputs[0])
+        scale = np.asarray(layer.scale, np.float32)
+        return features, kernel * scale, bias * scale + np.float32(layer.offset)
+    raise _no_cut(path, layer, "it must be a Dense layer, or a softmax after one")
+
+
+def _weights(path, layer):
+    """Returns kernel and bias of a dense layer that gives logits or probabilities."""
+    if not (is_softmax(layer) or layer.activation is keras.activations.linear):
+        raise _no_cut(path, layer, f"its activation is {layer.activation.__name__}")
+    shape = (*layer.input.shape[:-1], layer.units)
+    if len(shape) != 2 or layer.units < 2:
+        raise _no_cut(path, layer, f"its output is {shape}, not (batch, classes)")
+    bias = layer.bias if layer.use_bias else np.zeros(layer.units)
+    return np.asarray(layer.kernel, np.float32), np.asarray(bias, np.float32)
 
 
 def _no_cut(path, layer, reason):

@@ -2,8 +2,10 @@
 
 import os
 
+from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.methods import METHODS, recipes
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.files import read_json
 from bsce_keras.runtime.text import is_line, listed
 
 
@@ -18,9 +20,11 @@ def initial_classes(asked):
     """
     if asked.initial_model is None:
         return ()
-    given = asked.initial_classes
     if "initial_classes" in asked.refused:
         return ()
+    given = asked.initial_classes
+    if given is None:
+        given = _names_beside(asked.initial_model)
     if given is None:
         raise RequestError(
             f"--initial_model={asked.initial_model} needs --initial_classes: the names "
@@ -35,6 +39,15 @@ def initial_classes(asked):
             f"file that has them. Received: {given!r}"
         )
     return names
+
+
+def _names_beside(path):
+    """Returns the classes of the export that a file belongs to; None if there is none."""
+    try:
+        description = read_json(os.path.join(os.path.dirname(path), DESCRIPTION))
+        return list(description["class_names"])
+    except (KeyError, OSError, TypeError, ValueError):
+        return None
 
 
 def _names_of_text(text):

@@ -202,7 +202,7 @@ _TRAINING = (
         "initial_classes",
         str | list,
         "classes of --initial_model in the order of its outputs: names separated by "
-        "commas, or a file with one a line",
+        "commas, or a file with one a line (default: those of the export it lies in)",
     ),
     Option(
         "freeze_backbone",

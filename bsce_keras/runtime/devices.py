@@ -14,6 +14,7 @@ import tensorflow as tf
 from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
+from bsce_keras.runtime.precision import dtype_policy
 from bsce_keras.runtime.signals import StopRequests
 from bsce_keras.runtime.tensorflow_errors import as_memory_errors
 from bsce_keras.runtime.tensorflow_import import refuse_other_keras, uses_onednn
@@ -80,15 +81,10 @@ def prepared_runtime(config):
         )
     try:
         strategy = _prepared_strategy(config)
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(config.precision)
-        try:
-            with StopRequests() as stop_requests:
-                runtime = Runtime(strategy, stop_requests)
-                with as_memory_errors(), lost_workers_told(runtime.workers):
-                    yield runtime
-        finally:
-            keras.config.set_dtype_policy(policy)
+        with dtype_policy(config.precision), StopRequests() as stop_requests:
+            runtime = Runtime(strategy, stop_requests)
+            with as_memory_errors(), lost_workers_told(runtime.workers):
+                yield runtime
     finally:
         _run_of_process.release()
 

@@ -83,6 +83,16 @@ def test_float_formats_agree_with_the_saved_model(exported, digits, file):
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-4)
 
 
+def test_files_of_a_mixed_run_return_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = build_classifier(resnet8(), LinearHead(len(NAMES)), IMAGE)
+    path = tmp_path / "step_00"
+    export_step(mixed, IMAGE, NAMES, str(path), ("keras",))
+    keras.config.set_dtype_policy("float32")
+    served = keras.saving.load_model(path / "model.keras")
+    assert served.output["probabilities"].dtype == "float32"
+
+
 def test_eight_bit_weights_mostly_predict_the_same_class(exported, digits):
     expected = outputs(exported, digits)["probabilities"].argmax(axis=1)
     actual = outputs(exported / "model_int8.tflite", digits)["probabilities"]

@@ -95,6 +95,17 @@ def test_a_plain_copy_has_the_same_logits(classifier):
     assert foreign_layers(original)
 
 
+@pytest.mark.parametrize("head", [LinearHead(5), AnalyticHead(5, 16)])
+def test_a_plain_copy_of_a_mixed_classifier_computes_in_float32(head):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = make_classifier(head)
+    copy = plain(mixed)
+    keras.config.set_dtype_policy("float32")
+    same_weights = make_classifier(head.from_config(head.get_config()))
+    same_weights.set_weights(mixed.get_weights())
+    np.testing.assert_allclose(logits_of(copy), logits_of(same_weights), 1e-4, 1e-4)
+
+
 def test_a_saved_plain_copy_needs_only_keras(tmp_path, run_python):
     copy = plain(make_classifier(LinearHead(5)))
     copy.save(tmp_path / "model.keras")
