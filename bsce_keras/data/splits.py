@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.decode import decode_image, fit_to_square
@@ -85,6 +86,22 @@ def square(encoded, image):
     """Decodes the bytes of a file or a record to a square of `image.stored_size`."""
     decoded = decode_image(encoded, image.channels, image.max_pixels)
     return fit_to_square(decoded, image.stored_size)
+
+
+def squares(encoded, image):
+    """Decodes the bytes of a batch of files, shape `(batch,)`, to squares.
+
+    A file that cannot be decoded fails the whole batch.
+
+    Returns:
+        uint8, shape `(batch, stored_size, stored_size, channels)`.
+    """
+    shape = (image.stored_size, image.stored_size, image.channels)
+    return tf.map_fn(
+        lambda data: square(data, image),
+        encoded,
+        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
+    )
 
 
 def form(image):

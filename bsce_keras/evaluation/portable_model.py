@@ -1,9 +1,8 @@
 """Exported files of LiteRT, ONNX and Keras in use."""
 
+import functools
 import importlib
 import os
-
-import numpy as np
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.evaluation.export_folder import DESCRIPTION
@@ -50,10 +49,17 @@ class PortableModel(LoadedModel):
         return self._run(fit_to_square(images, self.stored_size).numpy())
 
     def outputs_of_encoded(self, encoded):
-        from bsce_keras.data.splits import square
+        return self._run(self._decoded(encoded).numpy())
 
-        squares = [square(data, self._image).numpy() for data in encoded]
-        return self._run(np.stack(squares))
+    @functools.cached_property
+    def _decoded(self):
+        """Function from the bytes of files to squares, traced once."""
+        import tensorflow as tf
+
+        from bsce_keras.data.splits import squares
+
+        spec = tf.TensorSpec((None,), tf.string)
+        return tf.function(lambda encoded: squares(encoded, self._image), [spec])
 
 
 def _litert(path):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from bsce_keras.data.decode import fit_to_square
-from bsce_keras.data.splits import square
+from bsce_keras.data.splits import squares
 from bsce_keras.models.classifier import served_logits
 
 
@@ -47,12 +47,7 @@ class ExportedClassifier(tf.Module):
         Files may differ in size. A file that cannot be decoded, or that has more than
         `ImageSpec.max_pixels` pixels, fails the whole batch.
         """
-        squares = tf.map_fn(
-            lambda data: square(data, self._image),
-            encoded,
-            fn_output_signature=_square_spec(self._image),
-        )
-        return self._outputs(squares)
+        return self._outputs(squares(encoded, self._image))
 
     @property
     def serving_signatures(self):
@@ -88,9 +83,3 @@ def _outputs(classifier, image):
 
 def _images_spec(side, channels, name=None):
     return tf.TensorSpec((None, side, side, channels), tf.uint8, name)
-
-
-def _square_spec(image):
-    return tf.TensorSpec(
-        (image.stored_size, image.stored_size, image.channels), tf.uint8
-    )
