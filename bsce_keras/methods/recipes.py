@@ -294,6 +294,19 @@ def published(method):
     return _PUBLISHED.get(method, _IL_BASELINE)
 
 
+def trained_steps(config):
+    """Returns two booleans: updates train the base step, and the increments.
+
+    Args:
+        config: `ExperimentConfig`.
+    """
+    facts, model = published(config.method.name), config.model
+    if is_own(config.method.name) or not facts.solves_head:
+        return not model.is_adopted, True
+    is_solved = model.freeze_backbone and facts.solves_base_head
+    return not (model.is_adopted or is_solved), False
+
+
 def parameters(method, kind, scale=1.0):
     """Returns a method's hyper-parameters, with passes scaled as epochs are."""
     own = own_parameters(method) if is_own(method) else None

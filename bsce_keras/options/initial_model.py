@@ -42,7 +42,7 @@ def initial_classes(asked):
 
 
 def _names_beside(path):
-    """Returns the classes of the export that a file belongs to; None if there is none."""
+    """Returns the classes of the export that a file lies in, or None."""
     try:
         description = read_json(os.path.join(os.path.dirname(path), DESCRIPTION))
         return list(description["class_names"])

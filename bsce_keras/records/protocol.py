@@ -53,7 +53,7 @@ def protocol(config, num_replicas=1):
         "augmentation": _augmentation(stream.image),
         "base_step": "a saved classifier" if config.model.is_adopted else "trained",
         "network_input": _network_input(config.model, stream.image),
-        "optimizer": _optimizer(config.training),
+        "optimizer": _optimizer(config),
         "batch_normalization": _batch_normalization(config.model),
         "precision": _precision(config),
         "evaluation": _evaluation(stream, config.method),
@@ -265,7 +265,16 @@ def _memory(config):
     }
 
 
-def _optimizer(training):
+def _optimizer(config):
+    trains_base, trains_increments = recipes.trained_steps(config)
+    if trains_increments:
+        return _sgd(config.training)
+    if trains_base:
+        return f"at step 0 only: {_sgd(config.training)}"
+    return "none, the head is computed"
+
+
+def _sgd(training):
     if training.schedule == "cosine":
         decay = (
             "cosine decay over the epochs of a step, one epoch late as in PODNet's code"

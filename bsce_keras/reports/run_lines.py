@@ -2,8 +2,7 @@
 
 import statistics
 
-from bsce_keras.methods.own_methods import is_own
-from bsce_keras.methods.recipes import published
+from bsce_keras.methods.recipes import trained_steps
 from bsce_keras.reports.groups import arrivals, loss_title, method_title
 from bsce_keras.runtime.text import duration, percent, printable
 
@@ -49,13 +48,12 @@ def run_header(config, stream, devices):
 
 
 def _schedule(config):
-    name, model = config.method.name, config.model
-    if is_own(name) or not published(name).solves_head:
+    trains_base, trains_increments = trained_steps(config)
+    if trains_increments:
         return f"{config.training.schedule_text} a step"
-    is_solved = model.freeze_backbone and published(name).solves_base_head
-    if model.is_adopted or is_solved:
-        return "none, the head is computed"
-    return f"{config.training.schedule_text} at step 0, none later"
+    if trains_base:
+        return f"{config.training.schedule_text} at step 0, none later"
+    return "none, the head is computed"
 
 
 def _network(model):

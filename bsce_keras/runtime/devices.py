@@ -8,7 +8,6 @@ import os
 import signal
 import threading
 
-import keras
 import tensorflow as tf
 
 from bsce_keras.runtime.cluster import read_cluster

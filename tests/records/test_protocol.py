@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bsce_keras.config import ImageSpec, MemoryConfig, MethodConfig, ModelConfig
-from bsce_keras.methods.parameters import IcarlParameters
+from bsce_keras.methods.parameters import IcarlParameters, NoParameters
 from bsce_keras.records.protocol import (
     outcome_differences,
     outcome_fields,
@@ -100,6 +100,12 @@ def test_batch_sizes_of_four_to_one_sampling_are_named(make_config):
     told = protocol(make_config(**training))["optimizer"]
     assert "global batch 128 at step 0 and 160 later" in told
     assert "global batch 32;" in protocol(make_config())["optimizer"]
+
+
+def test_an_analytic_head_has_an_optimizer_at_the_base_step_only(make_config):
+    method = MethodConfig("acil", "softmax", NoParameters())
+    told = protocol(dataclasses.replace(make_config(), method=method))["optimizer"]
+    assert told.startswith("at step 0 only: SGD")
 
 
 @pytest.mark.parametrize("mirrors", [False, True])
