@@ -39,11 +39,10 @@ def run_facts(result):
     """
     known = read_record(pathlib.Path(result.run_dir, "versions.json")) or {}
     names = [name for name in _PACKAGES if known.get(name)]
-    seconds = [step.get("train_seconds") or 0 for step in result.steps]
     facts = {
         "command": train_command(recorded_flags(result.run_dir)),
         "seed": result.config["training"]["seed"],
-        "training time": sum(seconds) and duration(sum(seconds)),
+        "training time": _training_time(result),
         "started": known.get("started"),
         "ended": known.get("ended"),
         "versions": ", ".join(f"{name} {known[name]}" for name in names),
@@ -51,6 +50,16 @@ def run_facts(result):
         "machine": _machine(known),
     }
     return {title: str(fact) for title, fact in facts.items() if fact not in (None, "")}
+
+
+def _training_time(result):
+    seconds = [step.get("train_seconds") or 0 for step in result.steps]
+    if not sum(seconds):
+        return None
+    told = duration(sum(seconds))
+    if result.config.get("base_run_dir"):
+        told += f", of which {duration(seconds[0])} in the base step that runs share"
+    return told
 
 
 def _machine(known):

@@ -137,6 +137,13 @@ def test_a_page_tells_how_to_repeat_a_run(make_run):
     assert "<dt>machine</dt>" in text
 
 
+def test_the_training_time_names_the_share_of_a_shared_base_step(make_run):
+    run = make_run()
+    shared = dataclasses.replace(run, config={**run.config, "base_run_dir": "runs/b"})
+    text = html_page("One", [shared], {}, [{}])
+    assert "<dd>0:04, of which 0:02 in the base step that runs share</dd>" in text
+
+
 def test_a_run_without_protocol_has_a_page(make_run):
     run = make_run()
     config = {name: part for name, part in run.config.items() if name != "protocol"}
