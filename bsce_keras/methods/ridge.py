@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.blas import dsyrk
 from scipy.linalg.lapack import dpotrf, dpotrs, dtpttr, dtrttp
+from threadpoolctl import threadpool_limits
 
 from bsce_keras.runtime.errors import RunError
 
@@ -99,7 +100,10 @@ class RidgeSolution:
             raise RunError(_problem("holds numbers that are not finite", ridge))
         matrix, _ = dtpttr(sums.size, sums.gram)
         matrix[np.diag_indices(sums.size)] += ridge
-        self._factor, info = dpotrf(matrix, clean=False, overwrite_a=True)
+        # Threads of OpenBLAS wait for each other actively, many times in a
+        # factorisation. With two of them beside other work it took 6 times as long.
+        with threadpool_limits(1, user_api="blas"):
+            self._factor, info = dpotrf(matrix, clean=False, overwrite_a=True)
         if info:
             raise RunError(_problem("is not positive definite", ridge))
         self.kernel, _ = dpotrs(self._factor, sums.moments)
