@@ -60,7 +60,8 @@ _WITH_UNIT = re.compile(
 _ACCURACY = re.compile(r"(?<![\w.-])[1-9]\d{0,2}\.\d\d+(?!\w|\.\d)")
 _CELL = re.compile(rf"[-+~]?{_NUMBER}(?:e-\d+)?(?:[ ,±()%s]| to |{_NUMBER}|)*")
 _COMMAND = re.compile(
-    r"python -m (?:(?:tools|bsce_keras)\.|timeit)|\bbsce-[a-z]+ |\bmake (?:benchmark|demo|results)"
+    r"python -m (?:(?:tools|bsce_keras)\.|timeit)|\bbsce-[a-z]+ "
+    r"|\bmake (?:benchmark|demo|results)"
 )
 _HEADING = re.compile(r"#+ ")
 _LINK = re.compile(r"\]\(([^)#]+\.md)")
