@@ -211,6 +211,9 @@ def _training(asked, kind, info):
     if info and asked.epochs is None and asked.schedule_scale is None:
         settings["min_updates"] = info.min_updates
     settings |= asked.fields("training")
+    if asked.freeze_backbone and settings.get("precision", "auto") == "auto":
+        # Features are computed once, and should be those of the network as it came.
+        settings["precision"] = "float32"
     scale = _scale(asked, recipe)
     settings["epochs"], settings["milestones"] = _schedule(asked, recipe, scale)
     settings["finetuning"] = _finetuning(asked, kind, scale)

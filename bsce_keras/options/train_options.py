@@ -214,7 +214,8 @@ _TRAINING = (
     Option(
         "precision",
         str,
-        "precision of the arithmetic",
+        "precision of the arithmetic; auto is bfloat16 where the hardware is faster in "
+        "it, and float32 with --freeze_backbone",
         choices=choices.PRECISIONS,
         field="training.precision",
         every_cell=True,

@@ -153,3 +153,22 @@ def test_preset_in_a_folder_is_known_by_its_bytes(monkeypatch, tmp_path, images)
     moved = pathlib.Path(preset).rename(tmp_path / "moved")
     again = of_folder(images, backbone=f"keras_hub:{moved}")
     assert again.model.backbone_sha256 == first.model.backbone_sha256
+
+
+def test_pixels_are_detected_inside_a_model_and_by_their_type(tmp_path, images):
+    rescaled = model("inner", layer("Rescaling", "r", scale=1 / 255), CONVOLUTION)
+    path = write(tmp_path, model("outer", layer("RandomFlip", "flip"), rescaled))
+    assert of_folder(images, backbone=path).model.input == "0_255"
+    of_bytes = model("mine", CONVOLUTION)
+    of_bytes["config"]["layers"][0]["config"]["dtype"] = "uint8"
+    path = write(tmp_path, of_bytes)
+    assert of_folder(images, backbone=path).model.input == "0_255"
+
+
+def test_a_frozen_backbone_computes_in_float32_unless_told(tmp_path, images):
+    request = {"backbone": write(tmp_path, MOBILENET), "freeze_backbone": True}
+    assert of_folder(images, **request).training.precision == "float32"
+    told = of_folder(images, **request, precision="mixed_bfloat16")
+    assert told.training.precision == "mixed_bfloat16"
+    trained = of_folder(images, backbone=request["backbone"])
+    assert trained.training.precision == "auto"
