@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.crops import centre_crops, gather_crops
-from bsce_keras.models.classifier import served_logits
+from bsce_keras.models.classifier import largest_side, served_logits
 from bsce_keras.runtime.traced_graphs import release
 
 # Batches have about as many pixels as this number of CIFAR images.
@@ -20,8 +20,9 @@ class Inference:
     """
 
     def __init__(self, classifier, image):
+        largest = largest_side(classifier, image)
+        self._batch_size = max(1, int(_CIFAR_IMAGES * 32**2 / largest**2))
         side = image.stored_size
-        self._batch_size = max(1, int(_CIFAR_IMAGES * 32**2 / side**2))
         stored = tf.TensorSpec((None, side, side, image.channels), tf.uint8)
 
         @tf.function(input_signature=[stored], autograph=False)

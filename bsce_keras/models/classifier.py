@@ -186,6 +186,18 @@ def backbone_of(classifier):
     return classifier.get_layer("backbone")
 
 
+def largest_side(classifier, image):
+    """Returns the largest side of images in a classifier, in pixels.
+
+    Args:
+        classifier: what `build_classifier` returns.
+        image: `ImageSpec` of its images.
+    """
+    layers = classifier.layers
+    resized = [x.height for x in layers if isinstance(x, keras.layers.Resizing)]
+    return max([image.stored_size, *resized])
+
+
 def grow_classifier(classifier, old):
     """Copies backbone and old columns of a classifier with fewer classes."""
     backbone_of(classifier).set_weights(backbone_of(old).get_weights())

@@ -1,27 +1,37 @@
 """Inference shows centre crops to a classifier, in order."""
 
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.learner import inference
 from bsce_keras.learner.inference import Inference
+from bsce_keras.models.classifier import largest_side
 
 IMAGE = ImageSpec(size=2, stored_size=4, channels=1, pad=1)
 
 
-def pixels_as_features(images, training):
-    assert not training
-    flat = tf.reshape(images, (-1, IMAGE.size**2))
-    return {"features": flat, "logits": -tf.cast(flat, tf.float32)}
+def pixels_as_features():
+    """Returns a classifier whose features are the pixels, in inference mode only."""
+    images = keras.Input((IMAGE.size, IMAGE.size, 1))
+    flat = keras.layers.Flatten()(keras.layers.Dropout(0.5)(images))
+    return keras.Model(images, {"features": flat, "logits": -flat})
 
 
 @pytest.mark.parametrize("batch_size", [2, 5, 500])
 def test_classifier_sees_centre_crops_in_order(batch_size, monkeypatch):
     monkeypatch.setattr(inference, "_CIFAR_IMAGES", batch_size * 4**2 / 32**2)
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1), dtype=np.uint8)
-    shown = Inference(pixels_as_features, IMAGE)
+    shown = Inference(pixels_as_features(), IMAGE)
     centres = images[:, 1:3, 1:3].reshape(5, 4)
     np.testing.assert_array_equal(shown.features(images), centres)
     np.testing.assert_array_equal(shown.logits(images), -centres.astype(np.float32))
+
+
+def test_the_largest_side_is_the_one_that_images_are_resized_to():
+    images = keras.Input((IMAGE.size, IMAGE.size, 1))
+    resized = keras.layers.Resizing(320, 320)(images)
+    classifier = keras.Model(images, {"features": resized, "logits": resized})
+    assert largest_side(classifier, IMAGE) == 320
+    assert largest_side(pixels_as_features(), IMAGE) == IMAGE.stored_size
