@@ -18,6 +18,7 @@ import sys
 import numpy as np
 
 from bsce_keras.config import MemoryConfig
+from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.evaluation.confusion import smallest_type
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_facts import recorded_flags, train_command
@@ -128,6 +129,8 @@ def record_name(config):
     exemplars = config["memory"].get("exemplars_per_class")
     if exemplars not in (None, MemoryConfig.exemplars_per_class):
         parts.append(f"{exemplars}exemplars")
+    if config["model"]["backbone"] not in BACKBONES:
+        parts.append("pretrained")
     if training["schedule_scale"] != 1:
         parts.append(f"scale{training['schedule_scale']:g}")
     return "_".join([*parts, f"seed{training['seed']}"])

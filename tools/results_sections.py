@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.records.run_records import RunResult, read_record, read_run
 from bsce_keras.reports import paper_results as published
 from bsce_keras.reports.groups import group_runs
@@ -46,6 +47,11 @@ class Record:
     @property
     def seed(self):
         return self.result.config["training"]["seed"]
+
+    @property
+    def is_pretrained(self):
+        """True if the backbone came with weights."""
+        return self.result.config["model"]["backbone"] not in BACKBONES
 
     @property
     def columns(self):
@@ -98,7 +104,9 @@ class Section:
         """The setting as a part of file names."""
         steps = len(self.records[0].result.config["stream"]["increments"])
         scale = "" if self.scale == 1 else f"_scale{self.scale:g}"
-        return f"{self.dataset.replace(':', '-').replace('/', '-')}_{steps}steps{scale}"
+        backbone = "_pretrained" if self.records[0].is_pretrained else ""
+        dataset = self.dataset.replace(":", "-").replace("/", "-")
+        return f"{dataset}_{steps}steps{scale}{backbone}"
 
 
 def read_records(results_dir):
@@ -129,24 +137,21 @@ def sections(records):
     for number, (chapter, cells) in enumerate(TABLES, 1):
         of_table = [record for record in records if _belongs(record, number, cells)]
         found += _by_setting(chapter, of_table, cells, is_overview=number == 1)
-    others = {
-        record.result.config["stream"]["dataset"]
-        for record in records
-        if not _is_of_paper(record)
-    }
-    for dataset in sorted(others):
-        own = [
-            record
-            for record in records
-            if record.result.config["stream"]["dataset"] == dataset
-        ]
-        chapter = f"{dataset}, not in the paper"
+    others = {}
+    for record in records:
+        if not _is_of_paper(record):
+            dataset = record.result.config["stream"]["dataset"]
+            backbone = " on a pretrained backbone" if record.is_pretrained else ""
+            others.setdefault(f"{dataset}{backbone}", []).append(record)
+    for title, own in sorted(others.items()):
+        chapter = f"{title}, not in the paper"
         found += _by_setting(chapter, own, TABLES[0][1], is_overview=True)
     return found
 
 
 def _is_of_paper(record):
-    return record.result.config["stream"]["dataset"] in _DATA_SETS
+    dataset = record.result.config["stream"]["dataset"]
+    return dataset in _DATA_SETS and not record.is_pretrained
 
 
 def _belongs(record, number, cells):

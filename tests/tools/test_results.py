@@ -13,6 +13,7 @@ from bsce_keras import make_config
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from tools import results
+from tools.collect import record_name
 from tools.results import BEGIN, END, write_results
 from tools.results_page import IMAGES, page, readme_table
 from tools.results_sections import read_records, sections
@@ -192,6 +193,23 @@ def test_ablations_have_chapters_of_their_own(records, add_record):
     assert chapters["Table 3"] == ["few", "plain"]
     assert chapters["Table 4"] == ["tuned", "plain"]
     assert len(chapters["digits, not in the paper"]) == 3
+
+
+def test_a_pretrained_backbone_stands_in_no_column_of_the_paper(records, add_record):
+    add_record("plain")
+    add_record("pretrained")
+    config = read_record(records / "pretrained/config.json")
+    model = config["model"] | {"backbone": "saved"}
+    edit(records / "pretrained/config.json", model=model)
+    name = record_name(config | {"model": model})
+    assert name == "cifar100_5steps_il_baseline_softmax_pretrained_seed1"
+    found = sections(read_records(records))
+    in_chapter = {
+        part.chapter: [record.name for record in part.records] for part in found
+    }
+    assert in_chapter["Table 1: systems"] == ["plain"]
+    title = "cifar100 on a pretrained backbone, not in the paper"
+    assert in_chapter[title] == ["pretrained"]
 
 
 def test_a_run_that_is_not_finished_is_named_with_its_steps_and_not_averaged(
