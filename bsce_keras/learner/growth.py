@@ -1,8 +1,5 @@
 """Growth: a student of all seen classes, started from the previous classifier."""
 
-import keras
-
-from bsce_keras.models.analytic_head import AnalyticHead
 from bsce_keras.models.classifier import (
     backbone_of,
     build_classifier,
@@ -11,15 +8,11 @@ from bsce_keras.models.classifier import (
     make_backbone,
     preprocessing,
 )
-from bsce_keras.runtime.precision import dtype_policy
 from bsce_keras.runtime.randomness import Purpose, integer
 
 
 def new_classifier(config, variant, head):
     """Builds a classifier with random weights.
-
-    A solved head gets a network in float32, whatever the precision of the run. With
-    little regularisation, it would fit the rounding of bfloat16 features.
 
     Call it inside the strategy's scope.
 
@@ -29,14 +22,12 @@ def new_classifier(config, variant, head):
         head: head of the classifier.
     """
     image = config.stream.image
-    is_solved = isinstance(head, AnalyticHead)
-    with dtype_policy("float32" if is_solved else keras.config.dtype_policy()):
-        return build_classifier(
-            make_backbone(config.model, image, variant),
-            head,
-            image,
-            preprocessing(config.model, image),
-        )
+    return build_classifier(
+        make_backbone(config.model, image, variant),
+        head,
+        image,
+        preprocessing(config.model, image),
+    )
 
 
 def with_other_head(config, method, head, old):

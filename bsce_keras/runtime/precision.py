@@ -10,7 +10,7 @@ def dtype_policy(name):
     """Sets Keras's precision for new layers, and restores the former one at the end.
 
     Args:
-        name: a `keras.DTypePolicy` or its name, such as `mixed_bfloat16`.
+        name: name of a `keras.DTypePolicy`, such as `mixed_bfloat16`.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)

@@ -50,18 +50,6 @@ def test_increment_changes_the_head_only(base, two_steps):
     assert memory.counts == [0] * 6
 
 
-def test_a_solved_network_of_a_mixed_run_computes_in_float32(tiny_config, two_steps):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    config = tiny_config(method="acil", expansion_size=160)
-    learner, memory = new_learner(config), memory_of(config)
-    learner.learn(two_steps[0], memory)
-    assert {x.compute_dtype for x in learner.classifier.layers} == {"float32"}
-    assert {x.compute_dtype for x in backbone_of(learner.classifier).layers} == {
-        "float32"
-    }
-    assert keras.config.dtype_policy().name == "mixed_bfloat16"
-
-
 def test_restored_learner_solves_the_same_head(base, two_steps):
     learner, memory, _ = base
     saved = learner.to_arrays()
