@@ -85,7 +85,7 @@ def _parts(path, scores):
         features, kernel, bias = _parts(path, layer.outputs[index])
         return keras.Model(layer.inputs[0], features)(inputs[0]), kernel, bias
     if isinstance(layer, keras.layers.Dense):
-        return (inputs[0], *_weights(path, layer))
+        return (inputs[0], *_weights(path, layer, inputs[0].shape))
     if is_softmax(layer):
         return _parts(path, inputs[0])
     if isinstance(layer, keras.layers.Rescaling):
@@ -95,11 +95,11 @@ def _parts(path, scores):
     raise _no_cut(path, layer, "it must be a Dense layer, or a softmax after one")
 
 
-def _weights(path, layer):
+def _weights(path, layer, input_shape):
     """Returns kernel and bias of a dense layer that gives logits or probabilities."""
     if not (is_softmax(layer) or layer.activation is keras.activations.linear):
         raise _no_cut(path, layer, f"its activation is {layer.activation.__name__}")
-    shape = (*layer.input.shape[:-1], layer.units)
+    shape = (*input_shape[:-1], layer.units)
     if len(shape) != 2 or layer.units < 2:
         raise _no_cut(path, layer, f"its output is {shape}, not (batch, classes)")
     bias = layer.bias if layer.use_bias else np.zeros(layer.units)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras.config.backbone_inputs import INPUTS
 from bsce_keras.models.layers import (
     ChannelShift,
     FusedBatchNormalization,
@@ -220,6 +221,13 @@ def test_shortcut_takes_every_second_pixel_and_appends_zero_channels():
     outputs = SubsampleAndPadChannels()(maps)
     np.testing.assert_array_equal(outputs[..., :2], maps[:, ::2, ::2])
     assert outputs.shape == (4, 2, 2, 4) and np.all(outputs[..., 2:] == 0)
+
+
+def test_a_network_of_whole_numbers_sees_every_pixel_value():
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    values = INPUTS["0_255"]
+    shown = NormalizeImages(values.mean, values.std)(pixels)
+    np.testing.assert_array_equal(np.asarray(shown).astype(np.uint8), pixels)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
