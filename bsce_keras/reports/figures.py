@@ -332,7 +332,9 @@ def _legend(figure, entries, where=""):
     if not entries:
         return
     entries = sorted(entries, key=lambda entry: -entry.last)
-    title = [f"by their last value{where}"]
+    title = []
+    if len(entries) > 1:
+        title.append(f"sorted by the last value{where}")
     if any(entry.mean is not None for entry in entries):
         title.append("in brackets: last value; mean over the steps that are drawn")
     runs = {entry.runs for entry in entries}
