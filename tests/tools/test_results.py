@@ -235,6 +235,15 @@ def test_the_readme_shows_a_setting_that_compares_losses(records, add_record):
     assert table.startswith("\ndigits, 5 + 5 x 1 classes")
 
 
+def test_the_readme_compares_the_losses_of_one_method(records, add_record):
+    add_record("plain")
+    add_record("balanced", classification_loss="balanced_softmax")
+    add_record("other", method="lucir")
+    table = readme_table(sections(read_records(records)))
+    assert table.startswith("\nCIFAR-100")
+    assert "| Balanced Softmax |" in table and "LUCIR" not in table
+
+
 def test_without_records_nothing_is_made_up(tmp_path):
     (tmp_path / "empty").mkdir()
     found = sections(read_records(tmp_path / "empty"))
