@@ -94,9 +94,8 @@ def test_rows_of_the_expansion_bring_features_to_one_deviation(
     assert np.abs(plain).max() <= len(plain) ** -0.5
 
 
-@pytest.mark.parametrize(
-    "method", ["acil", pytest.param("ds_al", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["acil", "ds_al"])
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
     request = {
         "method": method,

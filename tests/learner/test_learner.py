@@ -80,7 +80,11 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
 @SYSTEMS
 @pytest.mark.parametrize(
     ("precision", "statistics"),
-    [("float32", "batch"), ("mixed_bfloat16", "batch"), ("float32", "running")],
+    [
+        ("float32", "batch"),
+        ("float32", "running"),
+        pytest.param("mixed_bfloat16", "batch", marks=pytest.mark.slow),
+    ],
 )
 def test_closed_form_and_nested_tapes_move_alpha_alike(
     method, tiny_config, two_steps, precision, statistics
@@ -107,7 +111,7 @@ def test_closed_form_and_nested_tapes_move_alpha_alike(
 
 
 @SYSTEMS
-@pytest.mark.parametrize("updates", [4, 20])
+@pytest.mark.parametrize("updates", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_stopped_step_ends_with_the_same_bits(
     updates, method, tiny_config, two_steps, stop_after, monkeypatch
 ):

@@ -26,7 +26,9 @@ def graphs_alive():
     }
 
 
-@pytest.mark.parametrize("replicas", ["one", "two"])
+@pytest.mark.parametrize(
+    "replicas", ["one", pytest.param("two", marks=pytest.mark.slow)]
+)
 def test_only_the_graph_of_inference_outlives_its_step(
     tiny_config, two_steps, replicas, request
 ):

@@ -275,6 +275,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
         np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
+@pytest.mark.slow
 @FREEZING_SLOWLY
 def test_closed_form_and_nested_tapes_agree_with_every_term(
     method, tiny_config, two_steps

@@ -70,7 +70,9 @@ def train_until_killed(arguments):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--classification_loss=balanced_softmax",),
+        pytest.param(
+            ("--classification_loss=balanced_softmax",), marks=pytest.mark.slow
+        ),
         pytest.param(
             ("--classification_loss=meta_balanced_softmax", "--alpha_every=2"),
             marks=pytest.mark.faults,

@@ -388,7 +388,9 @@ WEIGHED = OddRun(
 @pytest.mark.parametrize(
     "run",
     [
-        *(LONELY, FORGETFUL, THOROUGH, CAREFUL, NEAREST, WEIGHED),
+        *(LONELY, FORGETFUL, CAREFUL, WEIGHED),
+        pytest.param(THOROUGH, marks=pytest.mark.slow),
+        pytest.param(NEAREST, marks=pytest.mark.slow),
         pytest.param(JOINED, marks=pytest.mark.slow),
         pytest.param(SOLVED, marks=pytest.mark.slow),
         pytest.param(IMPRINTED, marks=pytest.mark.faults),

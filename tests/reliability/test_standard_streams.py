@@ -26,7 +26,14 @@ def images(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", ">&- 2>&-", "2>errors"])
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        ">&- 2>&-",
+        pytest.param("2>&-", marks=pytest.mark.slow),
+        pytest.param("2>errors", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_trains_whatever_its_streams_are(images, tmp_path, redirection):
     flags = [
         *("--dataset=folder", f"--data_dir={images}", f"--run_dir={tmp_path / 'run'}"),
