@@ -254,6 +254,7 @@ def test_stopped_finetuning_ends_with_the_same_bits(
         np.testing.assert_array_equal(found[name], value)
 
 
+@pytest.mark.slow
 @FREEZING_SLOWLY
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
     """The step has all terms of the method, and balanced fine-tuning follows."""
