@@ -101,7 +101,7 @@ class RidgeSolution:
         matrix, _ = dtpttr(sums.size, sums.gram)
         matrix[np.diag_indices(sums.size)] += ridge
         # Threads of OpenBLAS wait for each other actively, many times in a
-        # factorisation. With two of them beside other work it took 6 times as long.
+        # factorisation. Two of them took 6 to 80 times as long beside other work.
         with threadpool_limits(1, user_api="blas"):
             self._factor, info = dpotrf(matrix, clean=False, overwrite_a=True)
         if info:
