@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.learner.feature_pass import FeaturePass
 from bsce_keras.learner.first_phase import FirstPhase
 from bsce_keras.learner.growth import with_other_head
 from bsce_keras.learner.step_phase import StepPhase
@@ -14,13 +15,7 @@ from bsce_keras.methods.acil import AnalyticState, AnalyticStep
 from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.randomness import Purpose, generator
-from bsce_keras.runtime.signals import Stopped
-from bsce_keras.runtime.text import duration
 
-# Images between two looks for a stop request.
-_IMAGES_AT_ONCE = 4096
-# Seconds between two lines about the share of the features.
-_PRINT_SECONDS = 60
 # Features that do not vary would be divided by 0.
 _LEAST_DEVIATION = 1e-6
 
@@ -50,12 +45,13 @@ class AnalyticPhase(StepPhase):
     def run(self, step, memory, stats, is_followed):
         learner = self.learner
         begin = time.perf_counter()
-        self._refuse_stop(step, max(learner.runtime.workers.told(self._signum or 0)))
+        stop_requests, workers = learner.runtime.stop_requests, learner.runtime.workers
+        title = f"step {step.index}/{len(learner.plans) - 1}"
+        told = FeaturePass(stop_requests, title, "while its head was solved")
+        told.refuse_stop(max(workers.told(stop_requests.signum or 0)))
         classifier = self._grown(step)
         learner.adopt(classifier)
-        weights, _ = learner.runtime.workers.arrays_from_chief(
-            lambda: (self._solved(step), None)
-        )
+        weights, _ = workers.arrays_from_chief(lambda: (self._solved(step, told), None))
         head = head_of(classifier)
         for name, values in weights.items():
             getattr(head, name).assign(values)
@@ -86,10 +82,9 @@ class AnalyticPhase(StepPhase):
                 head.expansion.assign(rng.uniform(-bound, bound, head.expansion.shape))
         return classifier
 
-    def _solved(self, step):
+    def _solved(self, step, told):
         """Returns the weights of the solved head by name, after saving the state."""
         learner = self.learner
-        told = _Told(f"step {step.index}/{len(learner.plans) - 1}")
         state = self._state_before(step, told)
         images = self._analytic_step(step, step.examples, told)
         state, weights = learner.method.solve(state, images, told.finished)
@@ -123,7 +118,8 @@ class AnalyticPhase(StepPhase):
     def _analytic_step(self, step, examples, told):
         config, head = self.learner.config, head_of(self.learner.classifier)
         method = config.method
-        features = self._features(step, examples.images, told)
+        features = told.features(examples.images, self.learner.own_features)
+        told.finished(f"features of {len(features)} images")
         expansion = np.asarray(head.expansion)
         if step.index == 0 and head.depths:
             # Maps of different stages differ in size.
@@ -139,45 +135,3 @@ class AnalyticPhase(StepPhase):
             config.stream.num_base_classes,
             method.parameters.base_weight,
         )
-
-    def _features(self, step, images, told):
-        blocks, shown = [], time.perf_counter()
-        for start in range(0, len(images), _IMAGES_AT_ONCE):
-            self._refuse_stop(step, self._signum)
-            block = images[start : start + _IMAGES_AT_ONCE]
-            blocks.append(self.learner.own_features(block))
-            if time.perf_counter() - shown > _PRINT_SECONDS:
-                shown = time.perf_counter()
-                told.going_on(f"features, {start + len(block)} of {len(images)} images")
-        told.finished(f"features of {len(images)} images")
-        return np.concatenate(blocks)
-
-    @property
-    def _signum(self):
-        return self.learner.runtime.stop_requests.signum
-
-    def _refuse_stop(self, step, signum):
-        if signum:
-            raise Stopped(
-                f"stopped in step {step.index}, while its head was solved. The steps "
-                "before it are saved: give the same command to go on.",
-                signum,
-            )
-
-
-class _Told:
-    """Lines about the parts of a phase, with the time that each took."""
-
-    def __init__(self, title):
-        self._title = title
-        self._begin = time.perf_counter()
-
-    def going_on(self, what):
-        """Prints a line about an unfinished part."""
-        seconds = time.perf_counter() - self._begin
-        print(f"{self._title}  {what}  {duration(seconds)}", flush=True)
-
-    def finished(self, what):
-        """Prints a line about a finished part; the next one begins."""
-        self.going_on(what)
-        self._begin = time.perf_counter()

@@ -53,7 +53,7 @@ class FinetuningPhase(StepPhase):
             is_followed=is_followed,
             images_after=learner.images_after(step),
         )
-        inputs = learner.trained_part.inputs(student, exemplars)
+        inputs = learner.trained_part.inputs(student, exemplars, plan.title)
         progress = train_phase(learner.run, plan, trainer, inputs)
         learner.adopt(student)
         if method.selects_again_after_finetuning:

@@ -67,7 +67,7 @@ class MainPhase(StepPhase):
             images_after=learner.images_after(step),
         )
         inputs, split_inputs = (
-            learner.trained_part.inputs(student, examples)
+            learner.trained_part.inputs(student, examples, plan.title)
             for examples in (pool, alpha_split)
         )
         progress = train_phase(

@@ -1,9 +1,11 @@
 """Part of a classifier that updates train, and the images or features that it sees."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
+from bsce_keras.learner.feature_pass import FeaturePass
 from bsce_keras.learner.inference import Inference
 from bsce_keras.models.classifier import head_network
 from bsce_keras.models.folding import folded
@@ -20,8 +22,17 @@ class WholeNetwork:
         """Returns a copy of a classifier with the inputs of `network`."""
         return folded(classifier)
 
-    def inputs(self, classifier, examples):
-        """Returns `Examples` with the inputs of `network`; None if given None."""
+    def inputs(self, classifier, examples, title):
+        """Returns `Examples` with the inputs of `network`; None if given None.
+
+        Args:
+            classifier: the trained classifier.
+            examples: `Examples` of images, or None.
+            title: start of lines about the work, such as `step 1/5`.
+
+        Raises:
+            Stopped: on request.
+        """
         return examples
 
 
@@ -47,23 +58,27 @@ class HeadOnly(WholeNetwork):
     def teacher(self, classifier):
         return folded(head_network(classifier))
 
-    def inputs(self, classifier, examples):
+    def inputs(self, classifier, examples, title):
         if examples is None:
             return None
+        told = FeaturePass(
+            self._runtime.stop_requests, title, "while its features were computed"
+        )
         # The chief computes them for all workers: features must not differ by rounding.
         arrays, _ = self._runtime.workers.arrays_from_chief(
-            lambda: ({"views": self._views(classifier, examples.images)}, None)
+            lambda: ({"views": self._views(classifier, examples.images, told)}, None)
         )
         return dataclasses.replace(examples, images=arrays["views"])
 
-    def _views(self, classifier, images):
+    def _views(self, classifier, images, told):
         """Returns features `(n, views, d)`: of the images, and of the mirrored ones."""
         if self._inference is None:
             # The backbone of all steps is the same, so it is traced once.
             self._inference = Inference(classifier, self._image)
-        views = [self._inference.features(images)]
+        views = [told.features(images, self._inference.features)]
         if self._image.flip:
-            views.append(self._inference.features(images, mirrored=True))
+            mirrored = functools.partial(self._inference.features, mirrored=True)
+            views.append(told.features(images, mirrored))
         return np.stack(views, axis=1)
 
 

@@ -15,6 +15,7 @@ class Stopped(Exception):
 
     def __init__(self, message, signum):
         super().__init__(message)
+        self.signum = signum
         self.exit_code = 128 + signum
 
 

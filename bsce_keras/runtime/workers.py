@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.signals import Stopped
 
 # Largest number of bytes per message.
 _MOST_BYTES = 2**26
@@ -57,7 +58,7 @@ class Workers:
             make: function without arguments that returns a JSON value.
 
         Raises:
-            RequestError: `make()` raised it on the chief.
+            RequestError, Stopped: `make()` raised it on the chief.
         """
         return self.arrays_from_chief(lambda: ({}, make()))[1]
 
@@ -65,21 +66,20 @@ class Workers:
         """Does the same as `from_chief` for `(named arrays, JSON value)`."""
         if self.number == 1:
             return make()
-        answer, refusal = None, None
+        answer, failure = None, None
         if self.is_chief:
             try:
                 answer = make()
-            except RequestError as error:
-                refusal = error
-        problems = refusal.problems if refusal else []
-        sent = self._sent(_encoded(answer or ({}, None), problems))
-        if refusal:
-            raise refusal
+            except (RequestError, Stopped) as error:
+                failure = error
+        sent = self._sent(_encoded(answer or ({}, None), failure))
+        if failure:
+            raise failure
         if self.is_chief:
             return answer
-        arrays, value, problems = _decoded(sent)
-        if problems:
-            raise RequestError(problems)
+        arrays, value, failure = _decoded(sent)
+        if failure:
+            raise failure
         return arrays, value
 
     def told(self, number):
@@ -185,10 +185,15 @@ def lost_workers_told(workers):
         ) from error
 
 
-def _encoded(answer, problems):
-    """Returns `(arrays, value)` and problems as bytes, without pickles."""
+def _encoded(answer, failure):
+    """Returns `(arrays, value)` and a failure or None as bytes, without pickles."""
     arrays, value = answer
-    text = json.dumps([sorted(arrays), value, problems]).encode()
+    told = None
+    if isinstance(failure, RequestError):
+        told = {"problems": failure.problems}
+    elif failure is not None:
+        told = {"message": str(failure), "signum": failure.signum}
+    text = json.dumps([sorted(arrays), value, told]).encode()
     numbered = {str(i): arrays[name] for i, name in enumerate(sorted(arrays))}
     buffer = io.BytesIO()
     np.savez(buffer, text=np.frombuffer(text, np.uint8), **numbered)
@@ -197,6 +202,9 @@ def _encoded(answer, problems):
 
 def _decoded(data):
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        names, value, problems = json.loads(file["text"].tobytes())
+        names, value, told = json.loads(file["text"].tobytes())
         arrays = {name: file[str(i)] for i, name in enumerate(names)}
-    return arrays, value, problems
+    failure = None
+    if told is not None:
+        failure = RequestError(**told) if "problems" in told else Stopped(**told)
+    return arrays, value, failure

@@ -14,6 +14,7 @@ from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.signals import Stopped
 
 
 @pytest.fixture
@@ -34,8 +35,8 @@ def network(tmp_path):
     return str(path)
 
 
-def learned(config, steps):
-    runtime = Runtime(tf.distribute.get_strategy())
+def learned(config, steps, stop_requests=None):
+    runtime = Runtime(tf.distribute.get_strategy(), stop_requests)
     learner = Learner(config, runtime, Checkpoints(config.run_dir))
     memory = ReplayMemory(config.memory, config.training.seed)
     for step in steps:
@@ -82,6 +83,14 @@ def test_head_on_computed_features_equals_a_head_behind_the_backbone(
     np.testing.assert_allclose(
         head_of(learner.classifier).kernel.numpy(), expected, atol=1e-6
     )
+
+
+def test_stop_request_is_answered_while_features_are_computed(
+    network, tiny_config, two_steps, stop_after
+):
+    config = tiny_config(backbone=network, freeze_backbone=True)
+    with pytest.raises(Stopped, match="step 0/5, while its features were computed"):
+        learned(config, two_steps, stop_after(1))
 
 
 @pytest.mark.parametrize(

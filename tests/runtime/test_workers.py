@@ -14,6 +14,7 @@ from bsce_keras.config import TrainingConfig
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime import workers as module
 from bsce_keras.runtime.devices import prepared_runtime
+from bsce_keras.runtime.signals import Stopped
 
 module._MOST_BYTES = 1000  # messages of several parts
 training = TrainingConfig(1, 8, 0.1, 0.0, precision="float32", strategy="multi_worker")
@@ -21,6 +22,10 @@ training = TrainingConfig(1, 8, 0.1, 0.0, precision="float32", strategy="multi_w
 
 def refuse():
     raise RequestError(["first", "second"])
+
+
+def stop():
+    raise Stopped("stopped in step 1", 15)
 
 
 with prepared_runtime(training) as runtime:
@@ -47,6 +52,11 @@ with prepared_runtime(training) as runtime:
         raise AssertionError("not refused")
     except RequestError as error:
         assert error.problems == ["first", "second"]
+    try:
+        workers.from_chief(stop)
+        raise AssertionError("not stopped")
+    except Stopped as error:
+        assert (str(error), error.exit_code) == ("stopped in step 1", 143)
 
     workers.refuse_unlike("same", lambda a, b: [a] * (a != b), "flags")
     try:
@@ -58,7 +68,7 @@ with prepared_runtime(training) as runtime:
 """
 
 
-def test_two_workers_exchange_numbers_arrays_and_refusals(start_workers):
+def test_two_workers_exchange_numbers_arrays_refusals_and_stops(start_workers):
     chief, other = (
         worker.end() for worker in start_workers(["-c", TALK], ["-c", TALK])
     )
