@@ -236,6 +236,7 @@ def test_classifier_that_cannot_be_cut_is_refused_by_name(top, expected, tmp_pat
     [
         ({"method": "lucir"}, "has a head of class vectors"),
         ({"method": "joint"}, "trains every step from the start"),
+        ({"method": "wa"}, "Add --method_parameters=clips_weights=false"),
         ({"num_base_classes": 2}, "--num_base_classes=2 contradicts --initial_model"),
         ({"initial_classes": None}, "needs --initial_classes"),
         ({"initial_classes": "dog,dog"}, "at least two different names"),

@@ -45,6 +45,13 @@ class ExperimentConfig(Checked):
     def problems(self) -> list[str]:
         found = self._exemplar_problems()
         found += format_problems("export_formats", self.export_formats)
+        clips_weights = getattr(self.method.parameters, "clips_weights", False)
+        if clips_weights and self.model.is_adopted:
+            found.append(
+                f"--method={self.method.name} sets class weights below 0 to 0 after an "
+                "update, which would change the classes of --initial_model. Add "
+                "--method_parameters=clips_weights=false."
+            )
         if not self.stream.increments:
             # The base step has neither fine-tuning nor an alpha.
             return found

@@ -156,6 +156,15 @@ class IcarlParameters(DistillationParameters):
 
 
 @dataclasses.dataclass(frozen=True)
+class WaParameters(DistillationParameters):
+    """Parameters of WA: distillation, and the restriction of class weights."""
+
+    clips_weights: bool = parameter(
+        "set class weights below 0 to 0 after every update", True
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class LucirParameters:
     """Parameters of LUCIR (`run.sh` of the authors' code)."""
 

@@ -22,6 +22,7 @@ from bsce_keras.methods.parameters import (
     NoParameters,
     PodnetParameters,
     TpcilParameters,
+    WaParameters,
 )
 
 # Name of the phase of step 0 whose checkpoint is the network of another method's run.
@@ -226,6 +227,7 @@ _PUBLISHED = {
     ),
     "wa": dataclasses.replace(
         _IL_BASELINE,
+        parameters=_on_every_kind(WaParameters()),
         predicts_by=(
             "argmax over the logits of all seen classes, weights of each step's "
             "classes brought to the mean length of earlier ones when it ended"

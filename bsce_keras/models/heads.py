@@ -18,17 +18,22 @@ class LinearHead(keras.layers.Layer):
 
     Args:
         num_classes: number of columns of the logits.
+        kernel_constraint: constraint of W after updates, as of `keras.layers.Dense`.
     """
 
-    def __init__(self, num_classes, dtype="float32", **kwargs):
+    def __init__(self, num_classes, kernel_constraint=None, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         self.num_classes = num_classes
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
     def build(self, input_shape):
         bound = input_shape[-1] ** -0.5
         shape = (input_shape[-1], self.num_classes)
         self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=_uniform(bound)
+            name="kernel",
+            shape=shape,
+            initializer=_uniform(bound),
+            constraint=self.kernel_constraint,
         )
         self.bias = self.add_weight(
             name="bias", shape=shape[1:], initializer=_uniform(bound)
@@ -57,7 +62,11 @@ class LinearHead(keras.layers.Layer):
         return [self.kernel, self.bias]
 
     def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+        }
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")

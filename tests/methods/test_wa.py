@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bsce_keras import make_config
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import StepContext
 from bsce_keras.models.heads import LinearHead
+from bsce_keras.optimizers import CoupledSGD
 
 
 @pytest.mark.parametrize("name", ["wa", "bic"])
@@ -32,6 +34,37 @@ def aligned(kernel, num_old, times=1):
         method.after_training(head, context, None)
     np.testing.assert_array_equal(head.bias, bias)
     return head.kernel.numpy()
+
+
+def weights_after_one_update(parameters, strategy):
+    """Weights (.1, .5) after an update by a gradient of (1, 1) at rate .2."""
+    config = make_config("digits", method="wa", method_parameters=parameters).method
+    with strategy.scope():
+        head = load_method(config).make_head(0, 1)
+        head.build((None, 2))
+        head.kernel.assign([[0.1], [0.5]])
+        optimizer = CoupledSGD(0.2)
+        optimizer.build([head.kernel])
+
+    def update():
+        # Gradients are summed over replicas.
+        gradient = tf.fill((2, 1), 1.0 / strategy.num_replicas_in_sync)
+        optimizer.apply([gradient], [head.kernel])
+
+    tf.function(lambda: strategy.run(update), autograph=False)()
+    return head.kernel.numpy()[:, 0].tolist()
+
+
+def test_weights_below_0_become_0_after_an_update():
+    """.1 - .2 becomes 0; .5 - .2 is .3."""
+    one_device = tf.distribute.get_strategy()
+    assert weights_after_one_update({}, one_device) == pytest.approx([0.0, 0.3])
+    unclipped = weights_after_one_update({"clips_weights": False}, one_device)
+    assert unclipped == pytest.approx([-0.1, 0.3])
+
+
+def test_weights_below_0_become_0_on_two_replicas(two_devices):
+    assert weights_after_one_update({}, two_devices) == pytest.approx([0.0, 0.3])
 
 
 # Columns of length 1, 3, 8 and 8.
