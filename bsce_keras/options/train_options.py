@@ -33,8 +33,9 @@ PARAMETER_FLAGS = (
     Option(
         "ridge",
         float,
-        "number added to the diagonal of the Gram matrix of acil and ds_al",
-        default_text="as published",
+        "number added to the diagonal of the Gram matrix of acil and ds_al, published "
+        "with 0.1",
+        default_text="0, which chooses it at the base step",
     ),
 )
 _METHOD = (
@@ -112,7 +113,8 @@ _METHOD = (
         "balanced_finetuning",
         str,
         "tune the class weights on the exemplars after each step; default is as "
-        "published: podnet and mnemonics with their own losses",
+        "published: podnet, mnemonics and, on imagenet2012, lucir, with their own "
+        "losses",
         choices=choices.BALANCED_FINETUNING,
         default="default",
     ),

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
+from bsce_keras.config.choices import IMAGENET, KINDS
 from bsce_keras.methods import load_method
 from bsce_keras.methods.acil import AnalyticStep
+from bsce_keras.methods.recipes import parameters
 from bsce_keras.runtime.errors import RequestError
 
 SIZE, NUM_FEATURES = 24, 6
@@ -216,6 +218,13 @@ def test_head_of_keras_has_the_logits_of_the_solution(name):
 )
 def test_few_images_get_fewer_columns_but_more_than_images(num_images, size):
     assert method().head_of_images(3, num_images).expansion_size == size
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_imagenet_has_the_larger_expansion_of_the_authors_code(name):
+    sizes = {kind: parameters(name, kind).expansion_size for kind in KINDS}
+    assert sizes.pop(IMAGENET) == 16384
+    assert set(sizes.values()) == {8192}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config import SETTINGS
+from bsce_keras.methods import METHODS
+from bsce_keras.methods.parameters import AcilParameters, parameters_of
+from bsce_keras.methods.recipes import published
 from bsce_keras.options.command_line import parse, passed_on
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.options.train_options import OPTIONS
@@ -46,6 +49,17 @@ def test_the_default_of_an_option_is_that_of_its_field():
 
 def test_a_default_that_depends_on_other_options_is_left_open():
     assert OPTIONS["exemplars_per_class"].default_without_flag is None
+
+
+def test_help_of_ridge_has_the_default_of_the_parameter():
+    default = parameters_of(AcilParameters)["ridge"].default
+    assert OPTIONS["ridge"].default_text.split(",")[0] == f"{default:g}"
+
+
+def test_help_names_every_method_with_balanced_finetuning():
+    text = OPTIONS["balanced_finetuning"].help
+    finetuned = {name for name in METHODS if published(name).finetunes}
+    assert finetuned == {name for name in METHODS if name in text}
 
 
 def test_options_of_single_runs_are_not_passed_on_by_commands_that_train_many():
