@@ -35,7 +35,7 @@ RESULTS = "docs/results.md"
 # Exceptions by reason and page.
 _REASONS = {
     "follows from the formula or shape beside it": {
-        "docs/analytic.md": "4.2 16.8 67.1 268.5 6.1",
+        "docs/analytic.md": "4.2 16.8 67.1 268.5 1073.8 6.1",
         "docs/data_sets.md": "184 197",
     },
     "a setting": {"docs/data_sets.md": "8 100"},
