@@ -78,7 +78,8 @@ def count_labels(labels, num_classes=None):
     """
     labels = np.asarray(labels)
     if _is_one_hot(labels, num_classes):
-        return labels.reshape(-1, labels.shape[-1]).sum(axis=0).astype(int)
+        # A sum in float16 stops at 2048, one in float32 at 2**24.
+        return labels.reshape(-1, labels.shape[-1]).sum(axis=0, dtype=int)
     numeric = labels.dtype.kind in "biuf"
     whole = numeric and bool(np.all((labels >= 0) & (labels == np.floor(labels))))
     if not whole or (num_classes and np.any(labels >= num_classes)):
@@ -134,6 +135,11 @@ def _is_one_hot(labels, num_classes):
 def _batch_labels(element):
     if not (isinstance(element, (tuple, list)) and len(element) > 1):
         raise ValueError("The data set must give (images, labels). Received: images.")
+    if isinstance(element[1], dict):
+        raise ValueError(
+            "The data set must give one tensor of labels. Received: a dictionary of "
+            f"{sorted(element[1])}. Choose one of them by `dataset.map`."
+        )
     images, labels = keras.tree.flatten(element[0])[0], np.asarray(element[1])
     if np.shape(images)[:1] != labels.shape[:1] or not labels.ndim:
         raise ValueError(

@@ -79,3 +79,19 @@ def test_class_names_of_a_dataset_give_the_number_of_classes():
 def test_datasets_that_cannot_be_counted_are_refused(dataset, message):
     with pytest.raises(ValueError, match=message):
         BalancedSoftmaxLoss.from_dataset(dataset())
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("float16", 6000), ("float32", 2**24)])
+def test_many_one_hot_labels_are_counted_exactly(dtype, number):
+    # A sum in this type stops at 2048 or 2**24.
+    one_hot = np.zeros((number + 3, 2), dtype)
+    one_hot[:, 0] = 1
+    one_hot[0] = [0, 1]
+    loss = BalancedSoftmaxLoss.from_labels(one_hot, 2)
+    assert loss.class_counts == [number + 2, 1]
+
+
+def test_a_dataset_with_several_labels_is_refused_by_their_names():
+    dataset = dataset_of(LABELS).map(lambda images, labels: (images, {"b": labels}))
+    with pytest.raises(ValueError, match=r"a dictionary of \['b'\]"):
+        BalancedSoftmaxLoss.from_dataset(dataset)
