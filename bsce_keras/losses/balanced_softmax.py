@@ -16,7 +16,7 @@ from bsce_keras.losses.label_counts import (
     is_count,
     require_count_per_column,
 )
-from bsce_keras.losses.labels import integer_or_soft_labels, smoothed
+from bsce_keras.losses.labels import integer_or_soft_labels
 from bsce_keras.losses.logits import logits_of, values_if_known
 
 # Log weight of a class without images. Its exp is 0. It is finite because 0 times -inf
@@ -98,20 +98,24 @@ def balanced_softmax_crossentropy(
     2.3026
     """
     logits = at_least_float32(logits)
-    prior = ops.cast(log_prior(class_counts, alpha, num_old_classes), logits.dtype)
+    # The type of alpha is that of the log counts. A number alone would be a float32.
+    alpha = ops.convert_to_tensor(alpha, dtype=logits.dtype)
+    prior = log_prior(class_counts, alpha, num_old_classes)
     require_count_per_column(prior, logits)
     is_absent = ops.cast(ops.equal(prior, -float("inf")), logits.dtype)
     weighted = logits + ops.maximum(prior, _LEAST_LOG_PRIOR)
     labels, are_soft = integer_or_soft_labels(y_true, logits)
-    if label_smoothing:
-        labels = smoothed(labels, are_soft, 1 - is_absent, label_smoothing)
-        are_soft = True
     if are_soft:
         values = ops.categorical_crossentropy(labels, weighted, from_logits=True)
         absent_share = ops.sum(labels * is_absent, axis=-1)
     else:
         values = ops.sparse_categorical_crossentropy(labels, weighted, from_logits=True)
         absent_share = ops.take(is_absent, labels)
+    if label_smoothing:
+        # The labels are not mixed: a label out of range would become a row of zeros.
+        spread = (1 - is_absent) / ops.sum(1 - is_absent)
+        evenly = -ops.sum(spread * ops.log_softmax(weighted), axis=-1)
+        values = (1 - label_smoothing) * values + label_smoothing * evenly
     return ops.where(absent_share > 0, float("inf"), values)
 
 

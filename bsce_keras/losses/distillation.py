@@ -3,6 +3,7 @@
 from keras import ops
 
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
+from bsce_keras.losses.labels import may_agree
 
 
 def logit_distillation(
@@ -29,9 +30,21 @@ def logit_distillation(
     Returns:
         Float, shape `(batch,)`: one value per image, in nats, computed in float32 at
         least.
+
+    Raises:
+        ValueError: the numbers of rows differ, or the teacher has more classes than the
+            student.
     """
     teacher = ops.stop_gradient(at_least_float32(teacher_logits))
     student = at_least_float32(student_logits)
+    # One row or column would be broadcast to all rows or classes.
+    rows_agree = may_agree(teacher.shape[:-1], student.shape[:-1])
+    if not rows_agree or teacher.shape[-1] > student.shape[-1]:
+        raise ValueError(
+            "The student must have the rows of the teacher, and its classes first. "
+            f"Received: teacher logits of shape {tuple(teacher.shape)} and student "
+            f"logits of shape {tuple(student.shape)}."
+        )
     if teacher.shape[-1] == 1:
         # Keras warns about a softmax of one column. The sum of zero columns is 0 for
         # each image and has a gradient of 0 instead of None.

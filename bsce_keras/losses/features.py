@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from keras import ops
 
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
+from bsce_keras.losses.labels import may_agree
 
 # Constant added to a squared norm of features or a squared distance of maps.
 _EPSILON = 1e-12
@@ -133,7 +134,7 @@ def _as_pair(teacher, student, rank=2):
     """Tensors of both in the student's precision; the teacher's without gradient."""
     student = at_least_float32(student)
     teacher = ops.cast(ops.stop_gradient(teacher), student.dtype)
-    if len(student.shape) != rank or not _may_agree(teacher.shape, student.shape):
+    if len(student.shape) != rank or not may_agree(teacher.shape, student.shape):
         expected = "(batch, num_features)"
         if rank == 4:
             expected = "(batch, height, width, channels), in lists"
@@ -143,13 +144,6 @@ def _as_pair(teacher, student, rank=2):
             "the same layer from both."
         )
     return teacher, student
-
-
-def _may_agree(shape, other):
-    """Returns True if the axes that are known while tracing are equal."""
-    return len(shape) == len(other) and all(
-        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
-    )
 
 
 def _one_minus_cosine(teacher, student):

@@ -3,11 +3,16 @@
 from keras import ops
 
 
-def flat_labels(y_true):
+def flat_labels(y_true, logits):
     """Int32 labels of shape `(batch,)` from `(batch,)` or `(batch, 1)`.
 
+    Args:
+        y_true: labels.
+        logits: shape `(batch, num_classes)`.
+
     Raises:
-        ValueError: the labels are one-hot.
+        ValueError: the labels are one-hot, or are not one per row of the logits as far
+            as shapes are known while tracing.
     """
     labels = ops.convert_to_tensor(y_true)
     if len(labels.shape) == 2 and labels.shape[1] not in (1, None):
@@ -15,7 +20,21 @@ def flat_labels(y_true):
             "Labels must be integers, shape (batch,) or (batch, 1). Received: shape "
             f"{tuple(labels.shape)}, which looks one-hot: take its argmax."
         )
-    return ops.reshape(ops.cast(labels, "int32"), (-1,))
+    labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
+    # One label would be broadcast to all rows, and one row to all labels.
+    if len(logits.shape) != 2 or not may_agree(labels.shape, logits.shape[:1]):
+        raise ValueError(
+            "There must be one label per row of the logits, shape (batch, num_classes)."
+            f" Received: {tuple(labels.shape)} labels for shape {tuple(logits.shape)}."
+        )
+    return labels
+
+
+def may_agree(shape, other):
+    """Returns True if the axes that are known while tracing are equal."""
+    return len(shape) == len(other) and all(
+        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
+    )
 
 
 def integer_or_soft_labels(y_true, logits):
@@ -38,6 +57,11 @@ def integer_or_soft_labels(y_true, logits):
     if len(labels.shape) == num_axes:
         if labels.shape[-1] == num_classes != 1:
             return ops.cast(labels, logits.dtype), True
+        if labels.shape[-1] is None and num_classes != 1:
+            # `reshape` refuses another width when the batch is there. Without it, a
+            # width of 1 would be broadcast to all classes.
+            labels = ops.reshape(labels, ops.shape(logits))
+            return ops.cast(labels, logits.dtype), True
         if labels.shape[-1] in (1, None):
             labels = ops.squeeze(labels, axis=-1)
     if len(labels.shape) != num_axes - 1:
@@ -47,22 +71,3 @@ def integer_or_soft_labels(y_true, logits):
             f"{tuple(labels.shape)} for logits of shape {tuple(logits.shape)}."
         )
     return ops.cast(labels, "int32"), False
-
-
-def smoothed(labels, are_soft, is_present, label_smoothing):
-    """Spreads a share of each label evenly over the classes with images.
-
-        (1 - label_smoothing) labels + label_smoothing is_present / sum_c is_present[c]
-
-    Args:
-        labels, are_soft: results of `integer_or_soft_labels`.
-        is_present: float, shape `(num_classes,)`: 1 for a class with images, else 0.
-        label_smoothing: share of each label, from 0 to below 1.
-
-    Returns:
-        Float, shape `(..., num_classes)`, in the type of `is_present`.
-    """
-    if not are_soft:
-        labels = ops.one_hot(labels, is_present.shape[0], dtype=is_present.dtype)
-    spread = is_present / ops.sum(is_present)
-    return (1 - label_smoothing) * labels + label_smoothing * spread

@@ -50,7 +50,7 @@ def margin_ranking(
 
     Raises:
         ValueError: `num_old_classes` is negative or above the number of classes,
-            `top_k` is below 1, or the labels are one-hot.
+            `top_k` is below 1, or the labels are one-hot or not one per row.
 
     Example:
 
@@ -67,7 +67,7 @@ def margin_ranking(
         )
     if top_k < 1:
         raise ValueError(f"`top_k` must be 1 or more. Received: {top_k}")
-    labels = flat_labels(y_true)
+    labels = flat_labels(y_true, cosines)
     num_rivals = min(top_k, num_classes - num_old_classes)
     if not num_rivals:
         # The sum of zero columns is 0 for each image, with gradient 0 instead of None.
@@ -120,7 +120,8 @@ def nca(
         float32 at least. The source averages over the batch.
 
     Raises:
-        ValueError: the variant is unknown, or the labels are one-hot.
+        ValueError: the variant is unknown, or the labels are one-hot or not one per
+            row.
 
     Example:
 
@@ -137,7 +138,7 @@ def nca(
     similarities = at_least_float32(similarities)
     scale = ops.convert_to_tensor(scale, dtype=similarities.dtype)
     scaled = scale * similarities
-    is_own = _is_own(flat_labels(y_true), scaled.shape[-1])
+    is_own = _is_own(flat_labels(y_true, scaled), scaled.shape[-1])
     own = _own(scaled, is_own)
     if variant == "code":
         largest = ops.max(scaled, axis=-1, keepdims=True)

@@ -35,7 +35,7 @@ def rescaled_softmax_crossentropy(
 
     Raises:
         ValueError: the length of `class_counts` differs from the number of columns of
-            the logits, or the labels are one-hot.
+            the logits, or the labels are one-hot or not one per row of the logits.
 
     Example:
 
@@ -45,7 +45,7 @@ def rescaled_softmax_crossentropy(
     [0.3851, 3.4657]
     """
     logits = at_least_float32(logits)
-    labels = flat_labels(y_true)
+    labels = flat_labels(y_true, logits)
     counts = ops.cast(class_counts, logits.dtype)
     require_count_per_column(counts, logits)
     num_present = ops.sum(ops.cast(counts > 0, logits.dtype))

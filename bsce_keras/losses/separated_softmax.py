@@ -39,7 +39,7 @@ def separated_softmax_crossentropy(
         float32 at least.
 
     Raises:
-        ValueError: the labels are one-hot.
+        ValueError: the labels are one-hot, or not one per row of the logits.
 
     Example:
 
@@ -49,7 +49,7 @@ def separated_softmax_crossentropy(
     [0.6931, 1.0986]
     """
     logits = at_least_float32(logits)
-    labels = flat_labels(y_true)
+    labels = flat_labels(y_true, logits)
     is_old_class = ops.arange(logits.shape[-1], dtype="int32") < num_old_classes
     is_old_image = labels < num_old_classes
     competes = ops.equal(is_old_class[None, :], is_old_image[:, None])

@@ -116,6 +116,17 @@ def test_float64_logits_keep_their_precision():
     np.testing.assert_allclose(loss, [np.log1p(np.exp(1e-9))], rtol=1e-14)
 
 
+def test_float64_losses_keep_the_precision_of_the_counts_and_of_alpha():
+    weights = np.array([0.3 * 500, 20, 4])
+    expected = np.log(weights.sum() / weights)
+    labels, logits = [0, 1, 2], np.zeros((3, 3))
+    options = {"alpha": 0.3, "num_old_classes": 1}
+    values = balanced_softmax_crossentropy(labels, logits, COUNTS, **options)
+    np.testing.assert_allclose(values, expected, rtol=1e-14)
+    loss = BalancedSoftmaxLoss(COUNTS, **options, reduction=None, dtype="float64")
+    np.testing.assert_allclose(loss(labels, logits), expected, rtol=1e-14)
+
+
 def test_counts_of_only_some_classes_are_refused():
     with pytest.raises(ValueError, match=r"2 counts for logits of shape \(8, 3\)"):
         balanced_softmax_crossentropy(*random_batch(), [9, 1])

@@ -70,3 +70,11 @@ def test_bfloat16_logits_give_a_float32_loss():
     )
     assert loss.dtype == tf.float32
     np.testing.assert_allclose(loss, [4 * np.log(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [((1, 2), (4, 3)), ((4, 2), (1, 3)), ((4, 3), (4, 1))]
+)
+def test_logits_that_would_be_broadcast_are_refused_with_both_shapes(teacher, student):
+    with pytest.raises(ValueError, match=r"teacher logits of shape .* and student"):
+        logit_distillation(np.zeros(teacher), np.zeros(student))

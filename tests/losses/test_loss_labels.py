@@ -107,3 +107,21 @@ def test_only_labels_of_classes_without_images_are_inf_in_a_graph(labels):
     loss = BalancedSoftmaxLoss([3, 0, 1], reduction=None)
     values = tf.function(loss)(labels, LOGITS[:3]).numpy()
     np.testing.assert_array_equal(np.isinf(values), [False, True, False])
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("label", [-1, 3, 255])
+def test_a_label_out_of_range_does_not_give_a_plausible_loss(label, label_smoothing):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not in|outside"):
+        loss_of([label], LOGITS[:1], label_smoothing=label_smoothing)
+
+
+def test_one_hot_labels_of_unknown_width_give_the_loss_of_known_ones():
+    signature = [tf.TensorSpec((None, None)), tf.TensorSpec((None, 3))]
+    traced = tf.function(BalancedSoftmaxLoss(COUNTS), input_signature=signature)
+    np.testing.assert_allclose(
+        traced(ONE_HOT, LOGITS), loss_of(ONE_HOT).mean(), rtol=1e-6
+    )
+    # A column of integers would be broadcast to all classes.
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reshape"):
+        traced(LABELS[:, None].astype(np.float32), LOGITS)
