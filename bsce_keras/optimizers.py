@@ -117,6 +117,13 @@ class CoupledSGD(keras.optimizers.Optimizer):
             gradient = tf.clip_by_value(gradient, -bound, bound)
         return tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
 
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None):
+        """Refuses: `weight_decay` applies to every variable, as in the references."""
+        raise NotImplementedError(
+            "`CoupledSGD` decays every variable. Freeze the layer, or use "
+            "`keras.optimizers.SGD`, whose weight decay can leave variables out."
+        )
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -169,3 +169,8 @@ def test_cosine_starts_one_epoch_late_as_in_podnets_code():
     config = schedule(schedule="cosine", epochs=6)
     rates = [learning_rate_at(config, epoch) for epoch in range(6)]
     np.testing.assert_allclose(rates, [0.1, 0.1, 0.0933, 0.075, 0.05, 0.025], atol=5e-5)
+
+
+def test_exclusion_from_weight_decay_is_refused_instead_of_ignored():
+    with pytest.raises(NotImplementedError, match="decays every variable"):
+        CoupledSGD(weight_decay=0.1).exclude_from_weight_decay(var_names=["bias"])

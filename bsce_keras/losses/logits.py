@@ -9,6 +9,8 @@ from bsce_keras.losses.dtypes import at_least_float32
 
 # TensorFlow operations that keep the meaning of their input.
 _TRANSPARENT = ("Cast", "Identity")
+# TensorFlow operations that only change the shape of their input.
+_RESHAPING = ("ExpandDims", "Reshape", "Squeeze")
 # TensorFlow operations whose outputs are not probabilities that sum to 1.
 _NOT_PROBABILITIES = ("BiasAdd", "Conv2D", "MatMul", "Sigmoid")
 # Smallest normal float32: keeps the log of a probability of 0 finite.
@@ -43,6 +45,8 @@ def logits_of(outputs, from_logits):
             return _undone("softmax", logits, from_logits)
         if from_logits and values.shape[-1] > 1:
             _warn("True", "the rows of the outputs are probabilities that sum to 1")
+    elif from_logits and _is_reshaped_softmax(outputs):
+        _warn("True", "the model ends in a softmax whose outputs are reshaped")
     elif not from_logits and (values is not None or made_by in _NOT_PROBABILITIES):
         _warn("False", "the outputs are not probabilities that sum to 1")
     if from_logits:
@@ -62,12 +66,17 @@ def values_if_known(tensor):
     return values if values.size else None
 
 
-def _operation(outputs):
+def _operation(outputs, passed=_TRANSPARENT):
     """Returns the TensorFlow operation that made the outputs; None outside graphs."""
     operation = getattr(outputs, "op", None)
-    while operation is not None and operation.type in _TRANSPARENT:
+    while operation is not None and operation.type in passed:
         operation = operation.inputs[0].op
     return operation
+
+
+def _is_reshaped_softmax(outputs):
+    operation = _operation(outputs, passed=(*_TRANSPARENT, *_RESHAPING))
+    return operation is not None and operation.type == "Softmax"
 
 
 def _are_probabilities(values):

@@ -67,3 +67,10 @@ def test_matching_models_do_not_give_a_warning(activation, eager):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evaluated(make_model(activation), activation is None, run_eagerly=eager)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_reshaped_softmax_as_logits_gives_a_warning(eager):
+    model = keras.Sequential([make_model("softmax"), keras.layers.Reshape((3,))])
+    with pytest.warns(UserWarning, match="Use `from_logits=False`"):
+        evaluated(model, from_logits=True, run_eagerly=eager)
