@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
@@ -117,7 +117,9 @@ class CoupledSGD(keras.optimizers.Optimizer):
             gradient = tf.clip_by_value(gradient, -bound, bound)
         return tf.cast(gradient, value.dtype) + self.coupled_weight_decay * value
 
-    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None):
+    def exclude_from_weight_decay(
+        self, var_list: Any = None, var_names: Any = None
+    ) -> NoReturn:
         """Refuses: `weight_decay` applies to every variable, as in the references."""
         raise NotImplementedError(
             "`CoupledSGD` decays every variable. Freeze the layer, or use "
