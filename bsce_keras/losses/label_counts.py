@@ -21,10 +21,13 @@ def require_count_per_column(of_classes, logits):
         ValueError: the number of counts differs from the number of columns.
     """
     if of_classes.shape[0] != logits.shape[-1]:
+        advice = "Give the counts of all seen classes, old ones included."
+        if logits.shape[-1] == 1:
+            advice = "Two classes need two outputs: give the model one per class."
         raise ValueError(
             "`class_counts` needs one count per column of the logits. Received: "
             f"{of_classes.shape[0]} counts for logits of shape {tuple(logits.shape)}. "
-            "Give the counts of all seen classes, old ones included."
+            + advice
         )
 
 

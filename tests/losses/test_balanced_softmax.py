@@ -132,6 +132,11 @@ def test_counts_of_only_some_classes_are_refused():
         balanced_softmax_crossentropy(*random_batch(), [9, 1])
 
 
+def test_a_binary_model_of_one_output_is_told_to_have_two():
+    with pytest.raises(ValueError, match="2 counts .* need two outputs"):
+        balanced_softmax_crossentropy([1], np.zeros((1, 1)), [9, 1])
+
+
 # The Keras class.
 
 
