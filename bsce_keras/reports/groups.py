@@ -185,12 +185,20 @@ def _told(name, value):
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
+def _has_none(group):
+    """Returns True if the method keeps no exemplars by default, and keeps none here."""
+    memory = group.runs[0].config["memory"]
+    return memory["exemplars_per_class"] == 0 and not memory["use"]["has_exemplars"]
+
+
 def _differs(name, group, other):
     """Returns True if groups differ in a field that no other column explains."""
     if name in _TOLD_ELSEWHERE or group.fields[name] == other.fields.get(name):
         return False
     if all(group.columns[head] == other.columns[head] for head in ("method", "loss")):
         return True
+    if name == "memory.exemplars_per_class" and any(map(_has_none, (group, other))):
+        return False
     section, _, rest = name.partition(".")
     of_method = section == "method" or rest.startswith(("finetuning", "use."))
     return not of_method and rest not in recipes.differ_in(

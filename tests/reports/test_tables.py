@@ -110,6 +110,32 @@ def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
     ]
 
 
+def test_a_memory_is_not_told_where_a_method_keeps_none_by_default(make_run):
+    run = make_run()
+
+    def kept(method, number, has_exemplars=True):
+        memory = run.config["memory"]
+        use = {**memory["use"], "has_exemplars": has_exemplars}
+        config = {
+            **run.config,
+            "method": {**run.config["method"], "name": method},
+            "memory": {**memory, "use": use, "exemplars_per_class": number},
+        }
+        return dataclasses.replace(run, config=config)
+
+    def told(*runs):
+        return ["exemplars" in group.columns["other"] for group in group_runs(runs)]
+
+    without = kept("lwf", 0, has_exemplars=False)
+    assert told(kept("finetune", 20), without) == [False, False]
+    assert told(kept("finetune", 20), kept("finetune", 5), without) == [
+        True,
+        True,
+        False,
+    ]
+    assert told(kept("finetune", 20), kept("il_baseline", 0)) == [True, True]
+
+
 def test_another_augmentation_is_another_setting_even_without_others(make_run):
     run = make_run()
     stream = run.config["stream"]
