@@ -51,7 +51,7 @@ class AnalyticPhase(StepPhase):
         told.refuse_stop(max(workers.told(stop_requests.signum or 0)))
         classifier = self._grown(step)
         learner.adopt(classifier)
-        weights, _ = workers.arrays_from_chief(lambda: (self._solved(step, told), None))
+        weights, ridge = workers.arrays_from_chief(lambda: self._solved(step, told))
         head = head_of(classifier)
         for name, values in weights.items():
             getattr(head, name).assign(values)
@@ -59,8 +59,10 @@ class AnalyticPhase(StepPhase):
             memory.update(step, learner.features)
         seconds = time.perf_counter() - begin
         if stats is None:
-            return one_pass(step, learner.config.method, seconds)
-        return dataclasses.replace(stats, train_seconds=stats.train_seconds + seconds)
+            stats = one_pass(step, learner.config.method, seconds)
+        else:
+            seconds += stats.train_seconds
+        return dataclasses.replace(stats, train_seconds=seconds, ridge=ridge)
 
     def _grown(self, step):
         """Returns a classifier of all seen classes with the frozen backbone."""
@@ -83,7 +85,7 @@ class AnalyticPhase(StepPhase):
         return classifier
 
     def _solved(self, step, told):
-        """Returns the weights of the solved head by name, after saving the state."""
+        """Returns the head's weights by name, and its ridge, after saving the state."""
         learner = self.learner
         state = self._state_before(step, told)
         images = self._analytic_step(step, step.examples, told)
@@ -92,7 +94,8 @@ class AnalyticPhase(StepPhase):
         arrays = state.to_arrays()
         learner.run.checkpoints.save_state(step.index, arrays)
         learner.state_bytes = sum(values.nbytes for values in arrays.values())
-        return {name: np.asarray(values) for name, values in weights.items()}
+        weights = {name: np.asarray(values) for name, values in weights.items()}
+        return weights, state.ridge
 
     def _state_before(self, step, told):
         method, head = self.learner.method, head_of(self.learner.classifier)

@@ -23,7 +23,8 @@ class TrainingStats:
     `alphas` holds alpha after every update that moved it. `alpha` is None at the base
     step and under losses without alpha. `alpha_by_epoch` holds a list over the epochs
     for each of `ALPHA_COLUMNS`, to 6 digits. Epochs that do not move alpha have None.
-    `alpha_by_epoch` itself is None where alpha is not learned.
+    `alpha_by_epoch` itself is None where alpha is not learned. `ridge` is that of a
+    solved head, else None.
     """
 
     train_images: int
@@ -35,6 +36,7 @@ class TrainingStats:
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
     alpha_by_epoch: dict[str, list] | None = None
+    ridge: float | None = None
 
 
 def training_stats(training, context, learned_alpha, num_images, progress):

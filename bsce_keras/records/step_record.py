@@ -42,6 +42,7 @@ class StepRecord:
         alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
             after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
             them; None where alpha is not learned.
+        ridge: number that solved the head; None where none does.
         nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
             predicts by it; then that of `confusion`.
         head_accuracy: of the trained head, where the method predicts by another one.
@@ -76,6 +77,7 @@ class StepRecord:
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
     alpha_by_epoch: dict[str, list] | None = None
+    ridge: float | None = None
     nme_accuracy: float | None = None
     head_accuracy: float | None = None
     memory_bytes: dict[str, int] | None = None
@@ -140,6 +142,7 @@ class StepRecord:
             "temperature": defined(self.temperature),
             "calibrated_on": self.calibrated_on,
             "accuracy_by_alpha": self.accuracy_by_alpha,
+            "ridge": defined(self.ridge),
         }
 
     def to_state(self):

@@ -38,7 +38,7 @@ def base(tiny_config, two_steps):
 
 
 def test_increment_changes_the_head_only(base, two_steps):
-    learner, memory, _ = base
+    learner, memory, first = base
     before = backbone_of(learner.classifier).get_weights()
     stats = learner.learn(two_steps[1], memory)
     after = backbone_of(learner.classifier).get_weights()
@@ -47,6 +47,8 @@ def test_increment_changes_the_head_only(base, two_steps):
     head = head_of(learner.classifier)
     assert (head.num_classes, head.expansion_size) == (6, 160)
     assert (stats.epochs, stats.class_counts) == (1, [0] * 5 + [130])
+    state = learner.run.checkpoints.load_state(0)
+    assert first.ridge == stats.ridge == state["ridge"] > 0
     assert memory.counts == [0] * 6
 
 

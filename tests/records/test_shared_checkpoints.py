@@ -13,7 +13,7 @@ class Sender:
     is_chief = True
 
     def arrays_from_chief(self, make):
-        arrays, value, _ = workers._decoded(workers._encoded(make(), []))
+        arrays, value, _ = workers._decoded(workers._encoded(make(), None))
         return arrays, value
 
 
