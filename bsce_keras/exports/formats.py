@@ -16,6 +16,7 @@ import tensorflow as tf
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.models.classifier import served_logits
 from bsce_keras.models.plain import foreign_layers, plain
+from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.named_objects import named_object
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ def write_formats(names, classifier, image, folder):
         names: keys of `FORMATS`; the SavedModel is left out.
         classifier, image: as in `served_network`.
         folder: existing folder.
+
+    Raises:
+        RunError: a format lacks an operation of the network.
     """
     chosen = [FORMATS[name] for name in names if FORMATS[name].write]
     if not chosen:
@@ -64,6 +68,18 @@ def write_formats(names, classifier, image, folder):
             named_object(one.write)(network, os.path.join(folder, file))
 
 
+def _refuse(path, error):
+    """Raises `RunError` for a network that a format cannot hold."""
+    file = os.path.basename(path)
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line for line in lines if line.startswith(("Custom ops:", "No Op"))]
+    reason = next(iter(named + lines), "").rstrip(".")
+    raise RunError(
+        f"The network cannot be written as {file}: {reason}. Leave this format out of "
+        "--export_formats, or use another backbone."
+    ) from error
+
+
 def write_litert(network, path):
     """Writes a LiteRT file; a name with `int8` gets weights of 8 bits.
 
@@ -72,16 +88,28 @@ def write_litert(network, path):
     options = {}
     if "int8" in os.path.basename(path):
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-    with _quiet():
-        network.export(path, format="litert", verbose=False, **options)
+    try:
+        with _quiet():
+            network.export(path, format="litert", verbose=False, **options)
+    except Exception as error:  # TensorFlow does not document its converter's errors.
+        if type(error).__name__ != "ConverterError":
+            raise
+        _refuse(path, error)
 
 
 def write_onnx(network, path):
     """Writes an ONNX file, by Keras and tf2onnx."""
+    import onnx
+
     shape, dtype = network.input.shape, network.input.dtype
     with _quiet():
         network(np.zeros((1, *shape[1:]), dtype))  # Keras refuses uncalled networks.
         network.export(path, format="onnx", verbose=False)
+    try:
+        # Of an operation that ONNX lacks, tf2onnx writes the name.
+        onnx.checker.check_model(path)
+    except onnx.checker.ValidationError as error:
+        _refuse(path, error)
 
 
 def write_keras(network, path):

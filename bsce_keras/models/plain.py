@@ -6,6 +6,7 @@ layers to symbolic inputs, so that the outputs are those of the layer in inferen
 
 import keras
 
+from bsce_keras.models.plain_resizing import is_antialiased, resized
 from bsce_keras.runtime.precision import dtype_policy
 
 
@@ -31,7 +32,8 @@ def plain(classifier):
 
     def copied(layer):
         is_operation = not isinstance(layer, keras.layers.Layer)
-        if is_operation or hasattr(layer, "plain") or isinstance(layer, keras.Model):
+        is_made_anew = hasattr(layer, "plain") or is_antialiased(layer)
+        if is_operation or is_made_anew or isinstance(layer, keras.Model):
             return layer
         copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
         originals[id(copy)] = layer
@@ -45,6 +47,8 @@ def plain(classifier):
             if id(layer) not in networks:
                 networks[id(layer)] = plain(layer)
             return networks[id(layer)](*args)
+        if is_antialiased(layer):
+            return resized(layer, *args)
         outputs = layer(*args, **kwargs)
         if id(layer) not in originals:
             return outputs
