@@ -2,25 +2,33 @@
 
 import io
 import json
+import logging
 import os
 import sys
 
 import numpy as np
 
 from bsce_keras.config.choices import MAX_IMAGE_PIXELS
-from bsce_keras.data.image_kinds import file_kind, gif_pixels, too_many_pixels
+from bsce_keras.data.image_kinds import (
+    file_kind,
+    gif_pixels,
+    too_many_pixels,
+    turned_files,
+)
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.run_command import program, run_command
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import available_memory
-from bsce_keras.runtime.text import one_line
+from bsce_keras.runtime.text import listed, one_line
 
 # Files and bytes read and decoded at a time, which bounds the memory.
 _BATCH_SIZE = 32
 _BATCH_BYTES = 2**28
 # Copies of a file's bytes that are held while it is classified, at most.
 _COPIES = 3
+
+_log = logging.getLogger(__name__)
 
 
 def main(argv=None):
@@ -101,6 +109,15 @@ def _predict(values, paths):
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
     show = _show_json if values.format == "json" else _show_text
+    turned = turned_files(paths)
+    if turned:
+        _log.warning(
+            "%d of %d files have an EXIF rotation, which is not applied, as in "
+            "training: %s.",
+            len(turned),
+            len(paths),
+            listed(turned, 3),
+        )
     bad, embeddings = [], []
     for path, outputs, reason in classify_files(model, paths):
         if values.embedding:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import ExifTags, Image
 
 from bsce_keras import predict
 from bsce_keras.config import ImageSpec
@@ -45,6 +45,17 @@ def copy(exported, tmp_path):
 
 def run(model, *arguments):
     return predict.main([f"--model={model}", *map(str, arguments)])
+
+
+def test_photos_with_an_exif_rotation_are_named(exported, tmp_path, caplog):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("L", (20, 16), 250).save(tmp_path / "turned.jpg", exif=exif)
+    files = [save_grey(tmp_path / "as stored.jpg", 250), tmp_path / "turned.jpg"]
+    assert run(exported, *files) == 0
+    [record] = caplog.records
+    assert record.getMessage().startswith("1 of 2 files have an EXIF rotation")
+    assert f"as in training: {files[1]}." in record.getMessage()
 
 
 def test_files_are_classified_in_order_one_line_each(

@@ -17,6 +17,7 @@ from bsce_keras.data.folder_listing import (
     training_folder,
 )
 from bsce_keras.data.image_files import decode_file, decoded_files, file_fault
+from bsce_keras.data.image_kinds import turned_files
 from bsce_keras.data.splits import ImageDataset, Split, form
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
@@ -113,6 +114,18 @@ def _warn_of_ignored(folder, ignored):
         _log.warning("Ignored files in %s: %s.", folder, "; ".join(parts))
 
 
+def _warn_of_turned(paths):
+    turned = turned_files(paths)
+    if turned:
+        _log.warning(
+            "%d of %d images have an EXIF rotation, which neither training nor exports "
+            "apply: %s. Turn their pixels, such as by `mogrify -auto-orient`.",
+            len(turned),
+            len(paths),
+            listed(turned, 3),
+        )
+
+
 def _relative(paths, folder):
     return [os.path.relpath(path, folder) for path in sorted(paths)]
 
@@ -125,6 +138,7 @@ def _folder_split(title, paths, labels, image):
     def batches(keys):
         rest = range(keys.max(initial=-1) + 1, len(paths))
         whole = np.array([i for i in rest if reasons()[i] is None], np.int64)
+        _warn_of_turned([paths[i] for i in whole])
         for places, squares in decoded_files([paths[i] for i in whole], image):
             yield whole[places], labels[whole[places]], squares
 

@@ -1,5 +1,6 @@
 """Kinds of image files by their first bytes. Does not import TensorFlow."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -30,6 +31,10 @@ _SIGNATURES = (
     ("icon", 0, b"\0\0\1\0"),
 )
 _HEAD_BYTES = 16
+# First bytes of a JPEG; the marker after which no EXIF data follow; bytes to search.
+_JPEG, _START_OF_SCAN, _EXIF_BYTES = b"\xff\xd8\xff", b"\xda", 2**17
+# Tag of TIFF 6.0 and EXIF.
+_ORIENTATION = 0x0112
 
 # Errors of the file system that are faults of the file: they last until it changes.
 FAULTS_OF_A_FILE = (
@@ -100,6 +105,52 @@ def gif_pixels(data):
             at += data[at] + 1
         at += 1
     return pixels
+
+
+def turned_files(paths):
+    """Returns the JPEG files whose EXIF data ask viewers to turn or mirror them.
+
+    Files that cannot be read are left out.
+    """
+    return [path for path in paths if exif_orientation(_start_of_jpeg(path)) > 1]
+
+
+def exif_orientation(data):
+    """Returns the EXIF orientation of a JPEG, 1 to 8; 1 means as stored.
+
+    Args:
+        data: bytes of the file, or of its start. Other files give 1.
+    """
+    at = 2 if data.startswith(_JPEG) else len(data)
+    while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != _START_OF_SCAN:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        is_exif = data[at + 4 : at + 10] == b"Exif\0\0"
+        if data[at + 1 : at + 2] == b"\xe1" and is_exif:
+            return _orientation_tag(data[at + 10 : end])
+        at = end
+    return 1
+
+
+def _orientation_tag(tiff):
+    order = "little" if tiff.startswith(b"II") else "big"
+
+    def number(start, length):
+        return int.from_bytes(tiff[start : start + length], order)
+
+    first = number(4, 4)
+    for entry in range(first + 2, first + 2 + 12 * number(first, 2), 12):
+        if number(entry, 2) == _ORIENTATION:
+            value = number(entry + 8, 2)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _start_of_jpeg(path):
+    with contextlib.suppress(OSError):
+        if file_kind(path)[0] == "JPEG":
+            with open(path, "rb") as file:
+                return file.read(_EXIF_BYTES)
+    return b""
 
 
 def too_many_pixels(max_pixels):
