@@ -16,6 +16,9 @@ _FORM = (
     "uint8, shape (num_images, height, width, channels), labels are integers from 0, "
     "shape (num_images,)"
 )
+# Pixels of photos do not end below this value. Images scaled to [0, 1] do, also where
+# resizing or a change of contrast exceeded 1.
+_DARK = 8
 
 
 class GivenImages:
@@ -163,6 +166,12 @@ def _pair(name, data):
             f"{name} must be {_FORM}. Received: images of shape {images.shape}, labels "
             f"of shape {labels.shape}"
         )
+    if images.shape[-1] not in (1, 3):
+        raise RequestError(
+            f"{name} must hold images of 1 or 3 channels, the last axis. Received: "
+            f"shape {images.shape}. Drop alpha by images[..., :3], or move channels to "
+            "the end by images.transpose(0, 2, 3, 1)."
+        )
     labels = _as_integers(name, labels)
     images = _as_uint8(name, images)
     digests = [hashlib.blake2b(image.tobytes()).digest() for image in images]
@@ -208,7 +217,8 @@ def _as_uint8(name, images):
     if images.dtype == np.uint8:
         return images
     smallest, largest = images.min(), images.max()
-    if not (smallest >= 0 and 1 < largest <= 255):
+    is_in_range = smallest >= 0 and 1 < largest <= 255
+    if not is_in_range or (largest < _DARK and np.any(np.round(images) != images)):
         raise RequestError(
             f"{name} must hold images with values from 0 to 255. Received: "
             f"{images.dtype} from {smallest} to {largest}. Undo the scaling, for "

@@ -122,6 +122,14 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         (lambda x, y: (x, y.astype(str)), {}, "pass their names as class_names"),
         (lambda x, y: (x, y + (y > 2)), {}, "Classes without one: 3. Add"),
         (lambda x, y: (x / 255.0, y), {}, "values from 0 to 255. Received: float64"),
+        # Resizing of photos in [0, 1] may exceed 1 a little.
+        (lambda x, y: (x / 254.0, y), {}, "float64 from 0.0 to 1.00"),
+        (
+            lambda x, y: (x.transpose(0, 3, 1, 2), y),
+            {},
+            "Received: shape (24, 3, 8, 8)",
+        ),
+        (lambda x, y: (x[..., [0, 1, 2, 2]], y), {}, "Drop alpha by images[..., :3]"),
         (lambda x, y: (x, y), {"validation_share": None}, "need test_data=(images"),
         (lambda x, y: (x, y), {"class_names": ["a", "b"]}, "at least 4 different"),
         (
