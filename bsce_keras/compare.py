@@ -1,9 +1,9 @@
 """`python -m bsce_keras.compare OLD NEW`: two models on the same images."""
 
+import functools
 import json
 import logging
 import os
-import pathlib
 import sys
 
 import numpy as np
@@ -19,6 +19,7 @@ from bsce_keras.options.scored_stream import (
     exported_steps,
     run_stream,
 )
+from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
 from bsce_keras.runtime.errors import RequestError, problems_of
 from bsce_keras.runtime.files import write_atomically
@@ -45,7 +46,7 @@ def main(argv=None):
     return run_command("compare", _compare, argv)
 
 
-def compare_models(old, new, stream_config, batch_size):
+def compare_models(old, new, stream_config, batch_size, check=None):
     """Compares two models on the test images of a data set, classes matched by name.
 
     Images of classes that neither model knows are left out, with a warning.
@@ -54,6 +55,7 @@ def compare_models(old, new, stream_config, batch_size):
         old, new: `served_model.ServedModel`s.
         stream_config: `StreamConfig` of the data set.
         batch_size: number of images computed at a time.
+        check: function of the `ClassIncrementalStream` of the test images.
 
     Returns:
         `(comparison, images)`: a `Comparison`, and its images as the new model sees
@@ -69,7 +71,7 @@ def compare_models(old, new, stream_config, batch_size):
             "Classes left out, because neither model knows them: %s.", listed(unknown)
         )
     tests = {
-        size: named_test_images(stream_config, names, size)
+        size: named_test_images(stream_config, names, size, check)
         for size in {old.stored_size, new.stored_size}
     }
     if not all(map(len, tests.values())):
@@ -113,7 +115,12 @@ def _compare(values, models):
         raise RequestError(problems)
     stream_config = _stream(values, paths[1], fetch=True)
     old, new = map(load_model, paths)
-    comparison, images = compare_models(old, new, stream_config, values.batch_size)
+    check = None
+    if not values.dataset:
+        check = functools.partial(warn_of_other_images, _run_of(paths[1]))
+    comparison, images = compare_models(
+        old, new, stream_config, values.batch_size, check
+    )
     failures = gate_failures(
         comparison, values.max_drop, values.min_gain, values.min_images
     )
@@ -167,13 +174,18 @@ def _stream(values, new_path, fetch=False):
     """Returns the `StreamConfig` of the images: the named ones, or those of a run."""
     if values.dataset:
         return dataset_stream(values, fetch)
-    run_dir = pathlib.Path(os.path.abspath(new_path)).parent.parent
-    if not (run_dir / "config.json").is_file():
+    run_dir = _run_of(new_path)
+    if not os.path.isfile(os.path.join(run_dir, "config.json")):
         raise RequestError(
             f"{new_path} does not lie in a run folder, whose images would be scored. "
             "Name the images by --dataset and --data_dir."
         )
-    return run_stream(str(run_dir), values, fetch)
+    return run_stream(run_dir, values, fetch)
+
+
+def _run_of(path):
+    """Returns the run folder of an export at `RUN/exports/step_NN`."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(path)))
 
 
 def _all_names(old, new):

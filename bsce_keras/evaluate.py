@@ -21,6 +21,7 @@ from bsce_keras.options.scored_stream import (
     exported_steps,
     run_stream,
 )
+from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.reports.model_card import FACTS
 from bsce_keras.reports.tables import aligned
@@ -84,6 +85,7 @@ def _predicted(run_dir, stream_config, batch_size):
     from bsce_keras.data.stream import ClassIncrementalStream
 
     stream = ClassIncrementalStream(stream_config, training_images=False)
+    warn_of_other_images(run_dir, stream)
     for number, path in exported_steps(run_dir).items():
         model = load_model(path, of_run=True)
         step = _step_of(model, number, stream)

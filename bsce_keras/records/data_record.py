@@ -4,6 +4,7 @@ A run may continue only with the images it began with, because its exemplars and
 accuracies depend on them.
 """
 
+import logging
 import pathlib
 
 import numpy as np
@@ -12,8 +13,10 @@ from bsce_keras.data.pixel_digests import range_digests
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import write_json
+from bsce_keras.runtime.text import listed
 
 _NAME = "data.json"
+_log = logging.getLogger(__name__)
 _KINDS = {"train": "training", "test": "test"}
 
 
@@ -59,6 +62,38 @@ def data_differences(run_dir, classes):
             "the training command of that run, which writes the file."
         )
     return image_differences(recorded, classes)
+
+
+def warn_of_other_images(run_dir, stream):
+    """Warns if the test images of a run are no longer those that it was scored on.
+
+    Args:
+        run_dir: the run folder. Without a data.json, there is no warning.
+        stream: its `ClassIncrementalStream`, which may lack training images.
+
+    Raises:
+        RequestError: data.json is damaged.
+    """
+    now = [
+        {key: value for key, value in one.items() if not key.startswith("train_")}
+        for step in stream_digests(stream)
+        for one in step
+    ]
+    differences = image_differences(_recorded_classes(run_dir), now)
+    if not differences:
+        return
+    learned = ""
+    if stream.config.validation_share:
+        learned = (
+            " They are held-out training images, chosen by the number of images of "
+            "their class, so the run may have trained on some of these."
+        )
+    _log.warning(
+        "The images are not those that %s was scored on: %s.%s",
+        run_dir,
+        listed(differences, 3),
+        learned,
+    )
 
 
 def stream_digests(stream):
