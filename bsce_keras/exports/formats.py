@@ -40,7 +40,9 @@ def served_network(classifier, image):
     corner = margin // 2
     cut = (corner, margin - corner)
     squares = keras.layers.Cropping2D((cut, cut))(images) if margin else images
-    outputs = plain(classifier)(squares)
+    # Keras's image layers are called in training mode unless told otherwise, and hand
+    # the mode on to batch normalisation.
+    outputs = plain(classifier)(squares, training=False)
     softmax = keras.layers.Softmax(dtype="float32")
     served = {"probabilities": softmax(served_logits(outputs))}
     if "features" in outputs:
@@ -103,7 +105,8 @@ def write_onnx(network, path):
 
     shape, dtype = network.input.shape, network.input.dtype
     with _quiet():
-        network(np.zeros((1, *shape[1:]), dtype))  # Keras refuses uncalled networks.
+        # Keras refuses uncalled networks.
+        network(np.zeros((1, *shape[1:]), dtype), training=False)
         network.export(path, format="onnx", verbose=False)
     try:
         # Of an operation that ONNX lacks, tf2onnx writes the name.
