@@ -32,7 +32,7 @@ _SIGNATURES = (
 )
 _HEAD_BYTES = 16
 # First bytes of a JPEG; the marker after which no EXIF data follow; bytes to search.
-_JPEG, _START_OF_SCAN, _EXIF_BYTES = b"\xff\xd8\xff", b"\xda", 2**17
+_JPEG, _START_OF_SCAN, _EXIF_BYTES = b"\xff\xd8\xff", b"\xda", 2**12
 # Tag of TIFF 6.0 and EXIF.
 _ORIENTATION = 0x0112
 
