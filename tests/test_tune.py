@@ -271,6 +271,7 @@ def test_a_defect_is_not_a_failed_trial(runs):
         runs.search("--alphas=1")
 
 
+@pytest.mark.slow
 def test_a_repeated_search_on_digits_continues(monkeypatch, capsys):
     from bsce_keras import search
 

@@ -56,6 +56,7 @@ def score(held_out, photos, tmp_path):
     assert compare.main([older, run, data, f"--output={tmp_path / 'out'}"]) == 0
 
 
+@pytest.mark.slow
 def test_the_images_of_the_run_give_no_warning(held_out, photos, tmp_path, caplog):
     score(held_out, photos, tmp_path)
     assert not caplog.records

@@ -43,7 +43,11 @@ def make_classifier(layers, input_size=None):
 
 @pytest.mark.parametrize(
     ("name", "input_size"),
-    [("resizing", None), ("random", None), ("none", 20)],
+    [
+        ("resizing", None),
+        pytest.param("random", None, marks=pytest.mark.slow),
+        pytest.param("none", 20, marks=pytest.mark.slow),
+    ],
 )
 def test_every_format_uses_the_moving_averages(name, input_size, tmp_path):
     classifier = make_classifier(image_layers(name), input_size)

@@ -25,7 +25,7 @@ def pixels_as_features(side):
     return build_classifier(backbone, LinearHead(len(NAMES)), IMAGE, layers)
 
 
-@pytest.mark.parametrize("side", [20, 9])
+@pytest.mark.parametrize("side", [pytest.param(20, marks=pytest.mark.slow), 9])
 def test_every_format_resizes_to_the_same_pixels(side, tmp_path):
     classifier = pixels_as_features(side)
     path = tmp_path / "step_00"

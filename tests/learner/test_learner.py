@@ -82,7 +82,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
     ("precision", "statistics"),
     [
         ("float32", "batch"),
-        ("float32", "running"),
+        pytest.param("float32", "running", marks=pytest.mark.slow),
         pytest.param("mixed_bfloat16", "batch", marks=pytest.mark.slow),
     ],
 )
