@@ -57,11 +57,11 @@ class EpochLoop:
         # Python control flow does not depend on tensors, so AutoGraph is not needed.
         @tf.function(autograph=False)
         def plain_update(batches):
-            return strategy.run(trainer.train_step, (next(batches),))
+            return strategy.run(trainer.train_step, (self._next(batches),))
 
         @tf.function(autograph=False)
         def alpha_update(batches, split_batches):
-            batch = (*next(batches), *next(split_batches))
+            batch = (*self._next(batches), *self._next(split_batches))
             return strategy.run(trainer.train_step, (batch,))
 
         self._updates = {False: plain_update, True: alpha_update}
@@ -112,7 +112,7 @@ class EpochLoop:
         first = epoch * self.updates_per_epoch
         updates = range(done, self.updates_per_epoch)
         moves = [self._moves_alpha(first + update) for update in updates]
-        batches = self._distribute(self._input.epoch(epoch, done))
+        batches = iter(self._input.epoch(epoch, done))
         split_batches = self._split_batches(first + done, sum(moves))
         self._callbacks.on_epoch_begin(epoch)
         for update, moves_alpha in zip(updates, moves, strict=True):
@@ -155,11 +155,16 @@ class EpochLoop:
         if self._split_input is None:
             return None
         already = -(-first_update // self._alpha_every)
-        return self._distribute(self._split_input.cycle(already, num_batches))
+        return iter(self._split_input.cycle(already, num_batches))
 
-    def _distribute(self, dataset):
-        """Returns an iterator whose elements hold one batch per replica."""
-        return iter(self._strategy.distribute_datasets_from_function(lambda _: dataset))
+    def _next(self, batches):
+        """Takes an element per replica of this worker; returns images and labels.
+
+        A distributed iterator would do it too. Deleting one, at the end of an epoch,
+        waits up to a minute for a sleeping thread of its autotuner.
+        """
+        distributed = self._strategy.experimental_distribute_values_from_function
+        return distributed(lambda _: next(batches))
 
     def _local(self, logs):
         """Returns the first replica's logs; all replicas have the same."""

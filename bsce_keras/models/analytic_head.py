@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from bsce_keras.models.plain import dense
+from bsce_keras.runtime.errors import RequestError
 
 
 @keras.saving.register_keras_serializable(package="bsce_keras")
@@ -59,6 +60,9 @@ class AnalyticHead(keras.layers.Layer):
             backbone: `keras.Model` from images to `features` and the maps `stage1`,
                 `stage2`, ...
             images: symbolic preprocessed images.
+
+        Raises:
+            RequestError: the backbone has fewer stages than `depths`.
         """
         outputs = backbone(images)
         features = self._joined(outputs)
@@ -72,6 +76,11 @@ class AnalyticHead(keras.layers.Layer):
         if not self.depths:
             return outputs["features"]
         stages = sorted(name for name in outputs if name.startswith("stage"))
+        if self.depths > len(stages):
+            raise RequestError(
+                f"--method_parameters=depths must be at most {len(stages)}, the number "
+                f"of stages of the backbone. Received: {self.depths}."
+            )
         maps = [outputs[name] for name in stages[-self.depths :]]
         quarters = [_quarters(stage_map) for stage_map in maps]
         return keras.layers.Concatenate(dtype="float32")(

@@ -33,9 +33,18 @@ def two_steps():
 
 
 @pytest.fixture
-def tiny_config(tmp_path):
-    """Makes configurations of one epoch per step; keywords of `make_config`."""
+def tiny_config(tmp_path, monkeypatch):
+    """Makes configurations of one epoch per step; keywords of `make_config`.
+
+    The network is that of `small_backbone` by default. Relative folders are those of
+    the test, so that a test that failed leaves nothing to the next one.
+    """
+    from bsce_keras.config.backbones import BACKBONES, Backbone
     from bsce_keras.options.make_config import make_config
+
+    build = "tests.learner.small_backbone:small_backbone"
+    monkeypatch.setitem(BACKBONES, "small", Backbone(build))
+    monkeypatch.chdir(tmp_path)
 
     def make(**request):
         defaults = {
@@ -43,6 +52,7 @@ def tiny_config(tmp_path):
             "batch_size": 16,
             "learning_rate": 0.01,
             "precision": "float32",
+            "backbone": "small",
             "run_dir": str(tmp_path / "run"),
         }
         return make_config("digits", **{**defaults, **request})

@@ -83,7 +83,11 @@ def test_rows_of_the_expansion_bring_features_to_one_deviation(
 ):
     parameters = {"depths": 2, "mirrored": True}
     config = tiny_config(
-        method="acil", expansion_size=160, parameters=parameters, run_dir="runs/wide"
+        method="acil",
+        expansion_size=160,
+        parameters=parameters,
+        backbone="resnet8",
+        run_dir="runs/wide",
     )
     learner, memory = new_learner(config), memory_of(config)
     for step in two_steps:

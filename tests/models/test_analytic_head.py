@@ -10,6 +10,7 @@ from bsce_keras.models.classifier import backbone_of, build_classifier
 from bsce_keras.models.folding import folded
 from bsce_keras.models.plain import plain
 from bsce_keras.models.resnet_cifar import resnet8
+from bsce_keras.runtime.errors import RequestError
 
 IMAGE = ImageSpec(size=8, stored_size=8, channels=1, mean=(0.3,), std=(0.4,))
 
@@ -62,6 +63,11 @@ def test_two_stages_of_the_network_join_the_features():
     classifier = classifier_of(depths=2)
     assert classifier.output["features"].shape[-1] == 64 + 4 * (64 + 32)
     assert classifier.layers[-1].expansion.shape == (64 + 4 * (64 + 32), 20)
+
+
+def test_more_depths_than_stages_are_refused():
+    with pytest.raises(RequestError, match="must be at most 3.* Received: 4"):
+        classifier_of(depths=4)
 
 
 @pytest.mark.parametrize("copy", [plain, folded])
