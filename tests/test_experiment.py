@@ -121,6 +121,7 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
     assert ours[1]["accuracy"] != theirs[1]["accuracy"]
 
 
+@pytest.mark.slow
 def test_shared_base_step_includes_the_graph_of_its_exemplars(tmp_path):
     from bsce_keras.experiment import run_experiment
     from bsce_keras.records.checkpoints import Checkpoints
@@ -179,6 +180,7 @@ def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
     assert "training images" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_acil_takes_the_network_of_a_base_step_of_il_baseline(finished, tmp_path):
     from bsce_keras.classifiers import load_classifier
     from bsce_keras.experiment import run_experiment

@@ -62,6 +62,7 @@ def test_the_images_of_the_run_give_no_warning(held_out, photos, tmp_path, caplo
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_added_photos_hold_trained_ones_out(held_out, photos, tmp_path, caplog):
     then = ClassIncrementalStream(held_out.stream)
     trained = {image.tobytes() for image in then.steps[0].examples.images}

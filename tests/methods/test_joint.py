@@ -22,6 +22,7 @@ def config(run_dir, **request):
     return make_config("digits", run_dir=str(run_dir), **{**defaults, **request})
 
 
+@pytest.mark.slow
 def test_every_step_trains_a_new_network_on_all_images(tmp_path):
     """At a rate of almost 0, a network keeps its initial weights."""
     from bsce_keras.experiment import run_experiment

@@ -225,6 +225,7 @@ def interrupt_training(disk, run_dir, use, capsys):
         assert "repeat the command" in line
 
 
+@pytest.mark.slow
 def test_training_on_a_full_disk_ends_with_a_message_and_continues_later(
     disk, tmp_path, undisturbed, capsys
 ):

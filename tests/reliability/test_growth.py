@@ -114,6 +114,7 @@ def test_a_run_that_grew_twice_equals_one_of_that_length(
     )
 
 
+@pytest.mark.slow
 def test_scores_of_old_classes_without_test_images_are_null(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     add(MONTHS[0], 0)

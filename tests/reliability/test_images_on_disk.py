@@ -50,7 +50,9 @@ def outcome_of(run_dir):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--classification_loss=balanced_softmax",),
+        pytest.param(
+            ("--classification_loss=balanced_softmax",), marks=pytest.mark.slow
+        ),
         # The alpha split is on the disk too.
         pytest.param(
             ("--classification_loss=meta_balanced_softmax", "--alpha_every=2"),

@@ -19,6 +19,7 @@ def flags(run_dir):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_moves_stops_and_goes_on_there(
     tmp_path, monkeypatch, capsys
 ):

@@ -388,7 +388,10 @@ WEIGHED = OddRun(
 @pytest.mark.parametrize(
     "run",
     [
-        *(LONELY, FORGETFUL, CAREFUL, WEIGHED),
+        LONELY,
+        pytest.param(FORGETFUL, marks=pytest.mark.slow),
+        pytest.param(CAREFUL, marks=pytest.mark.slow),
+        pytest.param(WEIGHED, marks=pytest.mark.slow),
         pytest.param(THOROUGH, marks=pytest.mark.slow),
         pytest.param(NEAREST, marks=pytest.mark.slow),
         pytest.param(JOINED, marks=pytest.mark.slow),
