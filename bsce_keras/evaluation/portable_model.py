@@ -36,7 +36,7 @@ class PortableModel(LoadedModel):
             ) from error
         self._image = ImageSpec(self.stored_size, self.stored_size, self.channels)
         try:
-            self._run = _RUNNERS[os.path.splitext(path)[1]](path)
+            self._run = load_runner(path)
         except Exception as error:  # The runtimes document no set of exceptions.
             raise RequestError(
                 f"{path} cannot be loaded: {error}. Export the step again."
@@ -60,6 +60,19 @@ class PortableModel(LoadedModel):
 
         spec = tf.TensorSpec((None,), tf.string)
         return tf.function(lambda encoded: squares(encoded, self._image), [spec])
+
+
+def load_runner(path):
+    """Loads a file of another format than the SavedModel by the runtime of its format.
+
+    Args:
+        path: `NAME.tflite`, `NAME.onnx` or `NAME.keras`.
+
+    Returns:
+        Function from uint8 squares `(batch, side, side, channels)` to arrays by name
+        of the output.
+    """
+    return _RUNNERS[os.path.splitext(path)[1]](path)
 
 
 def _litert(path):

@@ -11,9 +11,11 @@ import pytest
 from bsce_keras.config import ImageSpec, ModelConfig
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.evaluation.served_model import load_model
+from bsce_keras.exports import formats
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.models.classifier import build_classifier, preprocessing
 from bsce_keras.models.heads import LinearHead
+from bsce_keras.runtime.errors import RunError
 
 IMAGE = ImageSpec(size=16, stored_size=16)
 
@@ -62,3 +64,30 @@ def test_every_format_uses_the_moving_averages(name, input_size, tmp_path):
     # As the model card calls it.
     called = keras.saving.load_model(path / "model.keras")(images)["embedding"]
     np.testing.assert_allclose(called, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "name", "reason"),
+    [
+        ("area", "onnx", r"of random images are 0\.\d% off"),
+        ("bicubic", "litert", "Select TensorFlow op"),
+    ],
+)
+def test_a_file_that_computes_otherwise_is_refused(
+    interpolation, name, reason, tmp_path
+):
+    layers = [keras.layers.Resizing(12, 12, interpolation=interpolation)]
+    classifier = make_classifier(layers)
+    path = tmp_path / "step_00"
+    with pytest.raises(RunError, match=rf"cannot be written as model\.\w+: .*{reason}"):
+        export_step(classifier, IMAGE, ("a", "b"), str(path), (name,))
+    assert not path.exists()
+
+
+def test_a_file_of_8_bits_that_differs_gives_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(formats, "_TOLERANCE_INT8", 0.0)
+    path = tmp_path / "step_00"
+    export_step(make_classifier([]), IMAGE, ("a", "b"), str(path), ("litert",))
+    (warning,) = caplog.messages
+    assert warning.startswith("model_int8.tflite: ")
+    assert (path / "model_int8.tflite").exists()
