@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 
+from bsce_keras.data.copied_files import warn_of_copies
 from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.folder_listing import (
@@ -33,6 +34,8 @@ def load_folder(stream_config, training_images, test_images):
         "train": _list_files(training_folder(root), names if training_images else ()),
         "test": _list_files(evaluation_folder(root), names if test_images else ()),
     }
+    share = stream_config.validation_share
+    warn_of_copies(root, *listed_files.values(), share)
     splits = [
         _folder_split(
             f"{root.absolute().name}_{split}", paths, labels, stream_config.image
