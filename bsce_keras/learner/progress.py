@@ -26,8 +26,9 @@ class ProgressLine(keras.callbacks.Callback):
     """Line of at most 80 characters per epoch.
 
     It has step, epoch, loss, training accuracy, images per second, and the time left in
-    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate of the run
-    assumes that later steps are as fast. Loss terms follow as far as they fit;
+    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate takes the
+    pace of this epoch and the one before, so that it recovers from a pause, and assumes
+    that later steps are as fast. Loss terms follow as far as they fit;
     TensorBoard has all.
 
     On a terminal the line is live. Elsewhere it is printed at the end of every epoch,
@@ -49,13 +50,15 @@ class ProgressLine(keras.callbacks.Callback):
         self._images_after = images_after
         self._console = Console(file=sys.stdout, highlight=False)
         self._live = None
-        self._begin = None
+        # Time and number of updates at the begin of the last two epochs.
+        self._begins = []
 
     def on_epoch_begin(self, epoch, logs=None):
         now = time.perf_counter()
-        if self._begin is None:
+        if not self._begins:
             # A resumed epoch begins with the updates that it lacks.
-            self._begin, self._updates, self._shown = now, 0, now
+            self._updates, self._shown = 0, now
+        self._begins = [*self._begins[-1:], (now, self._updates)]
         self._epoch, self._epoch_begin, self._epoch_updates = epoch, now, 0
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
@@ -94,7 +97,8 @@ class ProgressLine(keras.callbacks.Callback):
         images_left = self._images_per_epoch * (
             self.params["epochs"] - self._epoch - done
         )
-        pace = (now - self._begin) / max(share * self._updates, 1)
+        begin, updates_before = self._begins[0]
+        pace = (now - begin) / max(share * (self._updates - updates_before), 1)
         left = duration(pace * images_left)
         if self._images_after:
             left += f"/{duration(pace * (images_left + self._images_after))}"

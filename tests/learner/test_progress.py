@@ -85,6 +85,20 @@ def test_resumed_epoch_counts_the_images_that_it_trains(clock, capsys):
     assert "100 images/s" in capsys.readouterr().out
 
 
+def test_time_left_recovers_from_a_pause_within_two_epochs(clock, capsys):
+    line = started(ProgressLine("step 0/0", 1000), epochs=4)
+    for epoch, seconds in enumerate((60, 1, 1)):
+        if epoch:
+            line.on_epoch_begin(epoch)
+        for batch in range(10):
+            clock[0] += seconds
+            line.on_train_batch_end(batch, LOGS)
+        line.on_epoch_end(epoch, LOGS)
+    ends = [line.split()[-2] for line in capsys.readouterr().out.splitlines()]
+    # 10 s an epoch but for the first one, which took 600 s.
+    assert ends[-3:] == ["30:00", "10:10", "0:10"]
+
+
 def test_epoch_has_its_means_and_images_per_second(clock, tmp_path):
     log = started(ScalarLog(str(tmp_path), images_per_epoch=1000))
     for batch in range(10):
