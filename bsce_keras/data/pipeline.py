@@ -196,7 +196,7 @@ class _Tables:
         if len(starts) not in self._datasets:
             numbers = tf.data.Dataset.range(len(starts))
             batches = numbers.map(self._load).prefetch(num_ahead)
-            self._datasets[len(starts)] = batches
+            self._datasets[len(starts)] = batches.with_options(_without_autotuner())
         return self._datasets[len(starts)]
 
     @tf.autograph.experimental.do_not_convert
@@ -231,6 +231,17 @@ class _Tables:
 
         images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
         return tf.ensure_shape(images, (None, *self._images.shape[1:]))
+
+
+def _without_autotuner():
+    """Returns options of data sets that have nothing to tune.
+
+    The autotuner's thread sleeps for up to a minute and is not woken reliably. Deleting
+    an iterator, at the end of an epoch, waits for it.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _table(dtype, row_shape):
