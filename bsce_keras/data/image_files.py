@@ -14,6 +14,7 @@ from bsce_keras.data.image_kinds import (
     gif_pixels,
     too_many_pixels,
 )
+from bsce_keras.data.no_autotuner import without_autotuner
 from bsce_keras.data.splits import BATCH, square
 from bsce_keras.runtime.errors import RunError
 
@@ -42,8 +43,9 @@ def decoded_files(paths, image):
         tf.data.AUTOTUNE,
     )
     # `ignore_errors` drops failures, so their places are missing.
+    batches = without_autotuner(squares.ignore_errors().batch(BATCH))
     start = 0
-    for places, batch in squares.ignore_errors().batch(BATCH).as_numpy_iterator():
+    for places, batch in batches.as_numpy_iterator():
         end = places[-1] + 1
         found = dict(zip(places.tolist(), batch, strict=True))
         yield _stacked(found | _decoded_alone(paths, start, end, found, image))

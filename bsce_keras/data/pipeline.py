@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from bsce_keras.data.augmentation import augmented, draw_operations, num_operations
 from bsce_keras.data.crops import NUM_COLUMNS, draw_crops, gather_views, training_crops
+from bsce_keras.data.no_autotuner import without_autotuner
 from bsce_keras.data.stored_images import StoredImages
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, generator
@@ -196,7 +197,7 @@ class _Tables:
         if len(starts) not in self._datasets:
             numbers = tf.data.Dataset.range(len(starts))
             batches = numbers.map(self._load).prefetch(num_ahead)
-            self._datasets[len(starts)] = batches.with_options(_without_autotuner())
+            self._datasets[len(starts)] = without_autotuner(batches)
         return self._datasets[len(starts)]
 
     @tf.autograph.experimental.do_not_convert
@@ -231,17 +232,6 @@ class _Tables:
 
         images = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
         return tf.ensure_shape(images, (None, *self._images.shape[1:]))
-
-
-def _without_autotuner():
-    """Returns options of data sets that have nothing to tune.
-
-    The autotuner's thread sleeps for up to a minute and is not woken reliably. Deleting
-    an iterator, at the end of an epoch, waits for it.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options
 
 
 def _table(dtype, row_shape):

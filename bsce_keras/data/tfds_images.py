@@ -9,6 +9,7 @@ import tensorflow as tf
 from bsce_keras.data import imagenet, tfds_copy
 from bsce_keras.data.decoded_splits import decoded_splits
 from bsce_keras.data.examples import numbered
+from bsce_keras.data.no_autotuner import without_autotuner
 from bsce_keras.data.splits import BATCH, ImageDataset, Split, form, square
 from bsce_keras.runtime.errors import RequestError, RunError
 
@@ -99,7 +100,7 @@ def _tfds_split(builder, split, is_wanted, stream_config):
                 # Filter first, because decoding takes most of the time.
                 records = records.filter(lambda record: record["label"] < num_classes)
             squares = records.skip(len(keys)).map(read, tf.data.AUTOTUNE)
-            yield from squares.batch(BATCH).as_numpy_iterator()
+            yield from without_autotuner(squares.batch(BATCH)).as_numpy_iterator()
 
     def of():
         with _damage_named(builder.data_path):

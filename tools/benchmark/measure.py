@@ -16,6 +16,7 @@ class Effort:
         warm_up: number of calls before the first turn, which trace and fill caches.
         epoch_updates: number of updates in an epoch; by default that of an increment
             of CIFAR-100 (10 x 500 + 50 x 20 images).
+        epoch_seconds: length of an epoch whose end is timed.
         evaluation_images: number of images of 32x32; fewer of larger images.
         herding_classes: number of classes of 1300 images each.
     """
@@ -24,6 +25,7 @@ class Effort:
     repeats: int = 8
     warm_up: int = 3
     epoch_updates: int = 47
+    epoch_seconds: float = 12.0
     evaluation_images: int = 2000
     herding_classes: int = 100
 
@@ -33,6 +35,7 @@ QUICK = Effort(
     repeats=1,
     warm_up=1,
     epoch_updates=2,
+    epoch_seconds=0.1,
     evaluation_images=32,
     herding_classes=2,
 )

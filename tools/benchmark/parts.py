@@ -213,6 +213,21 @@ def _drain(batches):
     return last[0]
 
 
+def epoch_end(plan):
+    """Waits for threads of the input when an epoch ends that does nothing else."""
+    case, effort = plan.cases[0], plan.effort
+    batches = _training_input(case, effort.epoch_updates)
+    samples = []
+    for _ in range(effort.rounds):
+        iterator = iter(batches.epoch(0))
+        for _ in iterator:
+            time.sleep(effort.epoch_seconds / effort.epoch_updates)
+        began = time.perf_counter()
+        del iterator
+        samples.append(time.perf_counter() - began)
+    return [Measurement(f"epoch_end/{case.name}", "s", tuple(samples))]
+
+
 def train(plan):
     """Whole epochs of `train`, and the same number of bare updates."""
     effort = dataclasses.replace(plan.effort, repeats=1, warm_up=1)
@@ -338,6 +353,7 @@ PARTS = {
     "meta_update": meta_update,
     "train": train,
     "input": input_pipeline,
+    "epoch_end": epoch_end,
     "evaluation": evaluation,
     "serving": serving,
     "herding": herding_exemplars,
