@@ -1,6 +1,6 @@
 # Everything runs in .venv, which is built on first use and again only when pyproject.toml,
 # setup.py or constraints.txt changes. `make PYTHON=/path/to/python3.12 test` chooses the interpreter
-# it is built from; ARGS is handed on: `make test ARGS="tests/test_files.py -x"`.
+# it is built from; ARGS is handed on: `make test ARGS="tests/runtime/test_files.py -x"`.
 
 PYTHON ?= python3
 # The versions TensorFlow is built for.

@@ -38,8 +38,8 @@ def load_classifier(
         `keras.Model` from images `(batch, size, size, channels)` with values in
         [0, 255] to a dictionary with `logits (batch, num_classes)` and
         `features (batch, d)`, and `calibrated_logits` if the step has a temperature.
-        Its attribute `class_names` has the names of the classes
-        in the order of the logits.
+        Its attribute `class_names` has the names of the classes in the order of the
+        logits. docs/serve.md says how photos become such squares.
 
     Raises:
         RequestError: the folder is not that of a run, the step is not finished, or its

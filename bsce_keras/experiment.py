@@ -29,7 +29,7 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
     """Trains one class-incremental system on one stream.
 
     It resumes a run folder that holds finished steps or saved progress of the same
-    configuration.
+    configuration. A configuration with further increments makes a finished run grow.
 
     Args:
         config: `ExperimentConfig`, see `bsce_keras.make_config`.

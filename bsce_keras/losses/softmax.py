@@ -10,11 +10,12 @@ def softmax_crossentropy(y_true: Tensor, logits: Tensor) -> Tensor:
         loss = logsumexp(z) - z_y
 
     Args:
-        y_true: int labels, shape `(batch,)`.
-        logits: shape `(batch, num_classes)`.
+        y_true: labels as in `balanced_softmax_crossentropy`.
+        logits: float, shape `(batch, num_classes)`, before any softmax.
 
     Returns:
-        float32 values, shape `(batch,)`.
+        Float, shape `(batch,)`: one loss per image, in nats, not reduced, computed in
+        float32 at least.
 
     Example:
 

@@ -58,7 +58,7 @@ _ANSWER_FORMAT = Option(
 )
 
 _EVALUATE = Command(
-    purpose="Scores the exported models of a run, or one SavedModel on a data set.",
+    purpose="Scores the exported models of a run, or one export on a data set.",
     example="--run_dir=runs/NAME",
     groups={
         "What to score": (

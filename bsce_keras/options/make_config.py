@@ -34,14 +34,16 @@ def make_config(
 ) -> configs.ExperimentConfig:
     """Returns the complete, checked configuration of an experiment.
 
-    Reads folders and label files of the data set. Decodes no image and writes nothing.
-    Arrays are checked, sorted and held by the configuration.
+    Reads folders and label files of the data set, and decodes no image. Arrays are
+    checked, sorted and held by the configuration. Writes only a `backbone` that is a
+    `keras.Model`. Fetches a missing data set only with `download`.
 
     Args:
         dataset: value of `--dataset`, or training images: a pair `(images, labels)` of
             arrays, or a `tf.data.Dataset` of such pairs, see `data.given_images`.
         **request: keywords with the names and meanings of the flags of
-            `bsce_keras.train`. An omitted keyword, or None, takes the published default
+            `bsce_keras.train`, except `recipe`, `flagfile` and those that print and
+            exit. An omitted keyword, or None, takes the published default
             for this data set and method. Some keywords are not flags: `increments`, a
             list of uneven increment sizes in place of `num_increments`,
             `export_only_last`, `parameters`, a dictionary in place of

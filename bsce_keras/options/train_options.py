@@ -352,7 +352,7 @@ _PYTHON_ONLY = (
     Option(
         "export_only_last",
         bool,
-        "write a SavedModel of the last step only",
+        "export the last step only",
         field="export_only_last",
         python_only=True,
     ),
