@@ -21,7 +21,9 @@ from bsce_keras.runtime.precision import dtype_policy
 
 
 def load_classifier(
-    run_dir: str | os.PathLike[str], step: int = -1, method: type | None = None
+    run_dir: str | os.PathLike[str],
+    step: int = -1,
+    method: type | str | None = None,
 ) -> keras.Model:
     """Loads the classifier of a finished step of a run.
 
@@ -32,7 +34,8 @@ def load_classifier(
         run_dir: the run folder.
         step: number of the step, 0 for the base step; negative numbers count from the
             last finished step.
-        method: class of a method outside this package that trained the run.
+        method: method outside this package that trained the run: its class, or
+            `"MODULE:CLASS"`.
 
     Returns:
         `keras.Model` from images `(batch, size, size, channels)` with values in

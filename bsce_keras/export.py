@@ -46,6 +46,7 @@ def export_finished_step(
     formats: Iterable[str] = ("saved_model",),
     output: str | os.PathLike[str] | None = None,
     alpha: float = 1.0,
+    method: type | str | None = None,
 ) -> str:
     """Exports a finished step of a run.
 
@@ -56,6 +57,8 @@ def export_finished_step(
             other formats.
         output: folder to write; that of the step in the run folder by default.
         alpha: weight of the old classes; see `models.classifier.with_alpha`.
+        method: method outside this package that trained the run, as `load_classifier`
+            takes it.
 
     Returns:
         Path of the folder.
@@ -69,7 +72,7 @@ def export_finished_step(
     from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
-    classifier = load_classifier(run_dir, step)
+    classifier = load_classifier(run_dir, step, method)
     number = step + len(run.steps) if step < 0 else step
     line = run.steps[number]
     folder = os.fspath(output or os.path.join(run_dir, "exports", f"step_{number:02d}"))
@@ -106,7 +109,12 @@ def _export(values, _):
         raise RequestError(problems)
     formats = split_formats(values.formats)
     folder = export_finished_step(
-        values.run_dir, values.step, formats, values.output, values.alpha
+        values.run_dir,
+        values.step,
+        formats,
+        values.output,
+        values.alpha,
+        values.method,
     )
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)

@@ -67,7 +67,7 @@ def own_class(name):
     if name not in _known:
         raise RequestError(
             f"The method {name} is not part of bsce_keras, and this process did not "
-            "load it. Pass its class as `method`."
+            "load it. Pass its class as `method`, or give --method=MODULE:CLASS."
         )
     known = _known[name]
     return known if isinstance(known, type) else type(known)

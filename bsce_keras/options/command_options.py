@@ -150,6 +150,11 @@ _EXPORT = Command(
                 default_text="RUN/exports/step_NN, which keeps its other formats",
             ),
             Option(
+                "method",
+                str,
+                "MODULE:CLASS of a method outside this package that trained the run",
+            ),
+            Option(
                 "alpha",
                 float,
                 "moves the logits of old classes by log(alpha); needs --output",

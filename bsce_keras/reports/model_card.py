@@ -40,6 +40,7 @@ _LOAD = {
         'outputs = session.run(None, {"images": images})'
     ),
     "keras": (
+        "# Before it, import bsce_keras.models.heads if the export warned of layers.\n"
         'model = keras.models.load_model("FOLDER/model.keras")\noutputs = model(images)'
     ),
 }

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-from bsce_keras import load_classifier, make_config, report, run_experiment, train
+from bsce_keras import (
+    export,
+    load_classifier,
+    make_config,
+    report,
+    run_experiment,
+    train,
+)
 from bsce_keras.methods import load_method, own_methods
 from bsce_keras.methods.base import Method
 from bsce_keras.methods.lucir import LUCIR
@@ -34,7 +41,7 @@ def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch):
+def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch, capsys):
     source = "from bsce_keras.methods.base import Method\nclass Mine(Method): pass\n"
     (tmp_path / "my_module.py").write_text(source)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -44,6 +51,11 @@ def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch):
     assert json.loads((run_dir / "config.json").read_text())["method"]["name"] == (
         "my_module:Mine"
     )
+    monkeypatch.setattr(own_methods, "_known", {})
+    exported = [f"--run_dir={run_dir}", "--formats=keras"]
+    assert export.main(exported) == 2
+    assert "--method=MODULE:CLASS" in capsys.readouterr().err
+    assert export.main([*exported, "--method=my_module:Mine"]) == 0
     (tmp_path / "my_module.py").unlink()
     del sys.modules["my_module"]
     # A report imports nothing that a run folder names.
