@@ -5,6 +5,7 @@ import importlib
 import os
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.evaluation.loaded_model import LoadedModel
 from bsce_keras.runtime.errors import RequestError
@@ -30,11 +31,19 @@ class PortableModel(LoadedModel):
             *_, side, channels = facts["input"]["shape"]
             self.class_names = tuple(facts["class_names"])
             self.stored_size, self.channels = int(side), int(channels)
+            self._image = ImageSpec(
+                self.stored_size,
+                self.stored_size,
+                self.channels,
+                # Earlier exports do not have it.
+                max_pixels=int(
+                    facts["input"].get("max_image_pixels", MAX_IMAGE_PIXELS)
+                ),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError(
                 f"{DESCRIPTION} beside {path} is damaged. Export the step again."
             ) from error
-        self._image = ImageSpec(self.stored_size, self.stored_size, self.channels)
         try:
             self._run = load_runner(path)
         except Exception as error:  # The runtimes document no set of exceptions.

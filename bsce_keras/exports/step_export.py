@@ -93,6 +93,7 @@ def _description(classifier, image, class_names, formats):
             "dtype": "uint8",
             "shape": ["batch", side, side, channels],
             "values": "grey" if channels == 1 else "RGB, 0 to 255",
+            "max_image_pixels": image.max_pixels,
             "preparation": (
                 f"Resize the short side to {side} pixels (bilinear, antialiased), and "
                 f"cut out the centre square of {side} x {side}. The SavedModel does so "

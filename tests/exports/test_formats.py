@@ -1,5 +1,6 @@
 """Files of every format predict what the SavedModel does, without this package."""
 
+import dataclasses
 import json
 
 import keras
@@ -91,6 +92,18 @@ def test_files_of_a_mixed_run_return_float32(tmp_path):
     keras.config.set_dtype_policy("float32")
     served = keras.saving.load_model(path / "model.keras")
     assert served.output["probabilities"].dtype == "float32"
+
+
+def test_a_file_refuses_images_that_the_run_refused(classifier, tmp_path):
+    strict = dataclasses.replace(IMAGE, max_pixels=99)
+    export_step(classifier, strict, NAMES, str(tmp_path / "one"), ("keras",))
+    model = load_model(str(tmp_path / "one" / "model.keras"))
+    encoded = [
+        tf.io.encode_png(np.zeros((10, side, 1), np.uint8)).numpy() for side in (9, 10)
+    ]
+    small, large = model.outputs_of_files(encoded)
+    assert small[1] is None
+    assert large == (None, "more than 99 pixels")
 
 
 def test_eight_bit_weights_mostly_predict_the_same_class(exported, digits):
