@@ -124,6 +124,8 @@ def _compare(values, models):
     failures = gate_failures(
         comparison, values.max_drop, values.min_gain, values.min_images
     )
+    if values.max_drop is not None:
+        _warn_of_small_classes(comparison, values.min_images)
     record = comparison_report.record(comparison, paths, failures)
     if values.format == "json":
         print(json.dumps(record, indent=2))
@@ -132,6 +134,22 @@ def _compare(values, models):
     if values.output:
         _write(values.output, comparison, record, images, paths, failures)
     return _GATE_FAILED if failures else 0
+
+
+def _warn_of_small_classes(comparison, min_images):
+    """Warns of old classes that may lose any accuracy, because of their few images."""
+    large = {one.name for one in comparison.classes if one.images >= min_images}
+    old = np.array(comparison.class_names)[comparison.old_knows].tolist()
+    small = [name for name in old if name not in large]
+    if small:
+        _log.warning(
+            "--max_drop leaves out %d of %d old classes, which have fewer than "
+            "--min_images=%d images: %s.",
+            len(small),
+            len(old),
+            min_images,
+            listed(small),
+        )
 
 
 def _write(folder, comparison, record, images, paths, failures):

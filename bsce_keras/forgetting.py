@@ -56,6 +56,7 @@ def forget_classes(config, names, output):
         raise RequestError(f"{output} is not empty. Name another --output.")
     with run_lock(config.run_dir), prepared_runtime(config.training) as runtime:
         run = _FinishedRun(config, runtime)
+        run.refuse_unlearned(names)
         kept = ~np.isin(run.class_names, names)
         run.refuse_other_images(kept)
         state, head = run.without(kept)
@@ -127,6 +128,19 @@ class _FinishedRun:
         """Names of all seen classes by label."""
         return np.array([name for step in self.steps for name in step.class_names])
 
+    def refuse_unlearned(self, names):
+        """Refuses classes of steps that are not finished, and all classes at once."""
+        problems = [
+            f"--classes: {self.config.run_dir} has not learned class {name!r}, whose "
+            "step is not finished."
+            for name in dict.fromkeys(names)
+            if name not in self.class_names
+        ]
+        if not set(self.class_names) - set(names):
+            problems.append("--classes names every class. Keep at least one.")
+        if problems:
+            raise RequestError(problems)
+
     def refuse_other_images(self, kept):
         """Refuses other images than those of the training, where they are needed."""
         needed = ~kept
@@ -149,8 +163,6 @@ class _FinishedRun:
 
     def without(self, kept):
         """Returns `AnalyticState` and head weights without the other classes."""
-        if not kept.any():
-            raise RequestError("--classes names every class. Keep at least one.")
         removed = Examples.concatenate([step.examples for step in self.steps])
         removed = removed.select(~kept[removed.labels])
         last = self._last_step(kept).examples

@@ -75,6 +75,16 @@ def test_a_worse_model_fails_the_gate_and_names_the_class(models, photos, capsys
     assert lost[1:] == ["4", "100.00", "50.00", "-50.00", "2", "0", "0.5"]
 
 
+def test_classes_that_are_too_small_for_the_gate_are_named(models, photos, caplog):
+    assert compared(models, photos, "worse", "--max_drop=2", "--min_images=5") == 0
+    assert "leaves out 2 of 2 old classes" in caplog.text
+    assert "--min_images=5 images: dark, mid<script>." in caplog.text
+    caplog.clear()
+    assert compared(models, photos, "worse", "--max_drop=2") == 3
+    assert compared(models, photos, "worse", "--min_images=5") == 0
+    assert "leaves out" not in caplog.text
+
+
 def test_without_a_gate_a_worse_model_is_only_reported(models, photos, capsys):
     assert compared(models, photos, "worse", "--format=json") == 0
     record = json.loads(capsys.readouterr().out)

@@ -121,6 +121,18 @@ def test_unforgettable_classes_are_refused_with_the_reason(tmp_path, monkeypatch
     assert "Forgetting needs --alpha=1" in refusal(weighed, [last])
 
 
+def test_classes_that_the_run_has_not_learned_are_refused(finished, tmp_path):
+    """The run was stopped before its last step."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished.run_dir, run_dir)
+    for path in (run_dir / "checkpoints").glob("step_02*"):
+        path.unlink()
+    stopped = dataclasses.replace(finished, run_dir=str(run_dir))
+    learned, other = (finished.stream.arriving_class_names[i] for i in (6, 8))
+    message = refusal(stopped, [learned, other], str(tmp_path / "output"))
+    assert f"has not learned class {other!r}" in message
+
+
 def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
     finished, capsys, tmp_path
 ):

@@ -108,6 +108,19 @@ def test_base_accuracies_are_those_of_the_adopted_classifier(request_of, tmp_pat
     first, second = lines_of(tmp_path / "run")
     assert first["epochs"] == 0 and first["exemplars_per_class"] == [3, 3]
     assert second["num_classes"] == 3 and second["class_counts"] == [3, 3, 6]
+
+
+def test_images_are_set_aside_once_of_adopted_classes(request_of, pictures, tmp_path):
+    """BiC keeps all 6 images of a class, of which it sets 1 aside."""
+    request = request_of(
+        data_dir=pictures(OLD, OLD, folder="old"),
+        method="bic",
+        exemplars_per_class=6,
+        num_increments=0,
+    )
+    run_experiment(make_config("folder", **request))
+    [line] = lines_of(tmp_path / "run")
+    assert line["exemplars_per_class"] == [6, 6]
     report = (tmp_path / "run/report.html").read_text()
     assert all(name in report for name in (*OLD, NEW))
 

@@ -253,6 +253,26 @@ def test_a_matrix_may_grow_at_the_front(trained):
     assert bases == [None, folder.format("balanced"), folder.format("softmax")]
 
 
+def test_a_finished_cell_goes_on_when_its_stream_has_grown(trained, capsys):
+    """Its summary.json is that of the shorter run."""
+
+    def add(names):
+        for name in names:
+            for split in ("train", "test"):
+                os.makedirs(f"photos/{split}/{name}")
+                pathlib.Path(f"photos/{split}/{name}/1.png").touch()
+
+    flags = "--dataset=folder\n--data_dir=photos\n--num_increments="
+    add("abcd")
+    assert reproduce.main(write_flagfiles(photos=f"{flags}1\n")) == 0
+    add("ef")
+    paths = write_flagfiles(photos=f"{flags}2\n")
+    assert reproduce.main(paths) == 0
+    assert [config.stream.increments for config in trained] == [(2,), (2, 2)]
+    assert reproduce.main(paths) == 0
+    assert "all 1 cells are finished" in capsys.readouterr().out
+
+
 def test_a_cell_waits_for_the_base_step_of_a_later_one(trained):
     """The later cell was killed in its base step, so it has to finish it."""
     soft, balanced = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)

@@ -20,7 +20,7 @@ import numpy as np
 from bsce_keras.config import MemoryConfig
 from bsce_keras.config.backbones import BACKBONES
 from bsce_keras.evaluation.confusion import smallest_type
-from bsce_keras.records.protocol import outcome_differences
+from bsce_keras.records.protocol import outcome_differences, shortened
 from bsce_keras.records.run_facts import recorded_flags, train_command
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.records.versions import iso_time
@@ -160,11 +160,10 @@ def _refuse_other_experiment(folder, config):
     there = read_record(folder / "config.json")
     if there is None:
         return
+    # A run may grow, and its base step may move.
+    begun = shortened(config, len(there["stream"]["increments"]))
     differences = [
-        line
-        for line in outcome_differences(there, config)
-        # A run may grow, and its base step may move.
-        if "num_increments" not in line and "base_run_dir" not in line
+        line for line in outcome_differences(there, begun) if "base_run_dir" not in line
     ]
     if differences:
         raise RequestError(

@@ -102,11 +102,15 @@ class Section:
     @property
     def slug(self):
         """The setting as a part of file names."""
-        steps = len(self.records[0].result.config["stream"]["increments"])
+        stream = self.records[0].result.config["stream"]
+        base, increments = stream["num_base_classes"], stream["increments"]
+        # The paper's classes, half of them at first, have the shortest names.
+        is_usual = sum(increments) == base and len({*increments}) == 1
+        classes = "" if is_usual else f"_{self.classes.replace(' ', '')}"
         scale = "" if self.scale == 1 else f"_scale{self.scale:g}"
         backbone = "_pretrained" if self.records[0].is_pretrained else ""
         dataset = self.dataset.replace(":", "-").replace("/", "-")
-        return f"{dataset}_{steps}steps{scale}{backbone}"
+        return f"{dataset}_{len(increments)}steps{classes}{scale}{backbone}"
 
 
 def read_records(results_dir):

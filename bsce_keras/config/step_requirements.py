@@ -69,7 +69,7 @@ def _adoption_problems(config, images_per_class):
 
 
 def small_class_warnings(config, images_per_class, num_finished=0):
-    """Yields warnings about classes that have few images.
+    """Yields warnings about classes that have few images or exemplars.
 
     Args:
         config: `ExperimentConfig`.
@@ -94,6 +94,14 @@ def small_class_warnings(config, images_per_class, num_finished=0):
         yield (
             "Classes with fewer training images than their quota of exemplars keep all "
             f"of them: {_numbers(images, below_quota)}."
+        )
+    budget = config.memory.memory_budget
+    emptied = [plan for plan in config.plans[num_finished:] if plan.quota == 0]
+    if budget and emptied:
+        yield (
+            f"--memory_budget={budget} has less than one exemplar for each of the "
+            f"{emptied[0].num_classes} classes of step {emptied[0].index}. From then "
+            "on, no exemplar is kept of any class. Raise it."
         )
 
 

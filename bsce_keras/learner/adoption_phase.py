@@ -34,7 +34,7 @@ class AdoptionPhase(StepPhase):
         head.kernel.assign(saved.kernel)
         head.bias.assign(saved.bias)
         learner.adopt(classifier)
-        memory.update(memory.split(step)[0], learner.features)
+        memory.update(step, learner.features)
         counts = np.bincount(step.examples.labels, minlength=step.num_classes)
         return TrainingStats(
             train_images=len(step.examples),

@@ -120,8 +120,8 @@ class Learner:
 
         Returns:
             Dictionary: `exemplars`, pixels of the replayed images and of those set
-            aside; `state`, arrays of the method; `teacher`, weights of the copy of
-            the classifier that terms compare with.
+            aside; `state`, arrays of the method and of its selection of exemplars;
+            `teacher`, weights of the copy of the classifier that terms compare with.
         """
         exemplars = memory.num_bytes
         if self.config.memory.use.replays_everything:
@@ -131,7 +131,7 @@ class Learner:
         teacher = sum(weight.nbytes for weight in weights)
         return {
             "exemplars": int(exemplars),
-            "state": int(self.state_bytes),
+            "state": int(self.state_bytes + memory.state_bytes),
             "teacher": int(teacher),
         }
 

@@ -83,7 +83,7 @@ def one_pass(step, method, seconds):
         epochs=1,
         train_seconds=seconds,
         images_per_second=len(labels) / seconds,
-        alpha=method.alpha if takes_alpha else None,
+        alpha=method.alpha if takes_alpha and step.num_old_classes else None,
     )
 
 

@@ -49,6 +49,11 @@ class ReplayMemory:
         held = [*self._trained_on, *self._set_aside]
         return sum(math.prod(of_class.images.shape) for of_class in held)
 
+    @property
+    def state_bytes(self):
+        """Bytes of the state of the selection policy, such as a graph."""
+        return sum(values.nbytes for values in self._policy.to_arrays().values())
+
     def examples(self):
         """Returns all exemplars to train on, by class and rank; None if empty."""
         return _joined(self._trained_on)

@@ -68,8 +68,14 @@ class Cell:
 
     @property
     def is_finished(self):
-        """True if the summary exists, which a run writes last."""
-        return os.path.isfile(os.path.join(self.config.run_dir, "summary.json"))
+        """True if the summary exists, which a run writes last, and all steps do."""
+        folder = pathlib.Path(self.config.run_dir)
+        steps = folder / "steps.jsonl"
+        if not ((folder / "summary.json").is_file() and steps.is_file()):
+            return False
+        # A run that is to grow has the summary of its earlier end.
+        num_finished = steps.read_bytes().count(b"\n")
+        return num_finished == 1 + len(self.config.stream.increments)
 
 
 def make_cells(matrix):

@@ -1,7 +1,8 @@
 """Curves over steps, drawn with Matplotlib's object interface: no display, no globals.
 
 Runs that differ in their seed are one line, their mean. A band of one sample standard
-deviation to either side shows their spread.
+deviation to either side shows their spread. Runs with fewer finished steps than others
+of their line are left out of it.
 """
 
 import dataclasses
@@ -208,7 +209,10 @@ def _draw_groups(axes, results, field, scale):
     for number, (group, label) in enumerate(
         zip(groups, group_labels(groups), strict=True)
     ):
-        curves = [_curve(run, field, scale) for run in group.runs]
+        # Runs that stopped early would be in the mean of the first steps only.
+        most = max(len(run.steps) for run in group.runs)
+        furthest = [run for run in group.runs if len(run.steps) == most]
+        curves = [_curve(run, field, scale) for run in furthest]
         entries.append(_draw_curve(axes, number, label, curves))
     _set_ticks(axes, results)
     return [entry for entry in entries if entry]

@@ -24,7 +24,8 @@ def run_header(config, stream, devices):
     kept = f"{memory.exemplars_per_class} exemplars a class"
     if memory.memory_budget is not None:
         kept = f"{memory.memory_budget} exemplars"
-    if not memory.use.has_exemplars:
+    keeps_some = memory.exemplars_per_class or memory.memory_budget
+    if not (memory.use.has_exemplars or keeps_some):
         kept = "without exemplars"
     settings = config.to_json()
     facts = {

@@ -80,7 +80,8 @@ def markdown_table(results, published=None):
 
 def markdown(head, rows):
     """A Markdown table of column heads and rows of text cells."""
-    lines = [head, ["---"] * len(head), *rows]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
+    lines = [escaped[0], ["---"] * len(head), *escaped[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -128,6 +128,17 @@ def test_classes_with_few_images_are_named_with_their_numbers():
     assert below_quota.endswith(": 4 with 5.")
 
 
+def test_a_budget_of_less_than_one_exemplar_a_class_is_named():
+    def warnings(**memory):
+        config = make_config("digits", num_increments=5, method="finetune", **memory)
+        return list(small_class_warnings(config, [130] * 10))
+
+    (emptied,) = warnings(memory_budget=7)
+    assert "--memory_budget=7 has less than one exemplar" in emptied
+    assert "for each of the 8 classes of step 3." in emptied
+    assert warnings(memory_budget=10) == warnings(memory_budget=0) == []
+
+
 def test_classes_are_compared_with_the_quota_of_their_own_step():
     config = make_config("digits", increments=[5], memory_budget=100)
     assert list(small_class_warnings(config, [20] * 5 + [10] * 5)) == []

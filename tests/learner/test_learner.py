@@ -348,6 +348,18 @@ def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
     }
 
 
+def test_bytes_of_memory_count_the_graph_of_its_exemplars(tiny_config, two_steps):
+    config = tiny_config(method="tpcil", exemplars_per_class=4)
+    learner = Learner(config, Runtime(tf.distribute.get_strategy()), Checkpoints("c"))
+    memory = ReplayMemory(config.memory, config.training.seed)
+    memory.update(two_steps[0], lambda images: images.reshape(len(images), -1))
+    kept = learner.memory_bytes(two_steps[0], memory)
+    side = config.stream.image.stored_size
+    # A vertex has a float64 for each of the pixels, and an edge two vertices.
+    assert kept["state"] == 20 * side * side * 8 + memory.edges.nbytes
+    assert (kept["exemplars"], kept["teacher"]) == (20 * side * side, 0)
+
+
 def test_time_left_counts_the_epochs_of_the_least_number_of_updates(
     tiny_config, two_steps
 ):

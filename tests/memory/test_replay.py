@@ -291,6 +291,16 @@ def test_edges_join_stored_exemplars_and_none_is_isolated(config):
         before = ids
 
 
+def test_bytes_of_a_graph_are_those_of_its_vertices_and_edges():
+    memory = ReplayMemory(with_graph(exemplars_per_class=3), seed=1)
+    for step in make_steps():
+        memory.update(step, features_of)
+    num_features = features_of(step.examples.images).shape[1]
+    numbers = len(memory.examples()) * num_features + memory.edges.size
+    assert memory.state_bytes == 8 * numbers
+    assert ReplayMemory(growing(3), seed=1).state_bytes == 0
+
+
 def test_memory_without_graph_has_no_edges():
     assert ReplayMemory(growing(3), seed=1).edges is None
     assert not any("graph" in name for name in ReplayMemory(growing(3), 1).to_arrays())

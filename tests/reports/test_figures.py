@@ -74,6 +74,17 @@ def test_seeds_are_one_line_of_means_in_a_band_of_deviations(make_run, drawn):
     assert "means of 2 runs" in drawn[-1].legends[0].get_title().get_text()
 
 
+def test_a_run_that_stopped_early_is_left_out_of_the_mean_of_its_group(make_run, drawn):
+    """Its accuracies would move the first points of the line, but not the last."""
+    stopped = make_run(seed=2, num_steps=2)
+    stopped.steps[1]["accuracy"] = 0.25
+    figures.accuracy_over_steps([make_run(seed=1), stopped], "curve.png")
+    line, _ = drawn[-1].axes[0].lines
+    assert list(line.get_ydata()) == [87.5, 75, 37.5]
+    assert legend(drawn[-1]) == ["Fine-tuning + Softmax (37.50; 66.67)"]
+    assert "runs" not in drawn[-1].legends[0].get_title().get_text()
+
+
 def test_numbers_of_runs_that_differ_are_told_beside_each_line(make_run, drawn):
     runs = [make_run(seed=1), make_run(seed=2), make_run("balanced_softmax")]
     figures.accuracy_over_steps(runs, "curve.png")

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from bsce_keras.config import MemoryConfig
+from bsce_keras.config.memory import MemoryUse
 from bsce_keras.reports.groups import method_title
 from bsce_keras.reports.run_lines import run_header, step_line
 
@@ -21,6 +23,25 @@ def test_the_header_tells_what_is_trained_on_what(make_config):
         "training 10 epochs a step, batches of 32, auto on 2 x GPU",
         f"folder   {config.run_dir}",
     ]
+
+
+@pytest.mark.parametrize(
+    "settings, kept",
+    [
+        ({"exemplars_per_class": 5}, "5 exemplars a class"),
+        ({"exemplars_per_class": None, "memory_budget": 40}, "40 exemplars"),
+        ({"exemplars_per_class": 0}, "without exemplars"),
+    ],
+)
+def test_the_header_tells_exemplars_of_a_method_that_has_none_by_default(
+    make_config, settings, kept
+):
+    config = make_config("softmax")
+    use = MemoryUse(has_exemplars=False)
+    config = dataclasses.replace(config, memory=MemoryConfig(use=use, **settings))
+    steps = [SimpleNamespace(examples=range(9))]
+    stream = SimpleNamespace(steps=steps, seen_test=lambda step: range(5))
+    assert f" + Softmax, {kept}\n" in run_header(config, stream, "CPU")
 
 
 @pytest.mark.parametrize(

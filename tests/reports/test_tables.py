@@ -12,6 +12,7 @@ from bsce_keras.reports.tables import (
     csv_table,
     further_rows,
     latex_table,
+    markdown,
     markdown_table,
     numeric_columns,
     step_rows,
@@ -180,6 +181,10 @@ def test_latex_names_unfinished_runs_in_a_comment(make_run):
     )
     comments = [line for line in lines.splitlines() if line.startswith("% ")]
     assert any("(2 of 3 steps)" in comment for comment in comments)
+
+
+def test_a_bar_in_a_name_does_not_end_a_cell_of_markdown():
+    assert markdown(["other"], [["classes a|b"]]).endswith("| classes a\\|b |")
 
 
 def test_markdown_has_as_many_cells_in_every_row(make_run):

@@ -86,6 +86,18 @@ def test_an_unfinished_run_is_marked_and_collected_again(
     assert made(folder)["complete"]
 
 
+def test_a_run_that_grew_updates_its_record(make_config, make_record, results):
+    config = make_config()
+    stream = dataclasses.replace(config.stream, increments=(1,))
+    shorter = dataclasses.replace(config, stream=stream)
+    for grown, steps in ((shorter, 2), (config, 3)):
+        begin_run(grown.run_dir, grown, 1)
+        records = RunRecords(grown.run_dir, grown, map(make_record, range(steps)))
+        records.finish(records.summary())
+        folder = collect.collect(grown.run_dir, results, name="mine")
+        assert made(folder)["steps"] == f"{steps} of {steps} steps"
+
+
 def test_values_missing_in_an_older_run_are_marked(make_run, results):
     run = make_run()
     path = pathlib.Path(run.run_dir, "versions.json")

@@ -21,6 +21,7 @@ from tools.results_sections import read_records, sections
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DIGITS = "digits_5steps_il_baseline_{}_5exemplars_seed1"
 PAGE = "docs/results.md"
+CONFUSION = "cifar100_5steps_confusion.png"
 
 
 @pytest.fixture
@@ -175,6 +176,19 @@ def test_a_heading_gives_schedule_and_seeds_and_the_row_the_paper_s_number(
     full = part_of(text, "CIFAR-100, 50 + 5 x 10 classes, full schedule, seed 1")
     assert "43.80" not in full
     assert "not in the paper" in text  # digits have a chapter of their own
+
+
+def test_settings_of_equally_many_steps_have_figures_of_their_own(records, add_record):
+    """They share data set, increments and scale, and differ in their classes."""
+    add_record("half")
+    add_record("tenth", num_base_classes=10)
+    text, figures = page(sections(read_records(records)))
+    shown = [name for name in figures if name.startswith("cifar100")]
+    for title in ("50 + 5 x 10", "10 + 5 x 18"):
+        title = f"CIFAR-100, {title} classes, full schedule, seed 1"
+        assert part_of(text, title).count("_confusion.png") == 1
+    assert shown == ["cifar100_5steps_10+5x18_confusion.png", CONFUSION]
+    assert all(text.count(f"({IMAGES}/{name})") == 1 for name in shown)
 
 
 def test_ablations_have_chapters_of_their_own(records, add_record):
