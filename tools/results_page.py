@@ -5,6 +5,7 @@ import functools
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import (
+    MEMORY,
     comparison,
     markdown,
     notes,
@@ -37,7 +38,7 @@ def page(sections):
         takes the path to write.
     """
     parts, figures, chapter = [*_INTRODUCTION], {}, None
-    parts += notes(published_scores)
+    parts += notes(published_scores, (MEMORY,))
     for section in sections:
         if section.chapter != chapter:
             chapter = section.chapter

@@ -38,7 +38,7 @@ _NOTE = (
     "(or those held out) of all, base, earlier and last classes, predicting among all "
     "classes."
 )
-_MEMORY = "memory, MB"
+MEMORY = "memory, MB"
 _MEMORY_NOTE = (
     "memory: what the method keeps of earlier classes after the last step, in millions "
     "of bytes: pixels of exemplars, state and teacher."
@@ -249,7 +249,7 @@ def comparison(results, published=None):
         + [_number_of_runs(group)]
         for group, paper, memory in zip(groups, papers, memories, strict=True)
     ]
-    return common, [*heads, *scores, *([_MEMORY] if has_memory else []), "runs"], rows
+    return common, [*heads, *scores, *([MEMORY] if has_memory else []), "runs"], rows
 
 
 def _megabytes(runs):
@@ -286,7 +286,7 @@ def notes(published=None, heads=()):
         published: as of `text_table`.
         heads: column heads of the table.
     """
-    found = [_NOTE, _MEMORY_NOTE] if _MEMORY in heads else [_NOTE]
+    found = [_NOTE, _MEMORY_NOTE] if MEMORY in heads else [_NOTE]
     return [*found, _PAPER_NOTE] if published else found
 
 
