@@ -4,6 +4,7 @@ import collections
 import hashlib
 import logging
 import os
+import stat
 
 # Larger folders are not searched: reading a part of every file takes minutes.
 MOST_FILES = 100_000
@@ -63,7 +64,7 @@ def equal_files(paths):
     to their end. Files that cannot be read are left out.
     """
     groups = [range(len(paths))]
-    for key in (os.path.getsize, _sha256_of_head, _sha256):
+    for key in (_size, _sha256_of_head, _sha256):
         groups = [part for group in groups for part in _split(paths, group, key)]
     return groups
 
@@ -75,8 +76,15 @@ def _split(paths, group, key):
         try:
             parts[key(paths[index])].append(index)
         except OSError:
-            continue  # Reading the image names the file and the reason.
+            continue  # The search for faults names the file and the reason.
     return [part for part in parts.values() if len(part) > 1]
+
+
+def _size(path):
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a file")  # Opening a pipe would wait.
+    return status.st_size
 
 
 def _sha256_of_head(path):

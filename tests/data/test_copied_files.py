@@ -1,5 +1,7 @@
 """Copies among the files of a folder data set are told."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,3 +65,10 @@ def test_files_that_differ_in_their_last_byte_are_not_equal(tmp_path):
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
     assert equal_files([*paths, tmp_path / "missing"]) == [[0, 2]]
+
+
+def test_pipes_are_not_opened(tmp_path):
+    pipes = [tmp_path / "one", tmp_path / "two"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    assert equal_files(pipes) == []

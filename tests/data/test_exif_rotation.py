@@ -61,7 +61,8 @@ def folder(tmp_path):
             (tmp_path / split / name).mkdir(parents=True)
             for orientation in (1, 6 if name == "bee" else 1):
                 path = tmp_path / split / name / f"{orientation}.jpg"
-                path.write_bytes(photo(orientation))
+                # No two files have the same bytes.
+                path.write_bytes(photo(orientation, comment=str(path).encode()))
     return tmp_path
 
 
