@@ -152,6 +152,7 @@ def test_stopped_step_ends_with_the_same_bits(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_gradient_of_held_alpha_is_recorded_per_epoch(
     tiny_config, two_steps, monkeypatch
 ):

@@ -29,7 +29,7 @@ def images(tmp_path):
 @pytest.mark.parametrize(
     "redirection",
     [
-        ">&- 2>&-",
+        pytest.param(">&- 2>&-", marks=pytest.mark.slow),
         pytest.param("2>&-", marks=pytest.mark.slow),
         pytest.param("2>errors", marks=pytest.mark.slow),
     ],
