@@ -202,6 +202,17 @@ def test_classes_are_matched_by_name_not_by_position(folder, tmp_path, capsys, c
     assert "(1 of 3): dawn." in caplog.text
 
 
+def test_a_model_is_scored_on_a_folder_of_test_images_alone(folder, tmp_path, capsys):
+    shutil.rmtree(folder / "train")
+    model = export_brightness(tmp_path / "model", ("day", "night"))
+    arguments = [f"--model={model}", "--dataset=folder", f"--data_dir={folder}"]
+    assert evaluate.main(arguments) == 0
+    assert rows(capsys.readouterr().out) == [["6", "2", "83.33"]]
+    shutil.rmtree(folder / "test")
+    assert evaluate.main(arguments) == 2
+    assert "Found neither test/ nor val/" in capsys.readouterr().err
+
+
 def test_models_and_data_sets_that_do_not_fit_are_refused(folder, tmp_path, capsys):
     data = ["--dataset=folder", f"--data_dir={folder}"]
     other = export_brightness(tmp_path / "other", ("cat", "dog"))

@@ -123,6 +123,7 @@ def describe_dataset(
     learned=(),
     images=None,
     begun_kind=None,
+    test_only=False,
 ):
     """Finds a data set and describes it without reading images.
 
@@ -140,6 +141,8 @@ def describe_dataset(
         images: `GivenImages` of the data set `arrays`.
         begun_kind: kind of the data set when the run began, which it keeps; None for a
             new run.
+        test_only: True if only test images will be read. A `folder` may then lack
+            `train/`; its classes are those of its test images.
 
     Returns:
         A `DatasetInfo`.
@@ -166,5 +169,6 @@ def describe_dataset(
                 learned,
                 images,
                 begun_kind,
+                test_only,
             )
         )

@@ -29,17 +29,20 @@ def describe_folder(asked):
     if not root.is_dir():
         refuse([*problems, f"--data_dir={root} is not a folder. Check its name."])
     train = training_folder(root)
+    if asked.test_only and not train.is_dir():
+        train = evaluation_folder(root)
     found = class_folders(train) if train.is_dir() else []
     names = sorted({*found, *learned})
-    if not train.is_dir():
+    if not train.is_dir() and not asked.test_only:
         problems.append(
             f"{root} must hold train/CLASS/* (or CLASS/* with --validation_share). "
             f"{train} is not a folder: check --data_dir."
         )
-    elif not names:
+    elif train.is_dir() and not names:
         problems.append(f"{train} must hold one folder per class. Received: 0 folders.")
     problems += _name_problems(train, found)
-    problems += _empty_class_problems(train, sorted({*found} - {*learned}))
+    if not asked.test_only:
+        problems += _empty_class_problems(train, sorted({*found} - {*learned}))
     if not asked.validation_share:
         problems += _test_problems(root, names)
     refuse(problems)

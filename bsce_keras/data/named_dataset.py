@@ -58,6 +58,7 @@ class DatasetRequest:
     learned: tuple[str, ...] = ()
     images: object = None
     begun_kind: str | None = None
+    test_only: bool = False
 
     def size_problems(self):
         """Returns the problems of the image size as a list of sentences."""

@@ -103,7 +103,9 @@ def dataset_stream(values, fetch=False):
         raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
     if values.download and not fetch:
         return None
-    info = describe_dataset(values.dataset, values.data_dir, download=values.download)
+    info = describe_dataset(
+        values.dataset, values.data_dir, download=values.download, test_only=True
+    )
     return StreamConfig(
         dataset=values.dataset,
         data_dir=values.data_dir,
