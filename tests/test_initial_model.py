@@ -275,6 +275,13 @@ def test_refused_classes_of_an_initial_model_are_one_problem(request_of):
     assert len(error.value.problems) == 1, error.value.problems
 
 
+def test_initial_classes_that_the_data_set_lacks_are_refused(request_of):
+    request = request_of() | {"data_dir": None, "image_size": None}
+    request |= {"initial_classes": "1,seven"}
+    with pytest.raises(RequestError, match="must be classes of digits. Unknown: seven"):
+        make_config("digits", **request)
+
+
 def test_names_must_be_as_many_as_the_outputs(request_of):
     config = make_config("folder", **request_of(initial_classes="dog,cat,ant"))
     with pytest.raises(RequestError, match="must name the 2 outputs of"):

@@ -6,7 +6,7 @@ from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.methods import METHODS, recipes
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import read_json
-from bsce_keras.runtime.text import is_line, listed
+from bsce_keras.runtime.text import did_you_mean, is_line, listed
 
 
 def initial_classes(asked):
@@ -90,10 +90,14 @@ def initial_model_contradictions(asked):
 
 
 def refuse_unknown_classes(asked, info, initial):
-    """Refuses initial classes that a data set other than a folder does not have."""
+    """Refuses initial classes that are not classes of the data set.
+
+    The classes of a folder include the initial ones, whose images are optional.
+    """
     unknown = [name for name in initial if name not in info.class_names]
     if unknown:
         raise RequestError(
             f"--initial_classes must be classes of {asked.dataset}. Unknown: "
-            f"{listed(unknown)}."
+            f"{listed(unknown)}.{did_you_mean(unknown[0], info.class_names)} The data "
+            f"set has {listed(info.class_names)}."
         )

@@ -20,7 +20,7 @@ from bsce_keras.methods.parameters import changed
 from bsce_keras.options.backbone_options import model_config, pretrained_backbone
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
-from bsce_keras.options.initial_model import initial_classes
+from bsce_keras.options.initial_model import initial_classes, refuse_unknown_classes
 from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.options.train_options import PARAMETER_FLAGS
@@ -108,6 +108,7 @@ def _examine(dataset, request, fetch=False):
     kind = info.kind if info else CIFAR
     stream = None
     if info:
+        problems.attempt(refuse_unknown_classes, asked, info, initial)
         stream = stream_config(asked, info, begun, initial, problems)
     memory = problems.attempt(_memory, asked, info)
     image = info and info.image
