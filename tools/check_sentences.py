@@ -12,7 +12,7 @@ import sys
 from tools.page_text import lines_outside_code
 
 _NOT_TEXT = ("|", "#", "!", "<")
-_END = re.compile(r"(?<=[.:])[*`]*\s+(?=[A-Z*`\[])")
+_END = re.compile(r"(?<=[.:?])[*`)]*\s+(?=[A-Z0-9*`\[(])")
 
 
 def main(paths):

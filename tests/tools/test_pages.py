@@ -56,3 +56,4 @@ def test_sentences_are_counted_without_code_tables_and_headings():
         "# Title\n\nOne two. Run `make demo`\nnow.\n- Three\n\n| a b |\n\n    x y z\n"
     )
     assert sentence_lengths(text) == [2, 3, 1]
+    assert sentence_lengths("Two runs. 5 of them\nended.\n") == [2, 4]
