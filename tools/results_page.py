@@ -1,7 +1,9 @@
 """Sections of records -> docs/results.md, and the figures that it shows."""
 
 import functools
+import pathlib
 
+from bsce_keras.records.run_records import read_record
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import (
@@ -249,32 +251,48 @@ def _records(sections):
     head += ["started", "ended"]
     text = (
         "`record.json` of each folder has its command. Hours are those of training, a "
-        "base step taken from another run included; images/s is the mean over them."
+        "base step taken from another run included; images/s is the mean over them. A "
+        "run that continued with another commit or machine names all of them."
     )
     rows = [_record_row(records[name]) for name in sorted(records)]
     return [text, markdown(head, rows)]
 
 
 def _record_row(record):
-    made, hardware = record.made, record.made["hardware"]
+    made, origins = record.made, _origins(record)
     steps = record.result.steps
     seconds = sum(step["train_seconds"] or 0 for step in steps)
     images = sum(
         (step["train_seconds"] or 0) * (step["images_per_second"] or 0)
         for step in steps
     )
-    cores = f", {counted(hardware['cores'], 'core')}" if hardware["cores"] else ""
     return [
         _link(record),
         made["steps"],
         record.columns["precision"],
-        _commit(made["commit"]),
-        ", ".join([f"{hardware['cpu']}{cores}", *(hardware["gpus"] or [])]),
+        _once(_commit(origin["commit"]) for origin in origins),
+        _once(map(_machine, origins)),
         f"{images / seconds:.0f}" if seconds else "-",
         f"{seconds / 3600:.2f}" if seconds else "-",
         _text(made["started"]),
         _text(made["ended"]),
     ]
+
+
+def _origins(record):
+    """Commit and machine of every part of a run, in order; a run may move to others."""
+    versions = read_record(pathlib.Path(record.result.run_dir, "versions.json")) or {}
+    last = {**record.made["hardware"], "commit": record.made["commit"]}
+    return [*versions.get("history", []), last]
+
+
+def _once(texts):
+    return ", then ".join(dict.fromkeys(texts))
+
+
+def _machine(origin):
+    cores = [counted(origin["cores"], "core")] if origin["cores"] else []
+    return ", ".join([origin["cpu"], *cores, *(origin["gpus"] or [])])
 
 
 def _commit(commit):

@@ -236,6 +236,16 @@ def test_a_run_that_is_not_finished_is_named_with_its_steps_and_not_averaged(
     assert part.count(", ") >= 2 and "| average" not in part
 
 
+def test_a_run_that_moved_names_all_of_its_commits_and_machines(records):
+    path = records / DIGITS.format("softmax") / "versions.json"
+    versions = json.loads(path.read_text())
+    part = {"cpu": "A", "cores": 1, "gpus": [], "commit": "1234567890abcdef"}
+    path.write_text(json.dumps(versions | {"history": [part, part | {"cores": 8}]}))
+    text = text_of(records)
+    assert "| 1234567890, then " in text
+    assert "| A, 1 core, then A, 8 cores, then " in text
+
+
 def test_confusion_matrices_tell_the_paper_s_accuracies(records, add_record):
     add_record("a")
     text = text_of(records)
