@@ -325,6 +325,7 @@ _RUN = (
         "images, which give too low a temperature",
         field="calibrate",
         every_cell=True,
+        set_by=("tune",),
     ),
 )
 

@@ -70,7 +70,7 @@ def test_options_of_single_runs_are_not_passed_on_by_commands_that_train_many():
 
 def test_tune_passes_on_every_option_that_it_does_not_set():
     left_out = set(OPTIONS) - names(COMMANDS["tune"].passed_on)
-    set_by_tune = {"alpha", "validation_share", "export", "export_formats"}
+    set_by_tune = {"alpha", "validation_share", "export", "export_formats", "calibrate"}
     of_a_run = {"seed", "run_dir", "base_run_dir", "resume"}
     python_only = names(option for option in OPTIONS.values() if option.python_only)
     assert left_out == of_a_run | set_by_tune | python_only
