@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zlib
 
 from bsce_keras.config.choices import CIFAR, CROP_FLIP
 from bsce_keras.config.classification_losses import loss_facts
@@ -179,9 +180,12 @@ def _told_apart(group, groups):
 
 
 def _told(name, value):
-    """A field and its value, cut where it is long."""
-    text = printable(value)
-    shown = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    """A field and its value; a long one is cut and gets a number of its whole text."""
+    shown = text = printable(value)
+    if len(text) > _LONGEST:
+        # Long values often begin alike.
+        number = zlib.crc32(text.encode()) % 2**16
+        shown = f"{text[: _LONGEST - 10]}... ({number:04x})"
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 

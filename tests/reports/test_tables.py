@@ -92,6 +92,20 @@ def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_p
     assert group_labels(groups)[1] == "Fine-tuning + Softmax, learning rate 0.5"
 
 
+def test_long_settings_that_begin_alike_are_told_apart(make_run):
+    first, other = make_run(), make_run(seed=2)
+    orders = [list(range(40)), [*range(38), 39, 38]]
+    runs = [
+        dataclasses.replace(
+            run,
+            config={**run.config, "stream": {**run.config["stream"], "order": order}},
+        )
+        for run, order in zip((first, other), orders, strict=True)
+    ]
+    one, two = (group.columns["other"] for group in group_runs(runs))
+    assert one != two and max(len(one), len(two)) < 60
+
+
 def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
     """IL-Baseline publishes finetune's schedule, LUCIR another of its own."""
     first = make_run()
