@@ -132,6 +132,14 @@ def _refuse_unfinished(run_dir, step):
         )
 
 
+def _refuse_without_old_classes(values):
+    if not read_run(values.run_dir).steps[values.step].get("num_old_classes"):
+        raise RequestError(
+            f"--alpha={values.alpha:g} has no effect on step 0, which has no old "
+            "classes. Omit it, or export a later step."
+        )
+
+
 def _problems(values):
     problems = format_problems("formats", values.formats)
     if values.run_dir:
@@ -148,6 +156,8 @@ def _problems(values):
             "--alpha needs --output=FOLDER, because the exports of a run hold the "
             f"models that were scored. Received: --alpha={alpha:g}"
         )
+    if alpha != 1 and values.run_dir and not problems:
+        problems += problems_of(_refuse_without_old_classes, values)
     if not 0 < alpha < math.inf:
         problems.append(f"--alpha must be a positive number. Received: {alpha:g}")
     return problems

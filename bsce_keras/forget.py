@@ -4,7 +4,11 @@ import dataclasses
 import os
 import sys
 
+from bsce_keras.methods import METHODS, UNFORGETTABLE
+from bsce_keras.methods.recipes import published
 from bsce_keras.options.run_command import run_command
+from bsce_keras.options.values import class_problems
+from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
@@ -58,10 +62,16 @@ def _problems(values, _=None):
         problems.append("--run_dir=RUN is required: a run of --method=acil.")
         return problems
     try:
-        read_run(values.run_dir)
+        config = read_run(values.run_dir).config
     except RequestError as error:
-        problems += error.problems
-    return problems
+        return problems + error.problems
+    method, stream = config["method"]["name"], config["stream"]
+    if method in METHODS and not published(method).solves_head:
+        problems.append(f"--method={method} cannot forget classes: {UNFORGETTABLE}.")
+    num_classes = stream["num_base_classes"] + sum(stream["increments"])
+    known = names_by_arrival(stream)[:num_classes]
+    names = values.classes.split(",") if values.classes else ()
+    return problems + class_problems(names, known)
 
 
 def _free_folder(run_dir):

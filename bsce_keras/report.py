@@ -31,7 +31,9 @@ def main(argv=None):
         The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
         all the same if others are damaged.
     """
-    return run_command("report", _report, argv)
+    return run_command(
+        "report", _report, argv, check=lambda _, run_dirs: _read_all(run_dirs)[1]
+    )
 
 
 def write_report(results, folder):

@@ -18,6 +18,7 @@ from bsce_keras.runtime.text import did_you_mean
 
 _TFDS = "tfds:"
 _LOAD_TFDS = "bsce_keras.data.tfds_images:load_tfds"
+_NO_FILES = "which are arrays, not image files"
 _NOTHING_TO_FETCH = "for which there is nothing to fetch"
 
 _CIFAR = NamedDataset(
@@ -62,6 +63,7 @@ DATASETS = {
             "download": _NOTHING_TO_FETCH,
             "data_dir": "which come with scikit-learn",
             "cache_dir": "which are always held in memory",
+            "on_bad_image": _NO_FILES,
         },
     ),
     "cifar10": _CIFAR,
@@ -90,6 +92,7 @@ _IN_MEMORY = NamedDataset(
         "download": _NOTHING_TO_FETCH,
         "data_dir": "which are held in memory",
         "cache_dir": "which are held in memory",
+        "on_bad_image": _NO_FILES,
     },
 )
 NAMES = tuple(DATASETS)

@@ -55,8 +55,14 @@ def _names_of_text(text):
     names = text.split(",")
     path = os.path.expanduser(text)
     if os.path.isfile(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            names = [line for line in file.read().splitlines() if line.strip()]
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                names = [line for line in file.read().splitlines() if line.strip()]
+        except OSError as error:
+            raise RequestError(
+                f"--initial_classes={text} cannot be read: {error.strerror}. Change "
+                "its permissions, or list the names, separated by commas."
+            ) from error
     return tuple(name.strip() for name in names)
 
 
