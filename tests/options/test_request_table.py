@@ -248,6 +248,11 @@ OTHERS = [
     ("train", "--dataset=tfds:mnist --data_dir=given", "a prepared copy of mnist"),
     ("train", "--dataset=cifar100 --data_dir=given", "or --download to fetch it"),
     ("train", "--dataset=cifar10 --data_dir=" + "x" * 300, "File name too long"),
+    (
+        "train",
+        "--dataset=cifar100 --data_dir=given --on_bad_image=skip",
+        "--on_bad_image=skip has no effect with --dataset=cifar100, whose prepared",
+    ),
     ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
     ("train", "--dataset=folder --data_dir=", "--data_dir must be one non-empty line"),
     (
