@@ -82,6 +82,17 @@ def initial_model_contradictions(asked):
             f"--{name}={value} contradicts {shown}, which brings backbone, base step "
             f"and base classes. Omit --{name}.",
         )
+    of_package = {
+        "backbone_weights": asked.backbone_weights,
+        "synchronized_batch_norm": asked.synchronized_batch_norm,
+        "method_parameters=depths": (asked.method_parameters or {}).get("depths", 0),
+    }
+    for name, value in of_package.items():
+        yield (
+            bool(value),
+            f"--{name} has no effect with {shown}, which brings its own layers and "
+            "weights. Omit it.",
+        )
     linear = [name for name in METHODS if recipes.published(name).has_linear_head]
     yield (
         not asked.published.has_linear_head,
