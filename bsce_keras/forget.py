@@ -6,6 +6,7 @@ import sys
 
 from bsce_keras.methods import METHODS, UNFORGETTABLE
 from bsce_keras.methods.recipes import published
+from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.values import class_problems
 from bsce_keras.records.protocol import names_by_arrival
@@ -68,6 +69,7 @@ def _problems(values, _=None):
     method, stream = config["method"]["name"], config["stream"]
     if method in METHODS and not published(method).solves_head:
         problems.append(f"--method={method} cannot forget classes: {UNFORGETTABLE}.")
+    problems += without_effect(stream["dataset"], values).values()
     num_classes = stream["num_base_classes"] + sum(stream["increments"])
     known = names_by_arrival(stream)[:num_classes]
     names = values.classes.split(",") if values.classes else ()

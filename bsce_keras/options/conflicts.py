@@ -71,14 +71,14 @@ def without_effect(dataset, values):
 
     Args:
         dataset: value of `--dataset`.
-        values: values of options, as attributes.
+        values: values of options, as attributes; missing ones were not given.
 
     Returns:
         Dictionary by name of the option.
     """
     entry, problems = find_dataset(dataset), {}
     for name, reason in entry.without.items() if entry else ():
-        value, option = getattr(values, name), OPTIONS[name]
+        value, option = getattr(values, name, None), OPTIONS[name]
         is_valid = not option.choices or value in option.choices
         if is_valid and value not in (None, option.default_without_flag):
             flag = f"--{name}" if value is True else f"--{name}={value}"

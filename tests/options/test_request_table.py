@@ -369,6 +369,11 @@ OTHERS = [
         "--classes=ten --run_dir=given/untrained",
         "--classes: the run has no class 'ten'",
     ),
+    (
+        "forget",
+        "--classes=1 --run_dir=given/untrained --data_dir=x",
+        "--data_dir=x has no effect with --dataset=digits",
+    ),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
     ("reproduce", "nowhere.flags", "nowhere.flags is neither a flagfile nor a recipe"),
     ("reproduce", "given", "--flagfile=given cannot be read: Is a directory"),
