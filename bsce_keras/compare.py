@@ -12,7 +12,7 @@ from bsce_keras.evaluation.comparison import Comparison, gate_failures
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
-from bsce_keras.options.folders import made_output
+from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (
     dataset_stream,
@@ -126,7 +126,7 @@ def _problems(values, models):
     """Returns every problem of flags, models and images, as sentences."""
     paths = [_export(model) for model in models]
     problems = [problem for path in paths for problem in model_problems(path)]
-    problems += _flag_problems(values)
+    problems += _flag_problems(values) + output_problems(values.output)
     if len(paths) != 2:
         problems.insert(
             0,
