@@ -11,6 +11,7 @@ from bsce_keras.config import StreamConfig
 from bsce_keras.config.recorded import from_record
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.folder_listing import evaluation_folder, training_folder
+from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.options.conflicts import without_effect
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError, refuse
@@ -69,6 +70,11 @@ def recorded_stream(run_dir):
 
 def _check_images(stream, download):
     """Refuses a data set that is missing or has other classes than the run."""
+    if stream.dataset == ARRAYS:
+        raise RequestError(
+            "The images of this run were arrays in memory, which no command can read. "
+            "Name other images by --dataset, for evaluate with --model=EXPORT."
+        )
     if stream.dataset == "folder":
         # Scoring needs neither training images nor classes that arrived later.
         _check_folder(stream)

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import types
 
+import numpy as np
 import pytest
 
 from bsce_keras import (
@@ -333,6 +334,7 @@ OTHERS = [
         "--run_dir=given/untrained --on_bad_image=skip",
         "--on_bad_image=skip has no effect with --dataset=digits",
     ),
+    ("evaluate", "--run_dir=given/arrays", "Name other images by --dataset"),
     ("evaluate", "--modle=m", "Did you mean --model?"),
     ("evaluate", "--run_dir=r --cache_dir=given/short", "given/short is a file"),
     ("predict", "", "Expected at least one FILE. Received: none"),
@@ -470,6 +472,11 @@ def given(tmp_path_factory):
     config = make_config("digits", precision="float32").to_json()
     (root / "untrained/config.json").write_text(json.dumps(config))
     (root / "untrained/steps.jsonl").touch()
+    (root / "arrays").mkdir()
+    images = np.zeros((8, 8, 8, 3), np.uint8), np.repeat(np.arange(4), 2)
+    config = make_config(images, validation_share=0.5, run_dir=root / "arrays")
+    (root / "arrays/config.json").write_text(json.dumps(config.to_json()))
+    (root / "arrays/steps.jsonl").touch()
     (root / "own.py").write_text("import keras\n\nclass Mine: pass\n")
     (root / "torn_module.py").write_text("class My(\n")
     (root / "text.keras").write_text("# A title\n\nSome text\n")
