@@ -12,7 +12,7 @@ from bsce_keras.evaluation.comparison import Comparison, gate_failures
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
-from bsce_keras.options.folders import made_output
+from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (
     dataset_stream,
@@ -43,7 +43,7 @@ def main(argv=None):
         Exit code: 0, 2 (wrong request, altered model), or 3 if the new model fails
         `--max_drop` or `--min_gain`.
     """
-    return run_command("compare", _compare, argv)
+    return run_command("compare", _compare, argv, check=_problems)
 
 
 def compare_models(old, new, stream_config, batch_size, check=None):
@@ -95,24 +95,10 @@ def compare_models(old, new, stream_config, batch_size, check=None):
 
 
 def _compare(values, models):
-    paths = [_export(model) for model in models]
-    problems = [problem for path in paths for problem in model_problems(path)]
-    problems += _flag_problems(values)
-    if len(paths) != 2:
-        problems.insert(
-            0,
-            "Expected two models, OLD and NEW: folders of exported steps, or run "
-            f"folders, whose last export is taken. Received: {len(paths)}",
-        )
-    elif os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
-        problems.append(
-            f"OLD and NEW are the same model, {paths[1]}, which passes every gate. "
-            "Name two exports."
-        )
-    elif not problems:
-        problems += problems_of(_stream, values, paths[1])
+    problems = _problems(values, models)
     if problems:
         raise RequestError(problems)
+    paths = [_export(model) for model in models]
     stream_config = _stream(values, paths[1], fetch=True)
     old, new = map(load_model, paths)
     check = None
@@ -134,6 +120,27 @@ def _compare(values, models):
     if values.output:
         _write(values.output, comparison, record, images, paths, failures)
     return _GATE_FAILED if failures else 0
+
+
+def _problems(values, models):
+    """Returns every problem of flags, models and images, as sentences."""
+    paths = [_export(model) for model in models]
+    problems = [problem for path in paths for problem in model_problems(path)]
+    problems += _flag_problems(values) + output_problems(values.output)
+    if len(paths) != 2:
+        problems.insert(
+            0,
+            "Expected two models, OLD and NEW: folders of exported steps, or run "
+            f"folders, whose last export is taken. Received: {len(paths)}",
+        )
+    elif os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+        problems.append(
+            f"OLD and NEW are the same model, {paths[1]}, which passes every gate. "
+            "Name two exports."
+        )
+    elif not problems:
+        problems += problems_of(_stream, values, paths[1])
+    return problems
 
 
 def _warn_of_small_classes(comparison, min_images):

@@ -143,7 +143,7 @@ def _problems(values):
         problems.append(
             f"--batch_size must be at least 1. Received: {values.batch_size}"
         )
-    if values.alpha and (values.model or _alphas(values.alpha) is None):
+    if values.alpha is not None and (values.model or _alphas(values.alpha) is None):
         problems.append(
             "--alpha must be positive numbers separated by commas, with --run_dir. "
             f"Received: --alpha={values.alpha}"

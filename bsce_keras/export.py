@@ -13,6 +13,7 @@ from bsce_keras.config.export_formats import (
     split_formats,
 )
 from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
+from bsce_keras.options.folders import output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
@@ -112,7 +113,7 @@ def _export(values, _):
         values.run_dir,
         values.step,
         formats,
-        values.output,
+        _output(values),
         values.alpha,
         values.method,
     )
@@ -120,6 +121,10 @@ def _export(values, _):
         path = os.path.join(folder, name)
         size = f"{os.path.getsize(path):>12,} bytes  " if os.path.isfile(path) else ""
         print(f"{size or ' ' * 20}{printable(path)}")
+
+
+def _output(values):
+    return os.path.expanduser(values.output) if values.output else None
 
 
 def _refuse_unfinished(run_dir, step):
@@ -132,22 +137,34 @@ def _refuse_unfinished(run_dir, step):
         )
 
 
+def _refuse_without_old_classes(values):
+    if not read_run(values.run_dir).steps[values.step].get("num_old_classes"):
+        raise RequestError(
+            f"--alpha={values.alpha:g} has no effect on step 0, which has no old "
+            "classes. Omit it, or export a later step."
+        )
+
+
 def _problems(values):
     problems = format_problems("formats", values.formats)
     if values.run_dir:
         problems += problems_of(_refuse_unfinished, values.run_dir, values.step)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
-    output, alpha = values.output, values.alpha
+    output, alpha = _output(values), values.alpha
     if output and os.path.exists(output) and model_problems(output):
         problems.append(
             f"--output must be a new folder or that of an export. Received: {output}"
         )
+    else:
+        problems += output_problems(output)
     if alpha != 1 and not output:
         problems.append(
             "--alpha needs --output=FOLDER, because the exports of a run hold the "
             f"models that were scored. Received: --alpha={alpha:g}"
         )
+    if alpha != 1 and values.run_dir and not problems:
+        problems += problems_of(_refuse_without_old_classes, values)
     if not 0 < alpha < math.inf:
         problems.append(f"--alpha must be a positive number. Received: {alpha:g}")
     return problems

@@ -4,7 +4,13 @@ import dataclasses
 import os
 import sys
 
+from bsce_keras.methods import METHODS, UNFORGETTABLE
+from bsce_keras.methods.recipes import published
+from bsce_keras.options.conflicts import without_effect
+from bsce_keras.options.folders import output_problems
 from bsce_keras.options.run_command import run_command
+from bsce_keras.options.values import class_problems
+from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
@@ -38,7 +44,7 @@ def _forget(values, _):
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
     config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)
-    output = values.output or _free_folder(values.run_dir)
+    output = _output(values) or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
     print(
@@ -54,14 +60,29 @@ def _problems(values, _=None):
     problems = []
     if not values.classes:
         problems.append("--classes=NAME,... is required: the classes to forget.")
+    output = _output(values)
+    problems += output_problems(output)
+    if output and os.path.isdir(output) and os.listdir(output):
+        problems.append(f"{output} is not empty. Name another --output.")
     if not values.run_dir:
         problems.append("--run_dir=RUN is required: a run of --method=acil.")
         return problems
     try:
-        read_run(values.run_dir)
+        config = read_run(values.run_dir).config
     except RequestError as error:
-        problems += error.problems
-    return problems
+        return problems + error.problems
+    method, stream = config["method"]["name"], config["stream"]
+    if method in METHODS and not published(method).solves_head:
+        problems.append(f"--method={method} cannot forget classes: {UNFORGETTABLE}.")
+    problems += without_effect(stream["dataset"], values).values()
+    num_classes = stream["num_base_classes"] + sum(stream["increments"])
+    known = names_by_arrival(stream)[:num_classes]
+    names = values.classes.split(",") if values.classes else ()
+    return problems + class_problems(names, known)
+
+
+def _output(values):
+    return os.path.expanduser(values.output) if values.output else None
 
 
 def _free_folder(run_dir):

@@ -14,6 +14,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.methods import load_method
 from bsce_keras.methods.acil import AnalyticState, AnalyticStep
 from bsce_keras.models.classifier import head_of
+from bsce_keras.options.values import class_problems
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
 from bsce_keras.records.run_folder import run_lock
@@ -22,7 +23,7 @@ from bsce_keras.runtime.array_files import pack
 from bsce_keras.runtime.devices import prepared_runtime, resolved
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_json
-from bsce_keras.runtime.text import did_you_mean, listed
+from bsce_keras.runtime.text import listed
 
 
 def forget_classes(config, names, output):
@@ -75,11 +76,7 @@ def refuse_unforgettable(config, names):
             f"--method={config.method.name} cannot forget classes: {problem}."
         )
     known = config.stream.arriving_class_names
-    problems = [
-        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}"
-        for name in names
-        if name not in known
-    ]
+    problems = class_problems(names, known)
     base = [name for name in known[: config.stream.num_base_classes] if name in names]
     model = config.model
     if base and (model.is_adopted or not model.freeze_backbone):

@@ -41,9 +41,7 @@ def main(argv=None):
         The exit code: 0, 1 (a file cannot be decoded; the others were classified) or 2
         (wrong request, altered model).
     """
-    return run_command(
-        "predict", _predict, argv, check=lambda values, _: _problems(values)
-    )
+    return run_command("predict", _predict, argv, check=_problems)
 
 
 def classify_files(model, paths):
@@ -99,8 +97,7 @@ def _read(path):
 
 
 def _predict(values, paths):
-    problems = _problems(values) + [_file_problem(path) for path in paths]
-    problems = [problem for problem in problems if problem]
+    problems = _problems(values, paths)
     if problems:
         raise RequestError(problems)
     model = load_model(values.model)
@@ -158,8 +155,8 @@ def _write_embeddings(path, embeddings):
         np.save(file, rows)
 
 
-def _problems(values):
-    problems = []
+def _problems(values, paths):
+    problems = [problem for path in paths if (problem := _file_problem(path))]
     if values.embedding:
         folder = os.path.dirname(values.embedding) or "."
         if not values.embedding.endswith(".npy") or not os.path.isdir(folder):

@@ -5,7 +5,7 @@ import pathlib
 import sys
 import time
 
-from bsce_keras.options.folders import made_output
+from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
@@ -31,7 +31,7 @@ def main(argv=None):
         The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
         all the same if others are damaged.
     """
-    return run_command("report", _report, argv)
+    return run_command("report", _report, argv, check=_problems)
 
 
 def write_report(results, folder):
@@ -84,7 +84,13 @@ def write_report(results, folder):
     return [*written, folder / "report.html"]
 
 
+def _problems(values, run_dirs):
+    return output_problems(values.output) + _read_all(run_dirs)[1]
+
+
 def _report(values, run_dirs):
+    if output_problems(values.output):
+        raise RequestError(_problems(values, run_dirs))
     # A folder given twice must not count as two seeds.
     unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
     results, problems = _read_all(unique.values())

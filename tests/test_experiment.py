@@ -51,6 +51,7 @@ def test_run_folder_has_the_files_of_the_contract(finished):
         "report.html",
         "figures/accuracy.png",
         "figures/confusion.png",
+        "figures/losses.png",
         "pictures/step_00.json",
         "tensorboard",
         "checkpoints",

@@ -30,6 +30,8 @@ from bsce_keras.runtime.files import make_folder, write_atomically
 LARGEST = 100_000  # bytes a record
 RESULTS = "results"
 
+# Fields of steps.jsonl that grow with the number of epochs.
+_BY_EPOCH = ("alpha_by_epoch", "loss_by_epoch")
 # Flags with paths of the machine, and the placeholders that replace the paths.
 _PATH_FLAGS = {
     "--data_dir": "DIR",
@@ -177,7 +179,7 @@ def _refuse_other_experiment(folder, config):
 
 def _fitting_files(run, config, commit):
     """Returns the files of a record by name, as bytes, thinned out until they fit."""
-    longest = max((_num_alpha_epochs(step) for step in run.steps), default=0)
+    longest = max((_num_epochs(step) for step in run.steps), default=0)
     for every in range(1, max(longest, 1) + 1):
         files = _files(run, config, commit, every)
         size = sum(map(len, files.values()))
@@ -255,18 +257,19 @@ def _anonymous(flag):
     return f"{name}={_placeless(value)}" if value else flag
 
 
-def _num_alpha_epochs(step):
-    epochs = step.get("alpha_by_epoch") or {}
-    return max(map(len, epochs.values()), default=0)
+def _num_epochs(step):
+    tables = [step.get(name) or {} for name in _BY_EPOCH]
+    return max((len(values) for one in tables for values in one.values()), default=0)
 
 
 def _thinned(step, every):
-    """Keeps every n-th epoch of `alpha_by_epoch`, counted back from the last one."""
-    epochs = step.get("alpha_by_epoch")
-    if every == 1 or not epochs:
-        return step
-    kept = {name: values[::-1][::every][::-1] for name, values in epochs.items()}
-    return {**step, "alpha_by_epoch": kept}
+    """Keeps every n-th epoch of `_BY_EPOCH`, counted back from the last one."""
+    thinned = dict(step)
+    for field in _BY_EPOCH:
+        if step.get(field):
+            columns = step[field].items()
+            thinned[field] = {n: vs[::-1][::every][::-1] for n, vs in columns}
+    return thinned
 
 
 def _json(value):

@@ -64,7 +64,8 @@ def _adoption_problems(config, images_per_class):
     return [
         f"--method={config.method.name} keeps {base.quota} exemplars of every class, "
         f"but classes of --initial_model have no training images: {listed(without)}. "
-        "Add images of them, or use --method=imprint, which needs none."
+        "Add images of them, or set --exemplars_per_class=0 with --method=imprint or "
+        "lwf, which need none."
     ]
 
 

@@ -18,6 +18,10 @@ from bsce_keras.runtime.text import did_you_mean
 
 _TFDS = "tfds:"
 _LOAD_TFDS = "bsce_keras.data.tfds_images:load_tfds"
+_NO_FILES = "which are arrays, not image files"
+_OF_TFDS = {
+    "on_bad_image": "whose prepared copy is refused if an image of it is damaged"
+}
 _NOTHING_TO_FETCH = "for which there is nothing to fetch"
 
 _CIFAR = NamedDataset(
@@ -34,6 +38,7 @@ _CIFAR = NamedDataset(
     CIFAR,
     has_equal_classes=True,
     can_be_fetched=True,
+    without=_OF_TFDS,
 )
 _DESCRIBE_IMAGENET = "bsce_keras.data.tfds_description:describe_imagenet"
 # The default mean and deviation are those of ImageNet. `crops.draw_crops` describes
@@ -62,15 +67,20 @@ DATASETS = {
             "download": _NOTHING_TO_FETCH,
             "data_dir": "which come with scikit-learn",
             "cache_dir": "which are always held in memory",
+            "on_bad_image": _NO_FILES,
         },
     ),
     "cifar10": _CIFAR,
     "cifar100": _CIFAR,
     imagenet.SUBSET: NamedDataset(
-        _DESCRIBE_IMAGENET, _LOAD_TFDS, _IMAGENET_IMAGE, SUBIMAGENET
+        _DESCRIBE_IMAGENET,
+        _LOAD_TFDS,
+        _IMAGENET_IMAGE,
+        SUBIMAGENET,
+        without=_OF_TFDS,
     ),
     imagenet.WHOLE: NamedDataset(
-        _DESCRIBE_IMAGENET, _LOAD_TFDS, _IMAGENET_IMAGE, IMAGENET
+        _DESCRIBE_IMAGENET, _LOAD_TFDS, _IMAGENET_IMAGE, IMAGENET, without=_OF_TFDS
     ),
     "folder": NamedDataset(
         "bsce_keras.data.folder_description:describe_folder",
@@ -81,6 +91,7 @@ DATASETS = {
         "bsce_keras.data.tfds_description:describe_tfds",
         _LOAD_TFDS,
         can_be_fetched=True,
+        without=_OF_TFDS,
     ),
 }
 _IN_MEMORY = NamedDataset(
@@ -90,6 +101,7 @@ _IN_MEMORY = NamedDataset(
         "download": _NOTHING_TO_FETCH,
         "data_dir": "which are held in memory",
         "cache_dir": "which are held in memory",
+        "on_bad_image": _NO_FILES,
     },
 )
 NAMES = tuple(DATASETS)

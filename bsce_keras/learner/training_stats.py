@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.learner.trainer import TRAIN_ACCURACY
 
 # Names of `EpochSums.alpha_means`.
 ALPHA_COLUMNS = (
@@ -13,6 +14,8 @@ ALPHA_COLUMNS = (
     "alpha_gradient_mean",
     "alpha_gradient_std",
 )
+# Means of an epoch that are not losses.
+_NO_LOSSES = {*ALPHA_COLUMNS, TRAIN_ACCURACY, "learning_rate"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +26,9 @@ class TrainingStats:
     `alphas` holds alpha after every update that moved it. `alpha` is None at the base
     step and under losses without alpha. `alpha_by_epoch` holds a list over the epochs
     for each of `ALPHA_COLUMNS`, to 6 digits. Epochs that do not move alpha have None.
-    `alpha_by_epoch` itself is None where alpha is not learned. `ridge` is that of a
-    solved head, else None.
+    `alpha_by_epoch` itself is None where alpha is not learned. `loss_by_epoch` holds
+    the means of the loss and of each of its terms over the updates of every epoch, to 6
+    digits; None where nothing is trained. `ridge` is that of a solved head, else None.
     """
 
     train_images: int
@@ -36,6 +40,7 @@ class TrainingStats:
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
     alpha_by_epoch: dict[str, list] | None = None
+    loss_by_epoch: dict[str, list] | None = None
     ridge: float | None = None
 
 
@@ -64,6 +69,7 @@ def training_stats(training, context, learned_alpha, num_images, progress):
         alphas=progress.alphas,
         alpha_clips=clips,
         alpha_by_epoch=learned_alpha and _alpha_by_epoch(progress.history),
+        loss_by_epoch=_loss_by_epoch(progress.history),
     )
 
 
@@ -93,6 +99,13 @@ def _alpha_by_epoch(history):
     }
     columns["alpha_updates"] = [means.get("alpha_updates", 0) for means in history]
     return columns
+
+
+def _loss_by_epoch(history):
+    # Epochs of another version of the package may have other terms.
+    common = set.intersection(*map(set, history)) - _NO_LOSSES
+    names = [name for name in history[0] if name in common]
+    return {name: [_rounded(means[name]) for means in history] for name in names}
 
 
 def _rounded(value):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import keras
 
+from bsce_keras.methods import UNFORGETTABLE
 from bsce_keras.methods.classification import classification_values
 from bsce_keras.models.heads import LinearHead
 
@@ -152,10 +153,7 @@ class Method:
 
         A method that can has `forget`, see `ACIL.forget`.
         """
-        return (
-            "all its weights depend on every image that it was trained on, and none of "
-            "them can be subtracted. Train without these classes"
-        )
+        return UNFORGETTABLE
 
     def imprint(self, head, features_of_classes, seed):
         """Initialises the new classes of a grown head; by default they stay random.

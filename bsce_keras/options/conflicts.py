@@ -35,23 +35,19 @@ def contradictions(asked):
                 asked.export_only_last and asked.export is False,
                 "export_only_last=True contradicts export=False. Omit one of them.",
             ),
+            (
+                asked.export_formats is not None and asked.export is False,
+                f"--export_formats={asked.export_formats} has no effect with "
+                "--noexport. Use --export, or omit --export_formats.",
+            ),
         ]
         if contradicts
     ]
 
 
 def _stream_contradictions(asked):
-    dataset = find_dataset(asked.dataset or "")
-    for name, reason in dataset.without.items() if dataset else ():
-        value = getattr(asked, name)
-        flag = f"--{name}" if value is True else f"--{name}={value}"
-        if name == "download" and _downloads_weights(asked.backbone):
-            continue
-        yield (
-            value is not None and value is not False,
-            f"{flag} has no effect with --dataset={asked.dataset}, {reason}. Omit it, "
-            "or use another --dataset.",
-        )
+    for name, problem in without_effect(asked.dataset or "", asked).items():
+        yield not (name == "download" and _downloads_weights(asked.backbone)), problem
     for name in ("test_data", "class_names"):
         yield (
             getattr(asked, name) is not None and asked.dataset != ARRAYS,
@@ -68,6 +64,29 @@ def _stream_contradictions(asked):
         f"--augmentation={asked.augmentation} has no effect with --freeze_backbone, "
         "which computes the features of an image once a step. Omit one of them.",
     )
+
+
+def without_effect(dataset, values):
+    """Returns a sentence for every given option that a data set has no use for.
+
+    Args:
+        dataset: value of `--dataset`.
+        values: values of options, as attributes; missing ones were not given.
+
+    Returns:
+        Dictionary by name of the option.
+    """
+    entry, problems = find_dataset(dataset), {}
+    for name, reason in entry.without.items() if entry else ():
+        value, option = getattr(values, name, None), OPTIONS[name]
+        is_valid = not option.choices or value in option.choices
+        if is_valid and value not in (None, option.default_without_flag):
+            flag = f"--{name}" if value is True else f"--{name}={value}"
+            problems[name] = (
+                f"{flag} has no effect with --dataset={dataset}, {reason}. Omit it, "
+                "or use another --dataset."
+            )
+    return problems
 
 
 def _downloads_weights(backbone):

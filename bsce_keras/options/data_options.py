@@ -47,7 +47,8 @@ DATA_SET = (
     Option(
         "on_bad_image",
         str,
-        "action on images that cannot be decoded: refuse them all, or skip them",
+        "action on image files of a folder that cannot be decoded: refuse them all, or "
+        "skip them",
         choices=choices.BAD_IMAGE_POLICIES,
         field="stream.on_bad_image",
         every_cell=True,

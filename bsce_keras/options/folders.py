@@ -69,6 +69,20 @@ def writable_problems(flag, folder):
     return []
 
 
+def output_problems(folder):
+    """Returns a sentence if the folder that `--output` names cannot be used.
+
+    Args:
+        folder: path of a new or existing folder, or None.
+    """
+    if not folder:
+        return []
+    path = os.path.expanduser(folder)
+    if os.path.isfile(path):
+        return [f"--output must name a folder. Received the file {folder}"]
+    return writable_problems("--output", path)
+
+
 def made_output(folder):
     """Returns the path of the folder that `--output` names, and makes it.
 

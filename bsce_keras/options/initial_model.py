@@ -55,8 +55,14 @@ def _names_of_text(text):
     names = text.split(",")
     path = os.path.expanduser(text)
     if os.path.isfile(path):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            names = [line for line in file.read().splitlines() if line.strip()]
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                names = [line for line in file.read().splitlines() if line.strip()]
+        except OSError as error:
+            raise RequestError(
+                f"--initial_classes={text} cannot be read: {error.strerror}. Change "
+                "its permissions, or list the names, separated by commas."
+            ) from error
     return tuple(name.strip() for name in names)
 
 
@@ -75,6 +81,17 @@ def initial_model_contradictions(asked):
             value is not None,
             f"--{name}={value} contradicts {shown}, which brings backbone, base step "
             f"and base classes. Omit --{name}.",
+        )
+    of_package = {
+        "backbone_weights": asked.backbone_weights,
+        "synchronized_batch_norm": asked.synchronized_batch_norm,
+        "method_parameters=depths": (asked.method_parameters or {}).get("depths", 0),
+    }
+    for name, value in of_package.items():
+        yield (
+            bool(value),
+            f"--{name} has no effect with {shown}, which brings its own layers and "
+            "weights. Omit it.",
         )
     linear = [name for name in METHODS if recipes.published(name).has_linear_head]
     yield (

@@ -178,7 +178,16 @@ def _memory(asked, info):
     settings = {"exemplars_per_class": default} | asked.fields("memory")
     if asked.memory_budget is not None and asked.exemplars_per_class is None:
         settings["exemplars_per_class"] = None
-    return configs.MemoryConfig(**settings, use=use)
+    memory = configs.MemoryConfig(**settings, use=use)
+    keeps_some = memory.exemplars_per_class or memory.memory_budget
+    # `contradictions` names methods with a selection of their own, and `joint`.
+    selects = not (use.policy or use.replays_everything)
+    if selects and not keeps_some and asked.exemplar_selection is not None:
+        raise RequestError(
+            f"--exemplar_selection={asked.exemplar_selection} has no effect without "
+            "exemplars. Set --exemplars_per_class or --memory_budget, or omit it."
+        )
+    return memory
 
 
 def _method(asked, kind):

@@ -11,8 +11,10 @@ from bsce_keras.config import StreamConfig
 from bsce_keras.config.recorded import from_record
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset
 from bsce_keras.data.folder_listing import evaluation_folder, training_folder
+from bsce_keras.data.given_images import ARRAYS
+from bsce_keras.options.conflicts import without_effect
 from bsce_keras.records.run_records import read_run
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.text import listed
 
 
@@ -37,9 +39,11 @@ def run_stream(run_dir, values, fetch=False):
         fetch: True fetches a missing data set if `--download` was given.
 
     Raises:
-        RequestError: the run is damaged or of another version, or its images are gone.
+        RequestError: the run is damaged or of another version, its images are gone, or
+            a flag has no effect on its data set.
     """
     stream = recorded_stream(run_dir)
+    refuse([*without_effect(stream.dataset, values).values()])
     if values.data_dir:
         stream = dataclasses.replace(stream, data_dir=values.data_dir)
     if values.cache_dir:
@@ -66,6 +70,11 @@ def recorded_stream(run_dir):
 
 def _check_images(stream, download):
     """Refuses a data set that is missing or has other classes than the run."""
+    if stream.dataset == ARRAYS:
+        raise RequestError(
+            "The images of this run were arrays in memory, which no command can read. "
+            "Name other images by --dataset, for evaluate with --model=EXPORT."
+        )
     if stream.dataset == "folder":
         # Scoring needs neither training images nor classes that arrived later.
         _check_folder(stream)
@@ -101,6 +110,7 @@ def dataset_stream(values, fetch=False):
     """Returns a `StreamConfig` with all classes of a data set as one step, by id."""
     if not values.dataset:
         raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
+    refuse([*without_effect(values.dataset, values).values()])
     if values.download and not fetch:
         return None
     info = describe_dataset(

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
-from bsce_keras.runtime.text import NO_LINE
+from bsce_keras.runtime.text import NO_LINE, did_you_mean
 
 # Files and arrays hold counts and seeds in 64 bits.
 _LARGEST = 2**63 - 1
@@ -51,7 +51,11 @@ def plain_values(options, values):
             )
         elif value is not None and option.choices and not option.field:
             # Sections of the configuration check the values of their fields.
-            problems += one_of(option.choices)(option.shown, plain[name])
+            found = one_of(option.choices)(option.shown, plain[name])
+            if found:
+                # Other checks would report the value again.
+                problems += found
+                plain[name] = None
     return plain, problems
 
 
@@ -135,6 +139,20 @@ def _plain(value):
         if plain is not None:
             return plain
     return None
+
+
+def class_problems(names, known):
+    """Returns a sentence for every name of `--classes` that a run does not have.
+
+    Args:
+        names: asked names.
+        known: names of the classes of the run.
+    """
+    return [
+        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}"
+        for name in names
+        if name not in known
+    ]
 
 
 _CONVERTERS = {

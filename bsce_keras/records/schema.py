@@ -24,6 +24,13 @@ class _Optional:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Each:
+    """An object whose keys are names, and whose values have a form."""
+
+    form: object
+
+
+@dataclasses.dataclass(frozen=True)
 class _Number:
     """A finite number of a range, both ends included; `whole` excludes fractions."""
 
@@ -103,6 +110,7 @@ STEP = {
     "accuracy_by_alpha": _Optional(
         {"alpha": [_REAL]} | {name: [_SHARE] for name in CURVE[1:]}
     ),
+    "loss_by_epoch": _Optional(_Each([_REAL])),
 }
 SUMMARY = {
     "average_incremental_accuracy": _SHARE,
@@ -127,6 +135,10 @@ def check(value, form, name="it"):
     if isinstance(form, _OrNone):
         if value is not None:
             check(value, form.form, name)
+    elif isinstance(form, _Each):
+        for key, part in check(value, OBJECT, name).items():
+            check(key, _LINE, f"a name in {name}")
+            check(part, form.form, f"{name}.{key}")
     elif isinstance(form, list):
         for part in check(value, list, name):
             check(part, form[0], f"a part of {name}")
@@ -170,9 +182,8 @@ def check_steps(steps, boundaries):
         expected = (number, boundaries[number] if number < len(boundaries) else None)
         if (step["step"], step["num_classes"]) != expected:
             raise ValueError(f"its line {number + 1} is not step {number} of the run")
-        epochs = step.get("alpha_by_epoch") or {}
-        curve = step.get("accuracy_by_alpha") or {}
-        for name, table in ("alpha_by_epoch", epochs), ("accuracy_by_alpha", curve):
+        for name in ("alpha_by_epoch", "accuracy_by_alpha", "loss_by_epoch"):
+            table = step.get(name) or {}
             if len({len(values) for values in table.values()}) > 1:
                 raise ValueError(f"{name} of step {number} has unequal columns")
     return steps

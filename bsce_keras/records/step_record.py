@@ -42,6 +42,8 @@ class StepRecord:
         alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
             after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
             them; None where alpha is not learned.
+        loss_by_epoch: lists over the epochs: means of the `loss` and of each of its
+            terms; None where nothing is trained.
         ridge: number that solved the head; None where none does.
         nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
             predicts by it; then that of `confusion`.
@@ -77,6 +79,7 @@ class StepRecord:
     alphas: list[float] = dataclasses.field(default_factory=list)
     alpha_clips: int = 0
     alpha_by_epoch: dict[str, list] | None = None
+    loss_by_epoch: dict[str, list] | None = None
     ridge: float | None = None
     nme_accuracy: float | None = None
     head_accuracy: float | None = None
@@ -143,6 +146,7 @@ class StepRecord:
             "calibrated_on": self.calibrated_on,
             "accuracy_by_alpha": self.accuracy_by_alpha,
             "ridge": defined(self.ridge),
+            "loss_by_epoch": self.loss_by_epoch,
         }
 
     def to_state(self):

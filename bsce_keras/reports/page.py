@@ -31,6 +31,7 @@ GROUPS = "Accuracy on base, old and new classes"
 LOGS = "Confusion matrix of the last step, log(1 + count)"
 SHARES = "Confusion matrix of the last step, shares of each true class"
 ALPHA = "alpha over steps"
+LOSSES = "Loss and its terms by epoch"
 POSTHOC_ALPHA = "Old against new accuracy of the last step by alpha after training"
 # Sentences below figures that need one.
 _EXPLANATIONS = {

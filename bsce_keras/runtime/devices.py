@@ -92,8 +92,10 @@ def _prepared_strategy(config):
     """Strategy of a `TrainingConfig`, once devices are set up for it."""
     if config.virtual_devices:
         _split_cpu(config.virtual_devices)
-    elif config.strategy == "one_device":
-        limit_threads(config.intra_op_threads)
+    is_one_device = config.strategy == "one_device" and not config.virtual_devices
+    if is_one_device or config.intra_op_threads:
+        # Replicas on one CPU need several operations at a time.
+        limit_threads(config.intra_op_threads, one_operation=is_one_device)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = tf.distribute.get_strategy()
@@ -165,7 +167,7 @@ def _ctrl_c_at_once():
         signal.signal(signal.SIGINT, previous)
 
 
-def limit_threads(intra_op_threads=0):
+def limit_threads(intra_op_threads=0, one_operation=True):
     """Runs one operation at a time with all cores, on machines without GPU.
 
     The operations of a network are large enough to fill a CPU. By default, TensorFlow
@@ -176,6 +178,7 @@ def limit_threads(intra_op_threads=0):
     Args:
         intra_op_threads: threads of one operation; 0 for one per logical CPU of the
             process. CPU affinity counts; the quota of a container does not.
+        one_operation: False leaves the number of operations at a time to TensorFlow.
 
     Raises:
         RunError: `intra_op_threads` was given after TensorFlow had computed something.
@@ -183,7 +186,7 @@ def limit_threads(intra_op_threads=0):
     try:
         if intra_op_threads:
             tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-        if not tf.config.list_physical_devices("GPU"):
+        if one_operation and not tf.config.list_physical_devices("GPU"):
             tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
         # A program that has used TensorFlow before already has its threads.

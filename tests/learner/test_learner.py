@@ -147,6 +147,7 @@ def test_stopped_step_ends_with_the_same_bits(
     facts = again.learn(two_steps[1], memory)
     assert facts.alphas == whole_facts[1].alphas
     assert facts.alpha_by_epoch == whole_facts[1].alpha_by_epoch
+    assert facts.loss_by_epoch == whole_facts[1].loss_by_epoch
     assert logged == expected
     for ours, theirs in zip(weights_of(again), weights_of(whole), strict=True):
         np.testing.assert_array_equal(ours, theirs)

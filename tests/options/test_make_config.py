@@ -397,6 +397,7 @@ def test_problems_of_order_and_sizes_are_reported_together():
 def test_a_single_mistake_gives_a_single_problem():
     assert len(problems_of(num_base_classes=12, num_increments=2)) == 1
     assert len(problems_of(epochs=-3)) == 1
+    assert len(problems_of(augmentation="none")) == 1
 
 
 def test_the_base_run_must_be_another_run_with_a_finished_base_step(tmp_path):

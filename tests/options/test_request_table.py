@@ -8,12 +8,16 @@ import builtins
 import json
 import pathlib
 import shutil
+import types
 
+import numpy as np
 import pytest
 
 from bsce_keras import (
+    compare,
     evaluate,
     export,
+    forget,
     make_config,
     predict,
     report,
@@ -26,6 +30,8 @@ COMMANDS = {
     "train": train.main,
     "evaluate": evaluate.main,
     "export": export.main,
+    "compare": compare.main,
+    "forget": forget.main,
     "predict": predict.main,
     "report": report.main,
     "reproduce": reproduce.main,
@@ -209,6 +215,16 @@ OF_DIGITS = [
     ("--data_dir=given", "--data_dir=given has no effect with --dataset=digits"),
     ("--download", "--download has no effect with --dataset=digits"),
     ("--cache_dir=x", "--cache_dir=x has no effect with --dataset=digits, which are"),
+    ("--on_bad_image=skip", "--on_bad_image=skip has no effect with --dataset=digits"),
+    (
+        "--noexport --export_formats=keras",
+        "--export_formats=keras has no effect with --noexport. Use --export",
+    ),
+    (
+        "--exemplars_per_class=0 --exemplar_selection=random",
+        "--exemplar_selection=random has no effect without exemplars",
+    ),
+    ("--method=lwf --exemplar_selection=random", "no effect without exemplars"),
     # Run folders.
     ("--run_dir=given/short", "given/short is a file. Name a new folder, or that of a"),
     ("--run_dir=given/short/run", "given/short is a file. Name a new folder"),
@@ -233,6 +249,11 @@ OTHERS = [
     ("train", "--dataset=tfds:mnist --data_dir=given", "a prepared copy of mnist"),
     ("train", "--dataset=cifar100 --data_dir=given", "or --download to fetch it"),
     ("train", "--dataset=cifar10 --data_dir=" + "x" * 300, "File name too long"),
+    (
+        "train",
+        "--dataset=cifar100 --data_dir=given --on_bad_image=skip",
+        "--on_bad_image=skip has no effect with --dataset=cifar100, whose prepared",
+    ),
     ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
     ("train", "--dataset=folder --data_dir=", "--data_dir must be one non-empty line"),
     (
@@ -302,6 +323,18 @@ OTHERS = [
     ("evaluate", "--model=nowhere --dataset=digits", "There is no folder nowhere"),
     ("evaluate", "--model=given --dataset=digits", "There is no model in given"),
     ("evaluate", "--run_dir=r --batch_size=0", "--batch_size must be at least 1"),
+    ("evaluate", "--run_dir=r --alpha=", "--alpha must be positive numbers"),
+    (
+        "evaluate",
+        "--model=nowhere --dataset=digits --data_dir=given",
+        "--data_dir=given has no effect with --dataset=digits",
+    ),
+    (
+        "evaluate",
+        "--run_dir=given/untrained --on_bad_image=skip",
+        "--on_bad_image=skip has no effect with --dataset=digits",
+    ),
+    ("evaluate", "--run_dir=given/arrays", "Name other images by --dataset"),
     ("evaluate", "--modle=m", "Did you mean --model?"),
     ("evaluate", "--run_dir=r --cache_dir=given/short", "given/short is a file"),
     ("predict", "", "Expected at least one FILE. Received: none"),
@@ -309,6 +342,7 @@ OTHERS = [
     ("predict", "a.jpg", "--model is required: the folder of an exported step"),
     ("predict", "--model=given/short a.jpg", "--model must be the folder of an"),
     ("predict", "--model=m nowhere.jpg", "There is no file nowhere.jpg"),
+    ("predict", "--modle=m nowhere.jpg", "There is no file nowhere.jpg"),
     ("predict", "--model=m given", "Received the folder given: give given/*"),
     ("predict", "--model=m --top_k=0 a.jpg", "--top_k must be at least 1. Received: 0"),
     ("predict", "--model=m --format=xml a.jpg", "one of text, json. Received: 'xml'"),
@@ -318,6 +352,36 @@ OTHERS = [
     ("report", "given/list", "given/list/config.json is damaged"),
     ("report", "--format=html given/run", "one of text, markdown"),
     ("report", "--outptu=x given/run", "Did you mean --output?"),
+    ("report", "--outptu=x nowhere", "nowhere is not a run folder"),
+    ("report", "--output=given/short nowhere", "must name a folder. Received the file"),
+    ("report", "--output=given/short nowhere", "nowhere is not a run folder"),
+    ("compare", "given nowhere --output=given/short", "--output must name a folder"),
+    ("export", "--run_dir=nowhere --output=given/short/x", "given/short is a file"),
+    ("forget", "--output=given/short", "--output must name a folder"),
+    ("forget", "--output=given", "given is not empty. Name another --output."),
+    ("compare", "", "Expected at least one MODEL. Received: none"),
+    ("compare", "nowhere", "Expected two models, OLD and NEW"),
+    ("compare", "nowhere given", "There is no folder nowhere"),
+    ("compare", "given nowhere --max_drop=-1", "--max_drop must be at least 0"),
+    ("compare", "given nowhere --max_dropp=1", "There is no folder nowhere"),
+    ("forget", "--run_dir=nowhere", "--classes=NAME,... is required"),
+    ("forget", "--classes=1", "--run_dir=RUN is required"),
+    ("forget", "--classes=1 --run_dir=nowhere", "nowhere is not a run folder"),
+    (
+        "forget",
+        "--classes=1 --run_dir=given/untrained",
+        "--method=il_baseline cannot forget classes: all its weights depend",
+    ),
+    (
+        "forget",
+        "--classes=ten --run_dir=given/untrained",
+        "--classes: the run has no class 'ten'",
+    ),
+    (
+        "forget",
+        "--classes=1 --run_dir=given/untrained --data_dir=x",
+        "--data_dir=x has no effect with --dataset=digits",
+    ),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
     ("reproduce", "nowhere.flags", "nowhere.flags is neither a flagfile nor a recipe"),
     ("reproduce", "given", "--flagfile=given cannot be read: Is a directory"),
@@ -334,6 +398,11 @@ OTHERS = [
     ("reproduce", "--seeds=" + "9" * 5000 + " given/digits.flags", "such as 1,2,3"),
     ("reproduce", "--seeds=" + "9" * 15 + " given/digits.flags", "--seed must be in"),
     ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
+    (
+        "reproduce",
+        "--export_formats=keras given/digits.flags",
+        "has no effect with --noexport. Use --export",
+    ),
     ("reproduce", "--cache_dir=x given/digits.flags", "--cache_dir=x has no effect"),
     ("reproduce", "--schedule_scale=0 given/digits.flags", "--schedule_scale must be"),
     ("reproduce", "--precision=float given/digits.flags", "Did you mean float32?"),
@@ -403,6 +472,11 @@ def given(tmp_path_factory):
     config = make_config("digits", precision="float32").to_json()
     (root / "untrained/config.json").write_text(json.dumps(config))
     (root / "untrained/steps.jsonl").touch()
+    (root / "arrays").mkdir()
+    images = np.zeros((8, 8, 8, 3), np.uint8), np.repeat(np.arange(4), 2)
+    config = make_config(images, validation_share=0.5, run_dir=root / "arrays")
+    (root / "arrays/config.json").write_text(json.dumps(config.to_json()))
+    (root / "arrays/steps.jsonl").touch()
     (root / "own.py").write_text("import keras\n\nclass Mine: pass\n")
     (root / "torn_module.py").write_text("class My(\n")
     (root / "text.keras").write_text("# A title\n\nSome text\n")
@@ -458,12 +532,20 @@ def test_a_wrong_request_is_refused(command, arguments, fragment, watched, capsy
     assert everything_below(watched) == before
 
 
+def test_alpha_of_a_step_without_old_classes_is_refused(monkeypatch, capsys):
+    run = types.SimpleNamespace(steps=[{"num_old_classes": 0}])
+    monkeypatch.setattr(export, "read_run", lambda _: run)
+    flags = ["--run_dir=run", "--step=0", "--alpha=2", "--output=moved"]
+    assert export.main(flags) == 2
+    assert "--alpha=2 has no effect on step 0" in capsys.readouterr().err
+
+
 def test_wrong_requests_do_not_import_tensorflow(run_python, given):
     code = f"""
 import contextlib, io, sys
-from bsce_keras import evaluate, export, predict, report, reproduce, train, tune
-commands = {{module.__name__.split(".")[-1]: module.main
-            for module in (evaluate, export, predict, report, reproduce, train, tune)}}
+import importlib
+commands = {{name: importlib.import_module(f"bsce_keras.{{name}}").main
+            for name in {list(COMMANDS)!r}}}
 with contextlib.redirect_stderr(io.StringIO()):
     for command, arguments in {[(c, split(a)) for c, a, _ in TABLE]!r}:
         assert commands[command](arguments) == 2, arguments

@@ -86,6 +86,31 @@ def test_a_record_needs_no_confusion_matrix_for_its_scores(make_record):
     assert again.to_line() == record.to_line()
 
 
+def test_losses_by_epoch_survive_the_run_folder(make_config, make_record, tmp_path):
+    losses = {"loss": [2.5, 1.25], "distillation": [0.5, 0.25]}
+    run_dir, config = tmp_path / "run", make_config()
+    begin_run(run_dir, config, num_replicas=1)
+    steps = [make_record(0, loss_by_epoch=losses), make_record(1), make_record(2)]
+    finish_run(RunRecords(run_dir, config, steps), run_dir)
+    told = [line["loss_by_epoch"] for line in read_run(run_dir).steps]
+    assert told == [losses, None, None]
+    assert (run_dir / "figures/losses.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [{"loss": [1.0, "x"]}, {"loss": 1.0}, {"a\tb": [1.0]}, {"loss": [1.0], "b": []}],
+)
+def test_damaged_losses_by_epoch_are_refused(make_run, losses):
+    run = make_run()
+    path = f"{run.run_dir}/steps.jsonl"
+    lines = [json.dumps(run.steps[0] | {"loss_by_epoch": losses}) + "\n"]
+    with open(path, "w") as file:
+        file.writelines(lines)
+    with pytest.raises(RequestError, match="is damaged .*loss_by_epoch"):
+        read_run(run.run_dir)
+
+
 def test_a_confusion_matrix_of_another_size_is_refused(make_record):
     with pytest.raises(ValueError, match=r"\(3, 3\)\. Received: shape \(2, 2\)"):
         make_record(1, confusion=np.zeros((2, 2), int))

@@ -243,9 +243,8 @@ def check_learned(folder, run):
             json.loads(record, parse_constant=pytest.fail)
     figures = {path.name for path in (folder / "run/figures").iterdir()}
     learns_alpha = any(line["alpha_by_epoch"] for line in result.steps)
-    assert figures == {"accuracy.png", "confusion.png", "confusion_shares.png"} | (
-        {"alpha.png"} if learns_alpha else set()
-    )
+    always = {"accuracy.png", "confusion.png", "confusion_shares.png", "losses.png"}
+    assert figures == always | ({"alpha.png"} if learns_alpha else set())
     assert report.main([str(folder / "run")]) == 0
     if run.export:
         check_export(folder, run)

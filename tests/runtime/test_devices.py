@@ -1,6 +1,7 @@
 """Threads, strategies and precision of a process."""
 
 import concurrent.futures
+import dataclasses
 import signal
 
 import pytest
@@ -46,6 +47,20 @@ def test_threads_of_one_operation_are_the_requested_number(threads, monkeypatch)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     limit_threads(3)
     assert threads == {"intra": 3, "inter": 1}
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
+def test_threads_of_one_operation_are_set_for_several_devices_too(
+    strategy, threads, monkeypatch
+):
+    monkeypatch.setattr(devices, "mirrored_strategy", tf.distribute.get_strategy)
+    monkeypatch.setattr(
+        devices, "_multi_worker_strategy", lambda _: tf.distribute.get_strategy()
+    )
+    monkeypatch.setattr(devices, "read_cluster", lambda: None)
+    config = dataclasses.replace(training(strategy), intra_op_threads=3)
+    with prepared_runtime(config):
+        assert threads == {"intra": 3}
 
 
 def test_late_request_of_threads_is_refused():

@@ -167,6 +167,8 @@ def test_the_record_of_a_full_schedule_in_ten_steps_fits(prepared, results, tmp_
         # The last epoch, with the final alpha, is always kept.
         assert ours["alpha_by_epoch"]["alpha"] == alphas[::-1][::every][::-1]
         assert ours["alpha_gradient_mean"] == theirs["alpha_gradient_mean"]
+        losses = theirs["loss_by_epoch"]["loss"]
+        assert ours["loss_by_epoch"]["loss"] == losses[::-1][::every][::-1]
     assert every > 1
     np.testing.assert_array_equal(kept.confusion, whole.confusion)
 
@@ -199,4 +201,8 @@ def step_of_cifar(step, generator):
         alpha=0.5 if step else None,
         alphas=[0.5] * 1000 if step else [],
         alpha_by_epoch=by_epoch,
+        loss_by_epoch={
+            name: generator.normal(size=250).round(5).tolist()
+            for name in ("loss", "classification", "distillation")
+        },
     )
