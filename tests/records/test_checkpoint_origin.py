@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from bsce_keras.records.base_step import load_base_step
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.run_identity import begin_run
@@ -133,3 +134,30 @@ def test_a_base_step_of_another_run_is_saved_as_the_own(begin, make_config, tmp_
     base_step = Checkpoints(begin(1)).load_step(0)
     Checkpoints(config.run_dir).save_step(0, *base_step)
     Checkpoints(config.run_dir).refuse_strangers()
+
+
+def take_base_step(config, run_dir):
+    new = {"run_dir": f"{run_dir}_new", "base_run_dir": str(run_dir)}
+    load_base_step(dataclasses.replace(config, **new), step=None)
+
+
+def load_network(config, run_dir):
+    from bsce_keras import load_classifier
+
+    load_classifier(run_dir)
+
+
+def forget(config, run_dir):
+    from bsce_keras.forgetting import _FinishedRun
+
+    _FinishedRun(config, runtime=None)
+
+
+@pytest.mark.parametrize("read", [take_base_step, load_network, forget])
+def test_every_reader_refuses_a_checkpoint_of_another_run(read, begin, make_config):
+    """Without it, they would take the weights of the other run."""
+    ours = begin(1)
+    copy_checkpoint(begin(2), ours, "step_00")
+    (ours / "steps.jsonl").touch()
+    with pytest.raises(RequestError, match="checkpoints/step_00 is of run"):
+        read(make_config(seed=1), ours)
