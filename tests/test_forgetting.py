@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -131,6 +132,40 @@ def test_classes_that_the_run_has_not_learned_are_refused(finished, tmp_path):
     learned, other = (finished.stream.arriving_class_names[i] for i in (6, 8))
     message = refusal(stopped, [learned, other], str(tmp_path / "output"))
     assert f"has not learned class {other!r}" in message
+
+
+def test_images_other_than_those_of_the_training_are_refused(finished, tmp_path):
+    """Their sums were never added, so they cannot be subtracted."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished.run_dir, run_dir)
+    record = json.loads((run_dir / "data.json").read_text())
+    record["classes"][6]["train_sha256"] = "0" * 64
+    (run_dir / "data.json").write_text(json.dumps(record))
+    altered = dataclasses.replace(finished, run_dir=str(run_dir))
+    name = finished.stream.arriving_class_names[6]
+    message = refusal(altered, [name], str(tmp_path / "output"))
+    assert "Forgetting needs the images" in message and f"class {name}: " in message
+
+
+def test_images_to_forget_have_the_weights_that_they_were_learned_with(tmp_path):
+    from bsce_keras.forgetting import _FinishedRun
+
+    run = _FinishedRun.__new__(_FinishedRun)
+    run.config = config_of(
+        tmp_path / "run",
+        classification_loss="balanced_softmax",
+        parameters={"base_weight": 0.25},
+    )
+    head = types.SimpleNamespace(expansion=np.ones((4, 8)))
+    run.learner = types.SimpleNamespace(
+        classifier=types.SimpleNamespace(layers=[head]),
+        own_features=lambda images: images,
+    )
+    labels = np.array([0, 0, 1])
+    examples = types.SimpleNamespace(images=np.ones((3, 4)), labels=labels)
+    # A base class and a later one, with two images and one.
+    step = run._analytic_step(examples, np.array([4, 6]))
+    np.testing.assert_array_equal(step.weights, [0.125, 0.125, 1.0])
 
 
 def test_command_writes_a_folder_of_the_run_and_names_what_is_left(

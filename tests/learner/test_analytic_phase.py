@@ -1,19 +1,22 @@
 """Analytic steps: state, restoring, replicas, stops and a shared base step."""
 
 import dataclasses
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bsce_keras.learner.analytic_phase import AnalyticPhase
+from bsce_keras.learner.feature_pass import FeaturePass
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.signals import Stopped, StopRequests
 
 
 def new_learner(config, strategy=None, stop_requests=None):
@@ -168,3 +171,25 @@ def test_frozen_backbone_trains_nothing_at_the_base_step(
     for ours, theirs in zip(learned, backbone.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert (stats.epochs, stats.train_images) == (1, 160)
+
+
+def test_weights_of_images_are_those_of_the_configuration(tiny_config, two_steps):
+    config = tiny_config(
+        method="acil",
+        classification_loss="balanced_softmax",
+        alpha=0.5,
+        parameters={"base_weight": 0.25},
+    )
+    head = types.SimpleNamespace(expansion=np.ones((4, 8)), depths=0)
+    learner = types.SimpleNamespace(
+        config=config,
+        classifier=types.SimpleNamespace(layers=[head]),
+        own_features=lambda images: images.reshape(len(images), -1)[:, :4],
+    )
+    told = FeaturePass(StopRequests(), "step 1/5", "while its head was solved")
+    step = two_steps[1]
+    found = AnalyticPhase(learner)._analytic_step(step, step.examples, told)
+    assert (found.num_old_classes, found.num_classes) == (5, 6)
+    assert (found.is_balanced, found.alpha) == (True, 0.5)
+    assert (found.num_base_classes, found.base_weight) == (5, 0.25)
+    np.testing.assert_array_equal(found.labels, step.examples.labels)
