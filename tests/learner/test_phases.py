@@ -2,6 +2,7 @@
 
 import dataclasses
 import types
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -94,6 +95,7 @@ class Tuned:
         backbones: `(before, after)`, lists of weights without moving averages.
         averages: `(before, after)`, moving averages of batch normalisation.
         seconds: `(before, after)`, training time of the step.
+        selections: number of times that exemplars of the step were selected.
     """
 
     method: str
@@ -101,6 +103,7 @@ class Tuned:
     backbones: tuple
     averages: tuple
     seconds: tuple
+    selections: int
 
 
 @pytest.fixture(scope="module", params=["lucir", "podnet"])
@@ -138,8 +141,9 @@ def tuned(request, two_steps, tmp_path_factory):
             return super().run(step, memory, stats, is_followed)
 
     learner._phases[-1] = Watched(learner)
-    record(learner.learn(two_steps[1], memory))
-    return Tuned(request.param, *zip(*states, strict=True))
+    with mock.patch.object(memory, "update", wraps=memory.update) as update:
+        record(learner.learn(two_steps[1], memory))
+    return Tuned(request.param, *zip(*states, strict=True), update.call_count)
 
 
 def test_finetuning_moves_every_class_vector(tuned):
@@ -167,6 +171,10 @@ def test_finetuning_moves_batch_statistics_only_in_podnet(tuned):
 def test_finetuning_adds_its_training_time(tuned):
     before, after = tuned.seconds
     assert after > before
+
+
+def test_only_podnet_selects_exemplars_again_after_finetuning(tuned):
+    assert tuned.selections == (2 if tuned.method == "podnet" else 1)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])

@@ -6,7 +6,11 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import make_config
+from bsce_keras.config import ImageSpec
+from bsce_keras.data.examples import Examples
+from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.trained_part import HeadOnly
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.methods import METHODS
 from bsce_keras.methods.recipes import published
@@ -83,6 +87,31 @@ def test_head_on_computed_features_equals_a_head_behind_the_backbone(
     np.testing.assert_allclose(
         head_of(learner.classifier).kernel.numpy(), expected, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_updates_draw_an_image_or_its_mirror_image(flips):
+    """The classifier's features are the pixels of the centre."""
+    image = ImageSpec(2, 2, channels=1, flip=flips, training_crop="centre")
+    pixels = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2, 1)
+    pool = Examples(pixels, np.arange(40), np.arange(40))
+    inputs = keras.Input((2, 2, 1))
+    features = keras.layers.Flatten()(inputs)
+    classifier = keras.Model(inputs, {"features": features, "logits": features})
+    part = HeadOnly(Runtime(tf.distribute.get_strategy()), image)
+    seen = part.inputs(classifier, pool, "step 0/1")
+    views = [pixels, pixels[:, :, ::-1]] if flips else [pixels]
+    expected = np.stack([view.reshape(40, 4) for view in views], axis=1)
+    np.testing.assert_array_equal(seen.images, expected)
+    epoch = TrainingInput(seen, image, 40, seed=1, step=0).epoch(0)
+    [(rows, labels)] = epoch.as_numpy_iterator()
+    drawn = [
+        next(i for i, view in enumerate(expected[label]) if np.array_equal(view, row))
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    assert sorted(labels) == [*range(40)]
+    # Half of 40 views with a deviation of 3.
+    assert sum(drawn) == (pytest.approx(20, abs=15) if flips else 0)
 
 
 def test_stop_request_is_answered_while_features_are_computed(
