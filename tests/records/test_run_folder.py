@@ -49,6 +49,20 @@ def test_a_refused_run_leaves_no_folder(open_folder, stream_of, photos, run_dir)
     assert not run_dir.exists()
 
 
+def test_classes_with_few_or_no_images_are_named_when_a_run_begins(
+    open_folder, stream_of, photos, caplog
+):
+    photos["test"]["dog"] = []
+    with open_folder() as run:
+        run.begin(stream_of(photos))
+    few, below_quota, unscored = caplog.messages
+    assert few.startswith("Fewer than 5 training images are too few")
+    assert "fewer training images than their quota of exemplars" in below_quota
+    assert unscored == (
+        "Classes without images to score, left out of every accuracy: dog."
+    )
+
+
 @pytest.mark.usefixtures("with_base_step")
 def test_a_finished_step_and_its_arrays_are_there_in_the_next_process(
     open_folder, stream_of, photos
