@@ -1,6 +1,7 @@
 """`python -m bsce_keras.compare OLD NEW`: two models on the same images."""
 
 import functools
+import itertools
 import json
 import logging
 import os
@@ -100,7 +101,7 @@ def _compare(values, models):
         raise RequestError(problems)
     paths = [_export(model) for model in models]
     stream_config = _stream(values, paths[1], fetch=True)
-    old, new = map(load_model, paths)
+    old, new = map(load_model, paths, of_runs)
     check = None
     if not values.dataset:
         check = functools.partial(warn_of_other_images, _run_of(paths[1]))
@@ -122,10 +123,15 @@ def _compare(values, models):
     return _GATE_FAILED if failures else 0
 
 
+def _of_runs(models):
+    """Returns True for each run folder: exports of a run need checksums."""
+    return [_export(model) != model for model in models]
+
+
 def _problems(values, models):
     """Returns every problem of flags, models and images, as sentences."""
     paths = [_export(model) for model in models]
-    problems = [problem for path in paths for problem in model_problems(path)]
+    problems = list(itertools.chain(*map(model_problems, paths, _of_runs(models))))
     problems += _flag_problems(values) + output_problems(values.output)
     if len(paths) != 2:
         problems.insert(

@@ -119,3 +119,14 @@ def test_a_model_is_not_compared_with_itself(models, photos, capsys):
 def test_two_models_are_compared(models, number, capsys):
     assert compare.main([models["old"]] * number) == 2
     assert f"Received: {number}" in capsys.readouterr().err
+
+
+def test_exports_of_a_run_need_checksums(tmp_path, capsys):
+    """A SavedModel is a program, and one from elsewhere may lie in a run folder."""
+    old, new = tmp_path / "old", tmp_path / "run/exports/step_00"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"")
+    assert compare.main([str(old), str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert f"{new} lacks checksums.json" in told and f"{old} lacks" not in told

@@ -103,9 +103,9 @@ def model_problems(path, of_run=False):
         return [
             f"{path} lacks {CHECKSUMS}, which every export of a run has. The file was "
             "lost, or the model is from elsewhere. A SavedModel is a program; to run "
-            "it anyway, name it by --model, with --dataset. If it is the last step of "
-            "the run, move it away and repeat the training command, which exports it "
-            "anew."
+            "it anyway, name its own folder, for `evaluate` by --model with --dataset. "
+            "If it is the last step of the run, move it away and repeat the training "
+            "command, which exports it anew."
         ]
     if altered:
         return [
