@@ -101,7 +101,7 @@ def _compare(values, models):
         raise RequestError(problems)
     paths = [_export(model) for model in models]
     stream_config = _stream(values, paths[1], fetch=True)
-    old, new = map(load_model, paths, of_runs)
+    old, new = map(load_model, paths, _of_runs(models))
     check = None
     if not values.dataset:
         check = functools.partial(warn_of_other_images, _run_of(paths[1]))
