@@ -54,6 +54,7 @@ def test_run_of_arrays_is_scored_and_refuses_other_images(tmp_path):
         run_experiment(make_config((255 - data[0], data[1]), **request))
 
 
+@pytest.mark.slow
 def test_every_step_of_few_images_has_the_least_number_of_updates(arrays, capsys):
     request = {"test_data": arrays, "num_base_classes": 2, "export": False}
     config = make_config(

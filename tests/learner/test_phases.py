@@ -186,7 +186,7 @@ def test_finetuning_uses_the_class_counts_of_the_exemplars(
 
     def train_phase(run, phase, trainer, *pools):
         trainers.append(trainer)
-        return types.SimpleNamespace(seconds=1.0, alphas=[])
+        return types.SimpleNamespace(seconds=1.0, alphas=[], history=[{"loss": 1.0}])
 
     for module in (main_phase, finetuning_phase):
         monkeypatch.setattr(module, "train_phase", train_phase)

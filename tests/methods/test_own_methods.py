@@ -41,6 +41,7 @@ def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_method_of_a_module_is_trained_by_its_name(tmp_path, monkeypatch, capsys):
     source = "from bsce_keras.methods.base import Method\nclass Mine(Method): pass\n"
     (tmp_path / "my_module.py").write_text(source)
