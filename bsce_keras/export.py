@@ -13,7 +13,7 @@ from bsce_keras.config.export_formats import (
     split_formats,
 )
 from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
-from bsce_keras.options.folders import output_problems
+from bsce_keras.options.folders import output_path, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
@@ -113,7 +113,7 @@ def _export(values, _):
         values.run_dir,
         values.step,
         formats,
-        _output(values),
+        output_path(values.output),
         values.alpha,
         values.method,
     )
@@ -121,10 +121,6 @@ def _export(values, _):
         path = os.path.join(folder, name)
         size = f"{os.path.getsize(path):>12,} bytes  " if os.path.isfile(path) else ""
         print(f"{size or ' ' * 20}{printable(path)}")
-
-
-def _output(values):
-    return os.path.expanduser(values.output) if values.output else None
 
 
 def _refuse_unfinished(run_dir, step):
@@ -151,7 +147,7 @@ def _problems(values):
         problems += problems_of(_refuse_unfinished, values.run_dir, values.step)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
-    output, alpha = _output(values), values.alpha
+    output, alpha = output_path(values.output), values.alpha
     if output and os.path.exists(output) and model_problems(output):
         problems.append(
             f"--output must be a new folder or that of an export. Received: {output}"

@@ -7,7 +7,7 @@ import sys
 from bsce_keras.methods import METHODS, UNFORGETTABLE
 from bsce_keras.methods.recipes import published
 from bsce_keras.options.conflicts import without_effect
-from bsce_keras.options.folders import output_problems
+from bsce_keras.options.folders import output_path, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.values import class_problems
 from bsce_keras.records.protocol import names_by_arrival
@@ -44,7 +44,7 @@ def _forget(values, _):
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
     config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)
-    output = _output(values) or _free_folder(values.run_dir)
+    output = output_path(values.output) or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
     print(
@@ -60,7 +60,7 @@ def _problems(values, _=None):
     problems = []
     if not values.classes:
         problems.append("--classes=NAME,... is required: the classes to forget.")
-    output = _output(values)
+    output = output_path(values.output)
     problems += output_problems(output)
     if output and os.path.isdir(output) and os.listdir(output):
         problems.append(f"{output} is not empty. Name another --output.")
@@ -79,10 +79,6 @@ def _problems(values, _=None):
     known = names_by_arrival(stream)[:num_classes]
     names = values.classes.split(",") if values.classes else ()
     return problems + class_problems(names, known)
-
-
-def _output(values):
-    return os.path.expanduser(values.output) if values.output else None
 
 
 def _free_folder(run_dir):

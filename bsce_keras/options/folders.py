@@ -69,6 +69,11 @@ def writable_problems(flag, folder):
     return []
 
 
+def output_path(folder):
+    """Returns the path that `--output` names, with `~` resolved; None if not given."""
+    return os.path.expanduser(folder) if folder else None
+
+
 def output_problems(folder):
     """Returns a sentence if the folder that `--output` names cannot be used.
 
