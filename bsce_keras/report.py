@@ -19,6 +19,8 @@ _TABLES = {
     "csv": tables.csv_table,
     "latex": tables.latex_table,
 }
+# Formats for people, to which further tables of text are added.
+_READABLE = ("text", "markdown")
 
 
 def main(argv=None):
@@ -85,11 +87,21 @@ def write_report(results, folder):
 
 
 def _problems(values, run_dirs):
-    return output_problems(values.output) + _read_all(run_dirs)[1]
+    return _wrong_options(values) + _read_all(run_dirs)[1]
+
+
+def _wrong_options(values):
+    problems = output_problems(values.output)
+    if values.scores and values.format not in _READABLE:
+        problems.append(
+            f"--scores adds tables of text, which --format={values.format} does not "
+            f"take. Omit --scores, or use --format={' or '.join(_READABLE)}."
+        )
+    return problems
 
 
 def _report(values, run_dirs):
-    if output_problems(values.output):
+    if _wrong_options(values):
         raise RequestError(_problems(values, run_dirs))
     # A folder given twice must not count as two seeds.
     unique = {os.path.realpath(run_dir): run_dir for run_dir in run_dirs}
@@ -103,7 +115,7 @@ def _report(values, run_dirs):
 def _show(values, results):
     print(_TABLES[values.format](results))
     is_one = len(results) == 1 and results[0].steps
-    if is_one and values.format not in ("csv", "latex"):
+    if is_one and values.format in _READABLE:
         print(f"\n{tables.step_table(results[0])}")
     if values.scores:
         for result in results:

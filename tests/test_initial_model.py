@@ -137,6 +137,19 @@ def test_new_class_is_learned_without_old_images(request_of, tmp_path, method):
         assert second["old_accuracy"] == first["accuracy"]
 
 
+def test_misspelt_class_of_the_classifier_is_told(request_of, caplog):
+    """Its images would silently become a new class."""
+    request = request_of(
+        initial_classes="dogs,cat",
+        method="imprint",
+        exemplars_per_class=0,
+        num_increments=1,
+    )
+    run_experiment(make_config("folder", **request))
+    [warning] = [r for r in caplog.messages if "--initial_classes" in r]
+    assert "class dogs has no training images. Did you mean dog?" in warning
+
+
 def test_analytic_head_replaces_the_adopted_one(request_of, tmp_path):
     request = request_of(method="acil", exemplars_per_class=0, ridge=1e-6)
     run_experiment(make_config("folder", **request))

@@ -57,6 +57,14 @@ def test_one_run_prints_its_scores_and_its_steps(make_run, capsys):
     assert "step  classes  images" in printed
 
 
+@pytest.mark.parametrize("form", ["csv", "latex"])
+def test_tables_for_programs_take_no_scores_in_text(make_run, capsys, form):
+    assert main([make_run("one"), "--scores", f"--format={form}"]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert "Omit --scores, or use --format=text or markdown" in printed.err
+
+
 def test_a_report_of_many_runs_tells_how_far_it_is(make_run, tmp_path, capsys):
     runs = [make_run("one"), make_run("two", seed=2)]
     assert main([*runs, f"--output={tmp_path / 'out'}"]) == 0

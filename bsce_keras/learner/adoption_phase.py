@@ -6,6 +6,7 @@ import numpy as np
 
 from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.step_phase import StepPhase
+from bsce_keras.learner.step_warnings import warn_of_misspelt_classes
 from bsce_keras.learner.training_stats import TrainingStats
 from bsce_keras.models.saved_classifier import cut_classifier
 
@@ -36,6 +37,8 @@ class AdoptionPhase(StepPhase):
         learner.adopt(classifier)
         memory.update(step, learner.features)
         counts = np.bincount(step.examples.labels, minlength=step.num_classes)
+        later = config.stream.arriving_class_names[step.num_classes :]
+        warn_of_misspelt_classes(step, counts, later)
         return TrainingStats(
             train_images=len(step.examples),
             class_counts=counts.tolist(),

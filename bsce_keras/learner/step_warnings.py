@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
-from bsce_keras.runtime.text import percent
+from bsce_keras.runtime.text import did_you_mean, percent
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,28 @@ def warn_of_few_updates(step, num_images, training):
             step.index,
             training.epochs * per_epoch,
         )
+
+
+def warn_of_misspelt_classes(step, class_counts, later_names):
+    """Warns about classes of a trained classifier that a folder seems to name otherwise.
+
+    Photos of these classes are optional. Those of a misspelt one would be learned as a
+    new class.
+
+    Args:
+        step: the base `Step`.
+        class_counts: its training images per class.
+        later_names: names of the classes of later steps.
+    """
+    for name, count in zip(step.class_names, class_counts, strict=True):
+        question = did_you_mean(name, later_names)
+        if not count and question:
+            _log.warning(
+                "--initial_classes: class %s has no training images.%s Images of a "
+                "class that is not in the list are learned as a new class.",
+                name,
+                question,
+            )
 
 
 def warn_of_no_oversampling(step, sampling, probabilities):
