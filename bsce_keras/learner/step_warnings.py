@@ -34,7 +34,7 @@ def warn_of_few_updates(step, num_images, training):
 
 
 def warn_of_misspelt_classes(step, class_counts, later_names):
-    """Warns about classes of a trained classifier that a folder seems to name otherwise.
+    """Warns about classes of a classifier that its folder seems to name otherwise.
 
     Photos of these classes are optional. Those of a misspelt one would be learned as a
     new class.
