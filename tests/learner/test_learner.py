@@ -260,6 +260,8 @@ def test_oversampling_without_effect_is_reported(tiny_config, two_steps, caplog)
     learner.learn(increment, memory)
     (told,) = [line for line in caplog.messages if "oversampling" in line]
     assert told.startswith("Step 1: --replay_sampling=memory_oversampling has no")
+    # 160 images in batches of 16, once.
+    assert "Step 0 has only 10 updates." in caplog.text
 
 
 @pytest.mark.parametrize("method", ["il_baseline", "lucir"])
