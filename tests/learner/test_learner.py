@@ -128,6 +128,8 @@ def test_stopped_step_ends_with_the_same_bits(
     }
     whole, whole_facts = learn(tiny_config(**request, run_dir="runs/whole"), two_steps)
     expected, logged[:] = logged[3:], []
+    rates = [means["learning_rate"] for means in expected]
+    assert rates == pytest.approx([0.01, 0.01, 0.001])  # The rate drops at epoch 2.
 
     config = tiny_config(**request, run_dir="runs/stopped")
     strategy, checkpoints = tf.distribute.get_strategy(), Checkpoints(config.run_dir)
