@@ -354,6 +354,19 @@ def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
     }
 
 
+def test_bytes_of_memory_of_joint_training_are_those_of_all_images(
+    tiny_config, two_steps
+):
+    config = tiny_config(method="joint")
+    learner = Learner(config, Runtime(), None)
+    memory = ReplayMemory(config.memory, config.training.seed)
+    base, increment = two_steps
+    increment = dataclasses.replace(increment, earlier=base.examples)
+    kept = [learner.memory_bytes(step, memory) for step in (base, increment)]
+    sizes = [base.examples.images.size, increment.examples.images.size]
+    assert [each["exemplars"] for each in kept] == [sizes[0], sum(sizes)]
+
+
 def test_bytes_of_memory_count_the_graph_of_its_exemplars(tiny_config, two_steps):
     config = tiny_config(method="tpcil", exemplars_per_class=4)
     learner = Learner(config, Runtime(tf.distribute.get_strategy()), Checkpoints("c"))
