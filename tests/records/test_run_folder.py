@@ -8,7 +8,7 @@ import pytest
 
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.runtime.devices import Runtime
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 @pytest.fixture
@@ -105,3 +105,15 @@ def test_the_summary_appears_after_the_report(
     assert there == [False]
     assert json.loads((run_dir / "summary.json").read_text()) == summary
     assert json.loads((run_dir / "versions.json").read_text())["ended"]
+
+
+def test_a_folder_that_was_moved_is_neither_written_nor_completed(
+    open_folder, stream_of, photos, run_dir
+):
+    with open_folder() as run:
+        run.begin(stream_of(photos))
+        run_dir.rename(run_dir.with_name("moved"))
+        for action in (lambda: run.on_chief(print), lambda: run.finish(print)):
+            with pytest.raises(RunError, match="was moved to"):
+                action()
+    assert not run_dir.exists()
