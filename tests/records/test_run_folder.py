@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError, RunError
@@ -74,6 +75,21 @@ def test_a_finished_step_and_its_arrays_are_there_in_the_next_process(
         assert [step.index for step in run.unfinished(stream.steps)] == [1, 2]
     assert step.index == 0
     np.testing.assert_array_equal(arrays["weights"], [0, 1, 2])
+
+
+@pytest.mark.usefixtures("with_base_step")
+def test_progress_of_a_finished_step_is_dropped_when_the_run_goes_on(
+    open_folder, stream_of, photos, run_dir
+):
+    """A kill right after the save of the step leaves it."""
+    left = Checkpoints(run_dir)
+    left.save_progress(0, "main", 1, {"weights": np.arange(3)}, {"number": 1})
+    assert Checkpoints(run_dir).load_progress(0, "main")
+    stream = stream_of(photos)
+    with open_folder() as run:
+        run.begin(stream)
+        run.last_finished(stream.steps)
+    assert Checkpoints(run_dir).load_progress(0, "main") is None
 
 
 @pytest.mark.usefixtures("with_base_step")
