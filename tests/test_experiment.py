@@ -109,8 +109,10 @@ def test_noresume_refuses_a_folder_with_checkpoints(finished):
         run_experiment(tiny(finished[0], resume=False))
 
 
-def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
+def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path, caplog):
+    """Its increments, of six updates each, are told to be near chance."""
     from bsce_keras.experiment import run_experiment
+    from bsce_keras.learner.step_warnings import warn_of_chance
 
     run_dir, _ = finished
     shared = tiny(
@@ -120,6 +122,11 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path):
     ours, theirs = lines_of(tmp_path), lines_of(run_dir)
     assert ours[0] == theirs[0]
     assert ours[1]["accuracy"] != theirs[1]["accuracy"]
+    told = [message for message in caplog.messages if "To improve it" in message]
+    caplog.clear()
+    for line in ours[1:]:
+        warn_of_chance(line)
+    assert told and told == caplog.messages
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import TrainingConfig
-from bsce_keras.optimizers import CoupledSGD, learning_rate_at
+from bsce_keras.optimizers import CoupledSGD, adam_update, learning_rate_at
 
 
 def start(values, **kwargs):
@@ -99,6 +99,9 @@ def test_optimizer_is_restored_from_its_config():
     )
     assert isinstance(copy, CoupledSGD)
     assert copy.get_config() == optimizer.get_config()
+    assert float(copy.learning_rate) == pytest.approx(0.2)
+    assert (copy.momentum, copy.coupled_weight_decay) == (0.8, 1e-4)
+    assert copy.gradient_clamp == 5.0
 
 
 def test_training_continues_exactly_from_a_saved_model(tmp_path):
@@ -150,6 +153,20 @@ def test_update_is_one_operation_per_variable():
 
 
 # Schedules.
+
+
+def test_adam_moves_as_kerass_adam_does_over_several_gradients():
+    ours, theirs = tf.zeros(3), keras.Variable(np.zeros(3, np.float32))
+    optimizer = keras.optimizers.Adam(0.1, epsilon=1e-3)
+    mean = square = tf.zeros(3)
+    for number, gradient in enumerate([(1.0, -4, 0), (1.0, 0.5, 0), (-2, 3, 1e-3)], 1):
+        gradient = tf.constant(gradient)
+        optimizer.apply([gradient], [theirs])
+        # Keras adds epsilon before it corrects the second moment.
+        epsilon = 1e-3 / np.sqrt(1 - 0.999**number)
+        move, mean, square = adam_update(gradient, mean, square, float(number), epsilon)
+        ours -= 0.1 * move
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
 def schedule(**kwargs):

@@ -47,9 +47,10 @@ def test_class_oversampling_ignores_classes_without_images():
     np.testing.assert_allclose(probabilities, [1 / 3, 1 / 6, 1 / 6, 1 / 3])
 
 
-def test_memory_oversampling_is_uniform_if_exemplars_are_the_majority():
+def test_memory_oversampling_is_uniform_if_exemplars_are_not_fewer():
     assert draw_probabilities("memory_oversampling", LABELS, 3) is not None
-    assert draw_probabilities("memory_oversampling", np.array([0, 0, 0, 1]), 1) is None
+    for labels in ([0, 0, 0, 1], [0, 0, 1, 1]):
+        assert draw_probabilities("memory_oversampling", np.array(labels), 1) is None
 
 
 @pytest.mark.parametrize("sampling", ["memory_oversampling", "class_oversampling"])

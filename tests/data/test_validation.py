@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bsce_keras.data import stream as stream_module
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.data.validation import held_out
@@ -56,6 +57,16 @@ def test_validation_images_are_training_images_outside_all_steps():
     # A few digits occur twice.
     trained_on = set().union(*(rows(step.examples) for step in stream.steps))
     assert len(rows(test) & trained_on) < 5
+
+
+def test_images_that_were_skipped_are_named_with_a_validation_share(monkeypatch):
+    def load(config, *args, **kwargs):
+        loaded = load_dataset(config, *args, **kwargs)
+        return dataclasses.replace(loaded, skipped_images=("train/3/bad.png",))
+
+    monkeypatch.setattr(stream_module, "load_dataset", load)
+    stream = ClassIncrementalStream(make_config("digits", validation_share=0.2).stream)
+    assert stream.dataset.skipped_images == ("train/3/bad.png",)
 
 
 def test_later_evaluation_uses_the_same_validation_images():

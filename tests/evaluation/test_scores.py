@@ -57,6 +57,7 @@ def test_calibration_error_equals_an_independent_implementation():
 def test_top_accuracy_counts_the_largest_logits():
     logits = np.array([[5.0, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]])
     assert top_accuracy(logits, np.array([4, 0]), 5) == 0.5
+    assert top_accuracy(logits[:, :5], np.array([4, 0]), 5) == 1.0
     assert np.isnan(top_accuracy(logits[:, :4], np.array([0, 0]), 5))
 
 
@@ -106,7 +107,9 @@ def test_curve_over_alpha_trades_new_for_old_accuracy_and_passes_the_scores():
     logits = 2 * np.eye(4)[labels] + 2 * rng.normal(size=(400, 4))
     probabilities = softmax(logits, axis=1)
     curve = alpha_curve(probabilities, labels, 2)
-    assert np.all(np.diff(curve["alpha"]) > 0)
+    alphas = np.array(curve["alpha"])
+    assert (alphas[0], alphas[-1]) == (1 / 32, 32)
+    np.testing.assert_allclose(alphas[1:] / alphas[:-1], np.sqrt(2))
     assert np.all(np.diff(curve["old_accuracy"]) >= 0)
     assert np.all(np.diff(curve["new_accuracy"]) <= 0)
     at_one = curve["accuracy"][curve["alpha"].index(1)]
@@ -119,3 +122,7 @@ def test_curve_over_alpha_trades_new_for_old_accuracy_and_passes_the_scores():
 
 def test_a_step_without_old_classes_has_no_curve():
     assert alpha_curve(np.ones((3, 2)) / 2, np.zeros(3, int), 0) is None
+
+
+def test_a_step_without_images_has_no_curve():
+    assert alpha_curve(np.ones((0, 2)), np.zeros(0, int), 1) is None

@@ -9,12 +9,15 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras import make_config
+from bsce_keras.data.examples import Examples
 from bsce_keras.learner import exemplar_pixels as exemplars_module
 from bsce_keras.learner import pixel_phase
 from bsce_keras.learner.exemplar_pixels import _groups, _halves
 from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.phases import Run
 from bsce_keras.learner.pixel_phase import PixelPhase
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.methods.base import PixelObjective
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
@@ -137,6 +140,49 @@ def test_queries_are_new_images_then_the_other_half_of_old_exemplars(
     for pool, changed in ((second, False), (first, True)):
         for number, image in zip(pool.ids, pool.images, strict=True):
             assert np.any(image != originals[number]) == changed
+
+
+def test_old_exemplars_get_a_share_of_the_updates_of_new_ones(
+    tiny_config, two_steps, monkeypatch
+):
+    """Two passes over 130 images in batches of 16; three tenths for each half."""
+    updates = []
+
+    class Counted:
+        def __init__(self, features_of, objective, image):
+            pass
+
+        def close(self):
+            pass
+
+        def optimized(self, images, labels, queries):
+            updates.append((len({*labels}), len([*queries])))
+            return images
+
+    class Batches:
+        def __init__(self, *args):
+            pass
+
+        def epoch(self, epoch):
+            return [None] * 4
+
+    monkeypatch.setattr(exemplars_module, "PixelOptimizer", Counted)
+    monkeypatch.setattr(exemplars_module, "TrainingInput", Batches)
+    config = tiny_config(method="mnemonics")
+    old = two_steps[0].examples
+    stored = [np.flatnonzero(old.labels == label)[:4] for label in range(5)]
+    new = two_steps[1].examples.select(slice(4))
+    exemplars = Examples.concatenate([old.select(np.concatenate(stored)), new])
+    exemplars_module.optimized_exemplars(
+        Run(config, Runtime(), None),
+        two_steps[1],
+        exemplars,
+        None,
+        PixelObjective(None, 0.01, passes=2, old_share=0.3, classes_at_once=3),
+    )
+    # Both groups of old classes share the 6 updates of each half.
+    assert updates[0] == (1, 18)
+    assert sorted(updates[1:]) == [(2, 3), (2, 3), (3, 3), (3, 3)]
 
 
 @pytest.mark.slow

@@ -128,6 +128,8 @@ def test_stopped_step_ends_with_the_same_bits(
     }
     whole, whole_facts = learn(tiny_config(**request, run_dir="runs/whole"), two_steps)
     expected, logged[:] = logged[3:], []
+    rates = [means["learning_rate"] for means in expected]
+    assert rates == pytest.approx([0.01, 0.01, 0.001])  # The rate drops at epoch 2.
 
     config = tiny_config(**request, run_dir="runs/stopped")
     strategy, checkpoints = tf.distribute.get_strategy(), Checkpoints(config.run_dir)
@@ -260,6 +262,8 @@ def test_oversampling_without_effect_is_reported(tiny_config, two_steps, caplog)
     learner.learn(increment, memory)
     (told,) = [line for line in caplog.messages if "oversampling" in line]
     assert told.startswith("Step 1: --replay_sampling=memory_oversampling has no")
+    # 160 images in batches of 16, once.
+    assert "Step 0 has only 10 updates." in caplog.text
 
 
 @pytest.mark.parametrize("method", ["il_baseline", "lucir"])
@@ -348,6 +352,19 @@ def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
         "state": 0,
         "teacher": 4 * classifier.count_params(),
     }
+
+
+def test_bytes_of_memory_of_joint_training_are_those_of_all_images(
+    tiny_config, two_steps
+):
+    config = tiny_config(method="joint")
+    learner = Learner(config, Runtime(), None)
+    memory = ReplayMemory(config.memory, config.training.seed)
+    base, increment = two_steps
+    increment = dataclasses.replace(increment, earlier=base.examples)
+    kept = [learner.memory_bytes(step, memory) for step in (base, increment)]
+    sizes = [base.examples.images.size, increment.examples.images.size]
+    assert [each["exemplars"] for each in kept] == [sizes[0], sum(sizes)]
 
 
 def test_bytes_of_memory_count_the_graph_of_its_exemplars(tiny_config, two_steps):

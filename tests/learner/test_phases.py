@@ -177,19 +177,24 @@ def test_only_podnet_selects_exemplars_again_after_finetuning(tuned):
     assert tuned.selections == (2 if tuned.method == "podnet" else 1)
 
 
-@pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
-def test_finetuning_uses_the_class_counts_of_the_exemplars(
-    loss, tiny_config, two_steps, monkeypatch
-):
-    """Checks the arguments of `train_phase`, which does not train here."""
-    trainers = []
+@pytest.fixture
+def phases(monkeypatch):
+    """`(PhasePlan, trainer)` of every phase; `train_phase` does not train here."""
+    begun = []
 
     def train_phase(run, phase, trainer, *pools):
-        trainers.append(trainer)
+        begun.append((phase, trainer))
         return types.SimpleNamespace(seconds=1.0, alphas=[], history=[{"loss": 1.0}])
 
     for module in (main_phase, finetuning_phase):
         monkeypatch.setattr(module, "train_phase", train_phase)
+    return begun
+
+
+@pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
+def test_finetuning_uses_the_class_counts_of_the_exemplars(
+    loss, tiny_config, two_steps, phases
+):
     few = [dataclasses.replace(step, examples=fewer(step)) for step in two_steps]
     config = tiny_config(
         method="finetune",
@@ -201,16 +206,77 @@ def test_finetuning_uses_the_class_counts_of_the_exemplars(
     learner, memory = base_learner(config, few)
     learner.learn(few[1], memory)
 
-    counts = trainers[-1].context.class_counts
+    _, trainer = phases[-1]
+    counts = trainer.context.class_counts
     assert counts == (3, 8, 8, 8, 8, 8)
     logits = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
     labels = np.arange(6)
     expected = balanced_softmax_crossentropy(
         labels, logits, counts if loss == "balanced_softmax" else (1,) * 6
     )
-    term = trainers[-1].terms[0]
-    found = term.values(labels, {"logits": tf.constant(logits)}, None)
+    found = trainer.terms[0].values(labels, {"logits": tf.constant(logits)}, None)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_classification_term_weighs_old_classes_by_the_learned_alpha(
+    tiny_config, two_steps, phases
+):
+    config = tiny_config(
+        method="finetune",
+        classification_loss="meta_balanced_softmax",
+        meta_gradient="nested_tapes",
+        alpha_optimizer="sgd",
+        alpha_learning_rate=0.3,
+        alpha_statistics="running",
+    )
+    learner, memory = base_learner(config, two_steps)
+    learner.learn(two_steps[1], memory)
+    (_, base), (_, trainer) = phases
+    assert base.learned_alpha is None
+    alpha = trainer.learned_alpha
+    assert (alpha.optimizer, alpha.learning_rate) == ("sgd", 0.3)
+    assert alpha.uses_running_statistics and float(alpha.value) == 1.0
+    assert trainer.meta_gradient == "nested_tapes"
+    alpha.value.assign(0.25)
+    logits = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
+    labels = np.arange(6)
+    expected = balanced_softmax_crossentropy(
+        labels, logits, trainer.context.class_counts, 0.25, num_old_classes=5
+    )
+    found = trainer.terms[0].values(labels, {"logits": tf.constant(logits)}, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_optimizers_of_both_phases_have_the_configured_decay_and_clamp(
+    tiny_config, two_steps, phases
+):
+    """PODNet clamps gradients. Fine-tuning draws other crops than the main phase."""
+    config = tiny_config(
+        method="podnet", weight_decay=3e-4, balanced_finetuning="true", epochs=3
+    )
+    training = config.training
+    learner, memory = base_learner(config, two_steps)
+    learner.learn(two_steps[1], memory)
+    names = [(plan.step, plan.name, plan.first_draw) for plan, _ in phases]
+    assert names == [(0, "main", 0), (1, "main", 0), (1, "finetuning", 3)]
+    assert training.gradient_clamp
+    for _, trainer in phases:
+        optimizer = trainer.optimizer
+        assert (optimizer.momentum, optimizer.coupled_weight_decay) == (0.9, 3e-4)
+        assert optimizer.gradient_clamp == training.gradient_clamp
+
+
+def test_increments_of_tpcil_train_on_the_topology_of_their_anchors(
+    tiny_config, two_steps, phases
+):
+    learner, memory = base_learner(tiny_config(method="tpcil"), two_steps)
+    learner.learn(two_steps[1], memory)
+    (_, base), (_, trainer) = [entry for entry in phases if entry[0].name == "main"]
+    assert [term.name for term in base.terms] == ["classification"]
+    assert [term.name for term in trainer.terms] == ["classification", "topology"]
+    assert base.anchors is None
+    drawn = trainer.anchors.draw(tf.constant(0))
+    assert len(drawn.features) > 1 and np.any(drawn.edges)
 
 
 def fewer(step):

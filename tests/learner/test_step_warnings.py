@@ -1,8 +1,15 @@
 """Warnings about steps that will not learn, or have not."""
 
+import types
+
 import pytest
 
-from bsce_keras.learner.step_warnings import warn_of_chance
+from bsce_keras.learner.step_warnings import (
+    warn_of_chance,
+    warn_of_few_updates,
+    warn_of_no_oversampling,
+    warn_of_one_class,
+)
 
 
 def line(num_classes, accuracy, new=0.5, old=0.5, num_old_classes=1):
@@ -27,6 +34,7 @@ def test_accuracy_near_chance_is_told_in_one_line(num_classes, bad, good, caplog
     (told,) = caplog.messages
     assert f"accuracy of {100 * bad:.2f} % is near the chance level of" in told
     assert "--min_updates" in told and "\n" not in told
+    assert "--exemplars_per_class" in told
 
 
 def test_classes_of_which_no_image_is_recognised_are_told(caplog):
@@ -47,3 +55,58 @@ def test_steps_without_scores_or_choice_are_not_judged(caplog):
     warn_of_chance(line(6, None, new=None, old=None))
     warn_of_chance(line(1, 1.0, new=1.0, old=None))
     assert not caplog.messages
+
+
+def step(num_old_classes, num_new_classes=1):
+    return types.SimpleNamespace(
+        index=1,
+        num_old_classes=num_old_classes,
+        num_classes=num_old_classes + num_new_classes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "num_images", "updates"),
+    [(1, 490, 49), (7, 61, 49), (1, 491, None), (10, 41, None)],
+)
+def test_fewer_than_50_updates_are_told(epochs, num_images, updates, caplog):
+    """Batches have 10 images. The last one of an epoch may be smaller."""
+    training = types.SimpleNamespace(epochs=epochs, batch_size=10)
+    warn_of_few_updates(step(5), num_images, training)
+    told = [line.split(" updates")[0] for line in caplog.messages]
+    assert told == ([f"Step 1 has only {updates}"] if updates else [])
+
+
+@pytest.mark.parametrize(
+    ("sampling", "num_old_classes", "probabilities", "is_told"),
+    [
+        ("memory_oversampling", 5, None, True),
+        ("memory_oversampling", 5, [0.5, 0.5], False),
+        ("memory_oversampling", 0, None, False),
+        ("uniform", 5, None, False),
+    ],
+)
+def test_oversampling_that_changes_nothing_is_told(
+    sampling, num_old_classes, probabilities, is_told, caplog
+):
+    warn_of_no_oversampling(step(num_old_classes), sampling, probabilities)
+    assert bool(caplog.messages) == is_told
+
+
+@pytest.mark.parametrize(
+    ("loss", "counts", "is_told"),
+    [
+        ("softmax", (9,), True),
+        ("softmax", (0, 9), False),
+        ("balanced_softmax", (0, 9), True),
+        ("balanced_softmax", (1, 9), False),
+    ],
+)
+def test_a_loss_that_is_always_0_is_told(loss, counts, is_told, caplog):
+    """A balanced softmax leaves out classes without images."""
+    context = types.SimpleNamespace(classification_loss=loss, class_counts=counts)
+    warn_of_one_class(step(len(counts) - 1), context)
+    assert bool(caplog.messages) == is_told
+    if is_told:
+        advice = "keep exemplars of old classes"
+        assert (advice in caplog.text) == (len(counts) > 1)

@@ -181,6 +181,16 @@ def test_adam_moves_alpha_by_its_rate_for_any_gradient():
     assert float(alpha.descend(tf.constant(3e-4))) == pytest.approx(0.99, abs=1e-5)
 
 
+def test_adam_remembers_earlier_gradients_of_alpha():
+    """Directions of the textbook's formula; that of each gradient alone is 1 or -1."""
+    alpha = LearnedAlpha(learning_rate=0.01, optimizer="adam")
+    seen = [float(alpha.descend(tf.constant(slope))) for slope in (1.0, -3.0)]
+    mean = (0.9 * 0.1 * 1.0 - 0.1 * 3.0) / (1 - 0.9**2)
+    square = (0.999 * 0.001 * 1.0 + 0.001 * 9.0) / (1 - 0.999**2)
+    expected = [0.99, 0.99 - 0.01 * mean / np.sqrt(square)]
+    np.testing.assert_allclose(seen, expected, atol=1e-5)
+
+
 def test_held_alpha_stays_and_its_gradient_is_logged():
     trainer = make_trainer(learned_alpha=LearnedAlpha(None, "held", start=2.5))
     logs = trainer.train_step((*make_batch(), *make_batch(seed=1)))

@@ -240,6 +240,14 @@ def test_wrong_arguments_are_refused(arguments, message):
         BalancedSoftmaxLoss(**arguments)
 
 
+def test_all_classes_may_be_old():
+    """A factor of all counts cancels."""
+    loss = BalancedSoftmaxLoss([5, 1], alpha=0.5, num_old_classes=2)
+    logits = np.array([[0.0, 1.0]], np.float32)
+    expected = BalancedSoftmaxLoss([5, 1])([1], logits)
+    np.testing.assert_allclose(loss([1], logits), expected, rtol=1e-6)
+
+
 def test_two_replicas_fit_like_one_device(two_devices):
     images, labels = separable_images(8)
     start = make_model().get_weights()

@@ -50,6 +50,18 @@ def test_distillation_of_one_old_class_is_zero():
         np.testing.assert_array_equal(gradients(teacher, student)[1], np.zeros((2, 2)))
 
 
+def test_every_image_of_a_batch_has_its_own_loss():
+    teacher = np.concatenate([TEACHER, UNDECIDED, TEACHER])
+    student = np.concatenate([UNDECIDED, TEACHER, 2 * TEACHER])
+    loss = logit_distillation(teacher, student)
+    alone = [
+        logit_distillation(t[None], s[None])[0]
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    assert len(set(map(float, alone))) == 3
+    np.testing.assert_allclose(loss, alone, rtol=1e-6)
+
+
 def test_teacher_gradient_is_zero():
     teacher, _ = gradients(TEACHER, UNDECIDED)
     assert teacher is None

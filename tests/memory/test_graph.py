@@ -171,6 +171,19 @@ def test_neighbouring_vertices_of_two_classes_are_joined():
     assert graph.edges.tolist() == [[0, 1], [1, 2], [2, 3]]
 
 
+def test_edges_of_a_step_are_those_of_all_its_images():
+    """Edges to nearest vertices alone would be far fewer."""
+    graph = ExemplarGraph()
+    features = [unit(noise(seed)).astype(np.float32) for seed in (1, 2)]
+    for rows in features:
+        graph.add_class(rows, 6, InOrder())
+    graph.connect(InOrder())
+    nearest = np.concatenate([nearest_two(rows, graph.centroids) for rows in features])
+    expected = hebbian_edges(nearest, np.zeros((0, 2), np.int64), 0)
+    assert len(expected) > 12
+    np.testing.assert_array_equal(graph.edges, expected)
+
+
 def test_dropped_vertices_lose_their_edges():
     graph = ExemplarGraph()
     arrays = {

@@ -198,6 +198,7 @@ def test_fixed_memory_counts_images_set_aside():
         set_aside.append(ids_set_aside(memory, step))
         memory.update(step, features_of)
         assert sum(memory.counts) <= 60
+        assert memory.num_bytes == sum(memory.counts) * step.examples.images[0].size
     assert [[len(ids) for ids in step] for step in set_aside] == [
         *([3] * 2, [2] * 3, [1] * 5),
     ]

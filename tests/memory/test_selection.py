@@ -94,6 +94,15 @@ def test_herding_equals_the_released_loop(seed, num_exemplars):
     assert herding(features, num_exemplars).tolist() == expected
 
 
+def test_all_images_of_a_large_class_are_candidates():
+    """Rows are scaled in blocks of 256; the last one is smaller."""
+    features = random_features(600, seed=4)
+    features[300:] *= 7.0
+    expected = herding_as_published(features, 20)
+    assert max(expected) >= 512
+    assert herding(features, 20).tolist() == expected
+
+
 # The examples are the same in every run. Scores that differ by exactly 1e-12, where
 # rounding decides, are rare but possible.
 @hypothesis.settings(deadline=None, max_examples=150, derandomize=True)

@@ -1,12 +1,15 @@
 """ACIL and DS-AL: heads, class weights and independence of the steps."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config.choices import IMAGENET, KINDS
-from bsce_keras.methods import load_method
+from bsce_keras.evaluation.calibration import fitted_temperature
+from bsce_keras.methods import acil, load_method
 from bsce_keras.methods.acil import AnalyticStep
 from bsce_keras.methods.recipes import parameters
 from bsce_keras.runtime.errors import RequestError
@@ -103,6 +106,28 @@ def test_ridge_of_0_is_chosen_at_the_base_step_and_kept(is_balanced, sizes):
     np.testing.assert_allclose(weights["kernel"], expected["kernel"], atol=1e-10)
 
 
+def test_later_steps_do_not_choose_another_ridge():
+    features, labels = images([12, 12])
+    analytic = method(ridge=0)
+    step = AnalyticStep(features, labels, 0, 2, expansion())
+    state, _ = analytic.solve(analytic.first_state(SIZE), step)
+    state = dataclasses.replace(state, ridge=7.0)
+    later = AnalyticStep(*images([0, 0, 9], seed=3), 2, 3, expansion())
+    state, _ = analytic.solve(state, later)
+    assert state.ridge == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_images_that_do_not_fit_into_one_block_are_all_learned(name, monkeypatch):
+    """The last block is smaller."""
+    features, labels = images([9, 4, 12, 7])
+    _, whole = learned(name, features, labels, [2, 2])
+    monkeypatch.setattr(acil, "_BLOCK_NUMBERS", 5 * SIZE)
+    _, divided = learned(name, features, labels, [2, 2])
+    for part in whole.keys() - {"temperature"}:
+        np.testing.assert_allclose(divided[part], whole[part], atol=1e-8)
+
+
 @pytest.mark.parametrize("is_balanced", [False, True])
 def test_head_does_not_depend_on_the_number_of_steps(is_balanced):
     features, labels = images([9, 4, 12, 7, 1, 5])
@@ -189,6 +214,29 @@ def test_compensation_fits_the_residual_of_the_new_classes():
     expected = 0.6 * np.linalg.solve(gram + 0.1 * np.eye(SIZE), moments)
     _, weights = learned("ds_al", features, labels, [2, 2])
     np.testing.assert_allclose(weights["compensation"], expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_temperature_is_fitted_to_images_that_were_left_out(name):
+    """Every image is predicted by a fit to the others, in both streams of DS-AL."""
+    features, labels = images([6, 4, 5])
+    rows, targets = expanded(features), np.eye(3)[labels]
+
+    def left_out(rows, targets):
+        def prediction(place):
+            x, y = np.delete(rows, place, axis=0), np.delete(targets, place, axis=0)
+            return rows[place] @ np.linalg.solve(x.T @ x + 0.1 * np.eye(SIZE), x.T @ y)
+
+        return np.array([prediction(place) for place in range(len(rows))])
+
+    logits = left_out(rows, targets)
+    if name == "ds_al":
+        full = np.linalg.solve(rows.T @ rows + 0.1 * np.eye(SIZE), rows.T @ targets)
+        curved = np.tanh(features.astype(np.float64) @ expansion())
+        logits += 0.6 * left_out(curved, targets - rows @ full)
+    _, weights = learned(name, features, labels, [3])
+    expected = fitted_temperature(logits, labels)
+    assert weights["temperature"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["acil", "ds_al"])

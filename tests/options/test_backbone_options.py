@@ -127,6 +127,10 @@ def test_download_serves_the_weights_of_a_folder_data_set(images):
             "--method=podnet needs a backbone of this package",
         ),
         ({"backbone": "keras_hub:nowhere"}, "nowhere is not a folder"),
+        (
+            {"backbone": "keras_hub:nowhere", "backbone_weights": "w.h5"},
+            "--backbone_weights=w.h5 is for --backbone=applications:NAME",
+        ),
     ],
 )
 def test_pretrained_backbone_that_cannot_work_is_refused(request_, expected, images):
@@ -141,6 +145,12 @@ def test_missing_keras_hub_is_named_with_its_command(monkeypatch, tmp_path, imag
     (tmp_path / "preset/config.json").write_text("{}")
     with pytest.raises(RequestError, match=r"pip install 'bsce_keras\[keras_hub\]'"):
         of_folder(images, backbone=f"keras_hub:{tmp_path}/preset")
+
+
+def test_a_folder_without_config_is_not_a_preset(monkeypatch, tmp_path, images):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    with pytest.raises(RequestError, match="is not a preset, because it holds no"):
+        of_folder(images, backbone=f"keras_hub:{tmp_path}")
 
 
 def test_preset_in_a_folder_is_known_by_its_bytes(monkeypatch, tmp_path, images):

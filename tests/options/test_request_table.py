@@ -271,6 +271,11 @@ OTHERS = [
         "--dataset=folder --data_dir=given/photos/train/cat --validation_share=0.2",
         "(or CLASS/* with --validation_share)",
     ),
+    (
+        "train",
+        "--dataset=folder --data_dir=given/no_classes",
+        "train must hold one folder per class. Received: 0 folders.",
+    ),
     ("train", "--dataset=folder --data_dir=given/empty_class", "train without any: "),
     (
         "train",
@@ -493,6 +498,7 @@ def given(tmp_path_factory):
     for path in ("train/cat", "train/ant", "test/cat", "test/ant"):
         (root / "photos" / path).mkdir(parents=True)
         (root / "photos" / path / "1.png").write_bytes(b"never decoded here")
+    (root / "no_classes/train").mkdir(parents=True)
     shutil.copytree(root / "photos", root / "empty_class")
     (root / "empty_class/train/ant/1.png").unlink()
     (root / "empty_class/test/dog").mkdir()

@@ -102,6 +102,14 @@ def test_batch_sizes_of_four_to_one_sampling_are_named(make_config):
     assert "global batch 32;" in protocol(make_config())["optimizer"]
 
 
+def test_changes_of_the_schedule_from_step_to_step_are_named(make_config):
+    """SS-IL divides the rate by the step; `min_updates` lengthens small steps."""
+    told = protocol(make_config(milestones=(4,), rate_falls_with_steps=True))
+    assert "after 4 epochs, and divided by t + 1 at step t" in told["optimizer"]
+    told = protocol(make_config(milestones=(4,), min_updates=9))["optimizer"]
+    assert "in proportion where a step has more" in told and "t + 1" not in told
+
+
 def test_an_analytic_head_has_an_optimizer_at_the_base_step_only(make_config):
     method = MethodConfig("acil", "softmax", NoParameters())
     told = protocol(dataclasses.replace(make_config(), method=method))["optimizer"]

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.runtime.devices import Runtime
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, RunError
 
 
 @pytest.fixture
@@ -77,6 +78,21 @@ def test_a_finished_step_and_its_arrays_are_there_in_the_next_process(
 
 
 @pytest.mark.usefixtures("with_base_step")
+def test_progress_of_a_finished_step_is_dropped_when_the_run_goes_on(
+    open_folder, stream_of, photos, run_dir
+):
+    """A kill right after the save of the step leaves it."""
+    left = Checkpoints(run_dir)
+    left.save_progress(0, "main", 1, {"weights": np.arange(3)}, {"number": 1})
+    assert Checkpoints(run_dir).load_progress(0, "main")
+    stream = stream_of(photos)
+    with open_folder() as run:
+        run.begin(stream)
+        run.last_finished(stream.steps)
+    assert Checkpoints(run_dir).load_progress(0, "main") is None
+
+
+@pytest.mark.usefixtures("with_base_step")
 def test_noresume_keeps_checkpoints_and_names_another_folder_as_way_out(
     open_folder, run_dir
 ):
@@ -105,3 +121,15 @@ def test_the_summary_appears_after_the_report(
     assert there == [False]
     assert json.loads((run_dir / "summary.json").read_text()) == summary
     assert json.loads((run_dir / "versions.json").read_text())["ended"]
+
+
+def test_a_folder_that_was_moved_is_neither_written_nor_completed(
+    open_folder, stream_of, photos, run_dir
+):
+    with open_folder() as run:
+        run.begin(stream_of(photos))
+        run_dir.rename(run_dir.with_name("moved"))
+        for action in (lambda: run.on_chief(print), lambda: run.finish(print)):
+            with pytest.raises(RunError, match="was moved to"):
+                action()
+    assert not run_dir.exists()
