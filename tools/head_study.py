@@ -85,10 +85,13 @@ def main(argv=None):
     parser.add_argument("--expansion_size", type=int, default=2048)
     parser.add_argument("--ridge", type=float, default=1.0)
     parser.add_argument("--increment", type=int, default=10, help="classes of a step")
+    parser.add_argument("--rows", type=_numbers, help="such as 7,11; all by default")
     given = parser.parse_args(argv)
     study = Study(given.run_dir, given.increment)
     print("| features | average | final | base | new |\n|---|---|---|---|---|")
-    for variant in VARIANTS:
+    for number, variant in enumerate(VARIANTS, start=1):
+        if given.rows and number not in given.rows:
+            continue
         scores = study.scores(variant, given.expansion_size, given.ridge)
         cells = " | ".join(f"{100 * score:.2f}" for score in scores)
         print(f"| {variant.name} | {cells} |", flush=True)
@@ -193,6 +196,10 @@ class Study:
             values = layer(values)
         outputs = head.gather(backbone_of(self._classifier), values)
         return keras.Model(images, outputs["features"])
+
+
+def _numbers(text):
+    return [int(number) for number in text.split(",")]
 
 
 def _expansion(variant, base, size):
