@@ -178,7 +178,7 @@ class Study:
         examples = self._stream.seen_test(steps[-1])
         if step_index is not None:
             examples = steps[step_index].examples
-        images = np.asarray(examples.images)
+        images = examples.images
         if crop:
             crops = draw_crops(np.random.default_rng(crop), len(images), image)
             images = training_crops(images, np.arange(len(images)), crops, image)
@@ -212,8 +212,8 @@ def _expansion(variant, base, size):
         deviations = base.std(axis=0) + _LEAST_DEVIATION
         if variant.is_whitened:
             variances, axes = np.linalg.eigh(np.cov((base / deviations).T))
-            axes_scaled = axes / np.sqrt(variances + _LEAST_VARIANCE)
-            expansion = axes_scaled @ axes.T @ expansion
+            scaled = axes / np.sqrt(variances + _LEAST_VARIANCE)
+            expansion = scaled @ axes.T @ expansion
         expansion = expansion / deviations[:, None]
     if variant.is_centred:
         offsets = rng.uniform(-_OFFSET, _OFFSET, size) - base.mean(axis=0) @ expansion

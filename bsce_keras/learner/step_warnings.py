@@ -45,8 +45,9 @@ def warn_of_misspelt_classes(step, class_counts, later_names):
         later_names: names of the classes of later steps.
     """
     for name, count in zip(step.class_names, class_counts, strict=True):
-        question = did_you_mean(name, later_names)
-        if not count and question:
+        # Comparing all names of many classes would take long.
+        question = "" if count else did_you_mean(name, later_names)
+        if question:
             _log.warning(
                 "--initial_classes: class %s has no training images.%s Images of a "
                 "class that is not in the list are learned as a new class.",
