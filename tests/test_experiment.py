@@ -129,6 +129,24 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path, caplog):
     assert told and told == caplog.messages
 
 
+def test_a_run_with_another_memory_takes_the_network_of_a_base_step(finished, tmp_path):
+    """Herding ranks the same images first, so a smaller memory is the beginning."""
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.records.checkpoints import Checkpoints
+
+    base = str(finished[0])
+    run_experiment(tiny(tmp_path, exemplars_per_class=2, base_run_dir=base))
+    theirs, ours = (Checkpoints(one).load_step(0)[0] for one in (finished[0], tmp_path))
+    for name in ours:
+        if name.startswith("classifier/"):
+            np.testing.assert_array_equal(ours[name], theirs[name])
+    first = np.concatenate([np.arange(5 * label, 5 * label + 2) for label in range(8)])
+    np.testing.assert_array_equal(ours["images"], theirs["images"][first])
+    base, increment = lines_of(tmp_path)[:2]
+    assert base["accuracy"] == lines_of(finished[0])[0]["accuracy"]
+    assert increment["class_counts"] == [2] * 8 + [130]
+
+
 @pytest.mark.slow
 def test_shared_base_step_includes_the_graph_of_its_exemplars(tmp_path):
     from bsce_keras.experiment import run_experiment

@@ -161,9 +161,8 @@ def test_an_interrupted_matrix_continues_and_keeps_finished_cells(
 
 
 def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
-    paths = write_flagfiles(
-        one=TINY, two=TINY + "--exemplars_per_class=10\n", three=TINY + BALANCED
-    )
+    other = "--exemplars_per_class=10\n--weight_decay=1e-3\n"
+    paths = write_flagfiles(one=TINY, two=TINY + other, three=TINY + BALANCED)
     assert reproduce.main(paths) == 0
     lines = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("cell")
@@ -177,7 +176,7 @@ def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     ]
 
 
-def test_base_steps_are_shared_only_over_losses_and_increments(trained):
+def test_base_steps_are_shared_only_over_losses_increments_and_memories(trained):
     paths = write_flagfiles(
         softmax=TINY,
         balanced=TINY + BALANCED,
@@ -190,6 +189,9 @@ def test_base_steps_are_shared_only_over_losses_and_increments(trained):
         podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
         other_base=TINY.replace("=8", "=6"),
         more_memory=TINY + "--exemplars_per_class=7\n",
+        # These images are set aside of the base step's training too.
+        bic=TINY + "--method=bic\n",
+        bic_with_more=TINY + "--method=bic\n--exemplars_per_class=40\n",
     )
     assert reproduce.main([*paths, "--seeds=1,2"]) == 0
     by_folder = dict(zip(folders(trained), trained, strict=True))
@@ -201,6 +203,7 @@ def test_base_steps_are_shared_only_over_losses_and_increments(trained):
         shared = {
             "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
             "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "more_memory": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
             "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
         }
         assert bases == dict.fromkeys(bases) | shared

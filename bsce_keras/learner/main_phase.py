@@ -14,7 +14,8 @@ from bsce_keras.learner.step_warnings import (
     warn_of_no_oversampling,
     warn_of_one_class,
 )
-from bsce_keras.learner.training_stats import training_stats
+from bsce_keras.learner.training_stats import TrainingStats, training_stats
+from bsce_keras.methods.recipes import SHARED_NETWORK
 from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 
@@ -25,6 +26,9 @@ class MainPhase(StepPhase):
     The pool is one shuffled set of the new images and the memory. Where alpha is
     learned, the balanced alpha split is taken out of the pool (Jodelet et al., section
     3.3).
+
+    A base step whose network comes from another run trains nothing. It only chooses its
+    exemplars.
     """
 
     name = "main"
@@ -35,6 +39,10 @@ class MainPhase(StepPhase):
 
     def run(self, step, memory, stats, is_followed):
         learner = self.learner
+        if step.index == 0:
+            shared = learner.run.checkpoints.load_progress(0, SHARED_NETWORK)
+            if shared is not None:
+                return self._taken_over(step, memory, *shared)
         training_step, set_aside = memory.split(step)
         replay = memory.replay(step.earlier)
         pool, alpha_split = self._pools(training_step, replay)
@@ -79,6 +87,14 @@ class MainPhase(StepPhase):
         )
         memory.update(step, learner.features)
         return training_stats(training, context, alpha, len(pool), progress)
+
+    def _taken_over(self, step, memory, arrays, statistics):
+        """Takes the network of another run's base step, then chooses exemplars."""
+        learner = self.learner
+        head_of_step = learner.method.training_head
+        learner.load(step, arrays, lambda old, new, weights: head_of_step(old, new))
+        memory.update(step, learner.features)
+        return TrainingStats(**statistics)
 
     def _pools(self, step, replay):
         """Returns the training pool, and the alpha split or None."""

@@ -25,7 +25,7 @@ from bsce_keras.methods.parameters import (
     WaParameters,
 )
 
-# Name of the phase of step 0 whose checkpoint is the network of another method's run.
+# Name of the phase of step 0 whose checkpoint is the network of another run.
 SHARED_NETWORK = "shared"
 
 

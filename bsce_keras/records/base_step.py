@@ -8,6 +8,7 @@ from bsce_keras.config.classification_losses import (
     at_base_step,
 )
 from bsce_keras.data.catalog import find_dataset
+from bsce_keras.methods.own_methods import is_own
 from bsce_keras.methods.recipes import SHARED_NETWORK, published
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
@@ -16,8 +17,7 @@ from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
-# Sections of the configuration that do not decide the network of such a base step.
-_AFTER_THE_NETWORK = ("method.", "memory.")
+_METHOD, _MEMORY = "method.", "memory."
 _STATISTICS = (
     "train_images",
     "class_counts",
@@ -38,8 +38,9 @@ def load_base_step(config, step):
     as softmax and separated softmax. If all base classes have equally many images,
     priors and class weights are constants. All losses but PODNet's own are equal then.
 
-    A run of the method's `Published.base_training` serves too. Only its network does:
-    the memory and the parameters of the method may differ.
+    Two kinds of runs serve by their network, and exemplars are chosen anew: a run of
+    the same method with another memory, and a run of the method's
+    `Published.base_training`, whose parameters may differ too.
 
     Args:
         config: `ExperimentConfig` that names the other run.
@@ -71,8 +72,8 @@ def load_base_step(config, step):
 def save_base_step(checkpoints, config, base_step):
     """Saves a loaded base step in the run that takes it.
 
-    Another method's run gives only the network. Step 0 then goes on from its
-    checkpoint under the name of `SHARED_NETWORK`.
+    A run with another method or memory gives only the network. Step 0 then goes on
+    from its checkpoint under the name of `SHARED_NETWORK`.
 
     Args:
         checkpoints: `Checkpoints` of the run.
@@ -80,7 +81,8 @@ def save_base_step(checkpoints, config, base_step):
         base_step: return value of `load_base_step`.
     """
     arrays, state = base_step
-    if not _gives_network(read_run(config.base_run_dir).config, config):
+    unequal = _unequal(read_run(config.base_run_dir).config, config)
+    if not any(name.startswith((_METHOD, _MEMORY)) for name in unequal):
         checkpoints.save_step(0, arrays, state)
         return
     network = {n: value for n, value in arrays.items() if n.startswith("classifier/")}
@@ -124,7 +126,10 @@ def base_step_key(config):
         config: `ExperimentConfig`.
     """
     fields = config.to_json()
-    key = {name: _value(fields, name) for name in _DECISIVE}
+    decisive = _DECISIVE
+    if _has_any_memory(config):
+        decisive = [name for name in _DECISIVE if not name.startswith(_MEMORY)]
+    key = {name: _value(fields, name) for name in decisive}
     stream, loss = config.stream, config.method.classification_loss
     has_equal_classes = find_dataset(stream.dataset).has_equal_classes
     equal = loss in SOFTMAX_AT_EQUAL_COUNTS and has_equal_classes
@@ -148,28 +153,44 @@ def _loss_differences(theirs, ours, counts):
 
 def _differences(theirs, config, counts):
     """Lines that say what two configurations have different about their base steps."""
-    ours = resolved_as(json.loads(json.dumps(config.to_json())), theirs)
-    differences = []
-    gives_network = _gives_network(theirs, config)
-    for name in _DECISIVE:
-        if gives_network and name.startswith(_AFTER_THE_NETWORK):
-            continue
-        there, here = _value(theirs, name), _value(ours, name)
-        if there != here:
-            differences.append(f"{flag_of(name)}: {there} there, {here} here")
+    differences = [
+        f"{flag_of(name)}: {there} there, {here} here"
+        for name, (there, here) in _unequal(theirs, config).items()
+        if not name.startswith(_free_sections(theirs, config))
+    ]
     stream = config.stream
     there = _base_classes(theirs, config)
     here = list(stream.arriving_class_names[: stream.num_base_classes])
     if there != here:
         differences.append(f"base classes: {listed(there)} there, {listed(here)} here")
-    losses = (each["method"]["classification_loss"] for each in (theirs, ours))
-    return differences + _loss_differences(*losses, counts)
+    their_loss = theirs["method"]["classification_loss"]
+    our_loss = config.method.classification_loss
+    return differences + _loss_differences(their_loss, our_loss, counts)
 
 
-def _gives_network(theirs, config):
-    """Returns True for the run of another method that trains the network alike."""
+def _unequal(theirs, config):
+    """Decisive fields with unequal values: `{name: (there, here)}`."""
+    ours = resolved_as(json.loads(json.dumps(config.to_json())), theirs)
+    values = {name: (_value(theirs, name), _value(ours, name)) for name in _DECISIVE}
+    return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
+
+
+def _free_sections(theirs, config):
+    """Sections that may differ, because the run takes only the network."""
     there, here = theirs["method"]["name"], config.method.name
-    return there != here and there == published(here).base_training
+    if there != here:
+        is_trained_alike = there == published(here).base_training
+        return (_METHOD, _MEMORY) if is_trained_alike else ()
+    return (_MEMORY,) if _has_any_memory(config) else ()
+
+
+def _has_any_memory(config):
+    """Returns True if any memory has the same network at the base step.
+
+    Images set aside do not train it. A method of the user's own may depend on the
+    memory too.
+    """
+    return not (config.memory.use.sets_aside or is_own(config.method.name))
 
 
 def _base_classes(theirs, config):

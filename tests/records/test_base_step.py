@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from bsce_keras.config.memory import MemoryConfig, MemoryUse
 from bsce_keras.records.base_step import _loss_differences
 from bsce_keras.records.run_folder import check_folders
 from bsce_keras.runtime.errors import RequestError
@@ -52,3 +53,22 @@ def test_a_base_step_of_another_configuration_is_refused_by_its_config(
     with pytest.raises(RequestError, match=r"--seed .*: 1 there, 2 here"):
         check_folders(dataclasses.replace(other, base_run_dir=base))
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("sets_aside", [False, True])
+def test_a_base_step_serves_another_memory_unless_images_are_set_aside(
+    make_run, make_config, tmp_path, sets_aside
+):
+    """Images set aside do not train the network of the base step."""
+    base = make_run().run_dir
+    memory = MemoryConfig(7, use=MemoryUse(sets_aside=sets_aside))
+    config = dataclasses.replace(
+        make_config(run_dir=tmp_path / "new"), memory=memory, base_run_dir=base
+    )
+    if not sets_aside:
+        check_folders(config)
+        return
+    with pytest.raises(
+        RequestError, match=r"--exemplars_per_class .*: 5 there, 7 here"
+    ):
+        check_folders(config)
