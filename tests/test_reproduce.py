@@ -209,6 +209,21 @@ def test_base_steps_are_shared_only_over_losses_increments_and_memories(trained)
         assert bases == dict.fromkeys(bases) | shared
 
 
+def test_methods_that_solve_their_head_take_the_network_of_il_baseline(trained):
+    paths = write_flagfiles(
+        acil=TINY + "--method=acil\n",
+        two_increments=TINY.replace("num_increments=1", "num_increments=2")
+        + "--method=ds_al\n",
+        softmax=TINY + "--exemplars_per_class=7\n",
+        other=TINY + "--method=acil\n--learning_rate=0.05\n",
+    )
+    assert reproduce.main(paths) == 0
+    softmax = "runs/reproduce/scale_1.0/tiny/softmax/seed_1"
+    assert [config.base_run_dir for config in trained] == [None, *[softmax] * 2, None]
+    # The cell that trains the network comes first.
+    assert folders(trained)[0].endswith("softmax/seed_1")
+
+
 def test_noshare_base_steps_trains_each(trained):
     paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
     assert reproduce.main([*paths, "--noshare_base_steps"]) == 0

@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from bsce_keras.config import ExperimentConfig
+from bsce_keras.methods.recipes import published, trained_steps
 from bsce_keras.options.command_line import (
     flagfile_text,
     is_whole,
@@ -20,7 +21,7 @@ from bsce_keras.options.command_line import (
 from bsce_keras.options.folders import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.train_options import OPTIONS
-from bsce_keras.records.base_step import base_step_key
+from bsce_keras.records.base_step import base_step_key, network_key
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
@@ -83,7 +84,8 @@ def make_cells(matrix):
 
     The folder of a cell is `RUNS_DIR/scale_SCALE/FOLDER/STEM/seed_N` for the flagfile
     `FOLDER/STEM.flags`. The first of several cells with the same base step trains it,
-    and the others name it as their `base_run_dir`. A cell that was begun keeps its
+    and the others name it as their `base_run_dir`. So do cells whose method trains the
+    network of step 0 as another cell's does. A cell that was begun keeps its
     `base_run_dir`, so a matrix may grow.
 
     Args:
@@ -199,11 +201,12 @@ def _own_record(config):
 
 def _with_base_runs(cells, records, share):
     """Returns the cells with their `base_run_dir`, each after the cell it names."""
-    trainers = _trainers(cells, records) if share else {}
+    trainers, networks = _trainers(cells, records) if share else ({}, {})
     ready, by_folder = [], {}
     for cell, record in zip(cells, records, strict=True):
         run_dir = cell.config.run_dir
-        base = trainers.get(base_step_key(cell.config), run_dir)
+        base = networks.get(_network_of_step_0(cell.config))
+        base = base or trainers.get(base_step_key(cell.config), run_dir)
         base = None if base == run_dir else base
         if record:
             base = record.get("base_run_dir")
@@ -216,9 +219,21 @@ def _with_base_runs(cells, records, share):
     return ready
 
 
+def _network_of_step_0(config):
+    """Key in `networks` of a network that the cell may take, or None."""
+    trained_as = published(config.method.name).base_training
+    trains, _ = trained_steps(config)
+    return (trained_as, network_key(config)) if trained_as and trains else None
+
+
 def _trainers(cells, records):
-    """Returns the run folder that trains each base step, by `base_step_key`."""
-    trainers = {}
+    """Returns the run folders that train each base step.
+
+    Returns:
+        `(trainers, networks)`: run folders by `base_step_key`, and by method and
+        `network_key`.
+    """
+    trainers, networks = {}, {}
     for suits in (
         lambda cell, record: has_base_step(cell.config.run_dir),
         lambda cell, record: record and not record.get("base_run_dir"),
@@ -226,6 +241,7 @@ def _trainers(cells, records):
     ):
         for cell, record in zip(cells, records, strict=True):
             if suits(cell, record):
-                key = base_step_key(cell.config)
-                trainers.setdefault(key, cell.config.run_dir)
-    return trainers
+                config, run_dir = cell.config, cell.config.run_dir
+                trainers.setdefault(base_step_key(config), run_dir)
+                networks.setdefault((config.method.name, network_key(config)), run_dir)
+    return trainers, networks

@@ -125,10 +125,24 @@ def base_step_key(config):
     Args:
         config: `ExperimentConfig`.
     """
+    return _key(config, _MEMORY if _has_any_memory(config) else ())
+
+
+def network_key(config):
+    """Returns a text that is equal for configurations with equal networks of step 0.
+
+    It leaves out the method. A method and its `Published.base_training` train alike.
+
+    Args:
+        config: `ExperimentConfig`.
+    """
+    return _key(config, (_METHOD, _MEMORY))
+
+
+def _key(config, left_out):
+    """Text of all that decides a base step, without some sections."""
     fields = config.to_json()
-    decisive = _DECISIVE
-    if _has_any_memory(config):
-        decisive = [name for name in _DECISIVE if not name.startswith(_MEMORY)]
+    decisive = [name for name in _DECISIVE if not name.startswith(left_out)]
     key = {name: _value(fields, name) for name in decisive}
     stream, loss = config.stream, config.method.classification_loss
     has_equal_classes = find_dataset(stream.dataset).has_equal_classes
