@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from bsce_keras import make_config
+from bsce_keras.methods import METHODS
+from bsce_keras.methods.recipes import published
 from bsce_keras.runtime.errors import RequestError, RunError
 from tests.reliability.outcomes import outcome
 
@@ -167,9 +169,9 @@ def test_shared_base_step_includes_the_graph_of_its_exemplars(tmp_path):
     for name in ("graph_edges", "graph_centroids", "images"):
         np.testing.assert_array_equal(ours[name], theirs[name])
     other = tiny(
-        tmp_path / "other", base_run_dir=base, **{**request, "method": "lucir"}
+        tmp_path / "other", base_run_dir=base, **{**request, "method": "podnet"}
     )
-    with pytest.raises(RequestError, match="tpcil there, lucir here"):
+    with pytest.raises(RequestError, match="tpcil there, podnet here"):
         run_experiment(other)
 
 
@@ -177,7 +179,8 @@ def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
     """Their pixels differ from the images that data.json describes."""
     from bsce_keras.data.stream import ClassIncrementalStream
     from bsce_keras.experiment import run_experiment
-    from bsce_keras.records.base_step import load_base_step
+    from bsce_keras.records.base_step import load_base_step, save_base_step
+    from bsce_keras.records.checkpoints import Checkpoints
     from bsce_keras.runtime.devices import resolved
 
     def config(name, **request):
@@ -200,10 +203,43 @@ def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
     originals = np.stack([image_of[place] for place in kept])
     change = np.abs(originals.astype(int) - arrays["images"]).max(axis=(1, 2, 3))
     assert change.min() >= 1
-    with pytest.raises(RequestError, match="--method .*: mnemonics there") as refused:
-        load_base_step(other, step)
-    # Optimised pixels do not count as other images.
-    assert "training images" not in str(refused.value)
+    # Optimised pixels do not count as other images. LUCIR takes only the network.
+    checkpoints = Checkpoints(other.run_dir)
+    save_base_step(checkpoints, other, load_base_step(other, step))
+    assert checkpoints.finished_states() == []
+    network, _ = checkpoints.load_progress(0, "shared")
+    assert all(name.startswith("classifier/") for name in network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["linear", "cosine"])
+def test_methods_of_one_base_network_train_the_same_base_step(tmp_path, network):
+    """Methods that solve their head take it from another one; see the next test."""
+    from bsce_keras.experiment import run_experiment
+    from bsce_keras.records.checkpoints import Checkpoints
+
+    schedule = {"batch_size": 64, "learning_rate": 0.1, "weight_decay": 1e-4}
+    networks = {}
+    for method in METHODS:
+        facts = published(method)
+        if facts.base_network != network or facts.solves_head:
+            continue
+        config = tiny(
+            tmp_path / method,
+            method=method,
+            num_increments=None,
+            increments=[],
+            classification_loss="softmax",
+            **schedule,
+        )
+        run_experiment(config)
+        networks[method], _ = Checkpoints(config.run_dir).load_step(0)
+    assert len(networks) > 2
+    (_, expected), *others = networks.items()
+    for method, arrays in others:
+        for name, values in expected.items():
+            if name.startswith("classifier/"):
+                np.testing.assert_array_equal(arrays[name], values, err_msg=method)
 
 
 @pytest.mark.slow

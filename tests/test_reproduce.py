@@ -176,7 +176,7 @@ def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     ]
 
 
-def test_base_steps_are_shared_only_over_losses_increments_and_memories(trained):
+def test_base_steps_are_shared_only_where_their_networks_are_equal(trained):
     paths = write_flagfiles(
         softmax=TINY,
         balanced=TINY + BALANCED,
@@ -189,7 +189,7 @@ def test_base_steps_are_shared_only_over_losses_increments_and_memories(trained)
         podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
         other_base=TINY.replace("=8", "=6"),
         more_memory=TINY + "--exemplars_per_class=7\n",
-        # These images are set aside of the base step's training too.
+        # It sets images aside at the base step too, a tenth of the exemplars.
         bic=TINY + "--method=bic\n",
         bic_with_more=TINY + "--method=bic\n--exemplars_per_class=40\n",
     )
@@ -204,24 +204,27 @@ def test_base_steps_are_shared_only_over_losses_increments_and_memories(trained)
             "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
             "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
             "more_memory": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
+            "finetune": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
             "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
         }
         assert bases == dict.fromkeys(bases) | shared
 
 
-def test_methods_that_solve_their_head_take_the_network_of_il_baseline(trained):
+def test_solved_heads_take_a_network_and_give_none(trained):
+    acil = TINY + "--method=acil\n"
     paths = write_flagfiles(
-        acil=TINY + "--method=acil\n",
-        two_increments=TINY.replace("num_increments=1", "num_increments=2")
-        + "--method=ds_al\n",
-        softmax=TINY + "--exemplars_per_class=7\n",
-        other=TINY + "--method=acil\n--learning_rate=0.05\n",
+        acil=acil,
+        other_rate=acil + "--learning_rate=0.05\n",
+        other_rate_ds_al=TINY + "--method=ds_al\n--learning_rate=0.05\n",
+        softmax=TINY,
     )
     assert reproduce.main(paths) == 0
-    softmax = "runs/reproduce/scale_1.0/tiny/softmax/seed_1"
-    assert [config.base_run_dir for config in trained] == [None, *[softmax] * 2, None]
-    # The cell that trains the network comes first.
-    assert folders(trained)[0].endswith("softmax/seed_1")
+    bases = {config.run_dir: config.base_run_dir for config in trained}
+    folder = "runs/reproduce/scale_1.0/tiny/{}/seed_1"
+    softmax = folder.format("softmax")
+    assert bases == dict.fromkeys(bases) | {folder.format("acil"): softmax}
+    # The cell that trains the network comes before the one that takes it.
+    assert list(bases)[:2] == [softmax, folder.format("acil")]
 
 
 def test_noshare_base_steps_trains_each(trained):

@@ -71,8 +71,8 @@ class Published:
         solves_head: increments train nothing; the head is the solution of an equation.
         solves_base_head: the head of the base step is one too, so that with a frozen
             backbone nothing is trained at all.
-        base_training: method that trains the network of the base step in the same way;
-            empty if none does.
+        base_network: methods with the same word train the same network at the base
+            step, if data and schedule are equal. Empty if no other method does.
     """
 
     recipes: dict
@@ -89,7 +89,7 @@ class Published:
     has_linear_head: bool = True
     solves_head: bool = False
     solves_base_head: bool = False
-    base_training: str = ""
+    base_network: str = ""
 
     @property
     def own_sampling(self):
@@ -139,6 +139,7 @@ _IL_BASELINE = Published(
     parameters=_on_every_kind(DistillationParameters()),
     finetuning=_on_every_kind(FinetuningRecipe(20, 0.01, milestones=(10,)))
     | {SMALL: _SMALL_FINETUNING},
+    base_network="linear",
 )
 
 _WITHOUT_PARAMETERS = dataclasses.replace(
@@ -173,6 +174,7 @@ _LUCIR = Published(
     has_linear_head=False,
     finetuning=_IL_BASELINE.finetuning,
     finetunes=(IMAGENET,),
+    base_network="cosine",
 )
 
 # The authors' expansion for ImageNet-1k; its matrix is four times as large.
@@ -191,7 +193,6 @@ _ACIL = dataclasses.replace(
     ),
     solves_head=True,
     solves_base_head=True,
-    base_training="il_baseline",
 )
 _IMPRINT = dataclasses.replace(
     _IL_BASELINE,
@@ -202,7 +203,6 @@ _IMPRINT = dataclasses.replace(
         "scaled cosines to the mean direction of each later class minus a threshold"
     ),
     solves_head=True,
-    base_training="il_baseline",
 )
 # The authors chose it for ImageNet-1k. SubImageNet and larger data sets follow.
 _SUBIMAGENET_DSAL = DsalParameters(compensation=1.5)
@@ -217,6 +217,8 @@ _PUBLISHED = {
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
         memory=MemoryUse(needs_exemplars=True, sets_aside=True),
+        # Images set aside do not train it.
+        base_network="",
         predicts_by=(
             "argmax over the logits of all seen classes, those of the last step's "
             "classes corrected by a scale and an offset that were fitted on held-out "
@@ -233,6 +235,8 @@ _PUBLISHED = {
     "wa": dataclasses.replace(
         _IL_BASELINE,
         parameters=_on_every_kind(WaParameters()),
+        # Its class weights are never below 0.
+        base_network="",
         predicts_by=(
             "argmax over the logits of all seen classes, weights of each step's "
             "classes brought to the mean length of earlier ones when it ended"
@@ -270,6 +274,7 @@ _PUBLISHED = {
         memory=MemoryUse(policy="bsce_keras.memory.graph:ExemplarGraph"),
         trains_backbone="its topology term moves the features of exemplars",
         has_linear_head=False,
+        base_network=_LUCIR.base_network,
     ),
     # Batch and rate for ImageNet are those of the yaml. Its author trained with 256 and
     # 0.2, which have the same ratio.

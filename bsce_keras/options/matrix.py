@@ -10,7 +10,6 @@ import os
 import pathlib
 
 from bsce_keras.config import ExperimentConfig
-from bsce_keras.methods.recipes import published, trained_steps
 from bsce_keras.options.command_line import (
     flagfile_text,
     is_whole,
@@ -21,7 +20,7 @@ from bsce_keras.options.command_line import (
 from bsce_keras.options.folders import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.train_options import OPTIONS
-from bsce_keras.records.base_step import base_step_key, network_key
+from bsce_keras.records.base_step import base_step_key, gives_network, network_key
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
@@ -84,9 +83,9 @@ def make_cells(matrix):
 
     The folder of a cell is `RUNS_DIR/scale_SCALE/FOLDER/STEM/seed_N` for the flagfile
     `FOLDER/STEM.flags`. The first of several cells with the same base step trains it,
-    and the others name it as their `base_run_dir`. So do cells whose method trains the
-    network of step 0 as another cell's does. A cell that was begun keeps its
-    `base_run_dir`, so a matrix may grow.
+    and the others name it as their `base_run_dir`. So do cells that train the same
+    network by another method. A cell that was begun keeps its `base_run_dir`, so a
+    matrix may grow.
 
     Args:
         matrix: `Matrix`.
@@ -205,7 +204,7 @@ def _with_base_runs(cells, records, share):
     ready, by_folder = [], {}
     for cell, record in zip(cells, records, strict=True):
         run_dir = cell.config.run_dir
-        base = networks.get(_network_of_step_0(cell.config))
+        base = networks.get(network_key(cell.config))
         base = base or trainers.get(base_step_key(cell.config), run_dir)
         base = None if base == run_dir else base
         if record:
@@ -219,19 +218,11 @@ def _with_base_runs(cells, records, share):
     return ready
 
 
-def _network_of_step_0(config):
-    """Key in `networks` of a network that the cell may take, or None."""
-    trained_as = published(config.method.name).base_training
-    trains, _ = trained_steps(config)
-    return (trained_as, network_key(config)) if trained_as and trains else None
-
-
 def _trainers(cells, records):
     """Returns the run folders that train each base step.
 
     Returns:
-        `(trainers, networks)`: run folders by `base_step_key`, and by method and
-        `network_key`.
+        `(trainers, networks)`: run folders by `base_step_key` and by `network_key`.
     """
     trainers, networks = {}, {}
     for suits in (
@@ -243,5 +234,7 @@ def _trainers(cells, records):
             if suits(cell, record):
                 config, run_dir = cell.config, cell.config.run_dir
                 trainers.setdefault(base_step_key(config), run_dir)
-                networks.setdefault((config.method.name, network_key(config)), run_dir)
+                if gives_network(config.method.name):
+                    networks.setdefault(network_key(config), run_dir)
+    networks.pop(None, None)
     return trainers, networks

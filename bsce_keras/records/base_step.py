@@ -9,7 +9,7 @@ from bsce_keras.config.classification_losses import (
 )
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.methods.own_methods import is_own
-from bsce_keras.methods.recipes import SHARED_NETWORK, published
+from bsce_keras.methods.recipes import SHARED_NETWORK, published, trained_steps
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
 from bsce_keras.records.protocol import flag_of, names_by_arrival, resolved_as
@@ -39,8 +39,8 @@ def load_base_step(config, step):
     priors and class weights are constants. All losses but PODNet's own are equal then.
 
     Two kinds of runs serve by their network, and exemplars are chosen anew: a run of
-    the same method with another memory, and a run of the method's
-    `Published.base_training`, whose parameters may differ too.
+    the same method with another memory, and a run of a method with the same
+    `Published.base_network`, whose parameters may differ too.
 
     Args:
         config: `ExperimentConfig` that names the other run.
@@ -131,12 +131,19 @@ def base_step_key(config):
 def network_key(config):
     """Returns a text that is equal for configurations with equal networks of step 0.
 
-    It leaves out the method. A method and its `Published.base_training` train alike.
+    Only a method's `Published.base_network` counts. None if the method has none, or if
+    updates do not train its base step.
 
     Args:
         config: `ExperimentConfig`.
     """
-    return _key(config, (_METHOD, _MEMORY))
+    network, (trains, _) = _base_network(config.method.name), trained_steps(config)
+    return _key(config, (_METHOD, _MEMORY)) + network if network and trains else None
+
+
+def gives_network(method):
+    """Returns True if the classifier after step 0 is the network that was trained."""
+    return not published(method).solves_base_head
 
 
 def _key(config, left_out):
@@ -192,10 +199,15 @@ def _unequal(theirs, config):
 def _free_sections(theirs, config):
     """Sections that may differ, because the run takes only the network."""
     there, here = theirs["method"]["name"], config.method.name
-    if there != here:
-        is_trained_alike = there == published(here).base_training
-        return (_METHOD, _MEMORY) if is_trained_alike else ()
-    return (_MEMORY,) if _has_any_memory(config) else ()
+    network = _base_network(here)
+    if network and network == _base_network(there) and gives_network(there):
+        return (_METHOD, _MEMORY)
+    return (_MEMORY,) if there == here and _has_any_memory(config) else ()
+
+
+def _base_network(method):
+    """Returns `Published.base_network`; a method of the user's own has none."""
+    return "" if is_own(method) else published(method).base_network
 
 
 def _has_any_memory(config):

@@ -1,11 +1,12 @@
 """Losses that are equal at a base step."""
 
 import dataclasses
+import json
 
 import pytest
 
-from bsce_keras.config.memory import MemoryConfig, MemoryUse
-from bsce_keras.records.base_step import _loss_differences
+from bsce_keras.config.memory import MemoryUse
+from bsce_keras.records.base_step import _differences, _loss_differences
 from bsce_keras.records.run_folder import check_folders
 from bsce_keras.runtime.errors import RequestError
 
@@ -55,20 +56,33 @@ def test_a_base_step_of_another_configuration_is_refused_by_its_config(
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("sets_aside", [False, True])
-def test_a_base_step_serves_another_memory_unless_images_are_set_aside(
-    make_run, make_config, tmp_path, sets_aside
+@pytest.mark.parametrize(
+    ("there", "here", "differ"),
+    [
+        # Their networks are equal at the base step.
+        ("finetune", "il_baseline", []),
+        ("mnemonics", "lucir", []),
+        ("il_baseline", "acil", []),
+        # The classifier of this step 0 has a solved head.
+        ("acil", "il_baseline", ["--exemplars_per_class", "--method"]),
+        ("il_baseline", "lucir", ["--exemplars_per_class", "--method"]),
+        ("podnet", "podnet", []),
+        # Images set aside, a tenth of the exemplars, do not train the network.
+        ("bic", "bic", ["--exemplars_per_class"]),
+        # Base steps of a user's methods may depend on anything.
+        ("own:Own", "own:Own", ["--exemplars_per_class"]),
+        ("own:Own", "il_baseline", ["--exemplars_per_class", "--method"]),
+    ],
+)
+def test_another_memory_or_method_differs_unless_networks_are_equal(
+    make_config, there, here, differ
 ):
-    """Images set aside do not train the network of the base step."""
-    base = make_run().run_dir
-    memory = MemoryConfig(7, use=MemoryUse(sets_aside=sets_aside))
-    config = dataclasses.replace(
-        make_config(run_dir=tmp_path / "new"), memory=memory, base_run_dir=base
-    )
-    if not sets_aside:
-        check_folders(config)
-        return
-    with pytest.raises(
-        RequestError, match=r"--exemplars_per_class .*: 5 there, 7 here"
-    ):
-        check_folders(config)
+    config = make_config()
+    theirs = json.loads(json.dumps(config.to_json()))
+    theirs["method"]["name"] = there
+    theirs["memory"]["exemplars_per_class"] = 7
+    method = dataclasses.replace(config.method, name=here)
+    memory = dataclasses.replace(config.memory, use=MemoryUse(sets_aside=here == "bic"))
+    ours = dataclasses.replace(config, method=method, memory=memory)
+    lines = _differences(theirs, ours, counts=())
+    assert sorted(line.split()[0] for line in lines if "--" in line) == differ
