@@ -131,13 +131,16 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path, caplog):
     assert told and told == caplog.messages
 
 
-def test_a_run_with_another_memory_takes_the_network_of_a_base_step(finished, tmp_path):
+def test_a_run_with_another_memory_takes_the_network_of_a_base_step(
+    finished, tmp_path, capsys
+):
     """Herding ranks the same images first, so a smaller memory is the beginning."""
     from bsce_keras.experiment import run_experiment
     from bsce_keras.records.checkpoints import Checkpoints
 
     base = str(finished[0])
     run_experiment(tiny(tmp_path, exemplars_per_class=2, base_run_dir=base))
+    assert f"step 0/2: network of {base}\n" in capsys.readouterr().out
     theirs, ours = (Checkpoints(one).load_step(0)[0] for one in (finished[0], tmp_path))
     for name in ours:
         if name.startswith("classifier/"):

@@ -91,6 +91,9 @@ class MainPhase(StepPhase):
     def _taken_over(self, step, memory, arrays, statistics):
         """Takes the network of another run's base step, then chooses exemplars."""
         learner = self.learner
+        if learner.runtime.workers.is_chief:
+            base = learner.config.base_run_dir
+            print(f"step 0/{len(learner.plans) - 1}: network of {base}")
         head_of_step = learner.method.training_head
         learner.load(step, arrays, lambda old, new, weights: head_of_step(old, new))
         memory.update(step, learner.features)
