@@ -180,6 +180,7 @@ def test_leftovers_of_a_crash_are_ignored(checkpoints, tmp_path):
     # Killed before the rename, and between the arrays and their manifest.
     (folder / "step_01_main_epoch_0005.json.tmp").write_text("{")
     (folder / "step_01_main_epoch_0006.npz").write_bytes(b"")
+    (folder / "notes of somebody.txt").touch()
     assert_is(checkpoints.load_progress(1, "main"), 4)
     checkpoints.save_progress(1, "main", 6, *numbered(6))
     assert_is(checkpoints.load_progress(1, "main"), 6)
@@ -267,10 +268,12 @@ def test_a_phase_trained_again_drops_later_phases(checkpoints, tmp_path):
     assert checkpoints.load_progress(1, "finetuning") is None
 
 
-def test_epoch_10000_is_later_than_epoch_9999(checkpoints):
+def test_epoch_10000_is_later_than_epoch_9999(checkpoints, tmp_path):
     for epoch in (9998, 9999, 10000):
         checkpoints.save_progress(0, "main", epoch, *numbered(epoch))
     assert_is(checkpoints.load_progress(0, "main"), 10000)
+    flip_byte(tmp_path / "checkpoints" / "step_00_main_epoch_10000.npz", 80)
+    assert_is(checkpoints.load_progress(0, "main"), 9999)
 
 
 def test_pickled_objects_are_never_loaded(checkpoints, tmp_path):
