@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from bsce_keras.evaluation import scores
 from bsce_keras.records import run_identity
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_identity import begin_run, check_same_run
@@ -47,6 +48,33 @@ def test_a_line_has_the_promised_fields_with_scores_from_the_confusion(make_reco
     assert (line["alpha"], line["nme_accuracy"]) == (0.5, 0.25)
 
 
+# Fields of a record that a line has as they are.
+MEASURED = {
+    "train_images": 55,
+    "epochs": 7,
+    "train_seconds": 2.5,
+    "peak_memory_mb": 12.5,
+    "alpha_clips": 3,
+    "loss_by_epoch": {"loss": [2.0, 1.0]},
+    "ridge": 0.5,
+    "head_accuracy": 0.125,
+    "memory_bytes": {"exemplars": 5, "state": 6, "teacher": 7},
+    "temperature": 1.5,
+    "calibrated_on": "training images",
+    "accuracy_by_alpha": {"alpha": [1.0], "accuracy": [0.25]},
+}
+FURTHER = {name: 0.5**n for n, name in enumerate(scores.DEFINITIONS, 1)}
+
+
+def test_a_line_has_what_was_measured(make_record):
+    line = make_record(2, **MEASURED, further=FURTHER, alphas=[0.9, 0.8]).to_line()
+    for name, value in {**MEASURED, **FURTHER}.items():
+        assert line[name] == value, name
+    assert line["alpha_updates"] == 2
+    # Old and new accuracies are 1/4 and 3/4.
+    assert line["harmonic_accuracy"] == 3 / 8
+
+
 def test_what_is_undefined_is_null_in_a_line(make_record):
     line = make_record(0, images_per_second=float("nan")).to_line()
     for name in ("old_accuracy", "nme_accuracy", "alpha", "images_per_second"):
@@ -70,7 +98,8 @@ def test_a_line_has_the_gradient_of_alpha_over_the_whole_step(make_record):
 
 
 def test_a_record_survives_its_state(make_record):
-    record = make_record(1, alpha=np.float32(0.5), class_counts=np.array([5, 5, 50]))
+    given = {"alpha": np.float32(0.5), "class_counts": np.array([5, 5, 50])}
+    record = make_record(1, **MEASURED, further=FURTHER, alphas=[0.9], **given)
     arrays, plain = pack_states([record.to_state()])
     (state,) = unpack_states(arrays, json.loads(json.dumps(plain)))
     again = StepRecord.from_state(state, record.to_arrays())
