@@ -225,6 +225,11 @@ OF_DIGITS = [
         "--exemplar_selection=random has no effect without exemplars",
     ),
     ("--method=lwf --exemplar_selection=random", "no effect without exemplars"),
+    # Classifiers that become the base step.
+    ("--initial_classes=1,2", "--initial_classes has no effect without"),
+    ("--initial_model=m --class_order=lucir", "--class_order=lucir contradicts"),
+    ("--initial_model=m --backbone=resnet20", "--backbone=resnet20 contradicts"),
+    ("--initial_model=m --base_run_dir=b", "--base_run_dir=b contradicts --initial_mo"),
     # Run folders.
     ("--run_dir=given/short", "given/short is a file. Name a new folder, or that of a"),
     ("--run_dir=given/short/run", "given/short is a file. Name a new folder"),
