@@ -23,6 +23,12 @@ def test_names_are_the_lines_of_a_file(tmp_path, encoding):
     assert names_of(str(tmp_path / "names.txt")) == ("cat", "dog")
 
 
+@pytest.mark.parametrize("given", ["dog", "dog,,cat", "dog,dog", ["dog", "c\tat"]])
+def test_names_are_at_least_two_different_lines(given):
+    with pytest.raises(RequestError, match="needs at least two different names"):
+        names_of(given)
+
+
 def test_a_file_in_another_encoding_is_refused(tmp_path):
     """Other names would make new classes of the old ones."""
     (tmp_path / "names.txt").write_text("Käfer\nHund\n", "latin-1")
