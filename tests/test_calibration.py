@@ -93,11 +93,30 @@ def test_alpha_moves_calibrated_probabilities(calibrated_run, held_out, tmp_path
     np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-6)
 
 
-def test_without_validation_images_the_pool_of_the_step_is_used():
-    def examples(*labels):
-        labels = np.array(labels)
-        return Examples(np.eye(3)[labels], labels, np.arange(len(labels)))
+def examples(*labels):
+    """Examples whose images are their one-hot labels, of 3 classes."""
+    labels = np.array(labels, int)
+    return Examples(np.eye(3)[labels], labels, np.arange(len(labels)))
 
+
+def test_a_step_without_images_is_not_calibrated():
+    step = types.SimpleNamespace(earlier=None, examples=examples())
+    memory = types.SimpleNamespace(replay=lambda earlier: None)
+    assert calibration(lambda images: images, step, memory, examples()) == {}
+
+
+def test_many_images_are_thinned_in_all_classes():
+    seen = []
+
+    def logits_of(images):
+        seen.append(images.argmax(axis=1))
+        return images
+
+    calibration(logits_of, None, None, examples(*[0] * 6000, *[1] * 3000, *[2] * 1000))
+    assert np.bincount(seen[0]).tolist() == [3000, 1500, 500]
+
+
+def test_without_validation_images_the_pool_of_the_step_is_used():
     seen = []
 
     def logits_of(images):

@@ -186,6 +186,16 @@ def test_checksums_name_every_altered_file(small_export):
     ]
 
 
+def test_the_rest_of_a_killed_export_is_not_part_of_the_next(tmp_path):
+    (tmp_path / "step_00.tmp").mkdir()
+    (tmp_path / "step_00.tmp/model.keras").write_bytes(b"half a file")
+    path = str(tmp_path / "step_00")
+    export_step(small_classifier(), IMAGE, ("a", "b"), path, formats=())
+    assert altered_files(tmp_path / "step_00") == []
+    assert not (tmp_path / "step_00/model.keras").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", "3"])
 def test_checksums_that_cannot_be_read_count_as_altered(small_export, content):
     (small_export / CHECKSUMS).write_text(content)

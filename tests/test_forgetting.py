@@ -134,6 +134,16 @@ def test_classes_that_the_run_has_not_learned_are_refused(finished, tmp_path):
     assert f"has not learned class {other!r}" in message
 
 
+def test_a_run_does_not_forget_every_class(finished, tmp_path, monkeypatch):
+    from bsce_keras import forgetting
+
+    # Classes of a backbone that is not trained here may be forgotten too.
+    monkeypatch.setattr(forgetting, "refuse_unforgettable", lambda *_: None)
+    names = list(finished.stream.arriving_class_names)
+    message = refusal(finished, names, str(tmp_path / "output"))
+    assert "names every class. Keep at least one" in message
+
+
 def test_images_other_than_those_of_the_training_are_refused(finished, tmp_path):
     """Their sums were never added, so they cannot be subtracted."""
     run_dir = tmp_path / "run"
@@ -145,6 +155,15 @@ def test_images_other_than_those_of_the_training_are_refused(finished, tmp_path)
     name = finished.stream.arriving_class_names[6]
     message = refusal(altered, [name], str(tmp_path / "output"))
     assert "Forgetting needs the images" in message and f"class {name}: " in message
+
+
+def test_export_refuses_an_alpha_for_a_solved_head(finished, tmp_path):
+    from bsce_keras.export import export_finished_step
+
+    output = tmp_path / "moved"
+    with pytest.raises(RequestError, match="but the head of .* is solved"):
+        export_finished_step(finished.run_dir, output=output, alpha=0.5)
+    assert not output.exists()
 
 
 def test_images_to_forget_have_the_weights_that_they_were_learned_with(tmp_path):

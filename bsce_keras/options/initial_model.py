@@ -56,8 +56,13 @@ def _names_of_text(text):
     path = os.path.expanduser(text)
     if os.path.isfile(path):
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 names = [line for line in file.read().splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise RequestError(
+                f"--initial_classes={text} is not UTF-8 text. Save it as such, or list "
+                "the names, separated by commas."
+            ) from error
         except OSError as error:
             raise RequestError(
                 f"--initial_classes={text} cannot be read: {error.strerror}. Change "

@@ -19,14 +19,15 @@ from bsce_keras.runtime.text import listed
 
 
 def exported_steps(run_dir):
-    """Returns the folders of the exported steps of a run, by step number."""
+    """Returns the folders of the exported steps of a run, by ascending step number."""
     folder = os.path.join(run_dir, "exports")
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return {
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    exports = {
         int(name.removeprefix("step_")): os.path.join(folder, name)
         for name in names
         if re.fullmatch(r"step_\d+", name)
     }
+    return dict(sorted(exports.items()))
 
 
 def run_stream(run_dir, values, fetch=False):

@@ -1,5 +1,6 @@
 """The image cache decodes images once and never returns damaged ones."""
 
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -15,7 +16,7 @@ from bsce_keras.config import ImageSpec
 from bsce_keras.data import image_cache
 from bsce_keras.data.image_cache import load_or_decode
 from bsce_keras.data.pixel_digests import pixel_sha256
-from bsce_keras.data.splits import Split
+from bsce_keras.data.splits import Split, form
 from bsce_keras.runtime.errors import RequestError
 from tests.reliability.conftest import FailingDisk
 
@@ -74,6 +75,15 @@ def cache(tmp_path):
 def file_of(cache, ending):
     [path] = cache.glob(f"*{ending}")
     return path
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stored_size": 5}, {"channels": 3}, {"max_pixels": 9}]
+)
+def test_images_that_are_decoded_otherwise_have_another_fingerprint(changes):
+    assert form(dataclasses.replace(IMAGE, **changes)) != form(IMAGE)
+    smaller = dataclasses.replace(IMAGE, size=3, augmentation="trivial")
+    assert form(smaller) == form(IMAGE)
 
 
 def test_second_run_does_not_decode(cache):

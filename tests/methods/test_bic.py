@@ -13,6 +13,13 @@ from bsce_keras.methods.bic import fit_bias_correction
 from bsce_keras.models.heads import BiasCorrectedHead
 
 
+def test_correction_is_not_trained_with_the_head():
+    head = BiasCorrectedHead(4, 2)
+    head.build((None, 8))
+    assert head.trainable_weights == head.class_weights
+    assert len(head.weights) == 4
+
+
 def random_logits(num_images=60, num_classes=6, seed=1):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(num_images, num_classes)), rng.integers(

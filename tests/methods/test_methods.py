@@ -227,6 +227,14 @@ def test_tpcil_without_anchors_or_weight_has_only_classification():
     assert method("tpcil").num_anchor_edges == 64
 
 
+@pytest.mark.parametrize("name", ["tpcil", "lucir", "podnet"])
+def test_only_tpcil_trains_the_vectors_of_old_classes(name):
+    head = method(name).training_head(2, 1)
+    head.build((None, 8))
+    trained = any(weight is head.old_vectors for weight in head.trainable_weights)
+    assert trained == (name == "tpcil")
+
+
 def test_tpcil_refuses_unknown_pairs():
     parameters = dataclasses.replace(method("tpcil").parameters, pairs="all")
     with pytest.raises(ValueError, match="must be one of all_in_batch, edges"):

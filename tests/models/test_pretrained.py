@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bsce_keras.config import ImageSpec, ModelConfig
 from bsce_keras.config.choices import SAVED
@@ -79,6 +80,15 @@ def test_images_are_resized_for_the_backbone(tmp_path):
     config = ModelConfig(SAVED, backbone_path=path, input="unit", input_size=64)
     flat = np.full((1, 32, 32, 3), 51, np.uint8)
     np.testing.assert_allclose(features_of(config, IMAGE, flat), 0.2, rtol=1e-4)
+
+
+def test_images_are_made_smaller_without_aliasing():
+    config = ModelConfig(SAVED, input="0_255", input_size=12)
+    values = PIXELS
+    for layer in preprocessing(config, IMAGE):
+        values = layer(values)
+    expected = tf.image.resize(PIXELS, (12, 12), antialias=True)
+    np.testing.assert_allclose(values, expected, atol=1e-3)
 
 
 def test_classifier_with_softmax_is_refused_by_the_name_of_its_layer(tmp_path):

@@ -16,9 +16,24 @@ def names_of(text):
     return options.initial_classes(asked)
 
 
-def test_names_are_the_lines_of_a_file(tmp_path):
-    (tmp_path / "names.txt").write_text("cat\n\ndog\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_names_are_the_lines_of_a_file(tmp_path, encoding):
+    """Some editors begin a file with a byte order mark, which is no part of a name."""
+    (tmp_path / "names.txt").write_text("cat\n\ndog\n", encoding)
     assert names_of(str(tmp_path / "names.txt")) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("given", ["dog", "dog,,cat", "dog,dog", ["dog", "c\tat"]])
+def test_names_are_at_least_two_different_lines(given):
+    with pytest.raises(RequestError, match="needs at least two different names"):
+        names_of(given)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    """Other names would make new classes of the old ones."""
+    (tmp_path / "names.txt").write_text("Käfer\nHund\n", "latin-1")
+    with pytest.raises(RequestError, match="names.txt is not UTF-8 text"):
+        names_of(str(tmp_path / "names.txt"))
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):

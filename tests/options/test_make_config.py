@@ -75,6 +75,13 @@ def test_the_configuration_survives_json():
             "one of code, paper. Received",
         ),
         ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
+        (
+            {"export": False, "export_only_last": True},
+            "export_only_last=True contradicts export=False",
+        ),
+        ({"replay_sampling": "four_to_one"}, "works only with --method=ss_il. "),
+        ({"test_data": "mine"}, "test_data is for a data set of arrays"),
+        ({"class_names": ["a", "b"]}, "class_names is for a data set of arrays"),
     ],
 )
 def test_choices_are_checked_in_python_as_on_the_command_line(request_, fragment):

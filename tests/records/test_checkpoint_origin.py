@@ -97,6 +97,33 @@ def test_a_step_that_does_not_follow_the_one_before_is_refused(begin, tmp_path):
         Checkpoints(run_dir).refuse_strangers()
 
 
+def test_a_step_follows_one_that_is_lost_or_was_damaged_meanwhile(begin):
+    run_dir = begin(1)
+    manifest = run_dir / "checkpoints/step_01.json"
+    undamaged = manifest.read_bytes()
+    checkpoints = Checkpoints(run_dir)
+    checkpoints.finished_states()
+    manifest.write_bytes(b"{")
+    checkpoints.save_step(2, *numbered(12))
+    checkpoints.refuse_strangers()
+    # From a copy: the checkpoint of step 2 does not know its checksum.
+    manifest.write_bytes(undamaged)
+    checkpoints.refuse_strangers()
+    (run_dir / "checkpoints/step_00.json").unlink()
+    checkpoints.refuse_strangers()
+
+
+def test_a_checkpoint_that_names_no_run_is_refused_by_a_run(begin, tmp_path):
+    """Without config.json, neither folder nor checkpoints name a run."""
+    nameless = Checkpoints(tmp_path / "nameless")
+    nameless.save_step(0, *numbered(0))
+    nameless.refuse_strangers()
+    run_dir = begin(1)
+    copy_checkpoint(tmp_path / "nameless", run_dir, "step_00")
+    with pytest.raises(RequestError, match="checkpoints/step_00 is of run None"):
+        Checkpoints(run_dir).refuse_strangers()
+
+
 def test_a_renamed_folder_goes_on(begin, make_config, tmp_path):
     renamed = begin(1).rename(tmp_path / "renamed")
     enter(make_config(seed=1, run_dir=renamed))

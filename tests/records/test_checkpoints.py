@@ -73,6 +73,45 @@ def test_progress_keeps_the_two_latest_and_loads_the_last(checkpoints):
     assert_is(checkpoints.load_progress(1, "main"), 11)
 
 
+def test_saves_within_an_epoch_do_not_replace_each_other(checkpoints, tmp_path):
+    for updates in (0, 12, 24):
+        checkpoints.save_progress(1, "main", 5, *numbered(updates), updates)
+    folder = tmp_path / "checkpoints"
+    flip_byte(folder / "step_01_main_epoch_0005_update_000024.npz", 80)
+    assert_is(checkpoints.load_progress(1, "main"), 12)
+    # What follows the save that training went on from is removed.
+    checkpoints.save_progress(1, "main", 5, *numbered(20), 20)
+    assert names(checkpoints)[-1] == "step_01_main_epoch_0005_update_000020.npz"
+
+
+def test_a_step_has_begun_with_its_first_progress(checkpoints):
+    assert checkpoints.num_begun_steps() == 0
+    checkpoints.save_step(0, *numbered(0))
+    assert checkpoints.num_begun_steps() == 1
+    checkpoints.save_progress(1, "main", 1, *numbered(1))
+    assert checkpoints.num_begun_steps() == 2
+
+
+def test_a_folder_that_may_not_be_used_is_neither_written_nor_read(tmp_path):
+    ours = Checkpoints(tmp_path)
+    ours.save_state(0, ARRAYS)
+    ours.save_progress(0, "main", 1, *numbered(1))
+    before = names(ours)
+
+    def refuse():
+        raise OSError("moved")
+
+    moved = Checkpoints(tmp_path, before_use=refuse)
+    for use in (
+        lambda: moved.save_progress(0, "main", 2, *numbered(2)),
+        lambda: moved.load_progress(0, "main"),
+        lambda: moved.load_state(0),
+    ):
+        with pytest.raises(OSError, match="moved"):
+            use()
+    assert names(ours) == before
+
+
 def test_a_finished_step_replaces_its_progress_and_keeps_earlier_steps(checkpoints):
     checkpoints.save_step(0, *numbered(4))
     checkpoints.save_progress(1, "main", 5, *numbered(5))
@@ -141,6 +180,7 @@ def test_leftovers_of_a_crash_are_ignored(checkpoints, tmp_path):
     # Killed before the rename, and between the arrays and their manifest.
     (folder / "step_01_main_epoch_0005.json.tmp").write_text("{")
     (folder / "step_01_main_epoch_0006.npz").write_bytes(b"")
+    (folder / "notes of somebody.txt").touch()
     assert_is(checkpoints.load_progress(1, "main"), 4)
     checkpoints.save_progress(1, "main", 6, *numbered(6))
     assert_is(checkpoints.load_progress(1, "main"), 6)
@@ -228,10 +268,12 @@ def test_a_phase_trained_again_drops_later_phases(checkpoints, tmp_path):
     assert checkpoints.load_progress(1, "finetuning") is None
 
 
-def test_epoch_10000_is_later_than_epoch_9999(checkpoints):
+def test_epoch_10000_is_later_than_epoch_9999(checkpoints, tmp_path):
     for epoch in (9998, 9999, 10000):
         checkpoints.save_progress(0, "main", epoch, *numbered(epoch))
     assert_is(checkpoints.load_progress(0, "main"), 10000)
+    flip_byte(tmp_path / "checkpoints" / "step_00_main_epoch_10000.npz", 80)
+    assert_is(checkpoints.load_progress(0, "main"), 9999)
 
 
 def test_pickled_objects_are_never_loaded(checkpoints, tmp_path):
@@ -283,6 +325,7 @@ def test_states_of_the_last_two_steps_are_kept(checkpoints):
         checkpoints.save_step(step, *numbered(step))
     kept = [step for step in range(4) if checkpoints.load_state(step) is not None]
     assert kept == [2, 3]
+    assert checkpoints.load_state(3).keys() == ARRAYS.keys()
     assert len(checkpoints.finished_states()) == 4
 
 

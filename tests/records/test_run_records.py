@@ -14,76 +14,8 @@ from bsce_keras.records import run_identity
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_identity import begin_run, check_same_run
 from bsce_keras.records.run_records import RunRecords, read_run
-from bsce_keras.records.step_record import StepRecord
-from bsce_keras.records.step_states import pack_states, unpack_states
 from bsce_keras.runtime.errors import RequestError
 from tests.records.conftest import finish_run
-
-FIELDS = [
-    "step",
-    "num_classes",
-    "num_old_classes",
-    "train_images",
-    "accuracy",
-    "base_accuracy",
-    "old_accuracy",
-    "new_accuracy",
-    "nme_accuracy",
-    "alpha",
-    "epochs",
-    "train_seconds",
-    "images_per_second",
-    "peak_memory_mb",
-]
-
-
-def test_a_line_has_the_promised_fields_with_scores_from_the_confusion(make_record):
-    line = make_record(2, alpha=0.5, nme_accuracy=0.25).to_line()
-    assert list(line)[: len(FIELDS)] == FIELDS
-    assert line["accuracy"] == 6 / 16
-    assert line["base_accuracy"] == 2 / 8
-    assert line["old_accuracy"] == 3 / 12
-    assert line["new_accuracy"] == 3 / 4
-    assert (line["alpha"], line["nme_accuracy"]) == (0.5, 0.25)
-
-
-def test_what_is_undefined_is_null_in_a_line(make_record):
-    line = make_record(0, images_per_second=float("nan")).to_line()
-    for name in ("old_accuracy", "nme_accuracy", "alpha", "images_per_second"):
-        assert line[name] is None
-
-
-def test_a_line_has_the_gradient_of_alpha_over_the_whole_step(make_record):
-    """Gradients 1, 3 | none | 8: the mean of three values, not of two epochs."""
-    epochs = {
-        "alpha_updates": [2, 0, 1],
-        "alpha": [0.5, None, 0.25],
-        "alpha_gradient_mean": [2.0, None, 8.0],
-        "alpha_gradient_std": [1.0, None, 0.0],
-    }
-    line = make_record(1, alpha=0.25, alpha_by_epoch=epochs).to_line()
-    assert line["alpha_gradient_mean"] == pytest.approx(np.mean([1, 3, 8]))
-    assert line["alpha_gradient_std"] == pytest.approx(np.std([1, 3, 8]))
-    assert line["alpha_by_epoch"] == epochs
-    fixed = make_record(1, alpha=0.25).to_line()
-    assert fixed["alpha_gradient_mean"] is fixed["alpha_by_epoch"] is None
-
-
-def test_a_record_survives_its_state(make_record):
-    record = make_record(1, alpha=np.float32(0.5), class_counts=np.array([5, 5, 50]))
-    arrays, plain = pack_states([record.to_state()])
-    (state,) = unpack_states(arrays, json.loads(json.dumps(plain)))
-    again = StepRecord.from_state(state, record.to_arrays())
-    assert again.to_line() == record.to_line()
-    np.testing.assert_array_equal(again.confusion, record.confusion)
-    assert again.confusion.dtype == np.int64
-
-
-def test_a_record_needs_no_confusion_matrix_for_its_scores(make_record):
-    record = make_record(2)
-    again = StepRecord.from_state(record.to_state())
-    assert again.confusion is None
-    assert again.to_line() == record.to_line()
 
 
 def test_losses_by_epoch_survive_the_run_folder(make_config, make_record, tmp_path):
@@ -109,11 +41,6 @@ def test_damaged_losses_by_epoch_are_refused(make_run, losses):
         file.writelines(lines)
     with pytest.raises(RequestError, match="is damaged .*loss_by_epoch"):
         read_run(run.run_dir)
-
-
-def test_a_confusion_matrix_of_another_size_is_refused(make_record):
-    with pytest.raises(ValueError, match=r"\(3, 3\)\. Received: shape \(2, 2\)"):
-        make_record(1, confusion=np.zeros((2, 2), int))
 
 
 def test_a_finished_run_reads_back(make_run):

@@ -1,0 +1,48 @@
+"""The network that files hold sees the squares as evaluation and SavedModel do."""
+
+import keras
+import numpy as np
+import pytest
+
+from bsce_keras.config import ImageSpec
+from bsce_keras.exports import formats
+from bsce_keras.exports.saved_model import ExportedClassifier
+from bsce_keras.learner.inference import Inference
+from bsce_keras.runtime.errors import RunError
+
+
+def pixels_as_features(image):
+    """Returns a classifier whose features are the pixels that it is shown."""
+    images = keras.Input((image.size, image.size, 1))
+    features = keras.layers.Flatten()(keras.layers.Rescaling(1.0)(images))
+    return keras.Model(images, {"features": features, "logits": features[:, :3]})
+
+
+@pytest.mark.parametrize("pad", [0, 2])
+def test_an_odd_margin_is_cut_alike_everywhere(pad):
+    image = ImageSpec(size=4, stored_size=7, channels=1, pad=pad)
+    classifier = pixels_as_features(image)
+    images = np.random.default_rng(0).integers(0, 256, (3, 7, 7, 1), np.uint8)
+    expected = images[:, 1:5, 1:5].reshape(3, 16)
+    exported = ExportedClassifier(classifier, image, ("a", "b", "c"))
+    for found in (
+        Inference(classifier, image).features(images),
+        formats.served_network(classifier, image)(images)["embedding"],
+        exported.serve(images)["embedding"],
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_file_that_gives_nan_is_refused(monkeypatch):
+    """The largest of several differences is that of NaN, wherever it is."""
+    image = ImageSpec(size=4, stored_size=4, channels=1)
+    network = formats.served_network(pixels_as_features(image), image)
+
+    def broken(images):
+        outputs = {name: np.array(value) for name, value in network(images).items()}
+        outputs["embedding"][0, 0] = np.nan
+        return outputs
+
+    monkeypatch.setattr(formats, "load_runner", lambda path: broken)
+    with pytest.raises(RunError, match="its embedding of random images are inf% off"):
+        formats._compare(network, "model.onnx")

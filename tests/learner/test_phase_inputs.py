@@ -1,0 +1,49 @@
+"""Batches of a phase: their size, and random draws that no other phase repeats."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bsce_keras.config import FinetuningConfig, ImageSpec, TrainingConfig
+from bsce_keras.data.examples import Examples
+from bsce_keras.learner import phases
+from bsce_keras.learner.phases import PhasePlan
+from bsce_keras.runtime.devices import Runtime
+
+IMAGE = ImageSpec(size=2, stored_size=2, channels=1)
+POOL = Examples(np.zeros((20, 2, 2, 1), np.uint8), np.arange(20), np.arange(20))
+TRAINING = TrainingConfig(2, batch_size=4, learning_rate=0.1, weight_decay=0.0)
+
+
+def labels_of(name="main", step=1, first_draw=0, seed=1, epoch=0):
+    """Returns the labels of every batch of an epoch."""
+    training = dataclasses.replace(TRAINING, seed=seed)
+    schedule = dataclasses.replace(training, batch_size=5)
+    if name == "finetuning":
+        schedule = FinetuningConfig(2, 0.1, ())
+    stream = types.SimpleNamespace(image=IMAGE)
+    run = types.SimpleNamespace(
+        config=types.SimpleNamespace(training=training, stream=stream),
+        runtime=Runtime(tf.distribute.get_strategy()),
+    )
+    plan = PhasePlan(name, step, schedule, first_draw=first_draw)
+    batches = phases._batches(run, plan, POOL).epoch(epoch)
+    return [labels.numpy().tolist() for _, labels in batches]
+
+
+def test_main_phase_has_the_batch_size_of_its_step():
+    assert [len(batch) for batch in labels_of()] == [5] * 4
+    assert [len(batch) for batch in labels_of("finetuning")] == [4] * 5
+
+
+@pytest.mark.parametrize("other", [{"step": 2}, {"seed": 2}, {"first_draw": 1}])
+def test_other_steps_seeds_and_phases_have_another_order(other):
+    assert labels_of() == labels_of()
+    assert labels_of(**other) != labels_of()
+
+
+def test_the_draws_of_a_phase_follow_those_of_the_one_before():
+    assert labels_of(first_draw=3) == labels_of(epoch=3)
