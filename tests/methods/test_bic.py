@@ -16,7 +16,7 @@ from bsce_keras.models.heads import BiasCorrectedHead
 def test_correction_is_not_trained_with_the_head():
     head = BiasCorrectedHead(4, 2)
     head.build((None, 8))
-    assert head.trainable_weights == head.class_weights
+    assert [weight.name for weight in head.trainable_weights] == ["kernel", "bias"]
     assert len(head.weights) == 4
 
 
