@@ -22,6 +22,7 @@ from bsce_keras.models.classifier import head_of
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
+from bsce_keras.runtime.errors import DivergedError
 from bsce_keras.runtime.signals import Stopped
 
 
@@ -388,3 +389,12 @@ def test_time_left_counts_the_epochs_of_the_least_number_of_updates(
     pools, epochs = (57, 62, 67, 72, 77), (8, 8, 6, 6, 6)
     images = sum(pool * number for pool, number in zip(pools, epochs, strict=True))
     assert learner.images_after(two_steps[0]) == images
+
+
+def test_updates_before_a_loss_that_is_not_finite_are_saved(tiny_config, two_steps):
+    config = tiny_config(learning_rate=1e30)
+    with pytest.raises(DivergedError, match="Nothing of this update was applied"):
+        learn(config, two_steps)
+    arrays, _ = Checkpoints(config.run_dir).load_progress(0, "main")
+    weights = [values for name, values in arrays.items() if "/" in name]
+    assert weights and all(np.isfinite(values).all() for values in weights)
