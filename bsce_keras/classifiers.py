@@ -4,17 +4,13 @@ import os
 
 import keras
 
-from bsce_keras.config import ExperimentConfig
-from bsce_keras.config.choices import CIFAR
-from bsce_keras.config.recorded import from_record
 from bsce_keras.data.stream import Step
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.methods import recipes
-from bsce_keras.methods.own_methods import is_own, know, own_class
+from bsce_keras.methods.own_methods import know
 from bsce_keras.models.classifier import with_temperature
 from bsce_keras.records.checkpoints import Checkpoints
-from bsce_keras.records.run_records import read_run
+from bsce_keras.records.recorded_config import recorded_config
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.precision import dtype_policy
@@ -77,31 +73,6 @@ def load_classifier(
     num_classes = config.plans[index].num_classes
     classifier.class_names = config.stream.arriving_class_names[:num_classes]
     return classifier
-
-
-def recorded_config(run_dir):
-    """Returns the `ExperimentConfig` of a run from its config.json.
-
-    Raises:
-        RequestError: it is not a run, or one of another version or method.
-    """
-    record = read_run(run_dir).config
-    names = {field for field in record if field in ExperimentConfig.__annotations__}
-    method = record["method"]
-    if is_own(method["name"]):
-        own_class(method["name"])
-    known = type(recipes.parameters(method["name"], CIFAR))
-    try:
-        parameters = from_record(known, method["parameters"])
-        fields = {name: record[name] for name in names}
-        fields["method"] = {**method, "parameters": parameters}
-        return from_record(ExperimentConfig, fields)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"{run_dir}/config.json is from another version of bsce_keras or another "
-            f"method ({error}). Install the version that its versions.json names, or "
-            "pass the class of the method as `method`."
-        ) from error
 
 
 def _step(stream, index):

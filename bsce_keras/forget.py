@@ -4,14 +4,12 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.methods import METHODS, UNFORGETTABLE
-from bsce_keras.methods.recipes import published
+from bsce_keras.methods.own_methods import know
 from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.folders import output_path, output_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.values import class_problems
-from bsce_keras.records.protocol import names_by_arrival
-from bsce_keras.records.run_records import read_run
+from bsce_keras.options.unforgettable import unforgettable_problems
+from bsce_keras.records.recorded_config import recorded_config
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed
@@ -36,7 +34,6 @@ def _forget(values, _):
         raise RequestError(problems)
     # Imported here, so that problems of the request are reported first.
     import_tensorflow()
-    from bsce_keras.classifiers import recorded_config
     from bsce_keras.forgetting import forget_classes
 
     names = values.classes.split(",")
@@ -68,17 +65,14 @@ def _problems(values, _=None):
         problems.append("--run_dir=RUN is required: a run of --method=acil.")
         return problems
     try:
-        config = read_run(values.run_dir).config
+        if values.method:
+            know(values.method)
+        config = recorded_config(values.run_dir)
     except RequestError as error:
         return problems + error.problems
-    method, stream = config["method"]["name"], config["stream"]
-    if method in METHODS and not published(method).solves_head:
-        problems.append(f"--method={method} cannot forget classes: {UNFORGETTABLE}.")
-    problems += without_effect(stream["dataset"], values).values()
-    num_classes = stream["num_base_classes"] + sum(stream["increments"])
-    known = names_by_arrival(stream)[:num_classes]
+    problems += without_effect(config.stream.dataset, values).values()
     names = values.classes.split(",") if values.classes else ()
-    return problems + class_problems(names, known)
+    return problems + unforgettable_problems(config, names)
 
 
 def _free_folder(run_dir):

@@ -11,10 +11,9 @@ from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.growth import with_other_head
 from bsce_keras.learner.learner import Learner
-from bsce_keras.methods import load_method
 from bsce_keras.methods.acil import AnalyticState, AnalyticStep
 from bsce_keras.models.classifier import head_of
-from bsce_keras.options.values import class_problems
+from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.data_record import data_differences, image_digests
 from bsce_keras.records.run_folder import run_lock
@@ -23,7 +22,6 @@ from bsce_keras.runtime.array_files import pack
 from bsce_keras.runtime.devices import prepared_runtime, resolved
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_json
-from bsce_keras.runtime.text import listed
 
 
 def forget_classes(config, names, output):
@@ -52,7 +50,9 @@ def forget_classes(config, names, output):
         config.training, strategy="one_device", virtual_devices=0
     )
     config = dataclasses.replace(config, training=resolved(training))
-    refuse_unforgettable(config, names)
+    problems = unforgettable_problems(config, names)
+    if problems:
+        raise RequestError(problems)
     if os.path.isdir(output) and os.listdir(output):
         raise RequestError(f"{output} is not empty. Name another --output.")
     with run_lock(config.run_dir), prepared_runtime(config.training) as runtime:
@@ -62,37 +62,6 @@ def forget_classes(config, names, output):
         run.refuse_other_images(kept)
         state, head = run.without(kept)
         return _write(run, kept, state, head, output)
-
-
-def refuse_unforgettable(config, names):
-    """Refuses classes that the method cannot forget; needs no images.
-
-    Raises:
-        RequestError: with the reason.
-    """
-    problem = load_method(config.method).forgetting_problem()
-    if problem:
-        raise RequestError(
-            f"--method={config.method.name} cannot forget classes: {problem}."
-        )
-    known = config.stream.arriving_class_names
-    problems = class_problems(names, known)
-    base = [name for name in known[: config.stream.num_base_classes] if name in names]
-    model = config.model
-    if base and (model.is_adopted or not model.freeze_backbone):
-        problems.append(
-            f"Classes of the base step trained the backbone, which cannot forget them: "
-            f"{listed(base)}. Train without them."
-        )
-    facts = loss_facts(config.method.classification_loss)
-    if facts.takes_alpha and config.method.alpha != 1:
-        problems.append(
-            f"--alpha={config.method.alpha} weighs the classes before the last step "
-            "differently, and the state does not tell them apart. Forgetting needs "
-            "--alpha=1."
-        )
-    if problems:
-        raise RequestError(problems)
 
 
 class _FinishedRun:

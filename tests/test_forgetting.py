@@ -138,7 +138,7 @@ def test_a_run_does_not_forget_every_class(finished, tmp_path, monkeypatch):
     from bsce_keras import forgetting
 
     # Classes of a backbone that is not trained here may be forgotten too.
-    monkeypatch.setattr(forgetting, "refuse_unforgettable", lambda *_: None)
+    monkeypatch.setattr(forgetting, "unforgettable_problems", lambda *_: [])
     names = list(finished.stream.arriving_class_names)
     message = refusal(finished, names, str(tmp_path / "output"))
     assert "names every class. Keep at least one" in message
@@ -211,3 +211,20 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
 def test_command_refuses_requests_before_tensorflow(arguments, message, capsys):
     assert forget.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_command_takes_a_method_of_the_users_own(capsys, tmp_path, monkeypatch):
+    from bsce_keras.experiment import run_experiment
+
+    (tmp_path / "own_head.py").write_text(
+        "from bsce_keras.methods.acil import ACIL\n\n\nclass OwnHead(ACIL):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_of("run", method="own_head:OwnHead", expansion_size=None)
+    run_experiment(config)
+    name = config.stream.arriving_class_names[6]
+    flags = ["--run_dir=run", f"--classes={name}", "--method=own_head:OwnHead"]
+    assert forget.main(flags) == 0
+    assert "kept     8 classes" in capsys.readouterr().out

@@ -17,13 +17,14 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from bsce_keras.classifiers import load_classifier, recorded_config
+from bsce_keras.classifiers import load_classifier
 from bsce_keras.data.crops import draw_crops, training_crops
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.methods.acil import AnalyticStep, relu
 from bsce_keras.methods.ridge import RidgeSolution, RidgeSums
 from bsce_keras.models.analytic_head import AnalyticHead
 from bsce_keras.models.classifier import backbone_of, preprocessing
+from bsce_keras.records.recorded_config import recorded_config
 
 _BATCH = 500
 # Features and principal components that do not vary would be divided by 0.

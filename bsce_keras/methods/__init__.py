@@ -19,11 +19,6 @@ METHODS = {
     "ds_al": "bsce_keras.methods.ds_al:DSAL",
     "imprint": "bsce_keras.methods.imprint:Imprint",
 }
-# Reason why methods that train weights cannot forget classes.
-UNFORGETTABLE = (
-    "all its weights depend on every image that it was trained on, and none of them "
-    "can be subtracted. Train without these classes"
-)
 # Names as their papers write them.
 TITLES = {
     "finetune": "Fine-tuning",

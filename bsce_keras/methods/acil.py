@@ -315,9 +315,6 @@ class ACIL(Method):
         ridges = (ridge,) if ridge else _RIDGES
         return RidgeStream.fitted(state, "main", step, relu, step.targets, ridges, tell)
 
-    def forgetting_problem(self):
-        return None
-
     def forget(self, state, removed, kept, last):
         """Subtracts classes from the state and solves the head.
 

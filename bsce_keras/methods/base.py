@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import keras
 
-from bsce_keras.methods import UNFORGETTABLE
 from bsce_keras.methods.classification import classification_values
 from bsce_keras.models.heads import LinearHead
 
@@ -147,13 +146,6 @@ class Method:
             weights: arrays of the classifier's weights; the head's are the last ones.
         """
         return self.make_head(num_old_classes, num_new_classes)
-
-    def forgetting_problem(self):
-        """Returns the reason why the method cannot forget classes, or None if it can.
-
-        A method that can has `forget`, see `ACIL.forget`.
-        """
-        return UNFORGETTABLE
 
     def imprint(self, head, features_of_classes, seed):
         """Initialises the new classes of a grown head; by default they stay random.

@@ -31,12 +31,6 @@ class DSAL(ACIL):
         streams = {name: RidgeSums.zeros(expansion_size) for name in names}
         return AnalyticState(streams, np.zeros(0, np.int64))
 
-    def forgetting_problem(self):
-        return (
-            "its second stream was fitted to residuals of heads that knew these "
-            "classes. Use --method=acil, or train without these classes"
-        )
-
     def solve(self, state, step, tell=lambda what: None):
         parameters = self.parameters
         main = self.main_stream(state, step, tell)

@@ -25,6 +25,20 @@ from bsce_keras.methods.parameters import (
     WaParameters,
 )
 
+# Reasons why a method cannot forget classes.
+_TRAINED = (
+    "all its weights depend on every image that it was trained on, and none of them "
+    "can be subtracted. Train without these classes"
+)
+_RESIDUALS = (
+    "its second stream was fitted to residuals of heads that knew these classes. Use "
+    "--method=acil, or train without these classes"
+)
+_THRESHOLDS = (
+    "the threshold of each class depends on the classes before it. Train without these "
+    "classes"
+)
+
 # Name of the phase of step 0 whose checkpoint is the network of another run.
 SHARED_NETWORK = "shared"
 
@@ -71,6 +85,8 @@ class Published:
         solves_head: increments train nothing; the head is the solution of an equation.
         solves_base_head: the head of the base step is one too, so that with a frozen
             backbone nothing is trained at all.
+        forgetting_problem: reason why it cannot forget classes; empty if it can. Such a
+            method has `forget`, see `ACIL.forget`.
         base_network: methods with the same word train the same network at the base
             step, if data and schedule are equal. Empty if no other method does.
     """
@@ -89,6 +105,7 @@ class Published:
     has_linear_head: bool = True
     solves_head: bool = False
     solves_base_head: bool = False
+    forgetting_problem: str = _TRAINED
     base_network: str = ""
 
     @property
@@ -193,6 +210,7 @@ _ACIL = dataclasses.replace(
     ),
     solves_head=True,
     solves_base_head=True,
+    forgetting_problem="",
 )
 _IMPRINT = dataclasses.replace(
     _IL_BASELINE,
@@ -203,6 +221,7 @@ _IMPRINT = dataclasses.replace(
         "scaled cosines to the mean direction of each later class minus a threshold"
     ),
     solves_head=True,
+    forgetting_problem=_THRESHOLDS,
 )
 # The authors chose it for ImageNet-1k. SubImageNet and larger data sets follow.
 _SUBIMAGENET_DSAL = DsalParameters(compensation=1.5)
@@ -264,6 +283,7 @@ _PUBLISHED = {
                 _SUBIMAGENET_DSAL, expansion_size=_IMAGENET_EXPANSION
             ),
         },
+        forgetting_problem=_RESIDUALS,
     ),
     "imprint": _IMPRINT,
     # LUCIR's schedule, without its fine-tuning.

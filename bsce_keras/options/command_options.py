@@ -57,6 +57,11 @@ _ANSWER_FORMAT = Option(
     default="text",
 )
 
+_METHOD_OF_RUN = Option(
+    "method",
+    str,
+    "MODULE:CLASS of a method outside this package that trained the run",
+)
 _EVALUATE = Command(
     purpose="Scores the exported models of a run, or one export on a data set.",
     example="--run_dir=runs/NAME",
@@ -149,11 +154,7 @@ _EXPORT = Command(
                 "folder to write",
                 default_text="RUN/exports/step_NN, which keeps its other formats",
             ),
-            Option(
-                "method",
-                str,
-                "MODULE:CLASS of a method outside this package that trained the run",
-            ),
+            _METHOD_OF_RUN,
             Option(
                 "alpha",
                 float,
@@ -172,6 +173,7 @@ _FORGET = Command(
         "Classes": (
             Option("run_dir", str, "run of --method=acil"),
             Option("classes", str, "names of the classes to forget, with commas"),
+            _METHOD_OF_RUN,
             Option(
                 "data_dir",
                 str,
