@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 
-from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.data.image_kinds import (
     file_kind,
     gif_pixels,
@@ -56,18 +55,18 @@ def classify_files(model, paths):
         `embedding (d,)`, and None; or None and the reason that a file cannot be
         classified.
     """
-    for batch in _batches(paths):
+    for batch in _batches(paths, model.max_pixels):
         whole = [(path, data) for path, data, reason in batch if reason is None]
         answers = model.outputs_of_files([data for _, data in whole])
         for path, _, reason in batch:
             yield path, *((None, reason) if reason else answers.pop(0))
 
 
-def _batches(paths):
+def _batches(paths, max_pixels):
     """Yields lists of `(path, bytes, reason)`, where one of the last two is None."""
     batch, size = [], 0
     for path in paths:
-        data, reason = _read(path)
+        data, reason = _read(path, max_pixels)
         batch.append((path, data, reason))
         size += len(data or b"")
         if len(batch) >= _BATCH_SIZE or size >= _BATCH_BYTES:
@@ -77,7 +76,7 @@ def _batches(paths):
         yield batch
 
 
-def _read(path):
+def _read(path, max_pixels):
     """Bytes of an image file and None, or None and the reason to leave it out."""
     try:
         kind, reason = file_kind(path)
@@ -91,8 +90,8 @@ def _read(path):
         return None, "too large for the memory"
     except OSError as error:
         return None, error.strerror
-    if kind == "GIF" and gif_pixels(data) > MAX_IMAGE_PIXELS:
-        return None, too_many_pixels(MAX_IMAGE_PIXELS)
+    if kind == "GIF" and gif_pixels(data) > max_pixels:
+        return None, too_many_pixels(max_pixels)
     return data, None
 
 

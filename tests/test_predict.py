@@ -184,6 +184,21 @@ def test_images_of_more_pixels_than_the_limit_are_refused_by_an_export(
     assert f"{gif}: more than 89,478,485 pixels" in error
 
 
+def test_frames_of_a_gif_count_towards_the_limit_of_the_run(copy, tmp_path, capsys):
+    """Two frames of 20 x 20 pixels are more than 500, one is not."""
+    description = json.loads((copy / "model.json").read_text())
+    description["input"]["max_image_pixels"] = 500
+    (copy / "model.json").write_text(json.dumps(description))
+    (copy / CHECKSUMS).unlink()
+    frames = [Image.new("L", (20, 20), brightness) for brightness in (0, 250)]
+    frames[1].save(tmp_path / "one.gif")
+    frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
+    assert run(copy, tmp_path / "one.gif", tmp_path / "two.gif") == 1
+    answers = capsys.readouterr()
+    assert answers.out.startswith(f"{tmp_path}/one.gif")
+    assert f"{tmp_path}/two.gif: more than 500 pixels" in answers.err
+
+
 def test_an_altered_model_is_refused_with_the_file_named(copy, tmp_path, capsys):
     weights = copy / "variables" / "variables.data-00000-of-00001"
     data = bytearray(weights.read_bytes())

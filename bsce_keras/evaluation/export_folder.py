@@ -2,7 +2,9 @@
 
 import os
 
+from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.export_formats import FORMATS
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import read_json, sha256
 
@@ -74,6 +76,23 @@ def portable_file(path):
     files = [file for one in FORMATS.values() for file in one.files]
     paths = [os.path.join(path, file) for file in files]
     return next(filter(os.path.isfile, paths), None)
+
+
+def max_image_pixels(folder):
+    """Returns the `ImageSpec.max_pixels` of an export.
+
+    It is the default for a SavedModel that another program wrote.
+
+    Raises:
+        RequestError: the description is damaged.
+    """
+    path = os.path.join(folder, DESCRIPTION)
+    if not os.path.isfile(path):
+        return MAX_IMAGE_PIXELS
+    try:
+        return int(read_json(path)["input"].get("max_image_pixels", MAX_IMAGE_PIXELS))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"{path} is damaged. Export the step again.") from error
 
 
 def model_problems(path, of_run=False):

@@ -16,11 +16,13 @@ class LoadedModel(abc.ABC):
         channels: number of channels of its images; None if it does not declare it.
         stored_size: side of the squares that it makes of every image; None if it does
             not declare it.
+        max_pixels: files of more pixels are refused, over all frames of a GIF.
     """
 
     class_names: tuple[str, ...]
     channels: int | None
     stored_size: int | None
+    max_pixels: int
 
     @abc.abstractmethod
     def outputs_of_images(self, images):

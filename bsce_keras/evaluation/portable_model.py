@@ -5,8 +5,7 @@ import importlib
 import os
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.config.choices import MAX_IMAGE_PIXELS
-from bsce_keras.evaluation.export_folder import DESCRIPTION
+from bsce_keras.evaluation.export_folder import DESCRIPTION, max_image_pixels
 from bsce_keras.evaluation.loaded_model import LoadedModel
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import read_json
@@ -27,18 +26,17 @@ class PortableModel(LoadedModel):
 
     def __init__(self, path):
         try:
-            facts = read_json(os.path.join(os.path.dirname(path), DESCRIPTION))
+            folder = os.path.dirname(path)
+            facts = read_json(os.path.join(folder, DESCRIPTION))
             *_, side, channels = facts["input"]["shape"]
             self.class_names = tuple(facts["class_names"])
             self.stored_size, self.channels = int(side), int(channels)
+            self.max_pixels = max_image_pixels(folder)
             self._image = ImageSpec(
                 self.stored_size,
                 self.stored_size,
                 self.channels,
-                # Earlier exports do not have it.
-                max_pixels=int(
-                    facts["input"].get("max_image_pixels", MAX_IMAGE_PIXELS)
-                ),
+                max_pixels=self.max_pixels,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RequestError(

@@ -8,6 +8,7 @@ import logging
 from bsce_keras.evaluation.export_folder import (
     CHECKSUMS,
     altered_files,
+    max_image_pixels,
     model_problems,
     portable_file,
 )
@@ -70,7 +71,7 @@ def load_model(path, of_run=False):
             "Use a model that bsce_keras exported, or add the signatures that "
             "bsce_keras.exports describes."
         )
-    return ServedModel(loaded)
+    return ServedModel(loaded, max_image_pixels(path))
 
 
 class ServedModel(LoadedModel):
@@ -78,11 +79,13 @@ class ServedModel(LoadedModel):
 
     Args:
         loaded: result of `tf.saved_model.load`.
+        max_pixels: see `LoadedModel`.
     """
 
-    def __init__(self, loaded):
+    def __init__(self, loaded, max_pixels):
         # Keep the object, because its functions do not hold its variables.
         self._loaded = loaded
+        self.max_pixels = max_pixels
         names = loaded.class_names.numpy()
         self.class_names = tuple(name.decode() for name in names)
         self.channels = _inputs(loaded, "serving_default")["images"].shape[-1]
