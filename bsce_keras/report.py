@@ -69,7 +69,7 @@ def write_report(results, folder):
     begin = time.perf_counter()
     for number, (name, result) in enumerate(_names(begun).items(), start=1):
         own[id(result)] = run_figures.draw_run(
-            result, lambda figure, name=name: folder / f"{figure}_{name}.png", name
+            result, lambda figure, name=name: folder / f"{figure}-{name}.png", name
         )
         if len(begun) > 1:
             passed = time.perf_counter() - begin

@@ -93,19 +93,20 @@ def test_a_run_given_twice_counts_once(make_run, capsys):
 
 
 def test_output_holds_the_table_and_the_figures(make_run, tmp_path, capsys):
-    runs = [make_run("one"), make_run("two", classification_loss="balanced_softmax")]
+    """A run called `groups` has a figure beside that of the groups of classes."""
+    runs = [make_run("one"), make_run("groups", classification_loss="balanced_softmax")]
     output = tmp_path / "report"
     assert main([*runs, f"--output={output}"]) == 0
     names = sorted(path.name for path in output.iterdir())
     assert names == [
+        "accuracy-groups.png",
+        "accuracy-one.png",
         "accuracy.png",
         "accuracy_groups.png",
-        "accuracy_one.png",
-        "accuracy_two.png",
-        "confusion_one.png",
-        "confusion_shares_one.png",
-        "confusion_shares_two.png",
-        "confusion_two.png",
+        "confusion-groups.png",
+        "confusion-one.png",
+        "confusion_shares-groups.png",
+        "confusion_shares-one.png",
         "report.html",
         "table.csv",
         "table.md",
@@ -119,7 +120,7 @@ def test_what_is_gone_from_a_run_leaves_out_its_figure_alone(make_run, tmp_path)
     os.unlink(os.path.join(run_dir, "confusion.npy"))
     assert main([run_dir, f"--output={tmp_path / 'out'}"]) == 0
     assert sorted(os.listdir(tmp_path / "out")) == [
-        "accuracy_one.png",
+        "accuracy-one.png",
         "report.html",
         "table.csv",
         "table.md",
@@ -129,8 +130,8 @@ def test_what_is_gone_from_a_run_leaves_out_its_figure_alone(make_run, tmp_path)
 def test_runs_of_the_same_name_keep_their_own_figures(make_run, tmp_path):
     runs = [make_run("a/seed1"), make_run("b/seed1", seed=2)]
     main([*runs, f"--output={tmp_path / 'report'}"])
-    assert (tmp_path / "report/confusion_a_seed1.png").exists()
-    assert (tmp_path / "report/confusion_b_seed1.png").exists()
+    assert (tmp_path / "report/confusion-a_seed1.png").exists()
+    assert (tmp_path / "report/confusion-b_seed1.png").exists()
 
 
 def test_an_unfinished_run_is_reported_as_such(make_run, capsys):
@@ -197,7 +198,7 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(make_run, tmp_path, 
     printed = capsys.readouterr()
     assert "IL-Baseline  Softmax   100.00" in printed.out
     assert r"runs/bad\n/confusion.npy is damaged" in printed.err
-    assert (output / "confusion_good.png").exists()
+    assert (output / "confusion-good.png").exists()
 
 
 def test_no_run_folder_is_a_wrong_request(capsys):
