@@ -175,8 +175,8 @@ def _run_problems(values):
     exports = exported_steps(values.run_dir)
     if not exports and not problems:
         problems.append(
-            f"{values.run_dir} holds no exported step. Repeat its training command "
-            "with --export, which exports the last step and keeps finished work."
+            f"{values.run_dir} holds no exported step. `bsce-export "
+            f"--run_dir={values.run_dir} --step=N` exports a finished one."
         )
     is_readable = not problems
     for path in exports.values():
@@ -252,7 +252,10 @@ def _evaluate_run(values):
         )
     if recorded:
         missing = listed(map(str, recorded))
-        print(f"\nNot scored, because they were not exported: steps {missing}.")
+        print(
+            f"\nNot scored, because they were not exported: steps {missing}. "
+            "`bsce-export --step=N` exports one."
+        )
 
 
 def _evaluate_model(values):

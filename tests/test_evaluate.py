@@ -142,7 +142,7 @@ def test_steps_without_export_are_named(copied_run, capsys):
 def test_a_run_without_exports_is_refused_with_a_way_out(copied_run, capsys):
     shutil.rmtree(copied_run / "exports")
     assert evaluate.main([f"--run_dir={copied_run}"]) == 2
-    assert "Repeat its training command with --export" in capsys.readouterr().err
+    assert "exports a finished one" in capsys.readouterr().err
 
 
 def test_an_altered_export_is_refused_with_the_file_named(copied_run, capsys):
