@@ -76,9 +76,6 @@ class IncrementalTrainer(keras.Model):
         self.anchors = anchors
         self.built = True
 
-    def call(self, images, training=False):
-        return self.student(images, training=training)["logits"]
-
     def train_step(self, data):
         images, labels, *split_batch = data
         taught = self._teach(images)

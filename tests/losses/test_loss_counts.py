@@ -40,10 +40,12 @@ def test_one_hot_labels_are_counted(dtype):
     assert BalancedSoftmaxLoss.from_labels(one_hot, 4).class_counts == COUNTS
 
 
-def test_rows_of_labels_0_and_1_are_not_one_hot_for_more_classes():
-    """Two maps of two pixels each, of classes 0 and 1 of 3."""
-    loss = BalancedSoftmaxLoss.from_labels([[0, 1], [1, 0]], 3)
-    assert loss.class_counts == [2, 2, 0]
+@pytest.mark.parametrize(
+    ("labels", "counts"), [([[0, 1], [1, 0]], [2, 2, 0]), ([[1, 1, 0]], [1, 2, 0])]
+)
+def test_other_rows_of_0_and_1_than_one_hot_ones_are_maps_of_labels(labels, counts):
+    """A row is one-hot if it has one 1, and as many entries as there are classes."""
+    assert BalancedSoftmaxLoss.from_labels(labels, 3).class_counts == counts
 
 
 @pytest.mark.parametrize(
