@@ -75,7 +75,9 @@ def compile_trainer(trainer, training, schedule):
         training.gradient_clamp,
     )
     trainer.compile(optimizer=optimizer)
-    optimizer.build(trainer.student.trainable_variables)
+    # In mixed_float16, Keras wraps the optimizer in one that scales the loss. The scale
+    # must exist before updates are traced or progress is restored.
+    trainer.optimizer.build(trainer.student.trainable_variables)
 
 
 @dataclasses.dataclass(frozen=True)

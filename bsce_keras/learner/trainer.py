@@ -1,6 +1,7 @@
 """IncrementalTrainer: the package's only `train_step`."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from bsce_keras.meta import (
@@ -74,9 +75,6 @@ class IncrementalTrainer(keras.Model):
         self.batch_statistics = batch_statistics
         self.anchors = anchors
         self.built = True
-
-    def call(self, images, training=False):
-        return self.student(images, training=training)["logits"]
 
     def train_step(self, data):
         images, labels, *split_batch = data
@@ -249,15 +247,20 @@ class IncrementalTrainer(keras.Model):
 
         Returns the logs: loss, terms, and accuracy on the training batch.
         """
-        norm = {}
-        if not hasattr(self.optimizer, "inner_optimizer"):
-            # A loss-scaling optimizer expects infinities and skips such updates.
-            norm["the gradient"] = tf.linalg.global_norm(gradients)
+        norm = {"the gradient": tf.linalg.global_norm(gradients)}
         sums = _over_replicas({**means, **norm, TRAIN_ACCURACY: accuracy})
         logs = {name: sums[name] for name in means}
-        one = _one_if_finite({**_named(logs), **{name: sums[name] for name in norm}})
+        watched = _named(logs)
+        is_scaled = hasattr(self.optimizer, "inner_optimizer")
+        if not is_scaled:
+            watched |= {name: sums[name] for name in norm}
+        factor = one = _one_if_finite(watched)
+        if is_scaled:
+            # A loss-scaling optimizer expects infinities and skips such updates. It
+            # looks at the gradients of one replica only, so all of them get NaN.
+            factor = tf.where(tf.math.is_finite(sums["the gradient"]), one, np.nan)
         self.optimizer.apply(
-            [gradient * tf.cast(one, gradient.dtype) for gradient in gradients],
+            [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients],
             self.student.trainable_variables,
         )
         means_of_state = mean_over_replicas([value for _, value in state])

@@ -203,6 +203,15 @@ def test_the_policy_draws_its_25_pairs_with_their_probabilities():
     moves = np.abs(drawn[..., 1][numbers == names["translate_x"]])
     # 9 and 8 ninths of 150 / 331 of 32 pixels, which are 14.5.
     assert np.unique(moves).tolist() == [12, 14]
+    # Ninths of the largest strengths: 0.3, 0.9, 256, and 4 bits, rounded.
+    for name, expected in [
+        ("shear_y", [7 / 30, 8 / 30]),
+        ("contrast", [0.6, 0.7]),
+        ("solarize", [256 * ninths / 9 for ninths in (2, 3, 5, 8)]),
+        ("posterize", [3]),
+    ]:
+        strengths = np.abs(drawn[..., 1][numbers == names[name]])
+        assert np.unique(strengths).tolist() == pytest.approx(expected)
     assert (numbers[:, 2] == names["cut_out"]).all()
     assert np.unique(drawn[:, 2, 1]).tolist() == list(range(32 * 32))
 

@@ -21,6 +21,8 @@ IMAGE = ImageSpec(
 class Trainer:
     """Stands in for `IncrementalTrainer`; its loss is the sum of a batch's labels.
 
+    Its alpha is the sum of the labels of the alpha split's batch.
+
     Args:
         bad_loss: value of the loss that is replaced by infinity, or None.
     """
@@ -33,8 +35,9 @@ class Trainer:
         total = tf.cast(tf.reduce_sum(batch[1]), tf.float32)
         loss = total if self.bad_loss is None else self._spoiled(total)
         loss = tf.debugging.check_numerics(loss, "the loss term 'classification'")
-        moved = {"alpha": loss, "alpha_gradient": loss} if len(batch) == 4 else {}
-        return {"loss": loss, **moved}
+        if len(batch) < 4:
+            return {"loss": loss}
+        return {"loss": loss, "alpha": tf.reduce_sum(batch[3]), "alpha_gradient": loss}
 
     def _spoiled(self, total):
         return tf.where(tf.equal(total, self.bad_loss), np.inf, total)
@@ -54,11 +57,16 @@ class Logs(keras.callbacks.Callback):
         self.epochs.append(logs)
 
 
-def make_loop(trainer=None, has_split=False, alpha_every=1):
-    """Returns a loop of 3 updates per epoch, the last one with 2 of 10 images."""
+def make_input():
+    """Returns batches of 4 of 10 images, whose labels are powers of 2."""
     labels = 2 ** np.arange(10)
     pool = Examples(np.zeros((10, 4, 4, 1), np.uint8), labels, np.arange(10))
-    inputs = [TrainingInput(pool, IMAGE, 4, seed=1, step=1) for _ in range(2)]
+    return TrainingInput(pool, IMAGE, 4, seed=1, step=1)
+
+
+def make_loop(trainer=None, has_split=False, alpha_every=1):
+    """Returns a loop of 3 updates per epoch, the last one with 2 of 10 images."""
+    inputs = [make_input() for _ in range(2)]
     logs = Logs()
     loop = EpochLoop(
         trainer or Trainer(),
@@ -79,6 +87,21 @@ def test_alpha_moves_at_every_nth_update_of_the_phase(alpha_every, moves):
     for epoch in range(2):
         loop.run_epoch(epoch, 0.1, sums[epoch])
     assert [each.alpha_means()["alpha_updates"] for each in sums] == moves
+
+
+def test_updates_of_alpha_take_the_batches_of_the_alpha_split_in_turn():
+    """Updates 0, 2 and 4 move alpha; a resumed epoch goes on with the third batch."""
+    expected = [sum(labels.numpy()) for _, labels in make_input().cycle(0, 3)]
+    loop, _ = make_loop(has_split=True, alpha_every=2)
+    sums = [EpochSums(), EpochSums()]
+    for epoch in range(2):
+        loop.run_epoch(epoch, 0.1, sums[epoch])
+        sums[epoch].means()
+    assert [sums[0].alphas, sums[1].alphas] == [expected[:2], expected[2:]]
+    loop, _ = make_loop(has_split=True, alpha_every=2)
+    rest = EpochSums(num_updates=1)
+    loop.run_epoch(1, 0.1, rest)
+    assert rest.to_state()["alphas"] == expected[2:]
 
 
 def test_alpha_does_not_move_without_an_alpha_split():

@@ -295,7 +295,7 @@ def test_finetuning_uses_losses_that_compare_old_and_new_classes(loss, expected)
     assert while_finetuning(loss) == expected
 
 
-def test_ss_il_batches_grow_by_a_quarter_after_the_base_step(
+def test_ss_il_adds_a_quarter_to_batches_and_distils_after_the_base_step(
     tiny_config, two_steps, monkeypatch
 ):
     sizes = []
@@ -309,8 +309,11 @@ def test_ss_il_batches_grow_by_a_quarter_after_the_base_step(
     config = tiny_config(
         method="ss_il", classification_loss="softmax", exemplars_per_class=4
     )
-    learn(config, two_steps)
+    _, stats = learn(config, two_steps)
     assert [sizes[0][0], sizes[1][0]] == [16, 20]
+    terms = ["loss", "classification"]
+    assert [*stats[0].loss_by_epoch] == terms
+    assert [*stats[1].loss_by_epoch] == [*terms, "distillation"]
 
 
 @pytest.mark.parametrize("mirrors", [False, True])

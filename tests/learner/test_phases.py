@@ -270,6 +270,8 @@ def test_increments_of_tpcil_train_on_the_topology_of_their_anchors(
     tiny_config, two_steps, phases
 ):
     learner, memory = base_learner(tiny_config(method="tpcil"), two_steps)
+    exemplars = memory.examples()
+    features = learner.features(exemplars.images)
     learner.learn(two_steps[1], memory)
     (_, base), (_, trainer) = [entry for entry in phases if entry[0].name == "main"]
     assert [term.name for term in base.terms] == ["classification"]
@@ -277,6 +279,9 @@ def test_increments_of_tpcil_train_on_the_topology_of_their_anchors(
     assert base.anchors is None
     drawn = trainer.anchors.draw(tf.constant(0))
     assert len(drawn.features) > 1 and np.any(drawn.edges)
+    for image, row in zip(drawn.images.numpy(), drawn.features, strict=True):
+        [place] = np.flatnonzero((exemplars.images == image).all(axis=(1, 2, 3)))
+        np.testing.assert_array_equal(row, features[place])
 
 
 def fewer(step):

@@ -12,13 +12,14 @@ from bsce_keras.learner.epoch_loop import EpochLoop
 from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.phase_progress import EpochSums
 from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
-from bsce_keras.losses import balanced_softmax_crossentropy
+from bsce_keras.losses import balanced_softmax_crossentropy, logit_distillation
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.finetune import Finetune
 from bsce_keras.methods.il_baseline import ILBaseline
 from bsce_keras.methods.parameters import DistillationParameters, NoParameters
-from bsce_keras.models.classifier import build_classifier
+from bsce_keras.models.classifier import build_classifier, head_of
 from bsce_keras.models.heads import LinearHead
+from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
 
@@ -199,7 +200,10 @@ def test_held_alpha_stays_and_its_gradient_is_logged():
 
 
 def split_loss(trainer, alpha, batch, split_batch, uses_batch_statistics):
-    """Computes the loss on the alpha split after one update, without the trainer."""
+    """Computes the loss on the alpha split after one update, without the trainer.
+
+    Two of three classes are old, so distillation has weight 2 / 3.
+    """
     student = trainer.student
     values = [tf.convert_to_tensor(v.value) for v in student.trainable_variables]
     state = [tf.convert_to_tensor(v.value) for v in student.non_trainable_variables]
@@ -208,12 +212,13 @@ def split_loss(trainer, alpha, batch, split_batch, uses_batch_statistics):
         return student.stateless_call(start, state, images, training)[0]["logits"]
 
     images, labels = batch
+    taught = trainer.teacher(images, training=False)["logits"]
     with tf.GradientTape() as tape:
         tape.watch(values)
         logits = logits_of(values, images, True)
-        loss = tf.reduce_mean(
-            balanced_softmax_crossentropy(labels, logits, COUNTS, alpha, NUM_OLD)
-        )
+        balanced = balanced_softmax_crossentropy(labels, logits, COUNTS, alpha, NUM_OLD)
+        distillation = logit_distillation(taught, logits)
+        loss = tf.reduce_mean(balanced / 3 + 2 * distillation / 3)
     # The momentum buffer is empty before the first update. The rate is 0.05.
     gradients = tape.gradient(loss, values)
     virtual = [
@@ -230,11 +235,9 @@ def split_loss(trainer, alpha, batch, split_batch, uses_batch_statistics):
 @pytest.mark.parametrize("uses_running", [False, True])
 def test_gradient_of_alpha_uses_the_configured_statistics(form, uses_running):
     alpha = LearnedAlpha(None, "held", uses_running_statistics=uses_running)
-    context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
-    terms = Finetune(NoParameters()).loss_terms(context)
-    trainer = make_trainer(terms, alpha)
+    trainer = make_trainer(learned_alpha=alpha)
     trainer.meta_gradient = form
-    batches = make_batch(), make_batch(seed=1)
+    batches = make_batch(), make_batch(size=4, seed=1)
     higher, lower = (
         split_loss(trainer, 1 + move, *batches, not uses_running)
         for move in (0.1, -0.1)
@@ -272,12 +275,48 @@ def test_weights_are_read_again_after_alpha_has_moved():
 
 
 def test_accuracy_on_the_training_batch_is_logged():
-    batch = make_batch()
+    """Classes with mean logits of 0 are all predicted; two of six labels are wrong."""
+    images, _ = make_batch()
     trainer = make_trainer()
-    logits = trainer.student(batch[0], training=True)["logits"].numpy()
-    expected = np.mean(logits.argmax(1) == np.array(batch[1]))
-    logged = trainer.train_step(batch)["train_accuracy"]
-    assert float(logged) == pytest.approx(expected)
+    logits = trainer.student(images, training=True)["logits"].numpy()
+    bias = head_of(trainer.student).bias
+    bias.assign(bias - logits.mean(axis=0))
+    predicted = (logits - logits.mean(axis=0)).argmax(axis=1).astype(np.int32)
+    labels = np.concatenate([(predicted[:2] + 1) % 3, predicted[2:]])
+    assert np.mean(predicted[::-1] == labels) != 4 / 6
+    logged = trainer.train_step((images, labels))["train_accuracy"]
+    assert float(logged) == pytest.approx(4 / 6)
+
+
+def test_replicas_keep_the_mean_of_their_batch_statistics(two_devices):
+    """Normalised pixels are -5/3 on one replica and -1 on the other; 10 % of -4/3."""
+    context = StepContext(0, 2, (1, 1), "softmax")
+    with two_devices.scope():
+        images = keras.Input((8, 8, 1))
+        maps = FusedBatchNormalization()(images)
+        backbone = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+        trainer = IncrementalTrainer(
+            build_classifier(backbone, LinearHead(2), IMAGE),
+            None,
+            Finetune(NoParameters()).loss_terms(context),
+            context,
+        )
+        trainer.compile(optimizer=CoupledSGD(0.1))
+        trainer.optimizer.build(trainer.student.trainable_variables)
+    pixels = [np.full((2, 8, 8, 1), value, np.uint8) for value in (0, 51)]
+    batch = two_devices.experimental_distribute_values_from_function(
+        lambda replica: tf.constant(pixels[replica.replica_id_in_sync_group])
+    )
+    labels = tf.constant([0, 1])
+
+    def update(images):
+        return trainer.train_step((images, labels))
+
+    tf.function(lambda: two_devices.run(update, (batch,)), autograph=False)()
+    averages = trainer.student.non_trainable_variables
+    for average, expected in zip(averages, (-0.4 / 3, 0.9), strict=True):
+        for value in two_devices.experimental_local_results(average.value):
+            np.testing.assert_allclose(value, [expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])

@@ -41,6 +41,14 @@ def test_one_hot_labels_are_counted(dtype):
 
 
 @pytest.mark.parametrize(
+    ("labels", "counts"), [([[0, 1], [1, 0]], [2, 2, 0]), ([[1, 1, 0]], [1, 2, 0])]
+)
+def test_other_rows_of_0_and_1_than_one_hot_ones_are_maps_of_labels(labels, counts):
+    """A row is one-hot if it has one 1, and as many entries as there are classes."""
+    assert BalancedSoftmaxLoss.from_labels(labels, 3).class_counts == counts
+
+
+@pytest.mark.parametrize(
     ("labels", "message"),
     [
         ([0, 4], "from 0 to 3, .* from 0 to 4"),

@@ -84,6 +84,15 @@ def test_variants_have_relus_after_their_blocks(name):
         assert blocks_with_relu(backbone(name, variant)) == expected.tolist()
 
 
+@pytest.mark.parametrize("name", BUILDERS)
+def test_stem_and_first_half_of_every_block_have_a_relu(name):
+    model = backbone(name, "podnet")
+    rectified = {id(relu.input) for relu in layers_of(model, keras.layers.ReLU)}
+    normalizations = layers_of(model, FusedBatchNormalization)
+    inner = [layer for layer in normalizations if id(layer.output) in rectified]
+    assert len(inner) == 1 + sum(STAGES[name])
+
+
 @pytest.mark.parametrize(
     ("variant", "signed"), [("il_baseline", False), ("lucir", True), ("podnet", True)]
 )
@@ -101,10 +110,13 @@ def test_only_il_baseline_has_nonnegative_features(variant, signed):
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_podnet_starts_second_gammas_at_zero(name, variant):
-    normalizations = layers_of(backbone(name, variant), FusedBatchNormalization)
-    zero = [not np.any(layer.gamma.numpy()) for layer in normalizations]
-    expected = sum(STAGES[name]) if variant == "podnet" else 0
-    assert sum(zero) == expected
+    model = backbone(name, variant)
+    # The first summand of a block is its second normalisation.
+    second = {id(layer.input[0]) for layer in layers_of(model, keras.layers.Add)}
+    assert len(second) == sum(STAGES[name])
+    for layer in layers_of(model, FusedBatchNormalization):
+        is_zero = not np.any(layer.gamma.numpy())
+        assert is_zero == (variant == "podnet" and id(layer.output) in second)
 
 
 @pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS)

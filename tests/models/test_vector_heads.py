@@ -32,6 +32,24 @@ def all_vectors(head):
 BOTH = pytest.mark.parametrize("kind", [CosineHead, LocalSimilarityHead])
 
 
+def test_vectors_start_as_released_and_the_scale_at_1():
+    """LUCIR's are uniform in +-1/sqrt(d); PODNet's are normal with deviation 1/sqrt(d).
+
+    d is 64, so that 1/sqrt(d) is 1/8.
+    """
+    starts = {}
+    for kind in (CosineHead, LocalSimilarityHead):
+        head = kind(0, 300)
+        head.build((None, 64))
+        assert float(head.scale) == 1.0
+        starts[kind] = 8 * head.new_vectors.numpy()
+    uniform, normal = starts[CosineHead], starts[LocalSimilarityHead]
+    assert normal.shape == (300, 10, 64)
+    assert 0.99 < uniform.max() <= 1 and -1 <= uniform.min() < -0.99
+    assert uniform.std() == pytest.approx(3**-0.5, rel=0.02)
+    assert normal.std() == pytest.approx(1, rel=0.02) and normal.max() > 3
+
+
 def test_cosine_logits_are_scaled_cosines():
     head, features = make_head(CosineHead, 2, 3), some_features()
     outputs = head(features)
