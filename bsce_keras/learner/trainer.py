@@ -22,6 +22,8 @@ from bsce_keras.runtime.replicas import (
 
 # Name of the accuracy on training batches in logs.
 TRAIN_ACCURACY = "train_accuracy"
+# Name of the norm of the gradient in errors.
+_GRADIENT = "the gradient"
 
 
 class IncrementalTrainer(keras.Model):
@@ -247,18 +249,19 @@ class IncrementalTrainer(keras.Model):
 
         Returns the logs: loss, terms, and accuracy on the training batch.
         """
-        norm = {"the gradient": tf.linalg.global_norm(gradients)}
-        sums = _over_replicas({**means, **norm, TRAIN_ACCURACY: accuracy})
+        local = {_GRADIENT: tf.linalg.global_norm(gradients)}
+        sums = _over_replicas({**means, **local, TRAIN_ACCURACY: accuracy})
         logs = {name: sums[name] for name in means}
-        watched = _named(logs)
+        norm = checked = sums[_GRADIENT]
         is_scaled = hasattr(self.optimizer, "inner_optimizer")
-        if not is_scaled:
-            watched |= {name: sums[name] for name in norm}
-        factor = one = _one_if_finite(watched)
         if is_scaled:
-            # A loss-scaling optimizer expects infinities and skips such updates. It
-            # looks at the gradients of one replica only, so all of them get NaN.
-            factor = tf.where(tf.math.is_finite(sums["the gradient"]), one, np.nan)
+            # A loss-scaling optimizer skips updates with infinities and lowers its
+            # scale. At a scale of 1 the infinities are those of the loss itself.
+            checked = tf.where(self.optimizer.dynamic_scale > 1, 0.0, norm)
+        factor = one = _one_if_finite({**_named(logs), _GRADIENT: checked})
+        if is_scaled:
+            # It looks at the gradients of one replica only, so all of them get NaN.
+            factor = tf.where(tf.math.is_finite(norm), one, np.nan)
         self.optimizer.apply(
             [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients],
             self.student.trainable_variables,

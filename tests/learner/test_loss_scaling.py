@@ -62,16 +62,21 @@ def test_updates_do_not_depend_on_the_scale_of_the_loss():
         np.testing.assert_allclose(head.kernel.numpy(), expected, atol=1e-4)
 
 
-def test_an_overflow_on_one_replica_skips_the_update_on_all(two_devices):
-    """The root of 0 has an infinite slope on the second replica."""
+def root_of_zero(number):
+    """Returns a term whose slope is infinite on one replica."""
 
     def root(labels, student, teacher):
-        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         logits = student["logits"][:, 0]
-        return tf.sqrt(tf.where(tf.equal(number, 1), 0 * logits, 1 + logits**2))
+        return tf.sqrt(tf.where(tf.equal(replica, number), 0 * logits, 1 + logits**2))
 
+    return [LossTerm("root", 1.0, root)]
+
+
+def test_an_overflow_on_one_replica_skips_the_update_on_all(two_devices):
+    """The second replica overflows."""
     with two_devices.scope():
-        trainer, head = make_trainer([LossTerm("root", 1.0, root)])
+        trainer, head = make_trainer(root_of_zero(1))
     batch = tf.zeros((2, 8, 8, 1), tf.uint8), tf.constant([0, 1])
     before = head.kernel.numpy()
     update = tf.function(
@@ -84,6 +89,19 @@ def test_an_overflow_on_one_replica_skips_the_update_on_all(two_devices):
     ):
         for value in two_devices.experimental_local_results(variable.value):
             np.testing.assert_array_equal(value, expected)
+
+
+def test_a_gradient_that_overflows_without_scale_ends_the_run():
+    """Otherwise all updates of the run would be skipped without a word."""
+    trainer, head = make_trainer(root_of_zero(0))
+    batch = np.zeros((2, 8, 8, 1), np.uint8), np.array([0, 1])
+    before = head.kernel.numpy()
+    trainer.optimizer.dynamic_scale.assign(2.0)
+    trainer.train_step(batch)
+    assert float(trainer.optimizer.dynamic_scale) == 1.0
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the gradient"):
+        trainer.train_step(batch)
+    np.testing.assert_array_equal(head.kernel.numpy(), before)
 
 
 def test_a_resumed_phase_has_the_scale_of_the_loss(tmp_path):
