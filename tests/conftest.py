@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import pathlib
@@ -37,6 +38,8 @@ def pytest_collection_finish(session):
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in range(2)],
         )
+    # Every trained step collects garbage. Going through what was imported takes 0.3 s.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
