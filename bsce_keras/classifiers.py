@@ -7,7 +7,6 @@ import keras
 from bsce_keras.data.stream import Step
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.methods.own_methods import know
 from bsce_keras.models.classifier import with_temperature
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.recorded_config import recorded_config
@@ -49,9 +48,7 @@ def load_classifier(
         classifier = load_classifier("runs/NAME")
         logits = classifier.predict(images)["logits"]
     """
-    if method is not None:
-        know(method)
-    config = recorded_config(run_dir)
+    config = recorded_config(run_dir, method)
     checkpoints = Checkpoints(run_dir)
     checkpoints.refuse_strangers()
     num_finished = len(checkpoints.finished_states())

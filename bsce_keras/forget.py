@@ -4,7 +4,6 @@ import dataclasses
 import os
 import sys
 
-from bsce_keras.methods.own_methods import know
 from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.folders import output_path, output_problems
 from bsce_keras.options.run_command import run_command
@@ -65,9 +64,7 @@ def _problems(values, _=None):
         problems.append("--run_dir=RUN is required: a run of --method=acil.")
         return problems
     try:
-        if values.method:
-            know(values.method)
-        config = recorded_config(values.run_dir)
+        config = recorded_config(values.run_dir, values.method)
     except RequestError as error:
         return problems + error.problems
     problems += without_effect(config.stream.dataset, values).values()

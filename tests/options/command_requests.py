@@ -94,8 +94,13 @@ REQUESTS = [
     ),
     (
         "forget",
-        "--classes=0 --run_dir=given/acil --method=given.own:Miner",
+        "--classes=0 --run_dir=given/own_method --method=given.own:Miner",
         "Did you mean Mine?",
+    ),
+    (
+        "forget",
+        "--classes=0 --run_dir=given/acil --method=given.own:Mine",
+        "--method=given.own:Mine did not train given/acil, but acil did. Omit --method",
     ),
     ("reproduce", "", "Expected at least one FLAGFILE. Received: none"),
     ("reproduce", "nowhere.flags", "nowhere.flags is neither a flagfile nor a recipe"),

@@ -69,7 +69,7 @@ def given(tmp_path_factory):
         method = name.replace("own_method", "acil")
         record = make_config("digits", method=method, precision="float32").to_json()
         if name == "own_method":
-            record["method"]["name"] = "mine:Mine"
+            record["method"]["name"] = "given.own:Miner"
         (root / name).mkdir()
         (root / name / "config.json").write_text(json.dumps(record))
         (root / name / "steps.jsonl").touch()
