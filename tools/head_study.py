@@ -26,7 +26,7 @@ from bsce_keras.models.analytic_head import AnalyticHead
 from bsce_keras.models.classifier import backbone_of, preprocessing
 from bsce_keras.records.recorded_config import recorded_config
 
-_BATCH = 500
+BATCH = 500
 # Features and principal components that do not vary would be divided by 0.
 _LEAST_DEVIATION, _LEAST_VARIANCE = 1e-6, 1e-3
 # Largest offset of a column of the expansion, for centred features.
@@ -126,7 +126,7 @@ class Study:
         views = variant.depths, variant.mirrored
         test = self._stream.seen_test(steps[-1])
         base = variant.change(self.features(0, *views))
-        expansion, offsets = _expansion(variant, base, expansion_size)
+        expansion, offsets = draw_expansion(variant, base, expansion_size)
 
         def activation(expanded):
             return variant.activation(expanded + offsets)
@@ -183,28 +183,40 @@ class Study:
         if crop:
             crops = draw_crops(np.random.default_rng(crop), len(images), image)
             images = training_crops(images, np.arange(len(images)), crops, image)
-        network = self._network(depths, mirrored)
-        return network.predict(np.asarray(images), batch_size=_BATCH, verbose=0)
+        network = feature_network(self._config, self._classifier, depths, mirrored)
+        return network.predict(np.asarray(images), batch_size=BATCH, verbose=0)
 
-    def _network(self, depths, mirrored):
-        """Returns a network from images to the features that such a head takes."""
-        config = self._config
-        image = config.stream.image
-        head = AnalyticHead(1, 1, depths=depths, mirrored=mirrored)
-        images = keras.Input((image.size, image.size, image.channels))
-        values = images
-        for layer in preprocessing(config.model, image):
-            values = layer(values)
-        outputs = head.gather(backbone_of(self._classifier), values)
-        return keras.Model(images, outputs["features"])
+
+def feature_network(config, classifier, depths, mirrored):
+    """Returns a network from images to the features that a head of `acil` takes.
+
+    Args:
+        config: `ExperimentConfig` of the run.
+        classifier: its trained network.
+        depths, mirrored: as for `AnalyticHead`.
+    """
+    image = config.stream.image
+    head = AnalyticHead(1, 1, depths=depths, mirrored=mirrored)
+    images = keras.Input((image.size, image.size, image.channels))
+    values = images
+    for layer in preprocessing(config.model, image):
+        values = layer(values)
+    outputs = head.gather(backbone_of(classifier), values)
+    return keras.Model(images, outputs["features"])
 
 
 def _numbers(text):
     return [int(number) for number in text.split(",")]
 
 
-def _expansion(variant, base, size):
-    """Returns E and the offsets of its columns, for a `Variant` and its base images."""
+def draw_expansion(variant, base, size):
+    """Returns E and the offsets of its columns.
+
+    Args:
+        variant: the `Variant`.
+        base: features that scale the rows of E, shape `(n, d)`.
+        size: number of columns.
+    """
     rng = np.random.default_rng(0)
     length = base.shape[1]
     expansion = rng.uniform(-1, 1, (length, size)) / np.sqrt(length)

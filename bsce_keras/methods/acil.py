@@ -21,7 +21,7 @@ _LEAST_EXPANSION, _COLUMNS_PER_IMAGE = 2048, 4
 # Images that temperature and ridge are fitted to.
 _MOST_CALIBRATED = 1000
 # Choices for a ridge of 0. The first is that of the published method.
-_RIDGES = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+RIDGES = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -312,7 +312,7 @@ class ACIL(Method):
     def main_stream(self, state, step, tell):
         """Returns the `RidgeStream` of the targets themselves."""
         ridge = state.ridge or self.parameters.ridge
-        ridges = (ridge,) if ridge else _RIDGES
+        ridges = (ridge,) if ridge else RIDGES
         return RidgeStream.fitted(state, "main", step, relu, step.targets, ridges, tell)
 
     def forget(self, state, removed, kept, last):

@@ -36,7 +36,7 @@ def test_a_row_has_the_accuracies_of_acil_with_that_expansion(tmp_path, monkeypa
         parameters={"depths": 2, "mirrored": True},
     )
     expansion = np.asarray(head_of(load_classifier(run)).expansion)
-    monkeypatch.setattr(head_study, "_expansion", lambda *_: (expansion, 0.0))
+    monkeypatch.setattr(head_study, "draw_expansion", lambda *_: (expansion, 0.0))
     average, final, base_accuracy, new = Study(base, increment=2).scores(
         Variant("", depths=2), expansion_size=64, ridge=1.0
     )
@@ -57,8 +57,8 @@ def test_a_run_without_held_out_images_is_refused(monkeypatch):
 def test_whitened_base_features_are_expanded_as_if_uncorrelated():
     rng = np.random.default_rng(1)
     base = rng.normal(size=(4000, 3)) @ [[1.0, 0, 0], [0.9, 0.5, 0], [0, 0, 20.0]]
-    plain, _ = head_study._expansion(Variant("", is_whitened=False), base, 3)
-    white, _ = head_study._expansion(Variant("", is_whitened=True), base, 3)
+    plain, _ = head_study.draw_expansion(Variant("", is_whitened=False), base, 3)
+    white, _ = head_study.draw_expansion(Variant("", is_whitened=True), base, 3)
     drawn = plain * base.std(axis=0)[:, None]
     np.testing.assert_allclose(
         np.cov((base @ white).T), drawn.T @ drawn, rtol=0.02, atol=0.01
@@ -67,5 +67,7 @@ def test_whitened_base_features_are_expanded_as_if_uncorrelated():
 
 def test_centred_columns_start_within_the_offsets_at_the_mean_of_the_base_images():
     base = np.random.default_rng(1).normal(5, 1, size=(100, 4))
-    expansion, offsets = head_study._expansion(Variant("", is_centred=True), base, 8)
+    expansion, offsets = head_study.draw_expansion(
+        Variant("", is_centred=True), base, 8
+    )
     assert np.abs(base.mean(axis=0) @ expansion + offsets).max() <= 0.3
