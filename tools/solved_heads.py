@@ -7,8 +7,8 @@ network of every step stays as it was trained. Other heads replace its own, each
 what the step had at hand: its images and the exemplars of earlier classes. They are
 scored on the images that RUN was scored on.
 
-Solved heads have the features of `acil` with maps of all stages and mirror images. Their
-ridge has the least leave-one-out error. No setting is chosen by the scores.
+Solved heads have the features of `acil` with maps of all stages and mirror images.
+Their ridge has the least leave-one-out error. No setting is chosen by the scores.
 """
 
 import argparse
@@ -104,7 +104,7 @@ class StepNetwork:
         """
         own = _predict(self._classifier, self.scored.images)
         kept = _predict(self._classifier, exemplars.images)["features"]
-        means = _class_means(kept, exemplars.labels)
+        nearness = _unit(own["features"]) @ _class_means(kept, exemplars.labels).T
         test, rows, few = (
             _predict(self._features, part.images)
             for part in (self.scored, pool, exemplars)
@@ -112,21 +112,20 @@ class StepNetwork:
         expansion, _ = draw_expansion(self._variant, rows, expansion_size)
 
         def solved(features, labels, is_balanced):
+            num_classes = labels.max() + 1
             step = AnalyticStep(
-                features, labels, 0, labels.max() + 1, expansion, is_balanced
+                features, labels, 0, num_classes, expansion, is_balanced
             )
-            kernel = _kernel(step)
-            return (relu(test.astype(np.float64) @ expansion) @ kernel).argmax(axis=1)
+            return relu(test.astype(np.float64) @ expansion) @ _kernel(step)
 
-        return {
-            "its own": own["logits"].argmax(axis=1),
-            "nearest mean of the exemplars": (_unit(own["features"]) @ means.T).argmax(
-                1
-            ),
+        logits = {
+            "its own": own["logits"],
+            "nearest mean of the exemplars": nearness,
             "solved, images weigh the same": solved(rows, pool.labels, False),
             "solved, classes weigh the same": solved(rows, pool.labels, True),
             "solved from exemplars alone": solved(few, exemplars.labels, True),
         }
+        return {name: values.argmax(axis=1) for name, values in logits.items()}
 
 
 def _kernel(step):
