@@ -11,7 +11,6 @@ from bsce_keras.config.classification_losses import while_finetuning
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner import phases
 from bsce_keras.learner.finetuning_phase import FinetuningPhase
-from bsce_keras.learner.growth import new_classifier
 from bsce_keras.learner.inference import Inference
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import ScalarLog
@@ -339,59 +338,6 @@ def test_icarl_class_means_use_the_configured_views(tiny_config, two_steps, mirr
 def own_folder(tmp_path, monkeypatch):
     """Relative run folders are made inside the test's temporary folder."""
     monkeypatch.chdir(tmp_path)
-
-
-def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
-    config = tiny_config(method="lucir", exemplars_per_class=4)
-    learner = Learner(config, Runtime(tf.distribute.get_strategy()), Checkpoints("c"))
-    memory = FixedMemory(config, two_steps[0].examples, 20)
-    memory.update(two_steps[0], None)
-    with learner.runtime.strategy.scope():
-        head = learner.method.make_head(0, 5)
-        classifier = new_classifier(config, learner.method.variant, head)
-    learner.adopt(classifier)
-    side = config.stream.image.stored_size
-    assert learner.memory_bytes(two_steps[0], memory) == {
-        "exemplars": 20 * side * side,
-        "state": 0,
-        "teacher": 4 * classifier.count_params(),
-    }
-
-
-def test_bytes_of_memory_of_joint_training_are_those_of_all_images(
-    tiny_config, two_steps
-):
-    config = tiny_config(method="joint")
-    learner = Learner(config, Runtime(), None)
-    memory = ReplayMemory(config.memory, config.training.seed)
-    base, increment = two_steps
-    increment = dataclasses.replace(increment, earlier=base.examples)
-    kept = [learner.memory_bytes(step, memory) for step in (base, increment)]
-    sizes = [base.examples.images.size, increment.examples.images.size]
-    assert [each["exemplars"] for each in kept] == [sizes[0], sum(sizes)]
-
-
-def test_bytes_of_memory_count_the_graph_of_its_exemplars(tiny_config, two_steps):
-    config = tiny_config(method="tpcil", exemplars_per_class=4)
-    learner = Learner(config, Runtime(tf.distribute.get_strategy()), Checkpoints("c"))
-    memory = ReplayMemory(config.memory, config.training.seed)
-    memory.update(two_steps[0], lambda images: images.reshape(len(images), -1))
-    kept = learner.memory_bytes(two_steps[0], memory)
-    side = config.stream.image.stored_size
-    # A vertex has a float64 for each of the pixels, and an edge two vertices.
-    assert kept["state"] == 20 * side * side * 8 + memory.edges.nbytes
-    assert (kept["exemplars"], kept["teacher"]) == (20 * side * side, 0)
-
-
-def test_time_left_counts_the_epochs_of_the_least_number_of_updates(
-    tiny_config, two_steps
-):
-    config = tiny_config(min_updates=30)
-    learner = Learner(config, Runtime(tf.distribute.get_strategy()), None)
-    # 32 new images and 5 exemplars of each old class, in batches of 16.
-    pools, epochs = (57, 62, 67, 72, 77), (8, 8, 6, 6, 6)
-    images = sum(pool * number for pool, number in zip(pools, epochs, strict=True))
-    assert learner.images_after(two_steps[0]) == images
 
 
 def test_updates_before_a_loss_that_is_not_finite_are_saved(tiny_config, two_steps):

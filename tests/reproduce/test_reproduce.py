@@ -1,93 +1,23 @@
-"""The command `reproduce`: shared base steps, resuming, refusals and the table."""
+"""The command `reproduce`: resuming, refusals and the table."""
 
-import dataclasses
 import json
 import os
 import pathlib
 import sys
-import types
 
 import numpy as np
 import pytest
 
 from bsce_keras import reproduce
-from bsce_keras.records.run_identity import begin_run
-from bsce_keras.records.run_records import RunRecords
-from bsce_keras.records.step_record import StepRecord
-from bsce_keras.runtime.errors import RunError
+from tests.reproduce.matrix import (
+    BALANCED,
+    TINY,
+    folders,
+    rows_of_results,
+    write_flagfiles,
+)
 
 ROOT = pathlib.Path(reproduce.__file__).parents[1]
-TINY = "--dataset=digits\n--num_base_classes=8\n--num_increments=1\n--epochs=1\n"
-BALANCED = "--classification_loss=balanced_softmax\n"
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write_flagfiles(**texts):
-    """Writes tiny/NAME.flags and returns their paths."""
-    os.makedirs("tiny", exist_ok=True)
-    for name, text in texts.items():
-        pathlib.Path(f"tiny/{name}.flags").write_text(text)
-    return [f"tiny/{name}.flags" for name in texts]
-
-
-def write_run(config, flagfile=""):
-    """Writes the folder of a run that classifies every image correctly."""
-    from bsce_keras.runtime.devices import resolved
-
-    config = dataclasses.replace(config, training=resolved(config.training))
-    begin_run(config.run_dir, config, 1, flagfile)
-    checkpoints = pathlib.Path(config.run_dir, "checkpoints")
-    checkpoints.mkdir(exist_ok=True)
-    (checkpoints / "step_00.json").write_text("{}")
-    records = RunRecords(config.run_dir, config)
-    sizes = (config.stream.num_base_classes, *config.stream.increments)
-    for step, new in enumerate(sizes):
-        old = sum(sizes[:step])
-        records.append(
-            StepRecord(
-                step=step,
-                num_classes=old + new,
-                num_old_classes=old,
-                num_base_classes=sizes[0],
-                train_images=130 * new + 5 * old,
-                confusion=np.eye(old + new, dtype=int),
-                epochs=1,
-                train_seconds=60.0,
-                images_per_second=1.0,
-                peak_memory_mb=1.0,
-                class_counts=[5] * old + [130] * new,
-                exemplars_per_class=[5] * (old + new),
-            )
-        )
-    records.finish(records.summary())
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Replaces training; list of the configurations that would be trained."""
-    asked = []
-
-    def run_experiment(config, flagfile):
-        asked.append(config)
-        write_run(config, flagfile)
-
-    experiment = types.SimpleNamespace(run_experiment=run_experiment)
-    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
-    return asked
-
-
-def folders(configs):
-    return [config.run_dir.removeprefix("runs/reproduce/") for config in configs]
-
-
-def rows_of_results():
-    lines = pathlib.Path("runs/reproduce/results.md").read_text().splitlines()
-    return [line for line in lines if line.startswith("|")]
 
 
 def test_a_matrix_shares_its_base_step_survives_a_failure_and_resumes(
@@ -176,91 +106,6 @@ def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     ]
 
 
-def test_base_steps_are_shared_only_where_their_networks_are_equal(trained):
-    paths = write_flagfiles(
-        softmax=TINY,
-        balanced=TINY + BALANCED,
-        two_increments=TINY.replace("num_increments=1", "num_increments=2"),
-        finetune=TINY + "--method=finetune\n",
-        lucir=TINY + "--method=lucir\n",
-        lucir_balanced=TINY + "--method=lucir\n" + BALANCED,
-        # podnet's own loss differs for any number of images a class.
-        podnet=TINY + "--method=podnet\n",
-        podnet_balanced=TINY + "--method=podnet\n" + BALANCED,
-        other_base=TINY.replace("=8", "=6"),
-        more_memory=TINY + "--exemplars_per_class=7\n",
-        # It sets images aside at the base step too, a tenth of the exemplars.
-        bic=TINY + "--method=bic\n",
-        bic_with_more=TINY + "--method=bic\n--exemplars_per_class=40\n",
-    )
-    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
-    by_folder = dict(zip(folders(trained), trained, strict=True))
-    for seed in (1, 2):
-        bases = {
-            name: by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"].base_run_dir
-            for name in (pathlib.Path(path).stem for path in paths)
-        }
-        shared = {
-            "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "more_memory": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "finetune": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
-        }
-        assert bases == dict.fromkeys(bases) | shared
-
-
-def test_solved_heads_take_a_network_and_give_none(trained):
-    acil = TINY + "--method=acil\n"
-    paths = write_flagfiles(
-        acil=acil,
-        other_rate=acil + "--learning_rate=0.05\n",
-        other_rate_ds_al=TINY + "--method=ds_al\n--learning_rate=0.05\n",
-        softmax=TINY,
-    )
-    assert reproduce.main(paths) == 0
-    bases = {config.run_dir: config.base_run_dir for config in trained}
-    folder = "runs/reproduce/scale_1.0/tiny/{}/seed_1"
-    softmax = folder.format("softmax")
-    assert bases == dict.fromkeys(bases) | {folder.format("acil"): softmax}
-    # The cell that trains the network comes before the one that takes it.
-    assert list(bases)[:2] == [softmax, folder.format("acil")]
-
-
-def test_noshare_base_steps_trains_each(trained):
-    paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
-    assert reproduce.main([*paths, "--noshare_base_steps"]) == 0
-    assert [config.base_run_dir for config in trained] == [None, None]
-
-
-def test_losses_do_not_share_if_class_sizes_may_differ(trained):
-    for path in ("train/a", "train/b", "test/a"):
-        os.makedirs(f"photos/{path}")
-        pathlib.Path(f"photos/{path}/1.png").touch()
-    flags = "--dataset=folder\n--data_dir=photos\n"
-    paths = write_flagfiles(softmax=flags, balanced=flags + BALANCED)
-    assert reproduce.main(paths) == 0
-    assert [config.base_run_dir for config in trained] == [None, None]
-
-
-def test_losses_that_are_equal_without_old_classes_share_the_base_step(trained):
-    for name in "abcd":
-        os.makedirs(f"photos/train/{name}")
-        pathlib.Path(f"photos/train/{name}/1.png").touch()
-    os.makedirs("photos/test/a")
-    pathlib.Path("photos/test/a/1.png").touch()
-    flags = "--dataset=folder\n--data_dir=photos\n--num_increments=1\n"
-    paths = write_flagfiles(
-        softmax=flags,
-        separated=flags + "--classification_loss=separated_softmax\n",
-        balanced=flags + BALANCED,
-        rescaled=flags + "--classification_loss=rescaled_softmax\n",
-    )
-    assert reproduce.main(paths) == 0
-    softmax = "runs/reproduce/scale_1.0/tiny/softmax/seed_1"
-    assert [config.base_run_dir for config in trained] == [None, softmax, None, None]
-
-
 def test_a_matrix_may_grow_at_the_front(trained):
     """Begun cells keep their base step, and new cells share it."""
     soft, balanced, late = write_flagfiles(
@@ -292,37 +137,6 @@ def test_a_finished_cell_goes_on_when_its_stream_has_grown(trained, capsys):
     assert [config.stream.increments for config in trained] == [(2,), (2, 2)]
     assert reproduce.main(paths) == 0
     assert "all 1 cells are finished" in capsys.readouterr().out
-
-
-def test_a_cell_waits_for_the_base_step_of_a_later_one(trained):
-    """The later cell was killed in its base step, so it has to finish it."""
-    soft, balanced = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
-    assert reproduce.main([balanced]) == 0
-    folder = pathlib.Path("runs/reproduce/scale_1.0/tiny/balanced/seed_1")
-    for name in ("summary.json", "checkpoints/step_00.json"):
-        (folder / name).unlink()
-    assert reproduce.main([soft, balanced]) == 0
-    assert folders(trained[1:]) == [
-        "scale_1.0/tiny/balanced/seed_1",
-        "scale_1.0/tiny/softmax/seed_1",
-    ]
-
-
-def test_cells_fail_with_the_one_that_was_to_train_their_base_step(monkeypatch, capsys):
-    def run_experiment(config, flagfile):
-        raise RunError("no such luck")
-
-    experiment = types.SimpleNamespace(run_experiment=run_experiment)
-    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
-    paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
-    assert reproduce.main(paths) == 1
-    error = capsys.readouterr().err
-    assert "tiny/softmax.flags, seed 1 failed: no such luck" in error
-    assert "tiny/balanced.flags, seed 1 failed: its base step is that of" in error
-    results = json.loads(pathlib.Path("runs/reproduce/results.json").read_text())
-    assert [cell["error"] is None for cell in results["cells"]] == [False, False]
-    assert [row["num_runs_wanted"] for row in results["rows"]] == [1, 1]
-    assert results["rows"][0]["average_incremental_accuracy"]["mean"] is None
 
 
 def test_two_scales_never_share_a_folder(trained):

@@ -1,0 +1,245 @@
+"""Requests that `make_config` refuses, and the reasons that it gives."""
+
+import dataclasses
+import sys
+import types
+
+import pytest
+
+from bsce_keras.options.make_config import make_config, request_problems
+from bsce_keras.runtime.errors import RequestError
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def finished_run(root):
+    root.mkdir()
+    (root / "config.json").write_text("{}")
+    (root / "steps.jsonl").write_text('{"step": 0}\n')
+    return root
+
+
+def problems_of(**request):
+    with pytest.raises(RequestError) as error:
+        make_config(**{"dataset": "digits", **request})
+    return error.value.problems
+
+
+@pytest.mark.parametrize(
+    ("request_", "fragment"),
+    [
+        (
+            {"classification_loss": "nca"},
+            "only with --method=podnet. Received: --method=il_baseline",
+        ),
+        (
+            {"method": "podnet", "parameters": {"nca": "book"}},
+            "one of code, paper. Received",
+        ),
+        ({"balanced_finetuning": "maybe"}, "one of default, true, false. Received"),
+        (
+            {"export": False, "export_only_last": True},
+            "export_only_last=True contradicts export=False",
+        ),
+        ({"replay_sampling": "four_to_one"}, "works only with --method=ss_il. "),
+        ({"test_data": "mine"}, "test_data is for a data set of arrays"),
+        ({"class_names": ["a", "b"]}, "class_names is for a data set of arrays"),
+    ],
+)
+def test_choices_are_checked_in_python_as_on_the_command_line(request_, fragment):
+    [problem] = problems_of(**request_)
+    assert fragment in problem
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fragment"),
+    [
+        ({"margn": 0.4}, "has no parameter 'margn'. It has less_forget_weight, "),
+        ({"margn": 0.4}, "Did you mean margin?"),
+        ({"margin": "wide"}, "must be a number of at least 0. Received: 'wide'"),
+        ({"margin": -0.1}, "must be a number of at least 0. Received: -0.1"),
+        ({"margin": float("inf")}, "must be a number of at least 0. Received: inf"),
+        ({"top_k": 2.0}, "must be an integer of at least 1. Received: 2.0"),
+        ({"top_k": True}, "must be an integer of at least 1. Received: True"),
+        ({"top_k": 0}, "must be an integer of at least 1. Received: 0"),
+        ({"top_k": 10**400}, "--method_parameters must be different names"),
+        ({"top_k": None}, "--method_parameters must be different names"),
+        ([("top_k", 2)], "--method_parameters must be different names"),
+        ("top_k", "--method_parameters must be different names"),
+        ("top_k=1,top_k=2", "--method_parameters must be different names"),
+    ],
+)
+def test_wrong_parameters_of_a_method_are_refused(parameters, fragment):
+    [problem] = problems_of(method="lucir", parameters=parameters)
+    assert fragment in problem
+
+
+def test_parameter_of_a_methods_own_loss_is_refused_with_another_loss():
+    [problem] = problems_of(
+        method="podnet", classification_loss="softmax", parameters={"nca": "paper"}
+    )
+    assert "nca of --method=podnet has no effect with" in problem
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "visits", "fragment"),
+    [
+        ("sgd", ((0, 0.5),), "needs --alpha_optimizer=held"),
+        ("held", ((5, 0.5), (2, 0.5)), "in rising order. Received: [5, 2]"),
+        ("held", ((0, 0.0),), "alpha_visits must be a finite number above 0"),
+    ],
+)
+def test_bad_visits_are_refused(optimizer, visits, fragment):
+    method = make_config("digits", classification_loss="meta_balanced_softmax").method
+    with pytest.raises(RequestError) as error:
+        dataclasses.replace(method, alpha_optimizer=optimizer, alpha_visits=visits)
+    assert fragment in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fragments"),
+    [
+        ({"alhpa": 1.0}, ["make_config has no option 'alhpa'", "Did you mean alpha"]),
+        ({"dataset": None}, ["--dataset is required"]),
+        ({"dataset": "digit"}, ["digits", "Received: 'digit'"]),
+        ({"method": "il_basline"}, ["one of finetune", "Did you mean il_baseline?"]),
+        ({"classification_loss": "bsce"}, ["balanced_softmax", "Received: 'bsce'"]),
+        ({"num_base_classes": 0}, ["--num_base_classes must be at least 1"]),
+        ({"num_base_classes": 11}, ["need 11 classes", "digits has 10"]),
+        ({"num_increments": 3}, ["5 classes left after 5", "that divide them: 1, 5."]),
+        ({"num_increments": -1}, ["--num_increments=-1", "that divide them: 1, 5."]),
+        (
+            {"num_base_classes": 10, "num_increments": 2},
+            ["0 classes", "divide them: 0."],
+        ),
+        ({"increments": [5], "num_increments": 1}, ["either num_increments or"]),
+        ({"increments": [3, 0]}, ["at least 1 new class"]),
+        ({"increments": [3, 3]}, ["need 11 classes", "digits has 10"]),
+        ({"class_order": "lucr"}, ["lucir", "Received: 'lucr'"]),
+        ({"on_bad_image": "ignore"}, ["--on_bad_image must be one of error, skip"]),
+        ({"image_size": 32}, ["--image_size", "digits"]),
+        ({"alpha": 0.5}, ["--alpha=0.5 has no effect with --classification_loss=soft"]),
+        (
+            {"alpha": 0.5, "classification_loss": "meta_balanced_softmax"},
+            ["which learns alpha", "--classification_loss=balanced_softmax"],
+        ),
+        (
+            {"alpha": 0.0, "classification_loss": "balanced_softmax"},
+            ["--alpha must be a finite number above 0. Received: 0.0"],
+        ),
+        (
+            {"alpha_every": 5, "classification_loss": "balanced_softmax"},
+            ["--alpha_every=5", "use --classification_loss=meta_balanced_softmax"],
+        ),
+        ({"meta_gradient": "closed_form"}, ["--meta_gradient=closed_form has no"]),
+        (
+            {"classification_loss": "meta_balanced_softmax", "exemplars_per_class": 1},
+            ["at least 2 exemplars a class"],
+        ),
+        (
+            {"classification_loss": "meta_balanced_softmax", "memory_budget": 17},
+            ["at least 2 exemplars a class", "holds 1"],
+        ),
+        (
+            {
+                "classification_loss": "meta_balanced_softmax",
+                "precision": "mixed_float16",
+            },
+            ["Use --precision=mixed_bfloat16"],
+        ),
+        ({"exemplars_per_class": 2, "memory_budget": 20}, ["Give either", "2 and 20"]),
+        ({"exemplars_per_class": -1}, ["--exemplars_per_class must be 0 or more"]),
+        ({"exemplar_selection": "best"}, ["must be one of herding, random"]),
+        ({"epochs": 4, "schedule_scale": 0.5}, ["Set only one of them"]),
+        ({"epochs": 0}, ["--epochs must be a finite number above 0. Received: 0"]),
+        ({"schedule_scale": float("nan")}, ["--schedule_scale must be", "nan"]),
+        ({"learning_rate": float("inf")}, ["--learning_rate must be", "inf"]),
+        ({"weight_decay": -1.0}, ["--weight_decay must be 0 or more"]),
+        ({"batch_size": 2, "virtual_devices": 4}, ["--batch_size=2", "devices=4"]),
+        (
+            {"virtual_devices": 2, "strategy": "one_device"},
+            ["contradicts --strategy=one_device", "--strategy=mirrored"],
+        ),
+        ({"strategy": "multi_worker"}, ["needs the environment variable TF_CONFIG"]),
+        ({"backbone": "resnet34"}, ["Did you mean resnet32"]),
+        ({"backbone": "keras_hub:resnet_50"}, ["is not a folder", "--download"]),
+        ({"export": False, "export_only_last": True}, ["export_only_last=True"]),
+        ({"seed": -1}, ["--seed must be in [0, 2**31)"]),
+        ({"base_run_dir": "nowhere"}, ["is not a run folder", "config.json"]),
+    ],
+)
+def test_a_wrong_request_is_refused_with_the_reason(request_, fragments, tmp_path):
+    message = "\n".join(problems_of(**request_))
+    for fragment in fragments:
+        assert fragment in message
+    assert not any(tmp_path.iterdir())
+
+
+def test_all_problems_are_reported_together():
+    problems = problems_of(
+        dataset="nothing",
+        method="best",
+        classification_loss="softmx",
+        alpha=-1.0,
+        exemplars_per_class=-1,
+        seed=-1,
+        strategy="multi_worker",
+        backbone="vgg",
+    )
+    for part in (
+        "--dataset",
+        "--method",
+        "--classification_loss",
+        "--alpha must",
+        "--exemplars_per_class",
+        "--seed",
+        "--strategy",
+        "--backbone",
+    ):
+        assert [p for p in problems if p.startswith(part)], part
+
+
+def test_problems_of_order_and_sizes_are_reported_together():
+    message = "\n".join(
+        problems_of(class_order="lucr", num_increments=4, on_bad_image="drop")
+    )
+    for fragment in ("lucr", "--num_increments=4", "--on_bad_image"):
+        assert fragment in message
+
+
+def test_a_single_mistake_gives_a_single_problem():
+    assert len(problems_of(num_base_classes=12, num_increments=2)) == 1
+    assert len(problems_of(epochs=-3)) == 1
+    assert len(problems_of(augmentation="none")) == 1
+
+
+def test_the_base_run_must_be_another_run_with_a_finished_base_step(tmp_path):
+    run = finished_run(tmp_path / "softmax")
+    assert make_config("digits", base_run_dir=run).base_run_dir == str(run)
+    assert "is --run_dir itself" in problems_of(base_run_dir=run, run_dir=run)[0]
+    (run / "steps.jsonl").write_text("")
+    assert "has not finished its base step" in problems_of(base_run_dir=run)[0]
+
+
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "run").write_text("")
+    assert "is a file" in problems_of(run_dir="run")[0]
+
+
+def test_a_wrong_request_downloads_nothing(monkeypatch):
+    def prepare(*_):
+        raise AssertionError("a download was started")
+
+    datasets = types.SimpleNamespace(prepare_dataset=prepare)
+    monkeypatch.setitem(sys.modules, "bsce_keras.data.tfds_download", datasets)
+    request = {"data_dir": "nowhere", "download": True}
+    problems = request_problems("cifar100", alpha=2.0, **request)
+    assert len(problems) == 1
+    assert problems[0].startswith("--alpha")
+    assert request_problems("cifar100", **request) == []
+    with pytest.raises(AssertionError, match="a download was started"):
+        make_config("cifar100", **request)
