@@ -33,10 +33,11 @@ SCORES = {
 }
 _NOTE = (
     "Percent; mean ± sample standard deviation over runs that differ in their seed. "
-    "average: unweighted mean of the accuracies after every step, the base "
-    "step included; final, base, old, new: the model of the last step on test images "
-    "(or those held out) of all, base, earlier and last classes, predicting among all "
-    "classes."
+    "average: unweighted mean of the accuracies after every step, the base step "
+    "included. final, base, old, new: accuracy of the last step's model on all, base, "
+    "earlier and last classes. Predictions are among all classes. Images are test "
+    "images, or those held out. forgetting: for the classes of each earlier step, the "
+    "best accuracy before the last step minus the last one; mean over these steps."
 )
 MEMORY = "memory, MB"
 _MEMORY_NOTE = (
