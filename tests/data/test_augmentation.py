@@ -228,6 +228,14 @@ def test_cutout_blackens_16_by_16_pixels_of_32_by_32():
     assert (corner > 0).sum() == 64
 
 
+def test_operations_are_applied_in_turn():
+    """An inverted white image is black, as the hole is that comes after it."""
+    white = np.full((1, 8, 8, 3), 255, np.uint8)
+    numbers = [OPERATIONS.index(operation) for operation in (ops.invert, ops.cut_out)]
+    drawn = floats([[(number, 0) for number in numbers]])
+    assert not augmented(tf.constant(white), drawn).numpy().any()
+
+
 def crops_of(image):
     """Images of the first batch, which has all 8 images."""
     images = random_images(8, image.stored_size, image.channels)
