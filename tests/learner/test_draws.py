@@ -1,4 +1,4 @@
-"""Random draws of a step: other runs and other steps have other ones."""
+"""Random draws differ between seeds and between steps."""
 
 import dataclasses
 import types
@@ -18,7 +18,7 @@ from bsce_keras.runtime.devices import Runtime
 
 
 def start_of_weights(config, step):
-    """Draws what the first layer of a step would draw."""
+    """Returns the first random number of a step."""
     learner = Learner(config, Runtime(tf.distribute.get_strategy()), None)
     learner._phases = []
     learner.learn(step, None)

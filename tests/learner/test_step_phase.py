@@ -1,4 +1,4 @@
-"""StepPhase: facts of a run that every phase of a step is given."""
+"""StepPhase: what a phase knows of its run, and the time that it adds."""
 
 import dataclasses
 import time

@@ -69,7 +69,7 @@ def test_matching_models_do_not_give_a_warning(activation, eager):
         evaluated(make_model(activation), activation is None, run_eagerly=eager)
 
 
-def test_a_bfloat16_softmax_may_sum_to_1_only_about():
+def test_rows_of_a_bfloat16_softmax_are_probabilities():
     model = make_model("softmax", "mixed_bfloat16")
     sums = np.asarray(model(IMAGES)).astype(np.float32).sum(axis=1)
     assert np.abs(sums - 1).max() > 1e-4
