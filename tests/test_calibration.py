@@ -137,6 +137,14 @@ def test_without_validation_images_the_pool_of_the_step_is_used():
     assert np.bincount(seen[0]).tolist() == [3, 3, 50]
 
 
+def test_images_that_are_all_right_leave_room_for_an_error():
+    """About one of 300; the smallest temperature would say none."""
+    seen = examples(*range(3), *range(3), *[2] * 294)
+    fitted = calibration(lambda images: 10.0 * images, None, None, seen)
+    chances = softmax(10.0 * np.eye(3) / fitted["temperature"], axis=1)
+    assert 1e-3 < 1 - chances[0, 0] < 1e-2
+
+
 def test_methods_that_calibrate_already_refuse_the_flag():
     [problem] = request_problems("digits", method="acil", calibrate=True)
     assert "fits the temperature of its head" in problem

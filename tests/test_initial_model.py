@@ -204,6 +204,9 @@ def test_resumed_adopted_run_has_the_same_bits(request_of, tmp_path):
 )
 def test_cut_classifier_has_the_same_order_of_classes(top, tmp_path):
     model = layers(*top())
+    for layer in model.layers:
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.assign(np.random.default_rng(3).normal(size=layer.bias.shape))
     cut = cut_classifier(save(model, tmp_path), IMAGE)
     images = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3)).astype("float32")
     logits = np.asarray(cut.backbone(images)) @ cut.kernel + cut.bias
@@ -249,6 +252,13 @@ def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
             "'cut' is a ReLU: it must be",
         ),
         (lambda: [keras.layers.Dense(1, name="one")], "Dense: its output is"),
+        (
+            lambda: [
+                keras.layers.Dense(2, activation="softmax"),
+                keras.layers.Rescaling([1.0, 3.0], name="moved"),
+            ],
+            "'moved' is a Rescaling: it changes probabilities, not logits",
+        ),
         (lambda: [keras.layers.Lambda(lambda x: x)], "cannot be loaded"),
     ],
 )

@@ -17,7 +17,7 @@ import tensorflow as tf
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.evaluation.portable_model import load_runner
 from bsce_keras.models.classifier import served_logits
-from bsce_keras.models.plain import foreign_layers, plain
+from bsce_keras.models.plain import foreign_classes, foreign_layers, plain
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.named_objects import named_object
 
@@ -171,14 +171,16 @@ def write_onnx(network, path):
 
 
 def write_keras(network, path):
-    """Writes a `.keras` file; a warning names layers that need this package."""
+    """Writes a `.keras` file; a warning names layers that need other packages."""
     foreign = foreign_layers(network)
     if foreign:
+        modules = sorted({kind.__module__ for kind in foreign_classes(network)})
         _log.warning(
-            "%s holds layers of bsce_keras (%s). Import bsce_keras.models.heads before "
+            "%s holds layers beside those of Keras (%s). Import %s before "
             "`keras.models.load_model`.",
             os.path.basename(path),
             ", ".join(foreign),
+            " and ".join(modules),
         )
     network.save(path)
 

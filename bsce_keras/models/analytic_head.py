@@ -75,7 +75,8 @@ class AnalyticHead(keras.layers.Layer):
     def _joined(self, outputs):
         if not self.depths:
             return outputs["features"]
-        stages = sorted(name for name in outputs if name.startswith("stage"))
+        stages = [name for name in outputs if name.startswith("stage")]
+        stages.sort(key=lambda name: (len(name), name))  # stage10 comes after stage9
         if self.depths > len(stages):
             raise RequestError(
                 f"--method_parameters=depths must be at most {len(stages)}, the number "

@@ -65,13 +65,18 @@ def plain(classifier):
 
 def foreign_layers(model):
     """Returns the sorted class names of layers that are not Keras's own."""
-    names = set()
+    return sorted({kind.__name__ for kind in foreign_classes(model)})
+
+
+def foreign_classes(model):
+    """Returns the set of classes of layers that are not Keras's own."""
+    classes = set()
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            names |= set(foreign_layers(layer))
+            classes |= foreign_classes(layer)
         elif not type(layer).__module__.startswith("keras."):
-            names.add(type(layer).__name__)
-    return sorted(names)
+            classes.add(type(layer))
+    return classes
 
 
 def refresh_statistics(layer):

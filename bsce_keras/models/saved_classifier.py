@@ -74,22 +74,30 @@ def _class_scores(path, model):
     raise _no_cut(path, model, reason)
 
 
-def _parts(path, scores):
-    """Returns the tensor of the features in front of class scores, kernel and bias."""
+def _parts(path, scores, rescaling=None):
+    """Returns the tensor of the features in front of class scores, kernel and bias.
+
+    Args:
+        path: the file, for messages.
+        scores: output of a layer.
+        rescaling: `Rescaling` layer that follows, or None.
+    """
     # Keras (3.15) has only private ways from a tensor to its layer.
     layer, node, index = scores._keras_history
     inputs = layer._inbound_nodes[node].input_tensors
     if len(inputs) != 1:
         raise _no_cut(path, layer, f"it has {len(inputs)} inputs")
     if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
-        features, kernel, bias = _parts(path, layer.outputs[index])
+        features, kernel, bias = _parts(path, layer.outputs[index], rescaling)
         return keras.Model(layer.inputs[0], features)(inputs[0]), kernel, bias
+    if rescaling is not None and is_softmax(layer):
+        raise _no_cut(path, rescaling, "it changes probabilities, not logits")
     if isinstance(layer, keras.layers.Dense):
         return (inputs[0], *_weights(path, layer, inputs[0].shape))
     if is_softmax(layer):
         return _parts(path, inputs[0])
     if isinstance(layer, keras.layers.Rescaling):
-        features, kernel, bias = _parts(path, inputs[0])
+        features, kernel, bias = _parts(path, inputs[0], layer)
         scale = np.asarray(layer.scale, np.float32)
         return features, kernel * scale, bias * scale + np.float32(layer.offset)
     raise _no_cut(path, layer, "it must be a Dense layer, or a softmax after one")

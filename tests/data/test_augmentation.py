@@ -198,7 +198,10 @@ def test_the_policy_draws_its_25_pairs_with_their_probabilities():
     # Only one pair begins with rotate, 7 of 10 times, and ends so 3 of 10 times.
     both = pairs[names["rotate"], names["translate_x"]] / 100_000
     assert both == pytest.approx(0.7 * 0.3 / 25, rel=0.15)
-    turns = np.abs(drawn[..., 1][numbers == names["rotate"]])
+    turns = drawn[..., 1][numbers == names["rotate"]]
+    # 2800 turns: five standard deviations are 0.05.
+    assert 0.45 < (turns < 0).mean() < 0.55
+    turns = np.abs(turns)
     assert np.unique(turns).tolist() == pytest.approx([2 * 30 / 9])
     moves = np.abs(drawn[..., 1][numbers == names["translate_x"]])
     # 9 and 8 ninths of 150 / 331 of 32 pixels, which are 14.5.
@@ -206,7 +209,11 @@ def test_the_policy_draws_its_25_pairs_with_their_probabilities():
     # Ninths of the largest strengths: 0.3, 0.9, 256, and 4 bits, rounded.
     for name, expected in [
         ("shear_y", [7 / 30, 8 / 30]),
+        ("translate_y", [4, 14]),
+        ("brightness", [0.3, 0.6, 0.7, 0.9]),
+        ("colour", [0, 0.3, 0.7, 0.8, 0.9]),
         ("contrast", [0.6, 0.7]),
+        ("sharpness", [0.1, 0.3, 0.5, 0.6, 0.9]),
         ("solarize", [256 * ninths / 9 for ninths in (2, 3, 5, 8)]),
         ("posterize", [3]),
     ]:
@@ -214,6 +221,35 @@ def test_the_policy_draws_its_25_pairs_with_their_probabilities():
         assert np.unique(strengths).tolist() == pytest.approx(expected)
     assert (numbers[:, 2] == names["cut_out"]).all()
     assert np.unique(drawn[:, 2, 1]).tolist() == list(range(32 * 32))
+
+
+def test_the_policy_applies_operations_as_often_as_published():
+    """Sums of the probabilities in the 25 pairs of Cubuk et al."""
+    image = SPECS["autoaugment_cutout"]
+    drawn = draw_operations(np.random.default_rng(0), 100_000, image)
+    counts = np.bincount(drawn[:, :2, 0].astype(int).ravel(), minlength=16)
+    published = {
+        "shear_y": 0.7,
+        "translate_x": 0.8,
+        "translate_y": 3.4,
+        "rotate": 0.7,
+        "brightness": 2.3,
+        "colour": 2.9,
+        "contrast": 0.8,
+        "sharpness": 2.8,
+        "posterize": 0.3,
+        "solarize": 1.9,
+        "auto_contrast": 5.0,
+        "equalize": 4.7,
+        "invert": 0.2,
+    }
+    found = {
+        operation.__name__: 25 * count / 100_000
+        for operation, count in zip(OPERATIONS, counts, strict=True)
+        if count and operation is not ops.identity
+    }
+    # The largest deviation is 0.03.
+    assert found == pytest.approx(published, abs=0.09)
 
 
 def test_cutout_blackens_16_by_16_pixels_of_32_by_32():
@@ -226,6 +262,14 @@ def test_cutout_blackens_16_by_16_pixels_of_32_by_32():
     assert (middle > 0).sum() == 256
     assert (corner[:8, :8] == 255).all()
     assert (corner > 0).sum() == 64
+
+
+def test_operations_are_applied_in_turn():
+    """An inverted white image is black, as the hole is that comes after it."""
+    white = np.full((1, 8, 8, 3), 255, np.uint8)
+    numbers = [OPERATIONS.index(operation) for operation in (ops.invert, ops.cut_out)]
+    drawn = floats([[(number, 0) for number in numbers]])
+    assert not augmented(tf.constant(white), drawn).numpy().any()
 
 
 def crops_of(image):

@@ -131,6 +131,12 @@ def test_resized_crops_have_log_uniform_aspects_of_3_4_to_4_3():
     np.testing.assert_allclose(quarters, expected, atol=0.015)
 
 
+def test_a_resized_crop_that_does_not_fit_is_drawn_again():
+    """One box in seven does not fit. After ten attempts, all but 1e-8 do."""
+    _, _, height, width, _ = boxes()
+    assert np.mean((height == 256) & (width == 256)) < 1e-3
+
+
 def test_resized_crops_lie_anywhere_within_the_square():
     top, left, height, width, mirrored = boxes()
     for start, length in ((top, height), (left, width)):

@@ -46,3 +46,22 @@ def test_a_file_that_gives_nan_is_refused(monkeypatch):
     monkeypatch.setattr(formats, "load_runner", lambda path: broken)
     with pytest.raises(RunError, match="its embedding of random images are inf% off"):
         formats._compare(network, "model.onnx")
+
+
+class OwnHead(keras.layers.Layer):
+    """Head of a method outside the package, without `plain`."""
+
+    def call(self, features):
+        return features
+
+
+def test_a_keras_file_with_a_head_of_its_own_names_the_module_to_import(
+    tmp_path, caplog
+):
+    images = keras.Input((4,))
+    network = keras.Model(images, OwnHead()(images))
+    formats.write_keras(network, str(tmp_path / "model.keras"))
+    [warning] = caplog.messages
+    assert "(OwnHead)" in warning
+    assert f"Import {__name__} before" in warning
+    assert "bsce_keras" not in warning

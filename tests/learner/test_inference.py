@@ -7,7 +7,9 @@ import pytest
 from bsce_keras.config import ImageSpec
 from bsce_keras.learner import inference
 from bsce_keras.learner.inference import Inference
+from bsce_keras.learner.learner import Learner
 from bsce_keras.models.classifier import largest_side
+from bsce_keras.runtime.devices import Runtime
 
 IMAGE = ImageSpec(size=2, stored_size=4, channels=1, pad=1)
 
@@ -27,6 +29,20 @@ def test_classifier_sees_centre_crops_in_order(batch_size, monkeypatch):
     centres = images[:, 1:3, 1:3].reshape(5, 4)
     np.testing.assert_array_equal(shown.features(images), centres)
     np.testing.assert_array_equal(shown.logits(images), -centres.astype(np.float32))
+
+
+def test_a_classifier_is_served_by_its_calibrated_logits(tiny_config):
+    config = tiny_config()
+    side = config.stream.image.size
+    inputs = keras.Input((side, side, 1))
+    flat = keras.layers.Flatten()(inputs)
+    outputs = {"features": flat, "logits": -flat, "calibrated_logits": flat / 2}
+    learner = Learner(config, Runtime(), None)
+    learner.adopt(classifier := keras.Model(inputs, outputs))
+    images = np.full((3, side, side, 1), 40, np.uint8)
+    with learner.serving(classifier) as logits_of:
+        assert np.all(logits_of(images) == 20)
+    assert np.all(learner.logits(images) == -40)
 
 
 def test_the_largest_side_is_the_one_that_images_are_resized_to():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from bsce_keras.config import FinetuningConfig, ImageSpec, TrainingConfig
 from bsce_keras.data.examples import Examples
 from bsce_keras.learner import phases
+from bsce_keras.learner.phase_progress import PhaseProgress
 from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.runtime.devices import Runtime
 
@@ -43,6 +44,25 @@ def test_main_phase_has_the_batch_size_of_its_step():
 def test_other_steps_seeds_and_phases_have_another_order(other):
     assert labels_of() == labels_of()
     assert labels_of(**other) != labels_of()
+
+
+def test_alphas_of_all_epochs_are_numbered_on():
+    """Each epoch moves alpha twice."""
+    plan = PhasePlan("main", 1, TRAINING)
+    progress = PhaseProgress(None, plan, None, save_minutes=1)
+    method = types.SimpleNamespace(held_alpha=lambda epoch: None)
+    run = types.SimpleNamespace(config=types.SimpleNamespace(method=method))
+    trainer = types.SimpleNamespace(learned_alpha=None)
+    logged = []
+    scalars = types.SimpleNamespace(log_alphas=lambda *args: logged.append(args))
+
+    def run_epoch(epoch, rate, sums, after_update):
+        sums.alphas += [epoch + 0.25, epoch + 0.5]
+        return {}
+
+    loop = types.SimpleNamespace(run_epoch=run_epoch)
+    phases._train_epochs(run, plan, loop, progress, trainer, [scalars])
+    assert logged == [([0.25, 0.5], 0), ([1.25, 1.5], 2)]
 
 
 def test_the_draws_of_a_phase_follow_those_of_the_one_before():

@@ -112,6 +112,17 @@ def test_epoch_has_its_means_and_images_per_second(clock, tmp_path):
     }
 
 
+def test_every_move_of_alpha_has_a_scalar_once(tmp_path):
+    """A resumed process writes the earlier epochs again, then goes on."""
+    ScalarLog(str(tmp_path)).on_epoch_end(0, {"loss": 0.5})
+    log = ScalarLog(str(tmp_path), history=[{"loss": 0.5}], alphas=[1.0, 0.75])
+    log.log_alphas([0.25], first=2)
+    assert scalars(tmp_path) == {
+        "loss": [(0, 0.5)],
+        "alpha_by_update": [(0, 1.0), (1, 0.75), (2, 0.25)],
+    }
+
+
 def test_steps_have_scalars_once_however_often_they_are_written(tmp_path):
     line = dict.fromkeys(progress.STEP_SCALARS, 0.5)
     lines = [{**line, "step": 0, "alpha": None, "old_accuracy": None}]

@@ -44,7 +44,9 @@ def test_only_validation_images_give_the_curve_over_alpha():
     assert set(fields) == {"confusion", "further"}
     fields, _ = scores(model, model, validation_share=0.1)
     curve = fields["accuracy_by_alpha"]
-    assert curve["accuracy"][curve["alpha"].index(1)] == 0.75
+    one = curve["alpha"].index(1)
+    assert curve["accuracy"][one] == 0.75
+    assert (curve["old_accuracy"][one], curve["new_accuracy"][one]) == (1.0, 0.5)
 
 
 def test_a_step_without_test_images_has_empty_scores():

@@ -69,6 +69,25 @@ def test_matching_models_do_not_give_a_warning(activation, eager):
         evaluated(make_model(activation), activation is None, run_eagerly=eager)
 
 
+def test_rows_of_a_bfloat16_softmax_are_probabilities():
+    model = make_model("softmax", "mixed_bfloat16")
+    sums = np.asarray(model(IMAGES)).astype(np.float32).sum(axis=1)
+    assert np.abs(sums - 1).max() > 1e-4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluated(model, from_logits=False, run_eagerly=True)
+
+
+@pytest.mark.parametrize(
+    ("counts", "logits"), [(COUNTS, [[2.0, -1.0, 0.0]]), ([5], [[1.0]])]
+)
+def test_logits_that_sum_to_1_do_not_give_a_warning(counts, logits):
+    """Probabilities are not negative, and one class has nothing to choose from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BalancedSoftmaxLoss(counts)([0], np.array(logits))
+
+
 @pytest.mark.parametrize("eager", [False, True])
 def test_a_reshaped_softmax_as_logits_gives_a_warning(eager):
     model = keras.Sequential([make_model("softmax"), keras.layers.Reshape((3,))])

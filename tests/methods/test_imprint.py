@@ -6,6 +6,7 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.methods import load_method
+from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.imprinted_head import ImprintedHead
 from bsce_keras.runtime.errors import RequestError
 
@@ -46,6 +47,18 @@ def test_one_image_is_enough():
 def test_recall_beyond_one_is_refused():
     with pytest.raises(RequestError, match="must be a number above 0 and at most 1"):
         method(recall=1.2)
+
+
+def test_only_classes_of_the_trained_head_see_features_of_any_length():
+    """Two trained classes, then two steps that imprint a class each."""
+    old = LinearHead(2)
+    old.build((None, 4))
+    for num_classes in (3, 4):
+        head = ImprintedHead(num_classes)
+        head.build((None, 4))
+        head.grow_from(old)
+        old = head
+    assert old.is_imprinted.numpy().tolist() == [0, 0, 1, 1]
 
 
 def test_head_and_its_plain_copy_have_the_logits_of_the_formula():

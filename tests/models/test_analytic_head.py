@@ -65,6 +65,18 @@ def test_two_stages_of_the_network_join_the_features():
     assert classifier.layers[-1].expansion.shape == (64 + 4 * (64 + 32), 20)
 
 
+def test_the_last_of_ten_stages_is_the_tenth():
+    """Each stage doubles the image; the feature is a pixel of the tenth."""
+    inputs = maps = keras.Input((8, 8, 1))
+    for number in range(1, 11):
+        maps = keras.layers.Rescaling(2.0, name=f"stage{number}")(maps)
+    features = keras.layers.GlobalMaxPooling2D()(maps)
+    classifier = classifier_of(keras.Model(inputs, features), depths=1)
+    white = np.full((1, 8, 8, 1), 255, np.uint8)
+    joined = classifier(white)["features"][0].numpy()
+    np.testing.assert_allclose(joined, joined[0], rtol=1e-5)
+
+
 def test_more_depths_than_stages_are_refused():
     with pytest.raises(RequestError, match="must be at most 3.* Received: 4"):
         classifier_of(depths=4)

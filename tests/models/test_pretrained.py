@@ -91,6 +91,15 @@ def test_images_are_made_smaller_without_aliasing():
     np.testing.assert_allclose(values, expected, atol=1e-3)
 
 
+def test_images_are_resized_in_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    values = PIXELS
+    for layer in preprocessing(ModelConfig(SAVED, input="0_255", input_size=12), IMAGE):
+        values = layer(values)
+    expected = tf.image.resize(PIXELS, (12, 12), antialias=True)
+    np.testing.assert_allclose(tf.cast(values, "float32"), expected, atol=1e-3)
+
+
 def test_classifier_with_softmax_is_refused_by_the_name_of_its_layer(tmp_path):
     path = str(tmp_path / "net.keras")
     keras.Sequential(

@@ -107,6 +107,27 @@ def test_only_il_baseline_has_nonnegative_features(variant, signed):
     assert (features.min() < 0) == signed
 
 
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("resnet8", "il_baseline"), ("resnet8", "lucir"), ("resnet18", "lucir")],
+)
+def test_features_are_means_of_the_last_map(name, variant):
+    """Maps are taken before the ReLU, which only il_baseline has at the end."""
+    model = BUILDERS[name](variant, image_size=64, channels=1)
+    last = model.get_layer(f"stage{len(STAGES[name])}").output
+    images = np.random.default_rng(0).normal(size=(2, 64, 64, 1)).astype(np.float32)
+    maps, features = keras.Model(model.input, [last, model.output])(images)
+    assert np.min(maps) < 0
+    if variant == "il_baseline":
+        maps = np.maximum(maps, 0)
+    np.testing.assert_allclose(features, np.mean(maps, axis=(1, 2)), atol=1e-5)
+
+
+def test_stem_of_resnet18_takes_maxima_of_3_by_3_pixels():
+    [pool] = layers_of(backbone("resnet18", "il_baseline"), keras.layers.MaxPooling2D)
+    assert (pool.pool_size, pool.strides) == ((3, 3), (2, 2))
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_podnet_starts_second_gammas_at_zero(name, variant):
@@ -123,6 +144,13 @@ def test_podnet_starts_second_gammas_at_zero(name, variant):
 def test_unknown_variants_are_refused(builder):
     with pytest.raises(ValueError, match="il_baseline, lucir, podnet.*'torch'"):
         builder("torch")
+
+
+@pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS)
+def test_all_layers_share_batch_statistics_on_request(builder):
+    model = builder(image_size=32, synchronized=True)
+    normalizations = layers_of(model, FusedBatchNormalization)
+    assert normalizations and all(layer.synchronized for layer in normalizations)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
