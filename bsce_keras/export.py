@@ -92,7 +92,9 @@ def export_finished_step(
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
-    export_step(classifier, image, names, folder, ordered, card)
+    # A link that the caller names stays, and the folder behind it is written.
+    place = os.path.realpath(folder) if output else folder
+    export_step(classifier, image, names, place, ordered, card)
     return folder
 
 

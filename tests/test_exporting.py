@@ -111,6 +111,17 @@ def test_moved_logits_are_those_of_the_alpha_curve(trained_run, tmp_path, capsys
     assert old["20"] > old["1"]
 
 
+def test_a_link_as_output_stays_and_its_folder_is_written(trained_run, tmp_path):
+    """As where `current` links to the export that is served."""
+    folder, link = tmp_path / "release_1", tmp_path / "current"
+    arguments = [f"--run_dir={trained_run}", "--step=0"]
+    assert export.main([*arguments, f"--output={folder}"]) == 0
+    link.symlink_to(folder, target_is_directory=True)
+    assert export.main([f"--run_dir={trained_run}", f"--output={link}"]) == 0
+    assert link.is_symlink()
+    assert len(load_model(str(folder)).class_names) == 10
+
+
 def test_alpha_needs_a_folder_of_its_own(trained_run, capsys):
     assert export.main([f"--run_dir={trained_run}", "--alpha=2"]) == 2
     assert "--alpha needs --output=FOLDER" in capsys.readouterr().err
