@@ -99,7 +99,7 @@ def describe_arrays(asked):
     refuse(problems)
     _, height, width, channels = given.train[0].shape
     info = asked.info(given.class_names, len(given.train[1]))
-    if asked.image_size is None and height == width:
+    if height == width and asked.image_size in (None, height):
         sized = dataclasses.replace(asked, image_size=height)
         refuse(sized.size_problems())
         info = sized.info(given.class_names, len(given.train[1]))

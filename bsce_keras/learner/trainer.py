@@ -13,6 +13,7 @@ from bsce_keras.meta import (
 )
 from bsce_keras.methods.base import CLASSIFICATION
 from bsce_keras.models.classifier import head_of
+from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.replicas import (
     all_reduce_sum,
     gather_shares,
@@ -70,7 +71,7 @@ class IncrementalTrainer(keras.Model):
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
-        self.terms = tuple(terms)
+        self.terms = _named_apart(terms)
         self.context = context
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
@@ -206,7 +207,7 @@ class IncrementalTrainer(keras.Model):
     def _term_means(self, labels, outputs, taught, size):
         """Returns this replica's share of each term's mean over the global batch."""
         return {
-            term.name: _share_of_mean(term.values(labels, outputs, taught), size)
+            term.name: _mean_of_term(term, labels, outputs, taught, size)
             for term in self.terms
         }
 
@@ -228,7 +229,7 @@ class IncrementalTrainer(keras.Model):
 
     def _logits_and_other_loss(self, labels, outputs, taught, size):
         others = [
-            term.weight * _share_of_mean(term.values(labels, outputs, taught), size)
+            term.weight * _mean_of_term(term, labels, outputs, taught, size)
             for term in self.terms
             if term.name != CLASSIFICATION
         ]
@@ -305,6 +306,43 @@ def _one_if_finite(watched):
         for name, value in watched.items()
     ]
     return tf.reduce_max(tf.cast(tf.math.is_finite(tf.stack(checked)), tf.float32))
+
+
+def _named_apart(terms):
+    """Returns the terms as a tuple; refuses names that hide each other in logs."""
+    names = [term.name for term in terms]
+    taken = {name for name in names if names.count(name) > 1}
+    taken.update(
+        {"loss", TRAIN_ACCURACY, "alpha", "alpha_gradient"}.intersection(names)
+    )
+    if taken:
+        raise RunError(
+            f"Loss terms need names of their own. Received: {', '.join(names)}. "
+            f"Rename {', '.join(sorted(taken))}."
+        )
+    return tuple(terms)
+
+
+def _mean_of_term(term, labels, outputs, taught, size):
+    """Returns this replica's share of a term's mean over the global batch, in float32.
+
+    In mixed precision, outputs such as features are not float32, nor is what a method
+    makes of them.
+    """
+    values = term.values(labels, outputs, taught)
+    parts = values if isinstance(values, tuple) else (values,)
+    parts = [tf.cast(part, tf.float32) for part in parts]
+    ranks = [part.shape.rank for part in parts]
+    is_vector = len(parts) == 1 and ranks[0] in (1, None)
+    is_masked = len(parts) == 2 and (ranks[0] == ranks[1] or None in ranks)
+    if not (is_vector or is_masked):
+        raise RunError(
+            f"The loss term {term.name!r} must return one value per image, shape "
+            "(batch,), or values and a mask of one shape. Received shapes: "
+            f"{', '.join(str(part.shape) for part in parts)}. Reduce the other axes, "
+            "and not the first."
+        )
+    return _share_of_mean(parts[0] if is_vector else tuple(parts), size)
 
 
 def _share_of_mean(values, size):

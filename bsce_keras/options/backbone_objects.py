@@ -38,10 +38,17 @@ def kept_backbone(model, run_dir):
     if not os.path.isfile(os.path.join(run_dir, "config.json")):
         os.makedirs(run_dir, exist_ok=True)
         model.save(path)
-    elif not os.path.isfile(path) or not _equal(model, path):
+    elif not os.path.isfile(path):
         raise RequestError(
-            f"{run_dir} was begun with another backbone, or with other weights of it. "
-            "Pass the same weights, or use another run_dir."
+            f"{run_dir} was begun without a backbone from Python. Pass the backbone "
+            "that its config.json names, or use another run_dir."
+        )
+    elif not _equal(model, path):
+        raise RequestError(
+            f"{run_dir} was begun with another backbone, or with other weights of it; "
+            "new layers have new random weights. "
+            f"Pass backbone={os.fspath(path)!r} to go on with the copy that the run "
+            "keeps, or use another run_dir."
         )
     return path
 

@@ -130,6 +130,9 @@ def read_request(values):
     is_object = not isinstance(backbone, (str, os.PathLike, type(None)))
     if is_object:
         known["backbone"] = None
+    formats = known.get("export_formats")
+    if isinstance(formats, (list, tuple)) and all(isinstance(x, str) for x in formats):
+        known["export_formats"] = ",".join(formats)
     plain, wrong = plain_values(OPTIONS, known)
     images = None
     if is_images:

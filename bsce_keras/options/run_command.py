@@ -14,7 +14,7 @@ from bsce_keras.options.command_line import is_whole, parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.options.flagfile_recipes import recipe_list
 from bsce_keras.runtime.errors import RequestError, RunError
-from bsce_keras.runtime.signals import Stopped
+from bsce_keras.runtime.signals import Stopped, remembered_ctrl_c
 from bsce_keras.runtime.standard_streams import mend_standard_streams
 from bsce_keras.runtime.text import one_line
 
@@ -53,7 +53,8 @@ def run_command(command, main, argv=None, check=None):
             if check and is_whole(values):
                 problems += check(values, positional)
             raise RequestError(problems)
-        return main(values, positional) or 0
+        with remembered_ctrl_c():
+            return main(values, positional) or 0
     except RequestError as error:
         hint = f"`{program(command)} --help` lists every flag"
         return _fail(command, [*error.problems, hint], 2)

@@ -1,8 +1,39 @@
 """Ctrl-C and SIGTERM as requests: training saves and stops after an update."""
 
+import contextlib
 import signal
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Signals whose `KeyboardInterrupt` was raised since the command began.
+_raised = []
+
+
+@contextlib.contextmanager
+def remembered_ctrl_c():
+    """Remembers a Ctrl-C that a library swallows, until `StopRequests` begins.
+
+    Libraries that catch every exception while they are imported swallow it.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is not signal.default_int_handler:
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, _remember)
+    except ValueError:
+        # Threads other than the main one do not receive signals.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        _raised.clear()
+
+
+def _remember(signum, frame):
+    _raised.append(signum)
+    raise KeyboardInterrupt
 
 
 class Stopped(Exception):
@@ -33,6 +64,8 @@ class StopRequests:
         self._previous = {}
 
     def __enter__(self):
+        if _raised:
+            raise KeyboardInterrupt
         for signum in _SIGNALS:
             try:
                 self._previous[signum] = signal.signal(signum, self._note)

@@ -90,6 +90,18 @@ def test_images_are_used_in_their_own_size(arrays):
     assert config.stream.class_order == "arrival"
 
 
+def test_images_of_the_size_of_a_network_are_not_resized(arrays):
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(2.0)(inputs))
+    sizes = [{"image_size": 8}, {"backbone": keras.Model(inputs, outputs)}]
+    plain = make_config(arrays, validation_share=0.2).stream.image
+    for request in sizes:
+        config = make_config(arrays, validation_share=0.2, **request)
+        assert config.stream.image == plain
+
+
 def test_float_images_from_0_to_255_are_rounded(arrays):
     images, labels = arrays
     found = make_config((images + 0.25 * (images < 255), labels), validation_share=0.2)

@@ -22,12 +22,16 @@ from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization
 from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
+from bsce_keras.runtime.errors import RunError
 
 IMAGE = ImageSpec(
     size=8, stored_size=8, channels=1, flip=False, mean=(0.5,), std=(0.3,)
 )
 NUM_OLD, NUM_NEW = 2, 1
 COUNTS = (3, 3, 20)
+CLASSIFY = Finetune(NoParameters()).loss_terms(
+    StepContext(NUM_OLD, NUM_NEW, COUNTS, "softmax")
+)[0]
 
 
 def make_trainer(terms=None, learned_alpha=None):
@@ -67,6 +71,38 @@ def test_loss_is_the_weighted_sum_of_unweighted_logs():
     rho = NUM_OLD / (NUM_OLD + NUM_NEW)
     expected = rho * logs["distillation"] + (1 - rho) * logs["classification"]
     assert logs["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda labels, student, teacher: tf.reduce_mean(student["features"]),
+        lambda labels, student, teacher: student["features"],
+    ],
+)
+def test_term_that_is_not_one_value_per_image_is_refused(values):
+    """A mean over the batch was divided by the size of the batch once more."""
+    terms = [CLASSIFY, LossTerm("mine", 1.0, values)]
+    with pytest.raises(RunError, match="'mine' must return one value per image"):
+        make_trainer(terms).train_step(make_batch())
+
+
+@pytest.mark.parametrize("name", ["classification", "loss"])
+def test_terms_with_the_name_of_another_log_are_refused(name):
+    terms = [CLASSIFY, LossTerm(name, 1.0, CLASSIFY.values)]
+    with pytest.raises(RunError, match=f"Rename {name}"):
+        make_trainer(terms)
+
+
+def test_term_in_another_precision_counts_in_float32():
+    def half(labels, student, teacher):
+        return tf.cast(CLASSIFY.values(labels, student, teacher), tf.bfloat16)
+
+    logs = make_trainer([CLASSIFY, LossTerm("half", 1.0, half)]).train_step(
+        make_batch()
+    )
+    assert logs["half"].dtype == tf.float32
+    assert float(logs["half"]) == pytest.approx(float(logs["classification"]), rel=1e-2)
 
 
 def test_fit_equals_the_train_step():

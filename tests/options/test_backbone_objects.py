@@ -36,8 +36,18 @@ def test_backbone_object_is_trained_and_resumed_with_the_same_weights(tmp_path):
     assert load_classifier(run_dir).output["features"].shape == (None, 4)
     again = config_of(run_dir, backbone())
     assert again.model == config.model
-    with pytest.raises(RequestError, match="was begun with another backbone"):
+    with pytest.raises(RequestError, match="was begun with another") as refused:
         config_of(run_dir, backbone(seed=2))
+    # The way out that the message names.
+    path = str(run_dir / "backbone.keras")
+    assert f"Pass backbone={path!r}" in str(refused.value)
+    assert config_of(run_dir, path).model == config.model
+
+
+def test_backbone_object_in_the_run_of_a_named_one_is_refused(tmp_path):
+    run_experiment(config_of(tmp_path, "resnet8"))
+    with pytest.raises(RequestError, match="without a backbone from Python"):
+        config_of(tmp_path, backbone())
 
 
 def test_what_is_not_a_model_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from bsce_keras.methods.recipes import published
 from bsce_keras.options.command_line import parse, passed_on
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.options.train_options import OPTIONS
+from bsce_keras.runtime.errors import RequestError
 
 
 def names(options):
@@ -89,3 +90,17 @@ def test_given_values_and_defaults_of_its_own_are_passed_on(
 ):
     values, *_ = parse(command, arguments)
     assert passed_on(command, values) == expected
+
+
+@pytest.mark.parametrize(
+    "formats", [["saved_model", "keras"], ("saved_model", "keras")]
+)
+def test_python_takes_formats_as_a_list_too(formats):
+    text = make_config("digits", export_formats="saved_model,keras")
+    assert make_config("digits", export_formats=formats) == text
+
+
+@pytest.mark.parametrize("formats", [[], ["saved_model", 3], ["keros"]])
+def test_wrong_lists_of_formats_are_refused(formats):
+    with pytest.raises(RequestError, match="--export_formats"):
+        make_config("digits", export_formats=formats)

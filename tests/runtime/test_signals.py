@@ -1,5 +1,6 @@
 """Signals: the first is a request, the second ends the process."""
 
+import contextlib
 import os
 import signal
 
@@ -43,3 +44,20 @@ def test_stopped_command_says_how_to_go_on(signum, exit_code, capsys):
 
     assert run_command("train", main, ["--dataset=digits"]) == exit_code
     assert "give the same command to go on" in capsys.readouterr().err
+
+
+def test_ctrl_c_that_a_library_swallows_still_stops_the_command(capsys):
+    """Imports of some libraries catch every exception."""
+
+    def main(values, positional):
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGINT)
+        with StopRequests():
+            raise AssertionError("training began")
+
+    before = signal.getsignal(signal.SIGINT)
+    assert run_command("train", main, ["--dataset=digits"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+    with StopRequests() as requests:  # The next command is not interrupted.
+        assert requests.signum is None
