@@ -151,7 +151,7 @@ def _problems(values, models):
 
 def _warn_of_small_classes(comparison, min_images):
     """Warns of old classes that may lose any accuracy, because of their few images."""
-    large = {one.name for one in comparison.classes if one.images >= min_images}
+    large = comparison.large_old_classes(min_images)
     old = np.array(comparison.class_names)[comparison.old_knows].tolist()
     small = [name for name in old if name not in large]
     if small:

@@ -76,7 +76,7 @@ def test_a_worse_model_fails_the_gate_and_names_the_class(models, photos, capsys
 
 
 def test_classes_that_are_too_small_for_the_gate_are_named(models, photos, caplog):
-    assert compared(models, photos, "worse", "--max_drop=2", "--min_images=5") == 0
+    assert compared(models, photos, "worse", "--max_drop=2", "--min_images=5") == 3
     assert "leaves out 2 of 2 old classes" in caplog.text
     assert "--min_images=5 images: dark, mid<script>." in caplog.text
     caplog.clear()

@@ -99,6 +99,14 @@ class Comparison:
         lost = [one for one in self.classes if one.is_known and one.gain < 0]
         return sorted(lost, key=lambda one: one.gain)
 
+    def large_old_classes(self, min_images):
+        """Returns the names of the old classes that have as many images, or more."""
+        return {
+            one.name
+            for one in self.classes
+            if one.is_known and one.images >= min_images
+        }
+
     @property
     def turned_wrong(self):
         """Positions of the images that only the old model classifies correctly."""
@@ -148,15 +156,22 @@ def gate_failures(comparison, max_drop=None, min_gain=None, min_images=20):
         max_drop: largest loss of accuracy of an old class in points; None allows any.
         min_gain: smallest gain of the accuracy over all images in points; None allows
             any.
-        min_images: smaller classes are left out of `max_drop`.
+        min_images: smaller classes are left out of `max_drop`. Where it leaves no old
+            class, the new model fails.
     """
     failures = []
     if max_drop is not None:
+        judged = comparison.large_old_classes(min_images)
         failures += [
             f"class {one.name} lost {-one.gain:.2f} points, more than {max_drop:g}"
             for one in comparison.losses
-            if one.images >= min_images and -one.gain > max_drop
+            if one.name in judged and -one.gain > max_drop
         ]
+        if not judged:
+            failures.append(
+                f"--max_drop judges no class, because no old class has {min_images} "
+                "images; give a lower --min_images, or add images"
+            )
     gain = comparison.groups[0].gain
     if min_gain is not None and not gain >= min_gain:
         failures.append(

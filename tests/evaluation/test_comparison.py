@@ -76,8 +76,20 @@ def test_a_class_that_lost_exactly_the_limit_passes_the_gate():
     assert len(gate_failures(comparison, max_drop=1.99)) == 1
 
 
-def test_the_gate_ignores_small_classes(comparison):
-    assert gate_failures(comparison, max_drop=0, min_images=11) == []
+def test_the_gate_ignores_small_classes():
+    """Class a lost all of its 2 images; class b has 20."""
+    labels = np.repeat([0, 1], [2, 20])
+    both = Comparison(
+        ("a", "b"), np.array([True, True]), labels, labels, np.ones(22, int)
+    )
+    assert gate_failures(both, max_drop=0, min_images=3) == []
+    assert len(gate_failures(both, max_drop=0, min_images=2)) == 1
+
+
+def test_a_gate_that_judges_no_class_fails(comparison):
+    [failure] = gate_failures(comparison, max_drop=50, min_images=11)
+    assert "no old class has 11 images; give a lower --min_images" in failure
+    assert gate_failures(comparison, min_images=11) == []
 
 
 def test_a_small_gain_fails_the_gate(comparison):
