@@ -8,12 +8,15 @@ from bsce_keras.options.folders import writable_problems
 from bsce_keras.runtime.errors import RequestError
 
 _NAME = "backbone.keras"
+# Side of an image where a backbone takes any.
+_ANY_SIDE = 64
 
 
 def kept_backbone(model, run_dir):
     """Saves a backbone in the run folder and returns the path of the file.
 
-    A run that was begun keeps its file, and the backbone must have the same weights.
+    A run that was begun keeps its file, and the backbone must have its weights and
+    outputs.
 
     Args:
         model: `keras.Model` from images to features.
@@ -21,7 +24,7 @@ def kept_backbone(model, run_dir):
 
     Raises:
         RequestError: it is not a Keras model, the folder cannot be written, or its run
-            was begun with other weights.
+            was begun with another backbone.
     """
     # Only a caller who has Keras can pass a model.
     import keras
@@ -54,8 +57,22 @@ def kept_backbone(model, run_dir):
 
 
 def _equal(model, path):
+    """Returns True if a model has the weights and the outputs of a saved one."""
     import keras
 
-    ours = model.get_weights()
-    theirs = keras.saving.load_model(path, compile=False, safe_mode=True).get_weights()
-    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
+    saved = keras.saving.load_model(path, compile=False, safe_mode=True)
+    ours, theirs = model.get_weights(), saved.get_weights()
+    if len(ours) != len(theirs) or not all(map(np.array_equal, ours, theirs)):
+        return False
+    if model.input_shape != saved.input_shape:
+        return False
+    # Layers without weights, such as scales and activations, show in the outputs.
+    shape = [side or _ANY_SIDE for side in saved.input_shape[1:]]
+    image = np.random.default_rng(0).uniform(0, 255, (1, *shape))
+    ours, theirs = (
+        keras.tree.flatten(one(image, training=False)) for one in (model, saved)
+    )
+    return len(ours) == len(theirs) and all(
+        np.shape(mine) == np.shape(its) and np.allclose(mine, its, rtol=1e-3)
+        for mine, its in zip(ours, theirs, strict=True)
+    )

@@ -44,6 +44,18 @@ def test_backbone_object_is_trained_and_resumed_with_the_same_weights(tmp_path):
     assert config_of(run_dir, path).model == config.model
 
 
+def test_backbone_object_with_the_same_weights_and_another_scale_is_refused(tmp_path):
+    images = keras.Input((8, 8, 1))
+    scaled = [
+        keras.Model(images, backbone()(keras.layers.Rescaling(scale)(images)))
+        for scale in (1, 1, 0.5)
+    ]
+    run_experiment(config_of(tmp_path, scaled[0]))
+    config_of(tmp_path, scaled[1])
+    with pytest.raises(RequestError, match="was begun with another backbone"):
+        config_of(tmp_path, scaled[2])
+
+
 def test_backbone_object_in_the_run_of_a_named_one_is_refused(tmp_path):
     run_experiment(config_of(tmp_path, "resnet8"))
     with pytest.raises(RequestError, match="without a backbone from Python"):
