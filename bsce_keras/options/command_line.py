@@ -5,6 +5,8 @@ flags hold and parse the values. Its global FLAGS stay untouched. Imports no Ten
 """
 
 import collections
+import os
+import pathlib
 
 from absl import flags as absl_flags
 
@@ -92,8 +94,17 @@ def passed_on(command, values):
 
 
 def flagfile_text(values):
-    """Returns a flag file that repeats the command: the flags set, one a line."""
-    return "".join(f"{values[name].serialize()}\n" for name in set_values(values))
+    """Returns a flag file that repeats the command from any folder: a flag a line.
+
+    Paths are absolute, except where an option also takes other values.
+    """
+    return "".join(f"{_repeated(values[name])}\n" for name in set_values(values))
+
+
+def _repeated(flag):
+    if OPTIONS[flag.name].type is not pathlib.Path:
+        return flag.serialize()
+    return f"--{flag.name}={os.path.abspath(os.path.expanduser(flag.value))}"
 
 
 class _Reader:

@@ -217,6 +217,14 @@ def test_the_flagfile_of_a_run_repeats_it(tmp_path):
     assert again.flag_values_dict() == values.flag_values_dict()
 
 
+def test_the_flagfile_of_a_run_repeats_it_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    values, _ = parse("--dataset=folder", "--data_dir=photos", "--run_dir=~/run")
+    lines = command_line.flagfile_text(values).splitlines()
+    assert f"--data_dir={tmp_path / 'photos'}" in lines
+    assert f"--run_dir={tmp_path / 'home' / 'run'}" in lines
+
+
 @pytest.mark.parametrize(
     ("raised", "code"),
     [
