@@ -14,7 +14,7 @@ from bsce_keras.runtime.cluster import read_cluster
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.machine import cpu_facts
 from bsce_keras.runtime.precision import dtype_policy
-from bsce_keras.runtime.signals import StopRequests
+from bsce_keras.runtime.signals import StopRequests, ctrl_c_handler
 from bsce_keras.runtime.tensorflow_errors import as_memory_errors
 from bsce_keras.runtime.tensorflow_import import refuse_other_keras, uses_onednn
 from bsce_keras.runtime.text import listed
@@ -141,7 +141,8 @@ def _multi_worker_strategy(cluster):
     if others:
         print(f"worker {cluster.index}{role} waits for {listed(others)}", flush=True)
     try:
-        with _ctrl_c_at_once():
+        # Ctrl-C ends the process at once: TensorFlow does not look at signals here.
+        with ctrl_c_handler(signal.SIG_DFL):
             return tf.distribute.MultiWorkerMirroredStrategy()
     except (tf.errors.OpError, RuntimeError) as error:
         raise RunError(
@@ -150,21 +151,6 @@ def _multi_worker_strategy(cluster):
             "addresses that they can reach, that the port is free, and that TensorFlow "
             "has not computed anything yet in this process."
         ) from error
-
-
-@contextlib.contextmanager
-def _ctrl_c_at_once():
-    """Lets Ctrl-C end the process within TensorFlow, which does not check signals."""
-    try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except ValueError:
-        # Threads other than the main one do not receive signals.
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def limit_threads(intra_op_threads=0, one_operation=True):

@@ -9,26 +9,39 @@ _raised = []
 
 
 @contextlib.contextmanager
-def remembered_ctrl_c():
-    """Remembers a Ctrl-C that a library swallows, until `StopRequests` begins.
+def ctrl_c_handler(handler):
+    """Gives Ctrl-C another handler; it gets its own back at the end.
 
-    Libraries that catch every exception while they are imported swallow it.
+    Threads other than the main one do not receive signals, so nothing changes there.
+
+    Args:
+        handler: as `signal.signal` takes it.
     """
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is not signal.default_int_handler:
-        yield
-        return
     try:
-        signal.signal(signal.SIGINT, _remember)
+        previous = signal.signal(signal.SIGINT, handler)
     except ValueError:
-        # Threads other than the main one do not receive signals.
         yield
         return
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
-        _raised.clear()
+
+
+@contextlib.contextmanager
+def remembered_ctrl_c():
+    """Remembers a Ctrl-C that a library swallows, until `StopRequests` begins.
+
+    Libraries that catch every exception while they are imported swallow it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    with ctrl_c_handler(_remember):
+        try:
+            yield
+        finally:
+            _raised.clear()
 
 
 def _remember(signum, frame):
