@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from bsce_keras.options.run_command import run_command
-from bsce_keras.runtime.signals import Stopped, StopRequests
+from bsce_keras.runtime.signals import Stopped, StopRequests, ctrl_c_handler
 
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 
@@ -55,9 +55,10 @@ def test_ctrl_c_that_a_library_swallows_still_stops_the_command(capsys):
         with StopRequests():
             raise AssertionError("training began")
 
-    before = signal.getsignal(signal.SIGINT)
-    assert run_command("train", main, ["--dataset=digits"]) == 130
-    assert "interrupted" in capsys.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is before
+    # A shell ignores Ctrl-C for what it runs in the background.
+    with ctrl_c_handler(signal.default_int_handler):
+        assert run_command("train", main, ["--dataset=digits"]) == 130
+        assert "interrupted" in capsys.readouterr().err
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with StopRequests() as requests:  # The next command is not interrupted.
         assert requests.signum is None
