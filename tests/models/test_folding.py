@@ -87,6 +87,18 @@ def test_bfloat16_copy_is_as_accurate_as_the_classifier():
         assert ours[name] < 1.5 * error, name
 
 
+def test_a_copy_computes_in_the_precision_of_its_classifier():
+    """A float32 classifier stays exact in a process of another precision."""
+    inputs = keras.Input((8, 8, 2))
+    maps = FusedBatchNormalization()(convolution(inputs, 3, 3))
+    model = keras.Model(inputs, {"features": maps})
+    shake(model)
+    batch = np.random.default_rng(3).normal(size=(4, 8, 8, 2)).astype(np.float32)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    ours, expected = outputs_of(folded(model), batch), outputs_of(model, batch)
+    assert max(errors(ours, expected).values()) < 1e-5
+
+
 def test_normalisation_is_replaced_by_fused_shifts():
     copy = folded(trained_classifier())
     graph = tf.function(lambda images: copy(images, training=False)["logits"])
@@ -116,6 +128,11 @@ def to_the_outside(inputs):
     return {"features": FusedBatchNormalization()(maps), "maps": maps}
 
 
+def to_the_outside_of_a_model_in_it(inputs):
+    inner = keras.Input(inputs.shape[1:])
+    return keras.Model(inner, to_the_outside(inner))(inputs)
+
+
 def with_bias(inputs):
     maps = keras.layers.Conv2D(3, 3)(inputs)
     return {"features": FusedBatchNormalization()(maps)}
@@ -127,7 +144,14 @@ def with_activation(inputs):
 
 
 @pytest.mark.parametrize(
-    "layers", [through_others, to_the_outside, with_bias, with_activation]
+    "layers",
+    [
+        through_others,
+        to_the_outside,
+        to_the_outside_of_a_model_in_it,
+        with_bias,
+        with_activation,
+    ],
 )
 def test_kernel_is_folded_only_if_normalisation_is_its_only_reader(layers):
     inputs = keras.Input((8, 8, 2))
