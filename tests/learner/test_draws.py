@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from bsce_keras.learner import growth
 from bsce_keras.learner.analytic_phase import AnalyticPhase
-from bsce_keras.learner.exemplar_pixels import _halves
+from bsce_keras.learner.exemplar_pixels import _halves, _queries
 from bsce_keras.learner.growth import grown_student
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.main_phase import MainPhase
+from bsce_keras.learner.phases import Run
 from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.devices import Runtime
 
@@ -61,9 +62,22 @@ def halves_of_exemplars(config, step):
     return first.tolist()
 
 
+def queries_of_exemplars(config, step):
+    run = Run(config, Runtime(tf.distribute.get_strategy()), None)
+    images, _ = next(_queries(run, step, 0, step.examples))
+    return images.numpy().tolist()
+
+
 @pytest.mark.parametrize(
     "draw",
-    [start_of_weights, alpha_split, anchors, seed_of_imprinting, halves_of_exemplars],
+    [
+        start_of_weights,
+        alpha_split,
+        anchors,
+        seed_of_imprinting,
+        halves_of_exemplars,
+        queries_of_exemplars,
+    ],
 )
 def test_other_seeds_and_steps_have_other_draws(
     draw, tiny_config, two_steps, monkeypatch

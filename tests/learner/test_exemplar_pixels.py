@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import itertools
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from bsce_keras import make_config
 from bsce_keras.data.examples import Examples
 from bsce_keras.learner import exemplar_pixels as exemplars_module
 from bsce_keras.learner import pixel_phase
-from bsce_keras.learner.exemplar_pixels import _groups, _halves
+from bsce_keras.learner.exemplar_pixels import _groups, _halves, _queries
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.phases import Run
 from bsce_keras.learner.pixel_phase import PixelPhase
@@ -185,6 +186,19 @@ def test_old_exemplars_get_a_share_of_the_updates_of_new_ones(
     assert sorted(updates[1:]) == [(2, 3), (2, 3), (3, 3), (3, 3)]
 
 
+def test_queries_are_drawn_anew_in_every_pass_and_part(tiny_config, two_steps):
+    run, (step, _) = Run(tiny_config(), Runtime(), None), two_steps
+    orders = []
+    for part in (0, 1):
+        # A pass over 160 images has 10 batches.
+        batches = itertools.islice(_queries(run, step, part, step.examples), 20)
+        labels = np.concatenate([labels for _, labels in batches])
+        orders += np.split(labels, 2)
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.sort(step.examples.labels))
+    assert len({order.tobytes() for order in orders}) == 4
+
+
 @pytest.mark.slow
 def test_interrupted_optimisation_ends_with_the_same_bytes(
     increment, stop_after, capsys
@@ -238,6 +252,18 @@ def test_groups_contain_every_class_once(num_classes, sizes):
     groups = _groups(labels, 10, np.random.default_rng(1))
     assert [len(group) for group in groups] == sizes
     assert sorted(label for group in groups for label in group) == [*range(num_classes)]
+
+
+def test_classes_are_assigned_to_groups_at_random():
+    first, again, other = (
+        [
+            group.tolist()
+            for group in _groups(range(20), 10, np.random.default_rng(seed))
+        ]
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert max(first[0]) > min(first[1])
 
 
 def test_halves_contain_all_exemplars_of_classes_with_several():
