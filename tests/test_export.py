@@ -1,5 +1,7 @@
 """An exported step is the whole model and needs only TensorFlow."""
 
+import dataclasses
+import os
 import subprocess
 import sys
 
@@ -94,8 +96,9 @@ def small_export(tmp_path):
 def small_classifier():
     images = keras.Input((8, 8, 1))
     scaled = keras.layers.Rescaling(1 / 255)(images)
-    logits = keras.layers.Dense(2)(keras.layers.Flatten()(scaled))
-    return keras.Model(images, {"logits": logits})
+    features = keras.layers.Flatten()(scaled)
+    logits = keras.layers.Dense(2)(features)
+    return keras.Model(images, {"logits": logits, "features": features})
 
 
 def test_an_export_equals_the_model_with_only_tensorflow_installed(
@@ -130,6 +133,7 @@ def test_inputs_and_outputs_have_the_documented_names_and_types(exported):
     assert spec["images"].dtype == tf.uint8
     assert spec["images"].shape.as_list() == [None, None, None, 1]
     assert list(encoded.structured_input_signature[1]) == ["encoded"]
+    assert loaded.stored_size.numpy() == 10
     for signature in (raw, encoded):
         output = signature.structured_outputs["probabilities"]
         assert (output.dtype, output.shape.as_list()) == (tf.float32, [None, 3])
@@ -149,6 +153,17 @@ def test_one_batch_may_hold_files_of_many_sizes(classifier, exported):
     np.testing.assert_allclose(ask(exported, encoded=encoded), expected, atol=1e-5)
 
 
+def test_an_exported_model_refuses_files_that_its_run_refused(tmp_path):
+    strict = dataclasses.replace(IMAGE, max_pixels=99)
+    export_step(small_classifier(), strict, ("a", "b"), str(tmp_path / "step"))
+    encoded = [
+        tf.io.encode_png(np.zeros((10, side, 1), np.uint8)).numpy() for side in (9, 10)
+    ]
+    assert ask(tmp_path / "step", encoded=encoded[:1]).shape == (1, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="more than 99 pixels"):
+        ask(tmp_path / "step", encoded=encoded)
+
+
 def test_a_model_of_mixed_precision_returns_float32(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     classifier = small_classifier()
@@ -157,6 +172,9 @@ def test_a_model_of_mixed_precision_returns_float32(tmp_path):
     found = ask(tmp_path / "step", images=images)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, probabilities_of(classifier, images), atol=1e-2)
+    loaded = tf.saved_model.load(str(tmp_path / "step"))
+    for signature in loaded.signatures.values():
+        assert signature.structured_outputs["embedding"].dtype == tf.float32
 
 
 def test_a_model_of_two_replicas_is_exported_as_one(two_devices, tmp_path):
@@ -194,6 +212,29 @@ def test_the_rest_of_a_killed_export_is_not_part_of_the_next(tmp_path):
     assert altered_files(tmp_path / "step_00") == []
     assert not (tmp_path / "step_00/model.keras").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
+
+
+def test_every_file_is_on_the_disk_before_an_export_takes_its_name(
+    tmp_path, monkeypatch
+):
+    path, synced, before = tmp_path / "step_00", [], []
+    replace = os.replace
+
+    def fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def renamed(source, target):
+        if target == str(path):
+            before.extend(synced)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    export_step(small_classifier(), IMAGE, ("a", "b"), str(path))
+    written = [path, *path.rglob("*")]
+    names = {f"{path}.tmp{str(one).removeprefix(str(path))}" for one in written}
+    assert f"{path}.tmp/variables/variables.index" in names <= {*before}
+    assert synced[-1] == str(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "3"])

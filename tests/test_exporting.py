@@ -71,6 +71,8 @@ def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path)
     export.export_finished_step(trained_run, 0, ("keras",), str(path))
     facts = json.loads((path / "model.json").read_text("utf-8"))
     assert len(facts["class_names"]) == 8
+    # A later export keeps the formats that are there.
+    assert facts["formats"] == {"keras": ["model.keras"]}
     assert not (path / "saved_model.pb").exists()
 
 

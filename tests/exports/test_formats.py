@@ -139,6 +139,7 @@ def test_the_description_has_classes_and_input(exported):
     facts = json.loads((exported / "model.json").read_text("utf-8"))
     assert facts["class_names"] == list(NAMES)
     assert facts["input"]["shape"] == ["batch", 10, 10, 1]
+    assert facts["input"]["values"] == "grey"
     assert facts["outputs"] == {
         "probabilities": ["batch", 10],
         "embedding": ["batch", 64],

@@ -1,10 +1,13 @@
 """The network that files hold sees the squares as evaluation and SavedModel do."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.exports import formats
 from bsce_keras.exports.saved_model import ExportedClassifier
 from bsce_keras.learner.inference import Inference
@@ -46,6 +49,30 @@ def test_a_file_that_gives_nan_is_refused(monkeypatch):
     monkeypatch.setattr(formats, "load_runner", lambda path: broken)
     with pytest.raises(RunError, match="its embedding of random images are inf% off"):
         formats._compare(network, "model.onnx")
+
+
+def test_a_file_whose_outputs_are_zeros_as_they_should_be_is_kept(monkeypatch):
+    """As features of a ReLU that no random image passes."""
+    images = keras.Input((4, 4, 1))
+    zeros = keras.layers.Flatten()(keras.layers.Rescaling(0.0)(images))
+    classifier = keras.Model(images, {"features": zeros, "logits": zeros[:, :3]})
+    image = ImageSpec(size=4, stored_size=4, channels=1)
+    network = formats.served_network(classifier, image)
+    monkeypatch.setattr(formats, "load_runner", lambda path: network)
+    formats._compare(network, "model.onnx")
+
+
+def test_a_format_is_written_without_the_program_that_runs_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    written = dataclasses.replace(FORMATS["onnx"], write=f"{__name__}:write_nothing")
+    monkeypatch.setitem(FORMATS, "onnx", written)
+    image = ImageSpec(size=4, stored_size=4, channels=1)
+    formats.write_formats(("onnx",), pixels_as_features(image), image, str(tmp_path))
+    assert (tmp_path / "model.onnx").exists()
+
+
+def write_nothing(network, path):
+    open(path, "x").close()
 
 
 class OwnHead(keras.layers.Layer):
