@@ -171,8 +171,14 @@ def test_unused_images_are_not_decoded(insects, tmp_path, decoded):
 
 
 def test_refusal_for_lack_of_memory_names_the_cache(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 0)
     config = configure("folder", folder, image_size=14)
+    num_bytes = sum(
+        part.images.nbytes
+        for data in [load_dataset(config)]
+        for part in (data.train, data.test)
+    )
+    # Sorting takes as much again.
+    monkeypatch.setattr(decoded_splits, "available_memory", lambda: 2 * num_bytes - 1)
     message = r"where they take 0\.000 GB, with --cache_dir=DIR"
     with pytest.raises(RequestError, match=message):
         load_dataset(config)

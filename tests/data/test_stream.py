@@ -53,6 +53,18 @@ def test_each_step_has_exactly_the_images_of_its_classes(stream, config):
         assert len(examples) == np.isin(train.labels, new).sum()
 
 
+def test_earlier_images_are_those_of_all_steps_before(stream):
+    """Joint training trains on them again."""
+    first, second, third = stream.steps
+    assert first.earlier is None
+    for step, before in ((second, [first]), (third, [first, second])):
+        for name in ("images", "labels", "ids"):
+            parts = [getattr(one.examples, name) for one in before]
+            np.testing.assert_array_equal(
+                getattr(step.earlier, name), np.concatenate(parts)
+            )
+
+
 def test_seen_test_has_the_images_of_all_seen_classes(stream, config):
     test = load_dataset(config).test
     for step in stream.steps:

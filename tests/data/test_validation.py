@@ -21,9 +21,16 @@ def labels_of(*counts):
 
 
 def test_a_share_of_every_class_and_at_least_one_image_is_held_out():
-    labels = labels_of(20, 3, 14)
+    labels = labels_of(20, 3, 14, 16)
     chosen = held_out(labels, 0.1, NAMES)
-    assert np.bincount(labels[chosen]).tolist() == [2, 1, 1]
+    assert np.bincount(labels[chosen]).tolist() == [2, 1, 1, 2]
+
+
+def test_held_out_images_are_from_all_over_their_class():
+    """Neighbours are often alike, such as the frames of a video."""
+    places = np.flatnonzero(held_out(labels_of(100), 0.2, NAMES))
+    assert np.histogram(places, bins=4, range=(0, 100))[0].min() >= 2
+    assert len(np.unique(np.diff(places))) > 2
 
 
 def test_held_out_images_depend_only_on_the_size_of_their_class():
