@@ -46,23 +46,54 @@ def test_other_steps_seeds_and_phases_have_another_order(other):
     assert labels_of(**other) != labels_of()
 
 
+def train_epochs(run_epoch, plan, held_alpha=lambda epoch: None, alpha=None, logs=()):
+    """Runs the epochs of a phase through `run_epoch(epoch, rate, sums)`."""
+    progress = PhaseProgress(None, plan, None, save_minutes=1)
+    method = types.SimpleNamespace(held_alpha=held_alpha)
+    config = types.SimpleNamespace(method=method, training=TRAINING)
+    loop = types.SimpleNamespace(
+        run_epoch=lambda epoch, rate, sums, after_update: run_epoch(epoch, rate, sums)
+    )
+    phases._train_epochs(
+        types.SimpleNamespace(config=config),
+        plan,
+        loop,
+        progress,
+        types.SimpleNamespace(learned_alpha=alpha),
+        logs,
+    )
+
+
 def test_alphas_of_all_epochs_are_numbered_on():
     """Each epoch moves alpha twice."""
-    plan = PhasePlan("main", 1, TRAINING)
-    progress = PhaseProgress(None, plan, None, save_minutes=1)
-    method = types.SimpleNamespace(held_alpha=lambda epoch: None)
-    run = types.SimpleNamespace(config=types.SimpleNamespace(method=method))
-    trainer = types.SimpleNamespace(learned_alpha=None)
     logged = []
     scalars = types.SimpleNamespace(log_alphas=lambda *args: logged.append(args))
 
-    def run_epoch(epoch, rate, sums, after_update):
+    def run_epoch(epoch, rate, sums):
         sums.alphas += [epoch + 0.25, epoch + 0.5]
         return {}
 
-    loop = types.SimpleNamespace(run_epoch=run_epoch)
-    phases._train_epochs(run, plan, loop, progress, trainer, [scalars])
+    train_epochs(run_epoch, PhasePlan("main", 1, TRAINING), logs=[scalars])
     assert logged == [([0.25, 0.5], 0), ([1.25, 1.5], 2)]
+
+
+def test_a_phase_has_the_rates_of_its_own_schedule():
+    rates = []
+    schedule = FinetuningConfig(3, 0.05, milestones=(1,))
+    plan = PhasePlan("finetuning", 1, schedule)
+    train_epochs(lambda epoch, rate, sums: rates.append(rate), plan)
+    assert rates == pytest.approx([0.05, 0.005, 0.005])
+
+
+def test_a_held_alpha_has_its_value_from_the_start_of_the_epoch():
+    alpha, seen = types.SimpleNamespace(value=tf.Variable(1.0)), []
+    train_epochs(
+        lambda epoch, rate, sums: seen.append(float(alpha.value)),
+        PhasePlan("main", 1, TRAINING),
+        held_alpha=(0.5, 0.25).__getitem__,
+        alpha=alpha,
+    )
+    assert seen == [0.5, 0.25]
 
 
 def test_the_draws_of_a_phase_follow_those_of_the_one_before():

@@ -191,9 +191,16 @@ def phases(monkeypatch):
     return begun
 
 
-@pytest.mark.parametrize("loss", ["softmax", "balanced_softmax"])
+@pytest.mark.parametrize(
+    ("loss", "tuned_with"),
+    [
+        ("softmax", "softmax"),
+        ("balanced_softmax", "balanced_softmax"),
+        ("meta_balanced_softmax", "balanced_softmax"),
+    ],
+)
 def test_finetuning_uses_the_class_counts_of_the_exemplars(
-    loss, tiny_config, two_steps, phases
+    loss, tuned_with, tiny_config, two_steps, phases
 ):
     few = [dataclasses.replace(step, examples=fewer(step)) for step in two_steps]
     config = tiny_config(
@@ -209,10 +216,11 @@ def test_finetuning_uses_the_class_counts_of_the_exemplars(
     _, trainer = phases[-1]
     counts = trainer.context.class_counts
     assert counts == (3, 8, 8, 8, 8, 8)
+    assert trainer.context.classification_loss == tuned_with
     logits = np.random.default_rng(1).normal(size=(6, 6)).astype(np.float32)
     labels = np.arange(6)
     expected = balanced_softmax_crossentropy(
-        labels, logits, counts if loss == "balanced_softmax" else (1,) * 6
+        labels, logits, (1,) * 6 if loss == "softmax" else counts
     )
     found = trainer.terms[0].values(labels, {"logits": tf.constant(logits)}, None)
     np.testing.assert_allclose(found, expected, rtol=1e-6)

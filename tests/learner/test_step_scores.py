@@ -4,15 +4,17 @@ import contextlib
 import types
 
 import numpy as np
+from scipy.special import softmax
 
 from bsce_keras.data.examples import Examples
+from bsce_keras.learner import step_scores as step_scores_module
 from bsce_keras.learner.step_scores import step_scores
 
 LABELS = np.array([0, 1, 2, 2])
 STEP = types.SimpleNamespace(num_old_classes=2, num_classes=3)
 
 
-def scores(predictor, classifier, labels=LABELS, validation_share=0.0):
+def scores(predictor, classifier, labels=LABELS, validation_share=0.0, calibrate=False):
     """Returns `step_scores` of models that are named by their predictions."""
 
     @contextlib.contextmanager
@@ -20,7 +22,7 @@ def scores(predictor, classifier, labels=LABELS, validation_share=0.0):
         yield lambda images: 5.0 * np.eye(3)[list(predictions)]
 
     stream = types.SimpleNamespace(validation_share=validation_share)
-    config = types.SimpleNamespace(calibrate=False, stream=stream)
+    config = types.SimpleNamespace(calibrate=calibrate, stream=stream)
     learner = types.SimpleNamespace(
         config=config, classifier=classifier, serving=serving
     )
@@ -47,6 +49,25 @@ def test_only_validation_images_give_the_curve_over_alpha():
     one = curve["alpha"].index(1)
     assert curve["accuracy"][one] == 0.75
     assert (curve["old_accuracy"][one], curve["new_accuracy"][one]) == (1.0, 0.5)
+
+
+def test_a_temperature_is_never_fitted_to_test_images(monkeypatch):
+    fitted_to = []
+
+    def calibration(logits_of, step, memory, validation):
+        fitted_to.append(validation)
+        return {"temperature": 2.0}
+
+    monkeypatch.setattr(step_scores_module, "calibration", calibration)
+    model = (0, 1, 2, 0)
+    for share in (0.0, 0.1):
+        _, probabilities = scores(model, model, validation_share=share, calibrate=True)
+        np.testing.assert_allclose(
+            probabilities, softmax(2.5 * np.eye(3)[list(model)], axis=1), rtol=1e-6
+        )
+    without, held_out = fitted_to
+    assert without is None
+    np.testing.assert_array_equal(held_out.labels, LABELS)
 
 
 def test_a_step_without_test_images_has_empty_scores():
