@@ -1,6 +1,7 @@
 """An exported step is the whole model and needs only TensorFlow."""
 
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -212,6 +213,20 @@ def test_the_rest_of_a_killed_export_is_not_part_of_the_next(tmp_path):
     assert altered_files(tmp_path / "step_00") == []
     assert not (tmp_path / "step_00/model.keras").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
+
+
+def test_a_disk_that_is_full_for_tensorflow_is_an_error_of_the_disk(
+    tmp_path, monkeypatch
+):
+    def full(*_):
+        message = "variables/variables.index; No space left on device"
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setattr(export, "write_saved_model", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        export_step(small_classifier(), IMAGE, ("a", "b"), str(tmp_path / "step"))
+    assert error.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_file_is_on_the_disk_before_an_export_takes_its_name(
