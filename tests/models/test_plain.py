@@ -87,10 +87,14 @@ def pretrained():
         "analytic",
     ],
 )
-def test_a_plain_copy_has_the_same_logits(classifier):
+def test_a_plain_copy_has_the_same_outputs(classifier):
+    """Calibrated logits and features, which are served, are among them."""
     original = classifier()
     copy = plain(original)
-    np.testing.assert_allclose(logits_of(copy), logits_of(original), 1e-4, 1e-4)
+    found, expected = (model(images(), training=False) for model in (copy, original))
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, 1e-4, 1e-4, err_msg=name)
     assert foreign_layers(copy) == []
     assert foreign_layers(original)
 
