@@ -13,6 +13,7 @@ import tensorflow as tf
 from bsce_keras import make_config
 from bsce_keras.config import ImageSpec
 from bsce_keras.data import image_operations as ops
+from bsce_keras.data import pipeline
 from bsce_keras.data.augmentation import (
     NUM_TRIVIAL,
     OPERATIONS,
@@ -298,14 +299,15 @@ def test_a_resumed_epoch_from_the_cache_has_the_same_images(name, tmp_path):
 
 @DRAWN
 def test_every_epoch_step_and_seed_has_draws_of_its_own(name):
-    image = SPECS[name]
+    """So has the alpha split."""
+    pool = Examples(random_images(50), np.arange(50), np.arange(50))
     tables = [
-        draw_operations(generator(seed, Purpose.OPERATIONS, step, epoch), 50, image)
+        TrainingInput(pool, SPECS[name], 4, seed, step)._views(*purposes, epoch)
         for seed, step, epoch in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1)]
+        for purposes in (pipeline._OF_TRAINING, pipeline._OF_VALIDATION)
     ]
-    for place, table in enumerate(tables):
-        for other in tables[:place]:
-            assert (table != other).any()
+    for of_kind in zip(*tables, strict=True):  # crops, then operations
+        assert len({table.tobytes() for table in of_kind}) == 8
 
 
 def test_operations_change_the_crops_of_crop_flip_and_nothing_before_them():

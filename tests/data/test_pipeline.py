@@ -163,6 +163,15 @@ def test_an_image_is_cropped_anew_every_epoch(image):
     assert same < SIZE // 2
 
 
+def test_an_image_of_the_alpha_split_is_cropped_anew_every_pass():
+    training = make_input(size=4, image=PADDED)  # A batch is a pass.
+    passes = [
+        images.numpy()[np.argsort(labels)].tobytes()
+        for images, labels in training.cycle(0, 3)
+    ]
+    assert len({*passes}) == 3
+
+
 def test_order_does_not_depend_on_earlier_reads():
     training = make_input()
     late = labels_of(training.epoch(5))
