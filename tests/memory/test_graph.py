@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bsce_keras.memory import graph as graph_module
 from bsce_keras.memory.graph import (
     ExemplarGraph,
     hebbian_edges,
@@ -126,6 +127,31 @@ def test_edges_between_old_vertices_stay():
     nearest = np.array([[0, 3], [0, 2], [0, 2], [0, 2]])
     edges = hebbian_edges(nearest, np.array([[0, 1]]), 3, lifetime=1)
     assert edges.tolist() == [[0, 1], [0, 2]]
+
+
+def test_an_unused_edge_outlives_200_wins_of_its_ends():
+    none = np.zeros((0, 2), np.int64)
+    nearest = np.array([[0, 1], *[[0, 2]] * 200])
+    assert hebbian_edges(nearest, none, 0).tolist() == [[0, 1], [0, 2]]
+    nearest = np.array([[0, 1], *[[0, 2]] * 201])
+    assert hebbian_edges(nearest, none, 0).tolist() == [[0, 2]]
+
+
+def test_kept_vertices_are_old_in_the_next_step(monkeypatch):
+    """Edges between old vertices do not age."""
+    numbers = []
+
+    def joined(nearest, edges, num_old):
+        numbers.append(num_old)
+        return hebbian_edges(nearest, edges, num_old)
+
+    monkeypatch.setattr(graph_module, "hebbian_edges", joined)
+    graph, rng = ExemplarGraph(), np.random.default_rng(1)
+    for seed, kept in ((0, 0), (1, 3), (2, 5)):
+        graph.keep(np.arange(kept))
+        graph.add_class(noise(seed), 4, rng)
+        graph.connect(rng)
+    assert numbers == [0, 3, 5]
 
 
 def reference_edges(nearest, num_vertices, lifetime):

@@ -131,6 +131,17 @@ def test_random_exemplars_follow_the_seed():
     assert taken == snapshots(config, seed=1) != snapshots(config, seed=2)
 
 
+def test_random_exemplars_of_equally_large_classes_have_other_places():
+    (step,) = make_steps([(12, 12)])
+    memory = ReplayMemory(growing(5, selection="random"), seed=1)
+    memory.update(step, features_of)
+    places = [
+        np.searchsorted(step.examples.ids[step.examples.labels == label], ids).tolist()
+        for label, ids in enumerate(ids_per_class(memory))
+    ]
+    assert places[0] != places[1]
+
+
 @pytest.mark.parametrize("config", [growing(0), fixed(0), fixed(4)])
 def test_budget_below_one_image_per_class_gives_no_examples(config):
     memory = ReplayMemory(config, seed=1)
@@ -188,6 +199,38 @@ def test_a_tenth_of_the_quota_is_set_aside_and_not_trained_on():
         memory.update(step, features_of)
         assert not aside & {*memory.examples().ids.tolist()}
     assert memory.counts == [12, 9, 11, 10, 12]
+
+
+def test_images_set_aside_are_drawn_by_the_seed():
+    step = make_steps()[0]
+    drawn = [
+        ids_set_aside(ReplayMemory(with_images_set_aside(40), seed), step)
+        for seed in (1, 1, 2)
+    ]
+    assert [len(ids) for ids in drawn[0]] == [4, 4]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_images_set_aside_are_part_of_the_quota():
+    """One exemplar of 10 is set aside; the second class has only 9 images."""
+    memory = ReplayMemory(with_images_set_aside(10), seed=1)
+    for step in make_steps():
+        memory.update(step, features_of)
+    assert memory.counts == [10, 9, 10, 10, 10]
+    assert len(memory.examples()) == 49 - 5
+
+
+@pytest.mark.parametrize("config", [growing(3), fixed(20), with_images_set_aside(10)])
+def test_a_second_update_replaces_the_exemplars_of_its_step(config):
+    """PODNet selects again by the features after balanced fine-tuning."""
+    once, twice = ReplayMemory(config, seed=1), ReplayMemory(config, seed=1)
+    for step in make_steps():
+        once.update(step, features_of)
+        twice.update(step, lambda images: features_of(255 - images))
+        assert ids_per_class(twice) != ids_per_class(once)
+        twice.update(step, features_of)
+        assert ids_per_class(twice) == ids_per_class(once)
+        assert twice.counts == once.counts
 
 
 def test_fixed_memory_counts_images_set_aside():
