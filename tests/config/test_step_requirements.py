@@ -47,6 +47,19 @@ def test_every_new_class_needs_an_image_beside_those_set_aside():
     assert second.startswith("At step 1") and "Received: 4 with 1." in second
 
 
+def test_images_set_aside_are_in_no_pool():
+    """60 exemplars for 3, 5 and 6 classes: 2, 1 and 1 of each are set aside."""
+    config = make_config(
+        "digits",
+        num_base_classes=3,
+        increments=[2, 1],
+        method="bic",
+        memory_budget=60,
+    )
+    pools = [plan.pool_sizes([100] * 6)["main"] for plan in config.plans]
+    assert pools == [3 * 98, 3 * 18 + 2 * 99, 5 * 11 + 99]
+
+
 def test_joint_training_needs_the_images_of_finished_steps():
     config = make_config(
         "digits",
