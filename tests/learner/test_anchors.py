@@ -84,6 +84,15 @@ def test_every_edge_is_eventually_drawn():
     assert seen == {tuple(edge) for edge in EDGES.tolist()}
 
 
+def test_replicas_share_the_anchors_of_an_update(two_devices):
+    anchors = make_anchors()
+    whole, _ = drawn_by(anchors, 1)
+    draw = tf.function(lambda: anchors.draw(tf.constant(1)).images)
+    parts = two_devices.experimental_local_results(two_devices.run(draw))
+    assert abs(len(parts[0]) - len(parts[1])) <= 1
+    np.testing.assert_array_equal(np.concatenate(parts), whole.images)
+
+
 def make_trainer(anchors=True, learned_alpha=None, batch_statistics=True):
     """Makes a trainer of three classes with the features of all anchors."""
     keras.utils.set_random_seed(1)
