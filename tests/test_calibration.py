@@ -83,6 +83,16 @@ def test_later_exports_are_calibrated_and_their_card_says_so(
     assert facts["temperature"] == temperature
 
 
+def test_an_export_that_was_lost_is_written_again_as_it_was(
+    calibrated_run, held_out, tmp_path
+):
+    path, images = calibrated_run / "exports/step_01", held_out.images[:50]
+    expected = probabilities(path, images)
+    path.rename(tmp_path / "moved")
+    run_experiment(config_of(calibrated_run))
+    np.testing.assert_allclose(probabilities(path, images), expected, atol=1e-5)
+
+
 def test_alpha_moves_calibrated_probabilities(calibrated_run, held_out, tmp_path):
     before = probabilities(calibrated_run / "exports/step_01", held_out.images)
     path = str(tmp_path / "moved")
