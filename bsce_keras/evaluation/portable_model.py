@@ -9,6 +9,7 @@ from bsce_keras.evaluation.export_folder import DESCRIPTION, max_image_pixels
 from bsce_keras.evaluation.loaded_model import LoadedModel
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import read_json
+from bsce_keras.runtime.tensorflow_import import import_keras
 
 
 class PortableModel(LoadedModel):
@@ -46,7 +47,8 @@ class PortableModel(LoadedModel):
             self._run = load_runner(path)
         except Exception as error:  # The runtimes document no set of exceptions.
             raise RequestError(
-                f"{path} cannot be loaded: {error}. Export the step again."
+                f"{path} cannot be loaded: {error}. Use another format of the step, "
+                "such as saved_model, or export the step again."
             ) from error
 
     def outputs_of_images(self, images):
@@ -101,6 +103,7 @@ def _onnx(path):
 
 
 def _keras(path):
+    import_keras()
     import keras
 
     # Registers heads of this package, which a file may hold besides Keras's own layers.

@@ -71,7 +71,7 @@ class IncrementalTrainer(keras.Model):
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
-        self.terms = _named_apart(terms)
+        self.terms = _checked(terms, learned_alpha)
         self.context = context
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
@@ -308,9 +308,11 @@ def _one_if_finite(watched):
     return tf.reduce_max(tf.cast(tf.math.is_finite(tf.stack(checked)), tf.float32))
 
 
-def _named_apart(terms):
-    """Returns the terms as a tuple; refuses names that hide each other in logs."""
+def _checked(terms, learned_alpha):
+    """Returns the terms as a tuple; refuses what would not train as it reads."""
     names = [term.name for term in terms]
+    if not names:
+        raise RunError("There are no loss terms. Return at least one from loss_terms.")
     taken = {name for name in names if names.count(name) > 1}
     taken.update(
         {"loss", TRAIN_ACCURACY, "alpha", "alpha_gradient"}.intersection(names)
@@ -319,6 +321,11 @@ def _named_apart(terms):
         raise RunError(
             f"Loss terms need names of their own. Received: {', '.join(names)}. "
             f"Rename {', '.join(sorted(taken))}."
+        )
+    if learned_alpha is not None and CLASSIFICATION not in names:
+        raise RunError(
+            f"A learned alpha needs a loss term {CLASSIFICATION!r}. Received: "
+            f"{', '.join(names)}. Give the method one, or use a fixed --alpha."
         )
     return tuple(terms)
 

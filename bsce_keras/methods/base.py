@@ -167,7 +167,7 @@ class Method:
         return classification_values(context)
 
     def loss_terms(self, context):
-        """Returns the terms of this step; the classification term comes first."""
+        """Returns the terms of this step, at least one."""
         return [
             LossTerm(
                 CLASSIFICATION,
@@ -184,8 +184,12 @@ class Method:
         Source: LUCIR's and PODNet's released code. The paper calls its balanced
         fine-tuning of IL-Baseline "similar to" theirs (Jodelet et al., section 4.3.4).
         """
-        classification, *others = self.loss_terms(context)
-        return [dataclasses.replace(classification, weight=1.0), *others]
+        return [
+            dataclasses.replace(term, weight=1.0)
+            if term.name == CLASSIFICATION
+            else term
+            for term in self.loss_terms(context)
+        ]
 
     def after_training(self, head, context, set_aside):
         """Corrects the head after the main phase; by default, the head stays.

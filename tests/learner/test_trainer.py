@@ -41,7 +41,9 @@ def make_trainer(terms=None, learned_alpha=None):
     trainer = IncrementalTrainer(
         build_classifier(resnet8(), LinearHead(NUM_OLD + NUM_NEW), IMAGE),
         build_classifier(resnet8(), LinearHead(NUM_OLD), IMAGE),
-        terms or ILBaseline(DistillationParameters()).loss_terms(context),
+        ILBaseline(DistillationParameters()).loss_terms(context)
+        if terms is None
+        else terms,
         context,
         learned_alpha,
     )
@@ -92,6 +94,17 @@ def test_terms_with_the_name_of_another_log_are_refused(name):
     terms = [CLASSIFY, LossTerm(name, 1.0, CLASSIFY.values)]
     with pytest.raises(RunError, match=f"Rename {name}"):
         make_trainer(terms)
+
+
+def test_a_step_without_loss_terms_is_refused():
+    with pytest.raises(RunError, match="no loss terms. Return at least one"):
+        make_trainer(terms=[])
+
+
+def test_learned_alpha_without_a_classification_term_is_refused():
+    terms = [LossTerm("mine", 1.0, CLASSIFY.values)]
+    with pytest.raises(RunError, match="needs a loss term 'classification'"):
+        make_trainer(terms, LearnedAlpha(1.0))
 
 
 def test_term_in_another_precision_counts_in_float32():

@@ -178,7 +178,9 @@ def test_a_keras_model_with_a_lambda_layer_is_never_loaded(
     sums = json.dumps(file_checksums(export))
     (export / CHECKSUMS).write_text(sums)
     assert predict.main([f"--model={export / 'model.keras'}", image]) == 2
-    assert "cannot be loaded" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "cannot be loaded" in told
+    assert "Use another format of the step, such as saved_model" in told
 
 
 def export_brightness(path):

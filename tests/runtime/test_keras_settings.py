@@ -42,15 +42,36 @@ else:
 """)
 
 
-def test_the_commands_train_with_their_own_settings(run_python, monkeypatch, tmp_path):
+@pytest.fixture
+def torch_in_channels_first(monkeypatch, tmp_path):
     (tmp_path / "keras.json").write_text(
         '{"floatx": "float16", "image_data_format": "channels_first",'
         ' "backend": "torch", "epsilon": 1e-07}'
     )
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("KERAS_BACKEND", "torch")
+
+
+def test_the_commands_train_with_their_own_settings(
+    run_python, torch_in_channels_first
+):
     run_python("""
 from bsce_keras.runtime.tensorflow_import import import_keras, refuse_other_keras
 import_keras()
 refuse_other_keras()
+""")
+
+
+def test_a_keras_file_predicts_with_the_settings_of_the_commands(
+    run_python, torch_in_channels_first, tmp_path
+):
+    inputs = keras.Input((4, 4, 1))
+    mean = keras.layers.GlobalAveragePooling2D()(inputs)
+    path = tmp_path / "model.keras"
+    keras.Model(inputs, {"probabilities": mean}).save(path)
+    run_python(f"""
+import numpy as np
+from bsce_keras.evaluation.portable_model import load_runner
+run = load_runner({str(path)!r})
+assert run(np.ones((1, 4, 4, 1), "float32"))["probabilities"] == 1
 """)

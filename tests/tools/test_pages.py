@@ -1,11 +1,13 @@
 """Commands and flags that pages name exist; the README is short."""
 
+import dataclasses
 import pathlib
 import re
 import statistics
 
 import pytest
 
+from bsce_keras.methods import METHODS, recipes
 from bsce_keras.options.command_options import COMMANDS
 from tools.check_sentences import sentence_lengths
 
@@ -35,6 +37,14 @@ def test_flags_of_a_page_exist(page):
             assert not unknown, f"{command}: {unknown}"
     known = set().union(*map(flags_of, COMMANDS))
     assert {*FLAG.findall(text)} <= known | FOREIGN
+
+
+def test_page_of_methods_names_every_parameter():
+    page = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    for name in METHODS:
+        for parameters in recipes.published(name).parameters.values():
+            for field in dataclasses.fields(parameters):
+                assert f"`{field.name}`" in page, f"{name}: {field.name}"
 
 
 def test_recipes_of_pages_exist():
