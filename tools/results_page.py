@@ -59,14 +59,20 @@ def page(sections):
 def readme_table(sections):
     """The table of the README: the first setting whose finished runs compare losses.
 
-    It has the losses of one method. Without such a setting, it is the first one that
-    has finished runs, with all of them.
+    It has the methods that were trained with more than one loss. Without such a
+    setting, it is the first one that has finished runs, with all of them.
     """
     overviews = [part for part in sections if part.is_overview and part.complete]
     if not overviews:
         return "No run is finished yet."
     section = next(filter(_compares_losses, overviews), overviews[0])
-    results = [record.result for record in _of_one_method(section)]
+    losses = _losses_by_method(section)
+    compared = {method for method in losses if len(losses[method]) > 1} or losses
+    results = [
+        record.result
+        for record in section.complete
+        if record.columns["method"] in compared
+    ]
     _, head, rows = comparison(results, published_scores)
     kept = [i for i, name in enumerate(head) if name.split(" (")[0] in _README_COLUMNS]
     table = markdown([head[i] for i in kept], [[row[i] for i in kept] for row in rows])
@@ -78,17 +84,6 @@ def readme_table(sections):
 
 def _compares_losses(section):
     return max(map(len, _losses_by_method(section).values())) > 1
-
-
-def _of_one_method(section):
-    """The finished runs of the method with most losses; all runs, if none has two."""
-    losses = _losses_by_method(section)
-    chosen = max(losses, key=lambda method: len(losses[method]))
-    return [
-        record
-        for record in section.complete
-        if record.columns["method"] == chosen or not _compares_losses(section)
-    ]
 
 
 def _losses_by_method(section):

@@ -259,13 +259,16 @@ def test_the_readme_shows_a_setting_that_compares_losses(records, add_record):
     assert table.startswith("\ndigits, 5 + 5 x 1 classes")
 
 
-def test_the_readme_compares_the_losses_of_one_method(records, add_record):
+def test_the_readme_has_the_methods_with_several_losses(records, add_record):
     add_record("plain")
     add_record("balanced", classification_loss="balanced_softmax")
     add_record("other", method="lucir")
+    add_record("third", method="podnet")
+    add_record("fourth", method="podnet", classification_loss="balanced_softmax")
     table = readme_table(sections(read_records(records)))
     assert table.startswith("\nCIFAR-100")
-    assert "| Balanced Softmax |" in table and "LUCIR" not in table
+    assert "| IL-Baseline | Balanced Softmax |" in table
+    assert "| PODNet | Balanced Softmax |" in table and "LUCIR" not in table
 
 
 def test_without_records_nothing_is_made_up(tmp_path):
