@@ -15,7 +15,7 @@ from bsce_keras import (
     train,
 )
 from bsce_keras.methods import load_method, own_methods
-from bsce_keras.methods.base import Method
+from bsce_keras.methods.base import LossTerm, Method, StepContext
 from bsce_keras.methods.lucir import LUCIR
 from bsce_keras.runtime.errors import RequestError
 
@@ -34,6 +34,15 @@ class Weighted(Method):
 
 class OwnLUCIR(LUCIR):
     pass
+
+
+class ExtraTermFirst(Method):
+    def loss_terms(self, context):
+        extra = LossTerm("extra", 3.0, lambda labels, student, teacher: labels)
+        return [extra, *super().loss_terms(context)]
+
+    def classification_weight(self, context):
+        return 0.2
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +157,12 @@ def test_local_class_is_trained_and_loaded_by_its_class(monkeypatch):
         load_classifier(config.run_dir)
     classifier = load_classifier(config.run_dir, method=Local)
     assert classifier.output["logits"].shape == (None, 10)
+
+
+def test_finetuning_reweighs_the_classification_term_wherever_it_stands():
+    context = StepContext(2, 1, (3, 3, 20), "softmax")
+    terms = ExtraTermFirst(None).finetuning_terms(context)
+    assert [(term.name, term.weight) for term in terms] == [
+        ("extra", 3.0),
+        ("classification", 1.0),
+    ]
