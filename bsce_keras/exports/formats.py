@@ -17,13 +17,18 @@ import tensorflow as tf
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.evaluation.portable_model import load_runner
 from bsce_keras.models.classifier import served_logits
-from bsce_keras.models.plain import foreign_classes, foreign_layers, plain
+from bsce_keras.models.plain import (
+    foreign_classes,
+    foreign_layers,
+    layers_of,
+    plain,
+)
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.named_objects import named_object
 
 # Largest difference of a file's outputs from those of the network, relative to their
 # norm. ResNet-32 and EfficientNet-Lite0 reach 3e-6, and 0.18 with weights of 8 bits.
-_TOLERANCE, _TOLERANCE_INT8 = 1e-3, 0.5
+_TOLERANCE, _TOLERANCE_LOW = 1e-3, 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +46,10 @@ def served_network(classifier, image):
         `probabilities (batch, num_classes)`, and `embedding (batch, d)` if the
         classifier has `features`.
     """
+    return _served(plain(classifier), image)
+
+
+def _served(classifier, image):
     side, margin = image.stored_size, image.stored_size - image.size
     images = keras.Input((side, side, image.channels), name="images", dtype="uint8")
     corner = margin // 2
@@ -48,7 +57,7 @@ def served_network(classifier, image):
     squares = keras.layers.Cropping2D((cut, cut))(images) if margin else images
     # Keras's image layers are called in training mode unless told otherwise, and hand
     # the mode on to batch normalisation.
-    outputs = plain(classifier)(squares, training=False)
+    outputs = classifier(squares, training=False)
     softmax = keras.layers.Softmax(dtype="float32")
     served = {"probabilities": softmax(served_logits(outputs))}
     if "features" in outputs:
@@ -59,7 +68,8 @@ def served_network(classifier, image):
 def write_formats(names, classifier, image, folder):
     """Writes the files of formats into a folder, and compares them with the network.
 
-    The comparison needs the runtime of a format: the extras `litert` and `onnx`.
+    The network was compared with the classifier before. The comparison of a file needs
+    the runtime of its format: the extras `litert` and `onnx`.
 
     Args:
         names: keys of `FORMATS`; the SavedModel is left out.
@@ -73,6 +83,7 @@ def write_formats(names, classifier, image, folder):
     if not chosen:
         return
     network = served_network(classifier, image)
+    _compare_copy(network, classifier, image)
     for one in chosen:
         for file in one.files:
             path = os.path.join(folder, file)
@@ -81,33 +92,70 @@ def write_formats(names, classifier, image, folder):
                 _compare(network, path)
 
 
+def _compare_copy(network, classifier, image):
+    """Refuses a network of copied layers that does not compute as the classifier.
+
+    If the classifier rounds to a lower precision, a large difference gives a warning.
+    """
+    worst, difference = _worst(_outputs(network), _outputs(_served(classifier, image)))
+    reason = f"its {worst} of random images are {difference:.1%} off"
+    is_exact = all(layer.compute_dtype == "float32" for layer in layers_of(classifier))
+    if difference <= (_TOLERANCE if is_exact else _TOLERANCE_LOW):
+        return
+    if is_exact:
+        raise RunError(
+            f"The network cannot be copied for --export_formats: {reason}. A layer of "
+            "your own lacks a value in its `get_config`, or its `plain` differs from "
+            "its `call`. Correct it, or use --export_formats=saved_model."
+        )
+    _warn("The network of --export_formats", reason)
+
+
 def _compare(network, path):
     """Refuses a file whose outputs for random images are not those of the network.
 
     Converters translate some operations wrongly and tell nothing, such as the area
     resizing of images to ONNX. A file of 8 bits that differs much gives a warning.
     """
-    shape = (4, *network.input.shape[1:])
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     try:
-        converted = load_runner(path)(images)
+        converted = load_runner(path)(_random_images(network))
     except Exception as error:  # The runtimes document no set of exceptions.
         raise _refusal(path, error) from error
-    # A GPU may round to TF32, and the files are computed on the CPU.
-    with tf.device("CPU:0"):
-        outputs = network(images, training=False)
-    differences = {
-        name: _difference(converted[name], keras.ops.convert_to_numpy(output))
-        for name, output in outputs.items()
-    }
-    worst = max(differences, key=differences.get)
-    reason = f"its {worst} of random images are {differences[worst]:.1%} off"
-    if differences[worst] <= (_TOLERANCE_INT8 if _is_int8(path) else _TOLERANCE):
+    worst, difference = _worst(converted, _outputs(network))
+    reason = f"its {worst} of random images are {difference:.1%} off"
+    if difference <= (_TOLERANCE_LOW if _is_int8(path) else _TOLERANCE):
         return
     if not _is_int8(path):
         raise _refusal(path, reason)
-    file = os.path.basename(path)
-    _log.warning("%s: %s. Run bsce-compare before you use it.", file, reason)
+    _warn(os.path.basename(path), reason)
+
+
+def _warn(what, reason):
+    _log.warning("%s: %s. Run bsce-compare before you use it.", what, reason)
+
+
+def _random_images(network):
+    shape = (4, *network.input.shape[1:])
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def _outputs(network):
+    """Returns the outputs of random images as arrays."""
+    # A GPU may round to TF32, and the files are computed on the CPU.
+    with tf.device("CPU:0"):
+        outputs = network(_random_images(network), training=False)
+    return {
+        name: keras.ops.convert_to_numpy(output) for name, output in outputs.items()
+    }
+
+
+def _worst(actual, expected):
+    """Returns the name and the size of the largest difference."""
+    differences = {
+        name: _difference(actual[name], array) for name, array in expected.items()
+    }
+    worst = max(differences, key=differences.get)
+    return worst, differences[worst]
 
 
 def _difference(actual, expected):

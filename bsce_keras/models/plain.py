@@ -13,8 +13,8 @@ from bsce_keras.runtime.precision import dtype_policy
 def plain(classifier):
     """Returns a float32 copy of a classifier for inference, of Keras's own layers.
 
-    Layers without `plain` are copied as they are. If they belong to this package, a
-    saved copy loads only where the package is installed; see `foreign_layers`.
+    Layers without `plain` are copied as they are, and so are those that override `call`
+    without it. A saved copy loads only where their code is; see `foreign_layers`.
 
     Args:
         classifier: functional `keras.Model`, such as `build_classifier` returns. Its
@@ -32,7 +32,7 @@ def plain(classifier):
 
     def copied(layer):
         is_operation = not isinstance(layer, keras.layers.Layer)
-        is_made_anew = hasattr(layer, "plain") or is_antialiased(layer)
+        is_made_anew = _has_plain(layer) or is_antialiased(layer)
         if is_operation or is_made_anew or isinstance(layer, keras.Model):
             return layer
         copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
@@ -40,7 +40,7 @@ def plain(classifier):
         return copy
 
     def called(layer, *args, **kwargs):
-        if hasattr(layer, "plain"):
+        if _has_plain(layer):
             return layer.plain(*args)
         if isinstance(layer, keras.Model):
             # A network that is called twice has one copy.
@@ -63,6 +63,16 @@ def plain(classifier):
         )
 
 
+def _has_plain(layer):
+    """True if `plain` is not that of a class whose `call` was overridden."""
+    for kind in type(layer).__mro__:
+        if "plain" in vars(kind):
+            return True
+        if "call" in vars(kind):
+            return False
+    return False
+
+
 def foreign_layers(model):
     """Returns the sorted class names of layers that are not Keras's own."""
     return sorted({kind.__name__ for kind in foreign_classes(model)})
@@ -70,13 +80,17 @@ def foreign_layers(model):
 
 def foreign_classes(model):
     """Returns the set of classes of layers that are not Keras's own."""
-    classes = set()
+    kinds = {type(layer) for layer in layers_of(model)}
+    return {kind for kind in kinds if not kind.__module__.startswith("keras.")}
+
+
+def layers_of(model):
+    """Yields the layers of a model, and those of models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            classes |= foreign_classes(layer)
-        elif not type(layer).__module__.startswith("keras."):
-            classes.add(type(layer))
-    return classes
+            yield from layers_of(layer)
+        else:
+            yield layer
 
 
 def refresh_statistics(layer):

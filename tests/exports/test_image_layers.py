@@ -85,7 +85,7 @@ def test_a_file_that_computes_otherwise_is_refused(
 
 
 def test_a_file_of_8_bits_that_differs_gives_a_warning(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(formats, "_TOLERANCE_INT8", 0.0)
+    monkeypatch.setattr(formats, "_TOLERANCE_LOW", 0.0)
     path = tmp_path / "step_00"
     export_step(make_classifier([]), IMAGE, ("a", "b"), str(path), ("litert",))
     (warning,) = caplog.messages

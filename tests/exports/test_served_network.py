@@ -11,6 +11,7 @@ from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.exports import formats
 from bsce_keras.exports.saved_model import ExportedClassifier
 from bsce_keras.learner.inference import Inference
+from bsce_keras.models.heads import LinearHead
 from bsce_keras.runtime.errors import RunError
 
 
@@ -80,6 +81,48 @@ class OwnHead(keras.layers.Layer):
 
     def call(self, features):
         return features
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class HalvedHead(LinearHead):
+    """Head that overrides `call`, but not the `plain` of the package's head."""
+
+    def __init__(self, num_classes, divisor=1.0, **kwargs):
+        super().__init__(num_classes, **kwargs)
+        self.divisor = divisor
+
+    def call(self, features):
+        return {"logits": super().call(features)["logits"] / self.divisor}
+
+
+class HalvedHeadOfConfig(HalvedHead):
+    def get_config(self):
+        return {**super().get_config(), "divisor": self.divisor}
+
+
+def headed(head, image):
+    images = keras.Input((image.size, image.size, 1))
+    features = keras.layers.Flatten()(keras.layers.Rescaling(0.01)(images))
+    return keras.Model(images, {"features": features, **head(features)})
+
+
+def test_a_head_that_overrides_call_is_not_replaced_by_the_head_it_extends():
+    image = ImageSpec(size=4, stored_size=4, channels=1)
+    classifier = headed(HalvedHeadOfConfig(3, divisor=2.0), image)
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1), np.uint8)
+    np.testing.assert_allclose(
+        formats.served_network(classifier, image)(images)["probabilities"],
+        keras.ops.softmax(classifier(images)["logits"]),
+        rtol=1e-5,
+    )
+
+
+def test_files_of_a_layer_without_its_whole_config_are_refused(tmp_path):
+    image = ImageSpec(size=4, stored_size=4, channels=1)
+    classifier = headed(HalvedHead(3, divisor=2.0), image)
+    with pytest.raises(RunError, match="probabilities of random images .*get_config"):
+        formats.write_formats(("keras",), classifier, image, str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_keras_file_with_a_head_of_its_own_names_the_module_to_import(
