@@ -1,5 +1,6 @@
 """An exported step is the whole model and needs only TensorFlow."""
 
+import functools
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from bsce_keras.exports.step_export import export_step
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
+from bsce_keras.runtime.errors import RequestError
 
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
 NAMES = ("zwei", "drei", "fünf")
@@ -193,6 +195,20 @@ def test_the_rest_of_a_killed_export_is_not_part_of_the_next(tmp_path):
     export_step(small_classifier(), IMAGE, ("a", "b"), path, formats=())
     assert altered_files(tmp_path / "step_00") == []
     assert not (tmp_path / "step_00/model.keras").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
+
+
+def test_a_second_export_to_the_same_folder_at_once_is_refused(tmp_path):
+    path = str(tmp_path / "step_00")
+    export = functools.partial(export_step, small_classifier(), IMAGE, ("a", "b"), path)
+
+    def while_it_is_written(folder):
+        with pytest.raises(RequestError, match=r"step_00.*is in use by process \d+"):
+            export()
+
+    export(card=while_it_is_written)
+    assert altered_files(path) == []
+    export()
     assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
 
 
