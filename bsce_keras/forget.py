@@ -43,12 +43,16 @@ def _forget(values, _):
     output = output_path(values.output) or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
+    places = ("checkpoints", "exports", "pictures", "report.html")
+    there = [
+        place for place in places if os.path.exists(os.path.join(values.run_dir, place))
+    ]
     print(
         f"forgot   {listed(record['forgotten'])}\n"
         f"kept     {len(kept)} classes: {listed(kept)}\n"
         f"export   {os.path.join(output, 'export')}\n"
-        f"{values.run_dir}/checkpoints and {values.run_dir}/exports still hold the "
-        "forgotten classes. Delete them to finish."
+        "To finish, delete what still holds the forgotten classes in "
+        f"{values.run_dir}: {listed(there)}"
     )
 
 

@@ -192,11 +192,13 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
 ):
     run_dir = tmp_path / "run"
     shutil.copytree(finished.run_dir, run_dir)
+    shutil.rmtree(run_dir / "exports")
     name = finished.stream.arriving_class_names[6]
     assert forget.main([f"--run_dir={run_dir}", f"--classes={name}"]) == 0
     printed = capsys.readouterr().out
     assert f"forgot   {name}\nkept     8 classes" in printed
-    assert "still hold the forgotten classes" in printed
+    # The page shows images that the model mistook.
+    assert f"classes in {run_dir}: checkpoints, pictures, report.html" in printed
     assert (run_dir / "forgotten/01/export").is_dir()
 
 
