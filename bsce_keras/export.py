@@ -13,7 +13,11 @@ from bsce_keras.config.export_formats import (
     split_formats,
 )
 from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
-from bsce_keras.options.folders import output_path, output_problems
+from bsce_keras.options.folders import (
+    output_path,
+    output_problems,
+    writable_problems,
+)
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
@@ -156,6 +160,12 @@ def _problems(values):
         )
     else:
         problems += output_problems(output)
+    place = os.path.join(values.run_dir or ".", "exports")
+    if values.run_dir and not output and writable_problems("--run_dir", place):
+        problems.append(
+            f"{place} cannot be written. Change its permissions, or name another "
+            "folder by --output."
+        )
     if alpha != 1 and not output:
         problems.append(
             "--alpha needs --output=FOLDER, because the exports of a run hold the "

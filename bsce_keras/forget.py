@@ -5,7 +5,11 @@ import os
 import sys
 
 from bsce_keras.options.conflicts import without_effect
-from bsce_keras.options.folders import output_path, output_problems
+from bsce_keras.options.folders import (
+    output_path,
+    output_problems,
+    writable_problems,
+)
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
@@ -71,6 +75,8 @@ def _problems(values, _=None):
         config = recorded_config(values.run_dir, values.method)
     except RequestError as error:
         return problems + error.problems
+    # The run is locked while its step is read.
+    problems += writable_problems("--run_dir", values.run_dir)
     problems += without_effect(config.stream.dataset, values).values()
     names = values.classes.split(",") if values.classes else ()
     return problems + unforgettable_problems(config, names)

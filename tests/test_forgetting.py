@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import types
@@ -230,3 +231,13 @@ def test_command_takes_a_method_of_the_users_own(capsys, tmp_path, monkeypatch):
     flags = ["--run_dir=run", f"--classes={name}", "--method=own_head:OwnHead"]
     assert forget.main(flags) == 0
     assert "kept     8 classes" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_locked_is_refused_before_tensorflow(
+    finished, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: path == str(tmp_path))
+    run_dir, name = finished.run_dir, finished.stream.arriving_class_names[6]
+    arguments = [f"--run_dir={run_dir}", f"--classes={name}"]
+    assert forget.main([*arguments, f"--output={tmp_path}/output"]) == 2
+    assert f"--run_dir={run_dir} cannot be written" in capsys.readouterr().err
