@@ -12,6 +12,7 @@ from bsce_keras.evaluation.export_folder import altered_files
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import card_text
+from bsce_keras.runtime.errors import RequestError
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,17 @@ def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path)
 def test_a_wrong_request_is_refused(flags, message, capsys):
     assert export.main(flags) == 2
     assert message in capsys.readouterr().err
+
+
+def test_python_takes_formats_as_the_text_of_the_flag_and_refuses_others(
+    trained_run, tmp_path
+):
+    path = tmp_path / "export"
+    with pytest.raises(RequestError, match=r"^formats must .*'kers'.*keras"):
+        export.export_finished_step(trained_run, formats=["kers"], output=path)
+    assert not path.exists()
+    export.export_finished_step(trained_run, formats="keras", output=path)
+    assert (path / "model.keras").exists()
 
 
 def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
