@@ -13,7 +13,11 @@ from bsce_keras.config.export_formats import (
     split_formats,
 )
 from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
-from bsce_keras.options.folders import output_path, output_problems
+from bsce_keras.options.folders import (
+    output_path,
+    output_problems,
+    writable_problems,
+)
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
@@ -44,7 +48,7 @@ def main(argv=None):
 def export_finished_step(
     run_dir: str | os.PathLike[str],
     step: int = -1,
-    formats: Iterable[str] = ("saved_model",),
+    formats: str | Iterable[str] = ("saved_model",),
     output: str | os.PathLike[str] | None = None,
     alpha: float = 1.0,
     method: type | str | None = None,
@@ -54,8 +58,8 @@ def export_finished_step(
     Args:
         run_dir: the run folder.
         step: number of the step; negative numbers count from the last finished one.
-        formats: keys of `FORMATS`. An undamaged export that is there already keeps its
-            other formats.
+        formats: keys of `FORMATS`, or the text of the flag. An undamaged export that
+            is there already keeps its other formats.
         output: folder to write; that of the step in the run folder by default.
         alpha: weight of the old classes; see `models.classifier.with_alpha`.
         method: method outside this package that trained the run, as `load_classifier`
@@ -65,8 +69,12 @@ def export_finished_step(
         Path of the folder.
 
     Raises:
-        RequestError: the run has no such step, or cannot be read.
+        RequestError: a format is unknown, the run has no such step, or cannot be read.
     """
+    listed = formats if isinstance(formats, str) else ",".join(formats)
+    problems = format_problems("formats", listed)
+    if problems:
+        raise RequestError([problem.removeprefix("--") for problem in problems])
     import_keras()
     from bsce_keras.classifiers import load_classifier
     from bsce_keras.exports.step_export import export_step
@@ -88,7 +96,7 @@ def export_finished_step(
             )
         classifier = with_alpha(classifier, line["num_old_classes"], alpha)
     card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
-    chosen = {*formats, *_formats_there(folder)}
+    chosen = {*split_formats(listed), *_formats_there(folder)}
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
@@ -110,11 +118,10 @@ def _export(values, _):
     problems = _problems(values)
     if problems:
         raise RequestError(problems)
-    formats = split_formats(values.formats)
     folder = export_finished_step(
         values.run_dir,
         values.step,
-        formats,
+        values.formats,
         output_path(values.output),
         values.alpha,
         values.method,
@@ -156,6 +163,12 @@ def _problems(values):
         )
     else:
         problems += output_problems(output)
+    place = os.path.join(values.run_dir or ".", "exports")
+    if values.run_dir and not output and writable_problems("--run_dir", place):
+        problems.append(
+            f"{place} cannot be written. Change its permissions, or name another "
+            "folder by --output."
+        )
     if alpha != 1 and not output:
         problems.append(
             "--alpha needs --output=FOLDER, because the exports of a run hold the "

@@ -5,7 +5,11 @@ import os
 import sys
 
 from bsce_keras.options.conflicts import without_effect
-from bsce_keras.options.folders import output_path, output_problems
+from bsce_keras.options.folders import (
+    output_path,
+    output_problems,
+    writable_problems,
+)
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
@@ -43,12 +47,16 @@ def _forget(values, _):
     output = output_path(values.output) or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
+    places = ("checkpoints", "exports", "pictures", "report.html")
+    there = [
+        place for place in places if os.path.exists(os.path.join(values.run_dir, place))
+    ]
     print(
         f"forgot   {listed(record['forgotten'])}\n"
         f"kept     {len(kept)} classes: {listed(kept)}\n"
         f"export   {os.path.join(output, 'export')}\n"
-        f"{values.run_dir}/checkpoints and {values.run_dir}/exports still hold the "
-        "forgotten classes. Delete them to finish."
+        "To finish, delete what still holds the forgotten classes in "
+        f"{values.run_dir}: {listed(there)}"
     )
 
 
@@ -67,6 +75,8 @@ def _problems(values, _=None):
         config = recorded_config(values.run_dir, values.method)
     except RequestError as error:
         return problems + error.problems
+    # The run is locked while its step is read.
+    problems += writable_problems("--run_dir", values.run_dir)
     problems += without_effect(config.stream.dataset, values).values()
     names = values.classes.split(",") if values.classes else ()
     return problems + unforgettable_problems(config, names)

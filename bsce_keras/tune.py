@@ -1,8 +1,10 @@
 """`python -m bsce_keras.tune`: searches hyper-parameters by held-out images."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import shlex
 import sys
 
@@ -80,7 +82,8 @@ def _tune(values, _):
             config=config,
             request=asked.common,
         )
-        trials = run_search(search, lambda trials: _write(asked.runs_dir, trials))
+        trials = run_search(search, _writer(asked.runs_dir))
+        _write(asked.runs_dir, trials)
     best = _best(trials)
     print(f"\n{_table(trials)}\n\n{_NOTE}\n\nwrote {asked.runs_dir}/{_RESULTS}")
     if best is None:
@@ -206,7 +209,21 @@ def _trial_problems(request, space, seeds):
     found = {}
     for trial in trials:
         found |= dict.fromkeys(request_problems(**trial))
-    return [problem for problem in found if not problem.startswith("--run_dir=")]
+    return [
+        _with_own_flags(problem, request, space)
+        for problem in found
+        if not problem.startswith("--run_dir=")
+    ]
+
+
+def _with_own_flags(problem, request, space):
+    """Names the flags of this command that hold the searched values of a trial."""
+    flags = {name: flag for flag, name in SEARCHED.items() if name in space}
+    if parameters_in(space) and "method_parameters" not in request:
+        flags["method_parameters"] = "parameter_values"
+    for name, flag in flags.items():
+        problem = re.sub(rf"--{name}\b", f"--{flag}", problem)
+    return problem
 
 
 def _keep_experiment(runs_dir, config):
@@ -226,6 +243,21 @@ def _keep_experiment(runs_dir, config):
                 *differences,
             ]
         )
+
+
+def _writer(runs_dir):
+    """Returns a function that writes trials, once they include those of the file."""
+    earlier = []
+    with contextlib.suppress(RequestError, KeyError, TypeError):
+        record = read_record(pathlib.Path(runs_dir, _RESULTS)) or {"trials": []}
+        earlier = [trial["values"] for trial in record["trials"]]
+
+    def write(trials):
+        values = [trial.values for trial in trials]
+        if all(one in values for one in earlier):
+            _write(runs_dir, trials)
+
+    return write
 
 
 def _write(runs_dir, trials):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from bsce_keras.exports.step_export import export_step
 from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
+from bsce_keras.runtime.errors import RequestError
 
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
 NAMES = ("zwei", "drei", "fünf")
@@ -247,9 +249,23 @@ def test_every_file_is_on_the_disk_before_an_export_takes_its_name(
     monkeypatch.setattr(os, "replace", renamed)
     export_step(small_classifier(), IMAGE, ("a", "b"), str(path))
     written = [path, *path.rglob("*")]
-    names = {f"{path}.tmp{str(one).removeprefix(str(path))}" for one in written}
-    assert f"{path}.tmp/variables/variables.index" in names <= {*before}
+    names = {f"{path}.tmp/new{str(one).removeprefix(str(path))}" for one in written}
+    assert f"{path}.tmp/new/variables/variables.index" in names <= {*before}
     assert synced[-1] == str(tmp_path)
+
+
+def test_a_second_export_to_the_same_folder_at_once_is_refused(tmp_path):
+    path = str(tmp_path / "step_00")
+    again = functools.partial(export_step, small_classifier(), IMAGE, ("a", "b"), path)
+
+    def while_it_is_written(folder):
+        with pytest.raises(RequestError, match=r"step_00.*is in use by process \d+"):
+            again()
+
+    again(card=while_it_is_written)
+    assert altered_files(path) == []
+    again()
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00"]
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "3"])

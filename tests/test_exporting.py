@@ -1,6 +1,7 @@
 """The command `export`, and the model card that every export carries."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bsce_keras.evaluation.export_folder import altered_files
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import card_text
+from bsce_keras.runtime.errors import RequestError
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +91,30 @@ def test_a_wrong_request_is_refused(flags, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_python_takes_formats_as_the_text_of_the_flag_and_refuses_others(
+    trained_run, tmp_path
+):
+    path = tmp_path / "export"
+    with pytest.raises(RequestError, match=r"^formats must .*'kers'.*keras"):
+        export.export_finished_step(trained_run, formats=["kers"], output=path)
+    assert not path.exists()
+    export.export_finished_step(trained_run, formats="keras", output=path)
+    assert (path / "model.keras").exists()
+
+
 def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
     assert export.main([f"--run_dir={trained_run}", "--step=2"]) == 2
     assert "--step=2 is not a finished step" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_written_is_refused_with_the_way_out(
+    trained_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: path == str(tmp_path))
+    assert export.main([f"--run_dir={trained_run}", "--formats=keras"]) == 2
+    assert "by --output" in capsys.readouterr().err
+    arguments = [f"--run_dir={trained_run}", f"--output={tmp_path}/export"]
+    assert export.main([*arguments, "--formats=keras"]) == 0
 
 
 def test_moved_logits_are_those_of_the_alpha_curve(trained_run, tmp_path, capsys):

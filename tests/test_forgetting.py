@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import types
@@ -192,11 +193,13 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
 ):
     run_dir = tmp_path / "run"
     shutil.copytree(finished.run_dir, run_dir)
+    shutil.rmtree(run_dir / "exports")
     name = finished.stream.arriving_class_names[6]
     assert forget.main([f"--run_dir={run_dir}", f"--classes={name}"]) == 0
     printed = capsys.readouterr().out
     assert f"forgot   {name}\nkept     8 classes" in printed
-    assert "still hold the forgotten classes" in printed
+    # The page shows images that the model mistook.
+    assert f"classes in {run_dir}: checkpoints, pictures, report.html" in printed
     assert (run_dir / "forgotten/01/export").is_dir()
 
 
@@ -228,3 +231,13 @@ def test_command_takes_a_method_of_the_users_own(capsys, tmp_path, monkeypatch):
     flags = ["--run_dir=run", f"--classes={name}", "--method=own_head:OwnHead"]
     assert forget.main(flags) == 0
     assert "kept     8 classes" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_locked_is_refused_before_tensorflow(
+    finished, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(os, "access", lambda path, mode: path == str(tmp_path))
+    run_dir, name = finished.run_dir, finished.stream.arriving_class_names[6]
+    arguments = [f"--run_dir={run_dir}", f"--classes={name}"]
+    assert forget.main([*arguments, f"--output={tmp_path}/output"]) == 2
+    assert f"--run_dir={run_dir} cannot be written" in capsys.readouterr().err

@@ -169,6 +169,24 @@ def test_a_longer_list_tries_only_new_values(runs):
     assert [config.method.alpha for config in configs] == [0.1]
 
 
+def test_a_longer_list_that_is_stopped_keeps_the_results_of_the_shorter_one(runs):
+    runs.score = lambda config: config.method.alpha
+    runs.search("--alphas=0.1,1")
+    before = written()
+
+    def stop(config):
+        raise Stopped("stopped", 2)
+
+    runs.score = stop
+    runs.search("--alphas=0.1,0.5,1")
+    assert written() == before
+    runs.score = lambda config: config.method.alpha
+    runs.search("--alphas=0.1,0.5,1")
+    assert [trial["values"]["alpha"] for trial in written()["trials"]] == [0.1, 0.5, 1]
+    runs.search("--alphas=0.5")
+    assert written()["best"] == {"alpha": 0.5}
+
+
 def test_a_trial_whose_steps_were_lost_is_trained_again(runs):
     assert len(runs.search("--alphas=0.5,1")[1]) == 2
     steps = pathlib.Path("search/alpha_1.0/seed_1/steps.jsonl")
@@ -320,6 +338,20 @@ def test_parameters_of_the_method_are_searched(runs, capsys):
     assert repeated.method.parameters == parameters[1]
     flags = pathlib.Path(configs[1].run_dir, "flagfile.flags").read_text()
     assert "--method_parameters=less_forget_weight=3,margin=0.5,top_k=1" in flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "start"),
+    [
+        (["--alphas=-1,1"], "--alphas must be a finite number above 0."),
+        (["--alphas=0.5", "--classification_loss=softmax"], "--alphas=0.5 has no ef"),
+        (["--learning_rates=0,1"], "--learning_rates must be a finite number"),
+        (["--parameter_values=margin=1"], "--parameter_values: --method=il_baseline"),
+    ],
+)
+def test_refused_values_are_named_by_a_flag_of_the_command(runs, capsys, flags, start):
+    assert runs.search(*flags) == (2, [])
+    assert f"bsce_keras.tune: {start}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

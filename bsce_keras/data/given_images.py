@@ -77,7 +77,8 @@ def given_images(data, test_data=None, class_names=None):
     if largest >= len(class_names) or len({*class_names}) < len(class_names):
         raise RequestError(
             f"class_names must be at least {largest + 1} different names, one for each "
-            f"label. Received: {len(class_names)} names"
+            f"label. Received: {len(class_names)} names, {len({*class_names})} "
+            "different"
         )
     return GivenImages(train, test, class_names)
 

@@ -12,6 +12,7 @@ from bsce_keras.evaluation.export_folder import (
 )
 from bsce_keras.exports.formats import write_formats
 from bsce_keras.exports.saved_model import write_saved_model
+from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime.files import sync_folder, write_json
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
 
@@ -46,6 +47,7 @@ def export_step(
 
     Raises:
         OSError: the disk is full or cannot be written. Partial files are removed.
+        RequestError: another process writes this folder.
     """
     with _replaced_as_a_whole(path) as folder:
         with as_os_errors(folder):
@@ -64,18 +66,20 @@ def export_step(
 def _replaced_as_a_whole(path):
     """Yields a new folder, which takes the place of `path` if nothing fails."""
     temporary = f"{path}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
     if os.path.islink(temporary):
         os.unlink(temporary)
-    os.makedirs(temporary)
-    try:
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(temporary, path)
-    except BaseException:
-        # Free the space of a full disk.
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with run_lock(temporary, "--output"):
+        new = os.path.join(temporary, "new")
+        try:
+            # A process that was killed may have left a part of an export.
+            shutil.rmtree(new, ignore_errors=True)
+            os.makedirs(new)
+            yield new
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(new, path)
+        finally:
+            # Free the space of a full disk.
+            shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(os.path.dirname(path) or ".")
 
 

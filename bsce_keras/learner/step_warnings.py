@@ -26,10 +26,11 @@ def warn_of_few_updates(step, num_images, training):
     per_epoch = -(-num_images // training.batch_size)
     if training.epochs * per_epoch < _FEW_UPDATES:
         _log.warning(
-            "Step %d has only %d updates. Lower --batch_size, or raise --epochs or "
+            "Step %d has only %d update%s. Lower --batch_size, or raise --epochs or "
             "--min_updates.",
             step.index,
             training.epochs * per_epoch,
+            "" if training.epochs * per_epoch == 1 else "s",
         )
 
 

@@ -113,7 +113,7 @@ def make_cells(matrix):
             [
                 *problems,
                 "To train these cells anew, use another --runs_dir than "
-                f"{matrix.runs_dir}.",
+                f"{matrix.runs_dir}, or flagfiles of other names.",
             ]
         )
     return _with_base_runs(cells, records, matrix.share_base_steps)

@@ -145,6 +145,7 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         (lambda x, y: (x[..., [0, 1, 2, 2]], y), {}, "Drop alpha by images[..., :3]"),
         (lambda x, y: (x, y), {"validation_share": None}, "need test_data=(images"),
         (lambda x, y: (x, y), {"class_names": ["a", "b"]}, "at least 4 different"),
+        (lambda x, y: (x, y), {"class_names": list("abca")}, "4 names, 3 different"),
         (
             lambda x, y: (x, y),
             {"test_data": (np.zeros((1, 9, 9, 3), np.uint8), np.zeros(1, int))},
