@@ -8,6 +8,7 @@ from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import (
     MEMORY,
+    PAPER,
     comparison,
     markdown,
     notes,
@@ -40,7 +41,7 @@ def page(sections):
         takes the path to write.
     """
     parts, figures, chapter = [*_INTRODUCTION], {}, None
-    parts += notes(published_scores, (MEMORY,))
+    parts += notes((MEMORY, PAPER))
     for section in sections:
         if section.chapter != chapter:
             chapter = section.chapter

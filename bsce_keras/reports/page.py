@@ -63,7 +63,7 @@ def html_page(title, results, pictures, pictures_of_runs):
     body = [
         common and f"<p>{text(common)}</p>",
         table(head, rows),
-        *(note(line) for line in [*notes(heads=head), *remarks(results)]),
+        *(note(line) for line in [*notes(head), *remarks(results)]),
         _figures(pictures),
         len(results) > 1 and _contents(results),
     ]

@@ -44,9 +44,9 @@ _MEMORY_NOTE = (
     "memory: what the method keeps of earlier classes after the last step, in millions "
     "of bytes: pixels of exemplars, state and teacher."
 )
-_PAPER = "{} (paper, scale 1)"
+PAPER = "(paper, scale 1)"
 _PAPER_NOTE = (
-    "(paper, scale 1): numbers of Jodelet et al., Tables 1 to 4 and Figure 2, who "
+    f"{PAPER}: numbers of Jodelet et al., Tables 1 to 4 and Figure 2, who "
     "train the whole schedule. They are shown where all that decides the outcome is as "
     "published, seed and schedule scale aside. A row of another scale is another "
     "experiment. Those of icarl are quoted there from LUCIR's paper."
@@ -67,7 +67,7 @@ def text_table(results, published=None):
             with a gap.
     """
     common, head, rows = comparison(results, published)
-    filled = [textwrap.fill(note, 88) for note in notes(published, head)]
+    filled = [textwrap.fill(note, 88) for note in notes(head)]
     paragraphs = [common, aligned(head, rows), *filled] if rows else []
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
@@ -75,7 +75,7 @@ def text_table(results, published=None):
 def markdown_table(results, published=None):
     """The same as `text_table`, in Markdown."""
     common, head, rows = comparison(results, published)
-    paragraphs = [common, markdown(head, rows), *notes(published, head)]
+    paragraphs = [common, markdown(head, rows), *notes(head)]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
 
@@ -240,7 +240,7 @@ def comparison(results, published=None):
     scores = []
     for score in SCORES:
         # Beside the column that it is to be compared with.
-        scores += [score, _PAPER.format(score)] if score in told else [score]
+        scores += [score, f"{score} {PAPER}"] if score in told else [score]
     memories = [_megabytes(group.finished) for group in groups]
     has_memory = any(memory != UNDEFINED for memory in memories)
     rows = [
@@ -280,15 +280,10 @@ def _number_of_runs(group):
     return str(wanted) if finished == wanted else f"{finished} of {wanted}"
 
 
-def notes(published=None, heads=()):
-    """Returns explanations of the columns of `comparison`, a paragraph each.
-
-    Args:
-        published: as of `text_table`.
-        heads: column heads of the table.
-    """
+def notes(heads=()):
+    """Returns explanations of these column heads of `comparison`, a paragraph each."""
     found = [_NOTE, _MEMORY_NOTE] if MEMORY in heads else [_NOTE]
-    return [*found, _PAPER_NOTE] if published else found
+    return [*found, _PAPER_NOTE] if any(PAPER in head for head in heads) else found
 
 
 def _mean_and_spread(runs, score):

@@ -79,6 +79,8 @@ def test_corrections_are_told_beside_the_loss_though_no_other_row_lacks_them(mak
 def test_the_paper_s_column_names_its_tables(make_run):
     table = text_table([make_run()], published=lambda config: {"average": 49.75})
     assert "Jodelet et al., Tables 1 to 4" in table
+    without = text_table([make_run()], published=lambda config: {})
+    assert "paper" not in without
 
 
 def test_runs_that_differ_in_an_unshown_setting_are_not_averaged(make_run, tmp_path):
