@@ -136,9 +136,9 @@ REQUESTS = [
             ("--alphas=0:1 --search=random", "a range of numbers above 0"),
             (
                 "--alphas=0.5,-1",
-                "--alpha must be a finite number above 0. Received: -1",
+                "--alphas must be a finite number above 0. Received: -1",
             ),
-            ("--learning_rates=0.1,0", "--learning_rate must be a finite number above"),
+            ("--learning_rates=0.1,0", "--learning_rates must be a finite number above"),
             ("--alphas=0.1:1", "--search=grid needs lists of numbers, not a range"),
             ("--alpha=1", "Unknown flag --alpha. It is a flag of train and evaluate"),
             (
@@ -148,7 +148,7 @@ REQUESTS = [
             ("--classification_loss=softmax", "Nothing to search. Give --alphas"),
             (
                 "--classification_loss=softmax --alphas=1",
-                "--alpha=1.0 has no effect with --classification_loss=softmax",
+                "--alphas=1.0 has no effect with --classification_loss=softmax",
             ),
             ("--validation_share=0", "a search must not use test images"),
             ("--validation_share=1", "--validation_share must be at least 0 and below"),
