@@ -138,7 +138,10 @@ REQUESTS = [
                 "--alphas=0.5,-1",
                 "--alphas must be a finite number above 0. Received: -1",
             ),
-            ("--learning_rates=0.1,0", "--learning_rates must be a finite number above"),
+            (
+                "--learning_rates=0.1,0",
+                "--learning_rates must be a finite number above",
+            ),
             ("--alphas=0.1:1", "--search=grid needs lists of numbers, not a range"),
             ("--alpha=1", "Unknown flag --alpha. It is a flag of train and evaluate"),
             (
