@@ -10,12 +10,13 @@ from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.metrics import per_class_accuracy
 from bsce_keras.exports.step_export import export_step
+from bsce_keras.learner.growth import check_network
 from bsce_keras.learner.learner import Learner
 from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.learner.step_scores import step_scores
 from bsce_keras.learner.step_warnings import warn_of_chance
 from bsce_keras.memory.replay import ReplayMemory
-from bsce_keras.models.classifier import check_pretrained, with_temperature
+from bsce_keras.models.classifier import with_temperature
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
 from bsce_keras.reports.model_card import write_card
@@ -50,9 +51,8 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
         RunFolder(config, runtime) as run,
     ):
         stream = ClassIncrementalStream(config.stream)
-        if config.model.is_pretrained:
-            # Refuse an unusable backbone before writing to the run folder.
-            check_pretrained(config)
+        # Refuse an unusable backbone before writing to the run folder.
+        check_network(config)
         run.begin(stream, flagfile)
         memory = ReplayMemory(config.memory, config.training.seed)
         learner = Learner(config, runtime, run.checkpoints)

@@ -279,6 +279,16 @@ def test_base_step_of_another_recipe_is_refused_with_differences(finished, tmp_p
     assert not run_dir.exists()
 
 
+def test_head_of_more_stages_than_the_backbone_has_is_refused_before_training(tmp_path):
+    from bsce_keras.experiment import run_experiment
+
+    run_dir = tmp_path / "run"
+    config = tiny(run_dir, method="acil", method_parameters={"depths": 4})
+    with pytest.raises(RequestError, match="depths must be at most 3, the number"):
+        run_experiment(config)
+    assert not run_dir.exists()
+
+
 def test_auto_values_are_recorded_and_the_policy_restored(finished):
     import keras
 

@@ -27,6 +27,10 @@ class BasePhase(FirstPhase):
         is_frozen = self.learner.config.model.freeze_backbone
         return not is_frozen and super().applies(step)
 
+    def take_network(self, step, arrays):
+        """Loads the backbone only; the head that follows is solved."""
+        self.learner.load_backbone(step, arrays)
+
 
 class AnalyticPhase(StepPhase):
     """Computes features of the step's images and solves the head.

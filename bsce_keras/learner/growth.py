@@ -1,8 +1,10 @@
 """Growth: a student of all seen classes, started from the previous classifier."""
 
+from bsce_keras.methods import load_method
 from bsce_keras.models.classifier import (
     backbone_of,
     build_classifier,
+    check_pretrained,
     grow_classifier,
     head_of,
     make_backbone,
@@ -28,6 +30,24 @@ def new_classifier(config, variant, head):
         image,
         preprocessing(config.model, image),
     )
+
+
+def check_network(config):
+    """Refuses a backbone that the run cannot use, without training anything.
+
+    Args:
+        config: `ExperimentConfig`.
+
+    Raises:
+        RequestError: it cannot be loaded, does not fit images or classes, or has not
+            the stages that the head takes.
+    """
+    if config.model.is_pretrained:
+        check_pretrained(config)
+    method = load_method(config.method)
+    head = method.make_head(0, 1)
+    if getattr(head, "depths", 0):
+        new_classifier(config, method.variant, head)
 
 
 def with_other_head(config, method, head, old):

@@ -13,7 +13,7 @@ from bsce_keras.learner.phases import Run
 from bsce_keras.learner.trained_part import trained_part
 from bsce_keras.methods import load_method
 from bsce_keras.methods.base import ADOPTION
-from bsce_keras.models.classifier import with_head
+from bsce_keras.models.classifier import backbone_of, with_head
 from bsce_keras.runtime.array_files import pack, unpack
 from bsce_keras.runtime.randomness import Purpose, integer
 
@@ -98,6 +98,21 @@ class Learner:
             head = make_head(step.num_old_classes, step.num_new_classes, weights)
             classifier = new_classifier(self.config, self.method.variant, head)
         classifier.set_weights(weights)
+        self.adopt(classifier)
+
+    def load_backbone(self, step, arrays):
+        """Builds a classifier with a saved backbone and a new head, and adopts it.
+
+        Args:
+            step: the `Step`.
+            arrays: named arrays of `to_arrays`. Their head may be of another kind.
+        """
+        head = self.method.training_head(step.num_old_classes, step.num_new_classes)
+        with self.runtime.strategy.scope():
+            classifier = new_classifier(self.config, self.method.variant, head)
+        backbone = backbone_of(classifier)
+        weights = unpack("classifier", arrays)
+        backbone.set_weights(weights[: len(backbone.weights)])
         self.adopt(classifier)
 
     def to_arrays(self):

@@ -94,10 +94,16 @@ class MainPhase(StepPhase):
         if learner.runtime.workers.is_chief:
             base = learner.config.base_run_dir
             print(f"step 0/{len(learner.plans) - 1}: network of {base}")
-        head_of_step = learner.method.training_head
-        learner.load(step, arrays, lambda old, new, weights: head_of_step(old, new))
+        self.take_network(step, arrays)
         memory.update(step, learner.features)
         return TrainingStats(**statistics)
+
+    def take_network(self, step, arrays):
+        """Loads backbone and head of another run's base step."""
+        head_of_step = self.learner.method.training_head
+        self.learner.load(
+            step, arrays, lambda old, new, weights: head_of_step(old, new)
+        )
 
     def _pools(self, step, replay):
         """Returns the training pool, and the alpha split or None."""

@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from bsce_keras.config import ExperimentConfig
+from bsce_keras.methods.recipes import published
 from bsce_keras.options.command_line import (
     flagfile_text,
     is_whole,
@@ -20,7 +21,7 @@ from bsce_keras.options.command_line import (
 from bsce_keras.options.folders import has_base_step, writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
 from bsce_keras.options.train_options import OPTIONS
-from bsce_keras.records.base_step import base_step_key, gives_network, network_key
+from bsce_keras.records.base_step import base_step_key, network_key, serves
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
@@ -204,7 +205,7 @@ def _with_base_runs(cells, records, share):
     ready, by_folder = [], {}
     for cell, record in zip(cells, records, strict=True):
         run_dir = cell.config.run_dir
-        base = networks.get(network_key(cell.config))
+        base = _network_for(cell.config, networks)
         base = base or trainers.get(base_step_key(cell.config), run_dir)
         base = None if base == run_dir else base
         if record:
@@ -222,7 +223,8 @@ def _trainers(cells, records):
     """Returns the run folders that train each base step.
 
     Returns:
-        `(trainers, networks)`: run folders by `base_step_key` and by `network_key`.
+        `(trainers, networks)`: run folders by `base_step_key`, and lists of
+        configurations by `network_key`.
     """
     trainers, networks = {}, {}
     for suits in (
@@ -234,7 +236,20 @@ def _trainers(cells, records):
             if suits(cell, record):
                 config, run_dir = cell.config, cell.config.run_dir
                 trainers.setdefault(base_step_key(config), run_dir)
-                if gives_network(config.method.name):
-                    networks.setdefault(network_key(config), run_dir)
+                networks.setdefault(network_key(config), []).append(config)
     networks.pop(None, None)
     return trainers, networks
+
+
+def _network_for(config, networks):
+    """Returns the run folder whose network of step 0 a configuration takes, or None.
+
+    A run that keeps the trained head comes first, because it serves every method.
+    """
+    found = [
+        other
+        for other in networks.get(network_key(config), ())
+        if serves(other.method.name, config.method.name)
+    ]
+    found.sort(key=lambda other: published(other.method.name).solves_base_head)
+    return found[0].run_dir if found else None

@@ -141,9 +141,16 @@ def network_key(config):
     return _key(config, (_METHOD, _MEMORY)) + network if network and trains else None
 
 
-def gives_network(method):
-    """Returns True if the classifier after step 0 is the network that was trained."""
-    return not published(method).solves_base_head
+def serves(there, here):
+    """Returns True if a method can go on from another one's network of step 0.
+
+    A solved head has replaced the trained one there if the method solves the head of
+    step 0. Only methods that replace it too need no more than the backbone.
+
+    Args:
+        there, here: methods with the same `Published.base_network`.
+    """
+    return published(here).solves_base_head or not published(there).solves_base_head
 
 
 def _key(config, left_out):
@@ -200,7 +207,7 @@ def _free_sections(theirs, config):
     """Sections that may differ, because the run takes only the network."""
     there, here = theirs["method"]["name"], config.method.name
     network = _base_network(here)
-    if network and network == _base_network(there) and gives_network(there):
+    if network and network == _base_network(there) and serves(there, here):
         return (_METHOD, _MEMORY)
     return (_MEMORY,) if there == here and _has_any_memory(config) else ()
 

@@ -12,6 +12,7 @@ from bsce_keras.learner.analytic_phase import AnalyticPhase
 from bsce_keras.learner.feature_pass import FeaturePass
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.methods.recipes import SHARED_NETWORK
 from bsce_keras.models.classifier import backbone_of, head_of
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
@@ -79,6 +80,30 @@ def test_state_of_step_1_follows_from_the_images_of_a_shared_base_step(
     other.learn(dataclasses.replace(step, earlier=earlier), memory)
     for ours, theirs in zip(weights_of(other), weights_of(learner), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_base_step_with_another_head_gives_its_backbone(
+    base, two_steps, tiny_config, tmp_path
+):
+    """The head has other columns than the one that was solved there."""
+    learner, _, stats = base
+    config = tiny_config(
+        method="acil",
+        expansion_size=80,
+        parameters={"mirrored": True},
+        run_dir=str(tmp_path / "other"),
+    )
+    other, memory = new_learner(config), memory_of(config)
+    statistics = dataclasses.asdict(stats) | {"ridge": None}
+    other.run.checkpoints.save_progress(
+        0, SHARED_NETWORK, 1, learner.to_arrays(), statistics
+    )
+    taken = other.learn(two_steps[0], memory)
+    backbones = (backbone_of(one.classifier).get_weights() for one in (other, learner))
+    for ours, theirs in zip(*backbones, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert head_of(other.classifier).expansion_size == 80
+    assert taken.train_seconds > stats.train_seconds
 
 
 def test_rows_of_the_expansion_bring_features_to_one_deviation(

@@ -76,6 +76,10 @@ def test_a_base_step_of_another_configuration_is_refused_by_its_config(
         ("il_baseline", "acil", []),
         # The classifier of this step 0 has a solved head.
         ("acil", "il_baseline", ["--exemplars_per_class", "--method"]),
+        ("acil", "imprint", ["--exemplars_per_class", "--method"]),
+        # Another solved head needs only the backbone.
+        ("acil", "acil", []),
+        ("ds_al", "acil", []),
         ("il_baseline", "lucir", ["--exemplars_per_class", "--method"]),
         ("podnet", "podnet", []),
         # Images set aside, a tenth of the exemplars, do not train the network.

@@ -50,11 +50,12 @@ def test_base_steps_are_shared_only_where_their_networks_are_equal(trained):
         assert bases == dict.fromkeys(bases) | shared
 
 
-def test_solved_heads_take_a_network_and_give_none(trained):
+def test_solved_heads_take_any_network_and_give_theirs_to_solved_heads(trained):
     acil = TINY + "--method=acil\n"
     paths = write_flagfiles(
         acil=acil,
         other_rate=acil + "--learning_rate=0.05\n",
+        other_rate_wide=acil + "--learning_rate=0.05\n--expansion_size=99\n",
         other_rate_ds_al=TINY + "--method=ds_al\n--learning_rate=0.05\n",
         softmax=TINY,
     )
@@ -62,7 +63,14 @@ def test_solved_heads_take_a_network_and_give_none(trained):
     bases = {config.run_dir: config.base_run_dir for config in trained}
     folder = "runs/reproduce/scale_1.0/tiny/{}/seed_1"
     softmax = folder.format("softmax")
-    assert bases == dict.fromkeys(bases) | {folder.format("acil"): softmax}
+    other = folder.format("other_rate")
+    assert bases == {
+        softmax: None,
+        folder.format("acil"): softmax,
+        other: None,
+        folder.format("other_rate_wide"): other,
+        folder.format("other_rate_ds_al"): other,
+    }
     # The cell that trains the network comes before the one that takes it.
     assert list(bases)[:2] == [softmax, folder.format("acil")]
 
