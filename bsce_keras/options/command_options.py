@@ -35,6 +35,7 @@ _TRAIN = Command(
     purpose="Trains one class-incremental experiment: a base step and increments.",
     example="--dataset=digits --seed=2",
     groups={**TRAIN_GROUPS, "General": (*_RECIPES, *_GENERAL)},
+    resumes=True,
 )
 
 # Training uses the same batch size; sums in bfloat16 depend on it.
@@ -285,6 +286,7 @@ _REPRODUCE = Command(
     },
     positional="FLAGFILE",
     passed_on=_OF_EVERY_CELL,
+    resumes=True,
 )
 
 # By default `tune` searches alpha, so it needs a loss with a fixed alpha.
@@ -350,6 +352,7 @@ _TUNE = Command(
         "General": (*_RECIPES, *_GENERAL),
     },
     passed_on=tuple(itertools.chain(*_OF_TRIALS.values())),
+    resumes=True,
 )
 
 COMMANDS = {

@@ -122,6 +122,7 @@ class Command:
         positional: name of the arguments that are not flags, None if the command takes
             only flags.
         passed_on: options that the command passes on to the runs it trains.
+        resumes: the same command goes on where it was stopped.
     """
 
     purpose: str
@@ -129,6 +130,7 @@ class Command:
     groups: dict[str, tuple[Option, ...]]
     positional: str | None = None
     passed_on: tuple[Option, ...] = ()
+    resumes: bool = False
 
     @property
     def options(self):

@@ -18,6 +18,12 @@ from bsce_keras.runtime.signals import Stopped, remembered_ctrl_c
 from bsce_keras.runtime.standard_streams import mend_standard_streams
 from bsce_keras.runtime.text import one_line
 
+# Other commands end in silence, as is usual: `bsce-report runs/* | head`.
+_UNREAD = (
+    "stopped, because the program that read its output has ended. Give the same "
+    "command to go on from the last save, with the output in a file.",
+)
+
 
 def run_command(command, main, argv=None, check=None):
     """Runs a command and turns its failures into messages and exit codes.
@@ -64,7 +70,7 @@ def run_command(command, main, argv=None, check=None):
         # The reader of the output closed it. Python would report that again when it
         # flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _fail(command, _UNREAD if COMMANDS[command].resumes else [], 1)
     except OSError as error:
         reason = f"{error.strerror}: {error.filename}" if error.filename else error
         message = (

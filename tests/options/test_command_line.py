@@ -252,6 +252,26 @@ def test_exhausted_memory_ends_in_one_line(capsys):
     assert "memory ran out. Finished work is kept" in line
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "message"),
+    [
+        ("train", ["--dataset=digits"], "Give the same command to go on"),
+        ("report", ["run"], ""),
+    ],
+)
+def test_training_says_that_the_reader_of_its_output_has_ended(
+    command, arguments, message, capfd
+):
+    """Commands that only answer end in silence, as others do before `head`."""
+
+    def main(values, positional):
+        raise BrokenPipeError
+
+    assert run_command(command, main, arguments) == 1
+    error = capfd.readouterr().err
+    assert message in error and len(error.splitlines()) == bool(message)
+
+
 def test_warnings_keep_their_form_after_a_library_has_logged(run_python):
     code = """
 import logging
