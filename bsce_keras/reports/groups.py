@@ -4,7 +4,7 @@ import dataclasses
 import json
 import zlib
 
-from bsce_keras.config.choices import CIFAR, CROP_FLIP
+from bsce_keras.config.choices import CIFAR, CROP_FLIP, KINDS
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import TITLES, recipes
 from bsce_keras.records.protocol import outcome_fields
@@ -72,14 +72,14 @@ def group_labels(groups):
     labels = []
     for group in groups:
         columns = group.columns
-        parts = [
-            # What is in the column `other` names itself.
-            columns[head] if head == "other" else f"{head} {columns[head]}"
-            for head in extra
-            if columns[head]
-        ]
+        parts = [in_words(head, columns[head]) for head in extra if columns[head]]
         labels.append(", ".join([f"{columns['method']} + {columns['loss']}", *parts]))
     return labels
+
+
+def in_words(head, value):
+    """Returns a cell with the head of its column, if it does not name itself."""
+    return value if head == "other" else f"{head} {value}"
 
 
 def varying_heads(groups):
@@ -169,7 +169,12 @@ def _told_apart(group, groups):
         if all(other.columns[head] == group.columns[head] for head in _SETTING)
     ]
     own = group.fields
-    varying = [name for name in own if any(_differs(name, group, o) for o in alike)]
+    chosen = _unlike_recipe(group.runs[0].config) & own.keys()
+    varying = [
+        name
+        for name in own
+        if name in chosen or any(_differs(name, group, o) for o in alike)
+    ]
     if not varying:
         return group
     if "stream.class_order" in varying and _ARRIVALS in varying:
@@ -187,6 +192,26 @@ def _told(name, value):
         number = zlib.crc32(text.encode()) % 2**16
         shown = f"{text[: _LONGEST - 10]}... ({number:04x})"
     return f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
+
+
+def _unlike_recipe(config):
+    """Returns the fields of a config.json that its method's recipe has otherwise."""
+    kind, training = config["stream"].get("kind"), config["training"]
+    if kind not in KINDS:
+        return set()
+    recipe = recipes.published(config["method"]["name"]).recipes[kind]
+    expected = recipes.scaled(recipe, training["schedule_scale"])
+    names = {
+        f"training.{name}"
+        for name, value in dataclasses.asdict(expected).items()
+        if name != "milestones" and training.get(name, value) != value
+    }
+    # The drops of other epochs follow from them.
+    of_epochs = recipes.scaled(recipe, training["epochs"] / recipe.epochs)
+    drops = tuple(training["milestones"])
+    if drops not in (expected.milestones, of_epochs.milestones):
+        names.add("training.milestones")
+    return names - _TOLD_ELSEWHERE
 
 
 def _has_none(group):

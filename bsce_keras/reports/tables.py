@@ -6,7 +6,13 @@ import re
 import statistics
 import textwrap
 
-from bsce_keras.reports.groups import HEADS, group_runs, seedless, varying_heads
+from bsce_keras.reports.groups import (
+    HEADS,
+    group_runs,
+    in_words,
+    seedless,
+    varying_heads,
+)
 from bsce_keras.reports.paper_results import published_remarks
 from bsce_keras.runtime.text import UNDEFINED, percent, printable
 
@@ -231,7 +237,7 @@ def comparison(results, published=None):
     varying = varying_heads(groups)
     heads = [head for head in HEADS if head in varying or head in ("method", "loss")]
     common = ", ".join(
-        f"{head} {groups[0].columns[head]}"
+        in_words(head, groups[0].columns[head])
         for head in HEADS
         if groups and head not in heads and groups[0].columns[head]
     )

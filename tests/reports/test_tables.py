@@ -127,6 +127,35 @@ def test_what_a_published_recipe_explains_is_not_told(make_run, tmp_path):
     ]
 
 
+def test_what_differs_from_the_recipe_is_told_even_where_all_rows_agree(make_run):
+    """LUCIR's recipe for CIFAR has 160 epochs, drops at 80 and 120 and decay 5e-4."""
+    run = make_run()
+    recipe = {
+        "epochs": 160,
+        "batch_size": 128,
+        "milestones": [80, 120],
+        "weight_decay": 5e-4,
+    }
+
+    def told(**changes):
+        config = {
+            **run.config,
+            "stream": {**run.config["stream"], "kind": "cifar"},
+            "method": {**run.config["method"], "name": "lucir"},
+            "training": {**run.config["training"], **recipe, **changes},
+        }
+        (group,) = group_runs([dataclasses.replace(run, config=config)])
+        return group.columns["other"]
+
+    assert told() == ""
+    assert told(weight_decay=2e-4) == "weight decay 0.0002"
+    half = {"epochs": 80, "milestones": [40, 60]}
+    assert told(**half, schedule_scale=0.5) == ""
+    # Drops that follow from the epochs are not told.
+    assert told(**half) == "epochs 80"
+    assert told(milestones=[40]) == "milestones [40]"
+
+
 def test_a_memory_is_not_told_where_a_method_keeps_none_by_default(make_run):
     run = make_run()
 
