@@ -11,7 +11,7 @@ from bsce_keras.meta import (
     nested_tapes,
     plain_crossentropy,
 )
-from bsce_keras.methods.base import CLASSIFICATION
+from bsce_keras.methods.base import CLASSIFICATION, LossTerm
 from bsce_keras.models.classifier import head_of
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.replicas import (
@@ -23,6 +23,8 @@ from bsce_keras.runtime.replicas import (
 
 # Name of the accuracy on training batches in logs.
 TRAIN_ACCURACY = "train_accuracy"
+# Name of the sum of the losses that layers add themselves: regularizers, `add_loss`.
+REGULARIZATION = "regularization"
 # Name of the norm of the gradient in errors.
 _GRADIENT = "the gradient"
 
@@ -38,6 +40,9 @@ class IncrementalTrainer(keras.Model):
     Every term is a mean over the global batch: local sums divided by the number of
     images over all replicas. Terms are tracked under their own names, unweighted.
     `train_accuracy` is that of the batch, by plain logits.
+
+    Losses that layers of the student add, such as kernel regularizers of a backbone of
+    the user's own, join the terms as `regularization`, with weight 1.
 
     Loss terms and gradients are checked before variables change. The checks use sums
     over replicas, so all replicas agree. A value that is not finite raises
@@ -72,6 +77,8 @@ class IncrementalTrainer(keras.Model):
         if teacher is not None:
             teacher.trainable = False
         self.terms = _checked(terms, learned_alpha)
+        self._weights = {term.name: term.weight for term in self.terms}
+        self._weights[REGULARIZATION] = 1.0
         self.context = context
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
@@ -158,9 +165,14 @@ class IncrementalTrainer(keras.Model):
         """Returns outputs and new batch statistics as `(variable, value)`."""
         variables = self.student.non_trainable_variables
         before = [self._state_of(variable) for variable in variables]
-        outputs, after = self.student.stateless_call(
-            values, before, images, training=uses_batch_statistics
+        outputs, after, losses = self.student.stateless_call(
+            values, before, images, return_losses=True, training=uses_batch_statistics
         )
+        if losses:
+            added = tf.add_n([tf.reduce_sum(tf.cast(x, tf.float32)) for x in losses])
+            # One value per image, as other outputs have.
+            added = tf.fill([tf.shape(images)[0]], added)
+            outputs = {**outputs, REGULARIZATION: added}
         # The variables include frozen weights, whose tensors stay the same objects.
         moved = [
             (variable, new)
@@ -208,8 +220,14 @@ class IncrementalTrainer(keras.Model):
         """Returns this replica's share of each term's mean over the global batch."""
         return {
             term.name: _mean_of_term(term, labels, outputs, taught, size)
-            for term in self.terms
+            for term in self._terms_of(outputs)
         }
+
+    def _terms_of(self, outputs):
+        """Returns the terms, and the losses that layers added, if any."""
+        if REGULARIZATION not in outputs:
+            return self.terms
+        return (*self.terms, LossTerm(REGULARIZATION, 1.0, _added_losses))
 
     def _accuracy(self, labels, features, size):
         """Returns this replica's share of the batch's accuracy, by plain logits.
@@ -225,23 +243,22 @@ class IncrementalTrainer(keras.Model):
         return _share_of_mean(tf.cast(hits, tf.float32), size)
 
     def _total(self, means):
-        return tf.add_n([term.weight * means[term.name] for term in self.terms])
+        return tf.add_n([self._weights[name] * mean for name, mean in means.items()])
 
     def _logits_and_other_loss(self, labels, outputs, taught, size):
         others = [
             term.weight * _mean_of_term(term, labels, outputs, taught, size)
-            for term in self.terms
+            for term in self._terms_of(outputs)
             if term.name != CLASSIFICATION
         ]
         return outputs["logits"], tf.add_n(others) if others else None
 
     def _balanced_term(self, labels, size):
-        weight = next(t.weight for t in self.terms if t.name == CLASSIFICATION)
         return BalancedTerm(
             labels,
             self.context.class_counts,
             self.context.num_old_classes,
-            weight,
+            self._weights[CLASSIFICATION],
             size,
         )
 
@@ -315,7 +332,10 @@ def _checked(terms, learned_alpha):
         raise RunError("There are no loss terms. Return at least one from loss_terms.")
     taken = {name for name in names if names.count(name) > 1}
     taken.update(
-        {"loss", TRAIN_ACCURACY, "alpha", "alpha_gradient"}.intersection(names)
+        {
+            *("loss", TRAIN_ACCURACY, REGULARIZATION),
+            *("alpha", "alpha_gradient"),
+        }.intersection(names)
     )
     if taken:
         raise RunError(
@@ -328,6 +348,10 @@ def _checked(terms, learned_alpha):
             f"{', '.join(names)}. Give the method one, or use a fixed --alpha."
         )
     return tuple(terms)
+
+
+def _added_losses(labels, student, teacher):
+    return student[REGULARIZATION]
 
 
 def _mean_of_term(term, labels, outputs, taught, size):
