@@ -14,6 +14,7 @@ from bsce_keras.options.command_line import is_whole, parse
 from bsce_keras.options.command_options import COMMANDS
 from bsce_keras.options.flagfile_recipes import recipe_list
 from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.file_lock import refuse_without_locks
 from bsce_keras.runtime.signals import Stopped, remembered_ctrl_c
 from bsce_keras.runtime.standard_streams import mend_standard_streams
 from bsce_keras.runtime.text import one_line
@@ -55,6 +56,7 @@ def run_command(command, main, argv=None, check=None):
         if answer is not None:
             print(answer, flush=True)
             return 0
+        refuse_without_locks()
         if problems:
             if check and is_whole(values):
                 problems += check(values, positional)

@@ -1,6 +1,11 @@
 """Locks on open files; the kernel releases the locks of dead processes."""
 
-import fcntl
+from bsce_keras.runtime.errors import RequestError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
 
 
 def try_lock(file):
@@ -10,8 +15,10 @@ def try_lock(file):
         False if another process holds the lock, else True.
 
     Raises:
+        RequestError: on Windows.
         OSError: names the file; some network file systems do not support locks.
     """
+    refuse_without_locks()
     try:
         _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -21,7 +28,21 @@ def try_lock(file):
 
 def wait_for_lock(file):
     """Waits for the lock of an open file and takes it; raises as `try_lock`."""
+    refuse_without_locks()
     _lock(file, fcntl.LOCK_EX)
+
+
+def refuse_without_locks():
+    """Refuses a system without the locks that keep a run folder whole.
+
+    Raises:
+        RequestError: on Windows.
+    """
+    if fcntl is None:
+        raise RequestError(
+            "Commands and run folders need file locks, which Windows does not have. "
+            "Use Linux, or WSL 2 on Windows. The losses work without them."
+        )
 
 
 def _lock(file, operation):

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import resource
 import sys
 
 CPU_INFO = "/proc/cpuinfo"
@@ -52,6 +51,8 @@ def peak_memory_mb():
     high_water = _fields(_STATUS).get("VmHWM")
     if high_water:
         return int(high_water.split()[0]) / 2**10
+    import resource  # Windows has no such module.
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -286,6 +286,20 @@ run_command("report", main, ["run"])
     assert run_python(code)[1] == "Step 1 has only 2 updates.\n"
 
 
+def test_windows_lacks_the_locks_of_commands_and_has_their_help(run_python):
+    """Its Python has neither of these modules."""
+    code = """
+import sys
+sys.modules["fcntl"] = sys.modules["resource"] = None
+from bsce_keras import train
+sys.argv = ["train"]
+assert train.main(["--dataset=digits"]) == 2
+assert train.main(["--version"]) == 0
+"""
+    printed, error = run_python(code)
+    assert "WSL 2" in error and printed.startswith("bsce_keras ")
+
+
 def test_a_defect_keeps_its_traceback():
     def main(values, positional):
         raise ZeroDivisionError
