@@ -258,6 +258,15 @@ def test_the_policy_applies_operations_as_often_as_published():
     assert found == pytest.approx(published, abs=0.09)
 
 
+def test_moves_and_holes_of_the_policy_grow_with_the_image():
+    """9 and 8 ninths of 150 / 331 of 64 pixels, which are 29.003."""
+    image = dataclasses.replace(SPECS["autoaugment_cutout"], size=64, stored_size=64)
+    drawn = draw_operations(np.random.default_rng(0), 20_000, image)
+    moves = drawn[drawn[..., 0] == OPERATIONS.index(ops.translate_x), 1]
+    assert np.unique(np.abs(moves)).tolist() == [25, 29]
+    assert 63 * 64 < drawn[:, 2, 1].max() < 64 * 64
+
+
 def test_cutout_blackens_16_by_16_pixels_of_32_by_32():
     white = np.full((1, 32, 32, 3), 255, np.uint8)
     middle, corner = (
