@@ -226,6 +226,16 @@ def test_classifier_inside_another_model_is_cut_at_its_own_dense_layer(tmp_path)
     np.testing.assert_allclose(keras.ops.softmax(logits), expected, rtol=1e-5)
 
 
+def test_classifier_is_cut_at_the_output_of_an_inner_model_that_it_uses(tmp_path):
+    images = keras.Input((16, 16, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(images)
+    used = keras.layers.Dense(3)
+    inner = keras.Model(images, [keras.layers.Dense(2)(pooled), used(pooled)])
+    outer = keras.Model(inputs := keras.Input((16, 16, 3)), inner(inputs)[1])
+    cut = cut_classifier(save(outer, tmp_path), IMAGE)
+    np.testing.assert_array_equal(cut.kernel, used.kernel)
+
+
 def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
     first = request_of(export_formats="saved_model,keras", export_only_last=False)
     run_experiment(make_config("folder", **first))
@@ -255,6 +265,13 @@ def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
         (
             lambda: [
                 keras.layers.Dense(2, activation="softmax"),
+                keras.layers.Rescaling([1.0, 3.0], name="moved"),
+            ],
+            "'moved' is a Rescaling: it changes probabilities, not logits",
+        ),
+        (
+            lambda: [
+                keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, "softmax")]),
                 keras.layers.Rescaling([1.0, 3.0], name="moved"),
             ],
             "'moved' is a Rescaling: it changes probabilities, not logits",

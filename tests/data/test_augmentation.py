@@ -117,7 +117,9 @@ PILLOW = {
 
 @pytest.mark.parametrize("name", PILLOW)
 def test_values_are_those_of_pillow(name):
-    images, strengths = random_images(8), np.linspace(-0.99, 0.99, 8)
+    # Every channel has a range of its own.
+    images = random_images(8) // np.array([1, 2, 3], np.uint8)
+    strengths = np.linspace(-0.99, 0.99, 8)
     scale = {"posterize": 6, "solarize": 256}.get(name)
     given = strengths if scale is None else np.abs(scale * strengths)
     outputs = getattr(ops, name)(tf.constant(images), floats(given)).numpy()
@@ -204,6 +206,9 @@ def test_the_policy_draws_its_25_pairs_with_their_probabilities():
     assert 0.45 < (turns < 0).mean() < 0.55
     turns = np.abs(turns)
     assert np.unique(turns).tolist() == pytest.approx([2 * 30 / 9])
+    # Operations of a pair have signs of their own, here of 2500 pairs.
+    twice = (numbers[:, :2] == names["translate_y"]).all(axis=1)
+    assert 0.45 < (drawn[twice, :2, 1].prod(axis=1) < 0).mean() < 0.55
     moves = np.abs(drawn[..., 1][numbers == names["translate_x"]])
     # 9 and 8 ninths of 150 / 331 of 32 pixels, which are 14.5.
     assert np.unique(moves).tolist() == [12, 14]
@@ -251,6 +256,15 @@ def test_the_policy_applies_operations_as_often_as_published():
     }
     # The largest deviation is 0.03.
     assert found == pytest.approx(published, abs=0.09)
+
+
+def test_moves_and_holes_of_the_policy_grow_with_the_image():
+    """9 and 8 ninths of 150 / 331 of 64 pixels, which are 29.003."""
+    image = dataclasses.replace(SPECS["autoaugment_cutout"], size=64, stored_size=64)
+    drawn = draw_operations(np.random.default_rng(0), 20_000, image)
+    moves = drawn[drawn[..., 0] == OPERATIONS.index(ops.translate_x), 1]
+    assert np.unique(np.abs(moves)).tolist() == [25, 29]
+    assert 63 * 64 < drawn[:, 2, 1].max() < 64 * 64
 
 
 def test_cutout_blackens_16_by_16_pixels_of_32_by_32():

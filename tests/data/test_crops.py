@@ -9,6 +9,7 @@ from bsce_keras.data.crops import (
     centre_crops,
     draw_crops,
     gather_crops,
+    gather_views,
     resize_crops,
     training_crops,
 )
@@ -79,6 +80,7 @@ def test_crops_are_drawn_at_all_positions_within_the_image(image):
     [
         ImageSpec(size=8, stored_size=8, pad=1, flip=False),
         ImageSpec(size=8, stored_size=9, flip=False, training_crop="resized"),
+        ImageSpec(size=8, stored_size=9, flip=False, training_crop="centre"),
     ],
 )
 def test_images_are_not_flipped_if_the_spec_forbids_it(image):
@@ -90,6 +92,20 @@ def test_centre_crop_takes_the_middle():
     images = random_images(image)
     outputs = gather_crops(images, np.arange(6), centre_crops(6, image), image)
     np.testing.assert_array_equal(outputs, images[:, 1:6, 1:6])
+
+
+def test_training_on_the_centre_mirrors_every_second_image():
+    image = ImageSpec(size=5, stored_size=8, training_crop="centre")
+    crops = draw_crops(np.random.default_rng(0), 2000, image)
+    np.testing.assert_array_equal(crops[:, :4], centre_crops(2000, image)[:, :4])
+    assert 900 < crops[:, 4].sum() < 1100
+
+
+def test_features_of_the_mirror_image_stand_for_mirrored_crops():
+    features = np.arange(12.0).reshape(3, 2, 2)
+    crops = np.array([[0, 0, 8, 8, 1], [0, 0, 8, 8, 0]], np.int32)
+    found = gather_views(features, tf.constant([2, 0]), crops)
+    np.testing.assert_array_equal(found, [features[2, 1], features[0, 0]])
 
 
 @pytest.mark.parametrize("name", ["padded", "neither"])

@@ -55,10 +55,7 @@ def test_stopped_training_with_dropout_ends_with_the_same_bits(
         np.testing.assert_array_equal(found[name], value)
 
 
-def test_dropout_draws_anew_in_every_update():
-    """At learning rate 0 and on the same images, losses differ only by the draws."""
-    images = np.random.default_rng(1).integers(0, 256, (64, 8, 8, 1)).astype(np.uint8)
-    labels = np.arange(64, dtype=np.int32) % 2
+def dropout_trainer(rate=0.0):
     inputs = keras.Input((8, 8, 1))
     pooled = keras.layers.Flatten()(inputs)
     backbone = keras.Model(inputs, keras.layers.Dropout(0.5)(pooled))
@@ -69,6 +66,33 @@ def test_dropout_draws_anew_in_every_update():
         Finetune(NoParameters()).loss_terms(context),
         context,
     )
-    trainer.compile(optimizer=CoupledSGD(0.0))
+    trainer.compile(optimizer=CoupledSGD(rate))
+    trainer.optimizer.build(trainer.student.trainable_variables)
+    return trainer
+
+
+def test_dropout_draws_anew_in_every_update():
+    """At learning rate 0 and on the same images, losses differ only by the draws."""
+    images = np.random.default_rng(1).integers(0, 256, (64, 8, 8, 1)).astype(np.uint8)
+    labels = np.arange(64, dtype=np.int32) % 2
+    trainer = dropout_trainer()
     first, second = (float(trainer.train_step((images, labels))["loss"]) for _ in "ab")
     assert first != second
+
+
+def test_draws_of_replicas_and_updates_are_256_apart(two_devices):
+    """A layer that draws up to 256 times in an update never repeats a draw."""
+    with two_devices.scope():
+        trainer = dropout_trainer()
+    [state] = trainer.student.non_trainable_variables
+    read = tf.function(lambda: trainer._state_of(state), autograph=False)
+    draws = []
+    for update in range(2):
+        trainer.optimizer.iterations.assign(update)
+        found = two_devices.run(read)
+        draws += [
+            x.numpy().tolist() for x in two_devices.experimental_local_results(found)
+        ]
+    seeds, counts = zip(*draws, strict=True)
+    assert len(set(seeds)) == 1
+    assert np.diff(counts).min() >= 256

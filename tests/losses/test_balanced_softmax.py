@@ -231,6 +231,8 @@ def test_a_variable_alpha_is_read_at_every_call_of_a_traced_function():
         ({**TWO_OLD, "alpha": 1e39}, r"3.4e\+38. Received: alpha=1e\+39"),
         ({**TWO_OLD, "alpha": 1e-39}, "from 1.2e-38 .* Received: alpha=1e-39"),
         ({**TWO_OLD, "alpha": np.array([0.5, 0.5])}, "`alpha` must be a finite number"),
+        ({"class_counts": [5, 1], "label_smoothing": 1.0}, "0 to below 1. Received: 1"),
+        ({"class_counts": [5, 1], "label_smoothing": -0.1}, "Received: -0.1"),
         ({"class_counts": [5, 1], "num_old_classes": 3}, "classes, 2. Received: 3"),
         ({"class_counts": [5, 1], "num_old_classes": -1}, "Received: -1"),
     ],

@@ -69,6 +69,11 @@ def test_a_dataset_is_counted_over_all_its_batches(labels):
     assert not loss.from_logits
 
 
+def test_classes_beyond_the_largest_label_of_a_dataset_are_counted_on_request():
+    loss = BalancedSoftmaxLoss.from_dataset(dataset_of(LABELS), num_classes=6)
+    assert loss.class_counts == [*COUNTS, 0, 0]
+
+
 def test_class_names_of_a_dataset_give_the_number_of_classes():
     dataset = dataset_of(LABELS)
     dataset.class_names = ["a", "b", "c", "d", "e"]

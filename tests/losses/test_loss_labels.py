@@ -38,6 +38,13 @@ def test_label_smoothing_equals_that_of_keras(labels):
     )
 
 
+def test_the_class_smooths_labels_as_the_function_does():
+    loss = BalancedSoftmaxLoss(COUNTS, label_smoothing=0.2, reduction=None)
+    np.testing.assert_allclose(
+        loss(LABELS, LOGITS), loss_of(LABELS, label_smoothing=0.2), rtol=1e-6
+    )
+
+
 def test_label_smoothing_omits_classes_without_images():
     two_classes = loss_of([0, 1], LOGITS[:2, :2], [500, 20], label_smoothing=0.2)
     with_absent = loss_of([0, 1], LOGITS[:2], [500, 20, 0], label_smoothing=0.2)

@@ -211,8 +211,9 @@ def test_compensation_fits_the_residual_of_the_new_classes():
         residual[:, :first] = 0.0
         gram += curved[new].T @ curved[new]
         moments += curved[new].T @ residual
-    expected = 0.6 * np.linalg.solve(gram + 0.1 * np.eye(SIZE), moments)
-    _, weights = learned("ds_al", features, labels, [2, 2])
+    expected = 0.5 * np.linalg.solve(gram + 0.3 * np.eye(SIZE), moments)
+    request = {"parameters": {"compensation": 0.5, "compensation_ridge": 0.3}}
+    _, weights = learned("ds_al", features, labels, [2, 2], request)
     np.testing.assert_allclose(weights["compensation"], expected, atol=1e-8)
 
 

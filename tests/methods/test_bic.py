@@ -82,6 +82,26 @@ def head_of(num_old, num_new):
 FEATURES = np.array([[1.0, 0.0, 2.0]], np.float32)
 
 
+def test_head_gets_the_correction_with_the_configured_penalty():
+    request = {"method": "bic", "method_parameters": {"offset_penalty": 1.0}}
+    method = load_method(make_config("digits", **request).method)
+    context = StepContext(4, 2, (5,) * 4 + (100,) * 2, "softmax", step_sizes=(4, 2))
+    head, set_aside = head_of(4, 2), random_logits()
+    method.after_training(head, context, set_aside)
+    expected = fit_bias_correction(*set_aside, 4, 1.0)
+    np.testing.assert_allclose((head.scale, head.offset), expected, rtol=1e-6)
+    usual = fit_bias_correction(*set_aside, 4)
+    assert np.abs(np.subtract(usual, expected)).max() > 1e-3
+
+
+def test_base_step_is_not_corrected():
+    method = load_method(make_config("digits", method="bic").method)
+    head = head_of(0, 6)
+    context = StepContext(0, 6, (5,) * 6, "softmax", step_sizes=(6,))
+    method.after_training(head, context, random_logits())
+    assert (float(head.scale), float(head.offset)) == (1.0, 0.0)
+
+
 def test_only_new_logits_are_corrected():
     head = head_of(2, 2)
     raw = head(FEATURES)["logits"].numpy()

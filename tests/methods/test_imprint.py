@@ -44,6 +44,30 @@ def test_one_image_is_enough():
     np.testing.assert_allclose(bias, [-0.5])  # 2 cos - 0.5 is the old logit 1.5
 
 
+def test_later_classes_have_the_length_of_the_base_and_exceed_all_earlier_logits():
+    """The base has two classes; a step of one class comes before."""
+    rng = np.random.default_rng(3)
+    first, second = (rng.normal(size=(20, 4)).astype("float32") + 2 for _ in "ab")
+    base, earlier, head = LinearHead(2), ImprintedHead(3), ImprintedHead(4)
+    for each in (base, earlier, head):
+        each.build((None, 4))
+    earlier.grow_from(base)
+    method().imprint(earlier, iter([first]), seed=0)
+    head.grow_from(earlier)
+    # The new column is random until it is imprinted.
+    head.bias.assign([*earlier.bias.numpy(), 100.0])
+    method().imprint(head, iter([second]), seed=0)
+    length = np.linalg.norm(base.kernel.numpy(), axis=0).mean()
+    kernel, bias = method().columns(
+        [second], [earlier(second)["logits"].numpy()], length
+    )
+    expected = np.hstack([earlier.kernel.numpy(), kernel])
+    np.testing.assert_allclose(head.kernel, expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        head.bias, [*earlier.bias.numpy(), *bias], rtol=1e-4, atol=1e-4
+    )
+
+
 def test_recall_beyond_one_is_refused():
     with pytest.raises(RequestError, match="must be a number above 0 and at most 1"):
         method(recall=1.2)

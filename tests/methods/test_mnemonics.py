@@ -8,6 +8,7 @@ from bsce_keras import make_config
 from bsce_keras.learner.exemplar_pixels import pixel_gradient
 from bsce_keras.meta import plain_crossentropy
 from bsce_keras.methods import load_method
+from bsce_keras.methods.base import FINETUNING, MAIN, PIXELS
 from bsce_keras.methods.mnemonics import trained_vectors
 from bsce_keras.models.heads import CosineHead, cosines
 
@@ -101,8 +102,31 @@ def test_pixels_have_no_gradient_without_inner_updates():
     assert pixel_gradient(features_of, loss, pixels, LABELS, *queries) is None
 
 
+def mnemonics(**parameters):
+    request = {"method": "mnemonics", "method_parameters": parameters}
+    return load_method(make_config("digits", **request).method)
+
+
+def test_fine_tuning_follows_the_optimisation_of_the_pixels():
+    assert mnemonics().phases == (MAIN, PIXELS, FINETUNING)
+
+
+def test_objective_has_the_configured_schedule_of_pixels():
+    parameters = {
+        "pixel_learning_rate": 0.02,
+        "pixel_passes": 4,
+        "old_share": 0.5,
+        "classes_at_once": 7,
+    }
+    head = CosineHead(num_old_classes=1, num_new_classes=3)
+    head.build((None, D))
+    asked = mnemonics(**parameters).pixel_objective(head)
+    assert (asked.learning_rate, asked.passes) == (0.02, 4)
+    assert (asked.old_share, asked.classes_at_once) == (0.5, 7)
+
+
 def test_objective_starts_from_the_head_and_leaves_it():
-    method = load_method(make_config("digits", method="mnemonics").method)
+    method = mnemonics(inner_updates=3, inner_learning_rate=0.05)
     head = CosineHead(num_old_classes=1, num_new_classes=3)
     features = normal((len(LABELS), D), 2, tf.float32)
     head(features)
@@ -112,7 +136,7 @@ def test_objective_starts_from_the_head_and_leaves_it():
     queries = normal((len(QUERY_LABELS), D), 3, tf.float32)
     found = loss(features, LABELS, queries, QUERY_LABELS)
     vectors = tf.concat([head.old_vectors, head.new_vectors], axis=0)
-    trained = trained_vectors(vectors, SCALE, features, LABELS, 20, 0.01)
+    trained = trained_vectors(vectors, SCALE, features, LABELS, 3, 0.05)
     expected = plain_crossentropy(QUERY_LABELS, SCALE * cosines(queries, trained))
     assert float(found) == pytest.approx(float(tf.reduce_mean(expected)))
     for weight, value in zip(head.weights, before, strict=True):

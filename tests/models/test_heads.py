@@ -11,7 +11,13 @@ from bsce_keras.models.classifier import (
     head_of,
     make_backbone,
 )
-from bsce_keras.models.heads import LinearHead
+from bsce_keras.models.heads import (
+    BiasCorrectedHead,
+    CosineHead,
+    LinearHead,
+    NearestMeanHead,
+)
+from bsce_keras.models.imprinted_head import ImprintedHead
 
 IMAGE = ImageSpec(size=8, stored_size=8, channels=1, mean=(0.3,), std=(0.4,))
 
@@ -66,12 +72,32 @@ def test_logits_are_float32_under_mixed_precision(policy):
     assert {weight.dtype for weight in classifier.weights} == {"float32"}
 
 
-def test_head_is_restored_from_its_config():
-    head = LinearHead(7, name="head")
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (LinearHead, {"num_classes": 7}),
+        (BiasCorrectedHead, {"num_old_classes": 5, "num_new_classes": 2}),
+        (NearestMeanHead, {"num_classes": 4}),
+        (ImprintedHead, {"num_classes": 4}),
+        (
+            CosineHead,
+            {"num_old_classes": 2, "num_new_classes": 3, "trains_old": True},
+        ),
+    ],
+)
+def test_head_is_restored_from_its_config(kind, settings):
     copy = keras.saving.deserialize_keras_object(
-        keras.saving.serialize_keras_object(head)
+        keras.saving.serialize_keras_object(kind(**settings, name="head"))
     )
-    assert copy.get_config() == head.get_config() and copy.num_classes == 7
+    assert type(copy) is kind and copy.name == "head"
+    assert {name: getattr(copy, name) for name in settings} == settings
+
+
+def test_restored_head_keeps_its_constraint():
+    head = LinearHead(7, kernel_constraint="non_neg")
+    copy = LinearHead.from_config(head.get_config())
+    copy.build((None, 4))
+    assert isinstance(copy.kernel.constraint, keras.constraints.NonNeg)
 
 
 def test_classifier_returns_logits_features_and_maps_by_name():

@@ -128,6 +128,30 @@ def test_stem_of_resnet18_takes_maxima_of_3_by_3_pixels():
     assert (pool.pool_size, pool.strides) == ((3, 3), (2, 2))
 
 
+def test_stem_of_resnet18_pads_all_sides_of_its_maps_before_the_maxima():
+    """Keras's `same` would pad right and bottom only, in maps of the same shape."""
+    model = resnet18(image_size=16, channels=1)
+    [pool] = layers_of(model, keras.layers.MaxPooling2D)
+    stem = layers_of(model, keras.layers.ReLU)[0]
+    images = np.random.default_rng(0).normal(size=(2, 16, 16, 1)).astype(np.float32)
+    maps, pooled = keras.Model(model.input, [stem.output, pool.output])(images)
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = [padded[:, i : i + 7 : 2, j : j + 7 : 2] for i, j in np.ndindex(3, 3)]
+    np.testing.assert_array_equal(pooled, np.max(windows, axis=0))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_first_convolution_of_a_block_has_the_stride(name):
+    """It is the one that doubles the channels."""
+    strided = [
+        layer
+        for layer in layers_of(backbone(name, "podnet"), keras.layers.Conv2D)
+        if layer.strides == (2, 2) and layer.kernel_size == (3, 3)
+    ]
+    assert len(strided) == {"resnet8": 2, "resnet32": 2, "resnet18": 3}[name]
+    assert all(layer.filters == 2 * layer.input.shape[-1] for layer in strided)
+
+
 @pytest.mark.parametrize("name", BUILDERS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_podnet_starts_second_gammas_at_zero(name, variant):

@@ -62,6 +62,14 @@ def test_model_that_is_not_a_backbone_is_refused(model, received, tmp_path):
         load_backbone(path, IMAGE)
 
 
+def test_classifier_inside_another_model_is_refused_by_its_layer(tmp_path):
+    scores = keras.layers.Dense(3, "softmax", name="scores")
+    inner = keras.Sequential([keras.Input((6,)), scores])
+    path = save(backbone(convolution(), POOLING(), inner), tmp_path)
+    with pytest.raises(RequestError, match="its layer 'scores' ends in a softmax"):
+        load_backbone(path, IMAGE)
+
+
 def test_file_that_contains_code_is_refused(tmp_path):
     path = save(
         backbone(keras.layers.Lambda(lambda x: x), convolution(), POOLING()), tmp_path
