@@ -9,7 +9,7 @@ from bsce_keras.evaluation.export_folder import DESCRIPTION, max_image_pixels
 from bsce_keras.evaluation.loaded_model import LoadedModel
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import read_json
-from bsce_keras.runtime.tensorflow_import import import_keras, import_tensorflow
+from bsce_keras.runtime.tensorflow_import import import_keras
 
 
 class PortableModel(LoadedModel):
@@ -43,8 +43,9 @@ class PortableModel(LoadedModel):
             raise RequestError(
                 f"{DESCRIPTION} beside {path} is damaged. Export the step again."
             ) from error
-        # TensorFlow decodes and resizes the images of every format.
-        import_tensorflow()
+        # TensorFlow decodes and resizes the images of every format. It may load Keras,
+        # whose settings must be there before.
+        import_keras()
         try:
             self._run = load_runner(path)
         except Exception as error:  # The runtimes document no set of exceptions.

@@ -89,7 +89,7 @@ def test_other_formats_load_tensorflow_without_its_start_up_notices(
     (tmp_path / "model.json").write_text(json.dumps(facts))
     calls = []
     monkeypatch.setattr(
-        portable_model, "import_tensorflow", lambda: calls.append("notices held back")
+        portable_model, "import_keras", lambda: calls.append("notices held back")
     )
     monkeypatch.setattr(portable_model, "load_runner", calls.append)
     path = str(tmp_path / "model.onnx")
