@@ -1,5 +1,6 @@
 """load_classifier(): the trained network of a finished step, as a `keras.Model`."""
 
+import numbers
 import os
 
 import keras
@@ -52,11 +53,13 @@ def load_classifier(
     checkpoints = Checkpoints(run_dir)
     checkpoints.refuse_strangers()
     num_finished = len(checkpoints.finished_states())
-    index = step + num_finished if step < 0 else step
-    loaded = checkpoints.load_step(index) if 0 <= index < num_finished else None
+    loaded = None
+    if isinstance(step, numbers.Integral) and -num_finished <= step < num_finished:
+        index = step + num_finished if step < 0 else step
+        loaded = checkpoints.load_step(index)
     if loaded is None:
         raise RequestError(
-            f"step={step}: {run_dir} has {num_finished} finished, undamaged steps, "
+            f"step={step!r}: {run_dir} has {num_finished} finished, undamaged steps, "
             "numbered from 0. Use one of them, or repeat the training command."
         )
     arrays, state = loaded

@@ -247,8 +247,9 @@ def _evaluate_run(values):
     print(aligned(head, rows))
     if differ:
         print(
-            "\n* differs from the recorded accuracy. Test images, hardware or package "
-            "versions may not be those of versions.json."
+            "\n* differs from the recorded accuracy. Test images, hardware, package "
+            "versions, or the format or precision of the export may not be those of "
+            "the run."
         )
     if recorded:
         missing = listed(map(str, recorded))

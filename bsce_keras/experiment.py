@@ -94,7 +94,7 @@ def _finish_step(run, stream, step, stats, memory, learner):
     lines = run.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
-    warn_of_chance(lines[-1])
+    warn_of_chance(lines[-1], config)
 
 
 def _export(run, step, predictor, config, record):

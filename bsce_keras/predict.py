@@ -157,12 +157,7 @@ def _write_embeddings(path, embeddings):
 def _problems(values, paths):
     problems = [problem for path in paths if (problem := _file_problem(path))]
     if values.embedding:
-        folder = os.path.dirname(values.embedding) or "."
-        if not values.embedding.endswith(".npy") or not os.path.isdir(folder):
-            problems.append(
-                "--embedding must be a file NAME.npy in an existing folder. Received: "
-                f"{values.embedding}"
-            )
+        problems += _embedding_problems(values.embedding)
     if values.model:
         problems += model_problems(values.model)
     else:
@@ -173,6 +168,22 @@ def _problems(values, paths):
     if values.top_k < 1:
         problems.append(f"--top_k must be at least 1. Received: {values.top_k}")
     return problems
+
+
+def _embedding_problems(path):
+    folder = os.path.dirname(path) or "."
+    is_name = path.endswith(".npy") and not os.path.isdir(path)
+    if not is_name or not os.path.isdir(folder):
+        return [
+            "--embedding must be a file NAME.npy in an existing folder. Received: "
+            f"{path}"
+        ]
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        return [
+            f"--embedding={path} cannot be written: the file system is read-only, or "
+            "permissions forbid it. Change them, or name another file."
+        ]
+    return []
 
 
 def _file_problem(path):

@@ -106,8 +106,10 @@ def _train(cells, runs_dir, failures):
             _check_base_step(cell)
             run_experiment(cell.config, flagfile=cell.flags)
         except (RequestError, RunError) as error:
-            failures[cell.config.run_dir] = str(error)
-            message = f"bsce_keras.reproduce: {cell.name} failed: {error}"
+            # Cells take their folders from --runs_dir and refuse --run_dir.
+            reason = str(error).replace("another --run_dir", "another --runs_dir")
+            failures[cell.config.run_dir] = reason
+            message = f"bsce_keras.reproduce: {cell.name} failed: {reason}"
             print(message, file=sys.stderr)
         finally:
             # Without this, Keras keeps every model of every cell.
@@ -132,7 +134,13 @@ def _check_base_step(cell):
 
 
 def _record(cells, runs_dir, failures):
-    """Writes the results so far and returns a `RunResult` for each cell."""
+    """Writes the results so far and returns a `RunResult` for each cell.
+
+    Failures of cells that another process has finished meanwhile are removed.
+    """
+    for cell in cells:
+        if cell.config.run_dir in failures and cell.is_finished:
+            del failures[cell.config.run_dir]
     results = [_result(cell.config) for cell in cells]
     os.makedirs(runs_dir, exist_ok=True)
     write_results(runs_dir, results, failures)

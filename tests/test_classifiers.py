@@ -49,7 +49,7 @@ def test_classifier_has_the_recorded_accuracy_of_its_step(run, step, index):
     assert classifier.class_names == names[: recorded["num_classes"]]
 
 
-@pytest.mark.parametrize("step", [2, -3])
+@pytest.mark.parametrize("step", [2, -3, 0.5, "0"])
 def test_step_that_is_not_finished_is_refused(run, step):
     with pytest.raises(RequestError, match="has 2 finished, undamaged steps"):
         load_classifier(run.run_dir, step)

@@ -129,6 +129,7 @@ def test_a_different_recorded_score_is_marked(copied_run, capsys):
     output = capsys.readouterr().out
     assert [row[-1] == "*" for row in rows(output)] == [False, True]
     assert "* differs from the recorded accuracy" in output
+    assert "format or precision of the export" in " ".join(output.split())
 
 
 def test_steps_without_export_are_named(copied_run, capsys):

@@ -146,7 +146,7 @@ def test_misspelt_class_of_the_classifier_is_told(request_of, caplog):
         num_increments=1,
     )
     run_experiment(make_config("folder", **request))
-    [warning] = [r for r in caplog.messages if "--initial_classes" in r]
+    [warning] = [r for r in caplog.messages if r.startswith("--initial_classes")]
     assert "class dogs has no training images. Did you mean dog?" in warning
 
 

@@ -115,6 +115,19 @@ def test_json_is_one_object_a_line(exported, tmp_path, capsys):
     assert answers[0]["predictions"][0]["probability"] == pytest.approx(0.99954, 1e-4)
 
 
+def test_embedding_that_cannot_be_written_is_refused_before_files_are_classified(
+    exported, tmp_path, capsys, monkeypatch
+):
+    photo = save_grey(tmp_path / "a.jpg", 250)
+    (tmp_path / "folder.npy").mkdir()
+    assert run(exported, photo, f"--embedding={tmp_path / 'folder.npy'}") == 2
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    assert run(exported, photo, f"--embedding={tmp_path / 'new.npy'}") == 2
+    output = capsys.readouterr()
+    assert "cannot be written: the file system is read-only" in output.err
+    assert output.out == ""
+
+
 def test_a_file_that_cannot_be_decoded_is_named_and_the_others_classified(
     exported, tmp_path, capsys
 ):

@@ -81,10 +81,12 @@ def small_class_warnings(config, images_per_class, num_finished=0):
     images = dict(zip(names, images_per_class, strict=True))
     few, below_quota = [], []
     for plan in config.plans[num_finished:]:
+        is_adopted = config.model.is_adopted and plan.index == 0
         for name in names[plan.num_old_classes : plan.num_classes]:
-            if images[name] < FEWEST_IMAGES_TO_LEARN:
+            # An adopted classifier knows its classes and may lack their images.
+            if images[name] < FEWEST_IMAGES_TO_LEARN and not is_adopted:
                 few.append(name)
-            if images[name] < plan.quota:
+            if images[name] < plan.quota and not (is_adopted and images[name] == 0):
                 below_quota.append(name)
     if few:
         yield (

@@ -43,6 +43,9 @@ class PortableModel(LoadedModel):
             raise RequestError(
                 f"{DESCRIPTION} beside {path} is damaged. Export the step again."
             ) from error
+        # TensorFlow decodes and resizes the images of every format. It may load Keras,
+        # whose settings must be there before.
+        import_keras()
         try:
             self._run = load_runner(path)
         except Exception as error:  # The runtimes document no set of exceptions.

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.methods.recipes import trained_steps
 from bsce_keras.runtime.text import did_you_mean, percent
 
 _log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def warn_of_one_class(step, context):
         )
 
 
-def warn_of_chance(line):
+def warn_of_chance(line, config):
     """Warns about a step after which the classifier hardly knows its classes.
 
     Its accuracy counts as near the chance level c of equally likely classes below 2 c
@@ -101,6 +102,7 @@ def warn_of_chance(line):
 
     Args:
         line: the step as in steps.jsonl, a dictionary.
+        config: `ExperimentConfig` of the run.
     """
     faults = []
     chance, accuracy = 1 / line["num_classes"], line["accuracy"]
@@ -115,14 +117,34 @@ def warn_of_chance(line):
         for group in ("new", "old")
         if line[f"{group}_accuracy"] == 0
     ]
-    ways = ["train longer (--min_updates or --epochs)"]
-    if line["num_old_classes"]:
-        ways.append("keep more images of old classes (--exemplars_per_class)")
-    ways.append("start from a pretrained --backbone")
     if faults:
         _log.warning(
             "Step %d: %s. To improve it, %s.",
             line["step"],
             ", and ".join(faults),
-            ", ".join(ways[:-1]) + f", or {ways[-1]}",
+            _either(_improvements(config, is_base=not line["num_old_classes"])),
         )
+
+
+def _improvements(config, is_base):
+    """Returns the ways to a better accuracy that have an effect in a run."""
+    trains_base, trains_increments = trained_steps(config)
+    ways = []
+    if trains_base if is_base else trains_increments:
+        ways.append("train longer (--min_updates or --epochs)")
+    if not is_base and config.memory.use.has_exemplars:
+        ways.append("keep more images of old classes (--exemplars_per_class)")
+    if is_base and config.model.is_adopted:
+        ways.append("check the order of --initial_classes")
+    if config.model.is_pretrained:
+        ways.append(
+            "check the pixel values that the network expects (--backbone_input)"
+        )
+    else:
+        ways.append("start from a pretrained --backbone")
+    return ways
+
+
+def _either(ways):
+    start = f"{', '.join(ways[:-1])}, or " if len(ways) > 1 else ""
+    return start + ways[-1]

@@ -150,6 +150,11 @@ class _Reader:
             self._set(name, text if equals else "true")
         elif self._is_boolean(name.removeprefix("no")):
             self._negate(name, argument if equals else None)
+        elif name not in self.values and self._is_path(argument):
+            self.problems.append(
+                f"Unknown flag {given}. For the file or folder of this name, write "
+                f"./{argument}"
+            )
         elif name not in self.values:
             self._unknown(given, None if equals else rest)
         elif not equals and (not rest or rest[0].startswith("--")):
@@ -157,6 +162,9 @@ class _Reader:
             self.problems.append(f"--{name} needs a value: {expected}. Received: none")
         else:
             self._set(name, text if equals else rest.popleft())
+
+    def _is_path(self, argument):
+        return bool(self._positional_name) and os.path.exists(argument)
 
     def _is_boolean(self, name):
         return name in self.values and self.values[name].boolean

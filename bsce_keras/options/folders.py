@@ -56,6 +56,11 @@ def writable_problems(flag, folder):
     if impossible:
         return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
     existing = _nearest_existing(folder)
+    if not os.path.exists(existing):
+        return [
+            f"{flag}={folder} cannot be made: {existing} is a symbolic link to a place "
+            "that does not exist. Make or mount that place, or name another folder."
+        ]
     if not os.path.isdir(existing):
         return [
             f"{flag}={folder} cannot be made: {existing} is a file. Name a new folder, "
@@ -113,8 +118,9 @@ def _impossible(path):
 
 
 def _nearest_existing(path):
+    """Returns the path or the nearest of its parents that is there, also a link."""
     path = os.path.abspath(path)
-    while not os.path.exists(path):
+    while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
 

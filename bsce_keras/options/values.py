@@ -19,7 +19,7 @@ _EXPECTED = {
     str: _LINE,
     pathlib.Path: _LINE,
     list[int]: "a list of integers of at most 64 bits",
-    list[str]: "a list of names",
+    list[str]: f"a list of names, each {_LINE}",
     str | list: f"{_LINE}, or a list of class names or ids",
     dict: "different names with a value each, such as margin=0.5,top_k=2",
 }

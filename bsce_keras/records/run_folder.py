@@ -190,8 +190,7 @@ class RunFolder:
         states = checkpoints.finished_states()
         refuse_impossible_steps(config, stream, states, self._num_replicas)
         images = count_images(stream)
-        num_begun = max(len(states), int(config.model.is_adopted))
-        for warning in small_class_warnings(config, images, num_begun):
+        for warning in small_class_warnings(config, images, len(states)):
             _log.warning(warning)
         _warn_of_unscored_classes(stream)
         base_step = None

@@ -1,9 +1,12 @@
 """Streams with too few images are refused, with the classes that lack them."""
 
+import dataclasses
+
 import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config import num_set_aside
+from bsce_keras.config.choices import ADOPTED
 from bsce_keras.config.step_requirements import image_problems, small_class_warnings
 
 
@@ -139,6 +142,17 @@ def test_classes_with_few_images_are_named_with_their_numbers():
     # Warnings about finished steps are not repeated.
     (below_quota,) = small_class_warnings(config, [0, 4, 19, 130, 5, 130], 1)
     assert below_quota.endswith(": 4 with 5.")
+
+
+def test_classes_of_a_given_classifier_with_fewer_images_than_exemplars_are_named():
+    """They are not learned, and need no image."""
+    config = make_config("digits", class_order="sorted", increments=[2, 3])
+    adopted = dataclasses.replace(config.model, backbone=ADOPTED)
+    config = dataclasses.replace(config, model=adopted)
+    images = [4, 0, 130, 130, 130, 3, 130, 130, 130, 130]
+    few, below_quota = small_class_warnings(config, images)
+    assert few.startswith("Fewer than 5 training images") and ": 5 with 3. " in few
+    assert below_quota.endswith(": 0 with 4, 5 with 3.")
 
 
 def test_a_budget_of_less_than_one_exemplar_a_class_is_named():

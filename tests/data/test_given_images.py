@@ -148,6 +148,11 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         (lambda x, y: (x, y), {"class_names": list("abca")}, "4 names, 3 different"),
         (
             lambda x, y: (x, y),
+            {"class_names": [*"abc", "d\n"]},
+            "each one non-empty line",
+        ),
+        (
+            lambda x, y: (x, y),
             {"test_data": (np.zeros((1, 9, 9, 3), np.uint8), np.zeros(1, int))},
             "must have the shape (8, 8, 3)",
         ),

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.evaluation import portable_model
 from bsce_keras.evaluation.export_folder import (
     CHECKSUMS,
     altered_files,
@@ -78,3 +79,19 @@ def test_only_the_file_that_cannot_be_decoded_lacks_probabilities(model):
     (first, _), (second, reason), (third, _) = results
     assert second is None and reason == "cut off, altered or not supported"
     np.testing.assert_array_equal(first["probabilities"], third["probabilities"])
+
+
+def test_other_formats_load_tensorflow_without_its_start_up_notices(
+    tmp_path, monkeypatch
+):
+    """It decodes the images; without NVIDIA devices it prints an error of CUDA."""
+    facts = {"input": {"shape": [None, 8, 8, 3]}, "class_names": ["a", "b"]}
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    calls = []
+    monkeypatch.setattr(
+        portable_model, "import_keras", lambda: calls.append("notices held back")
+    )
+    monkeypatch.setattr(portable_model, "load_runner", calls.append)
+    path = str(tmp_path / "model.onnx")
+    portable_model.PortableModel(path)
+    assert calls == ["notices held back", path]

@@ -98,6 +98,18 @@ def test_a_wrong_request_exits_2_and_writes_nothing(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_path_like_a_flag_is_told_with_a_form_that_is_a_path(empty_folder):
+    (empty_folder / "-run=1").mkdir()
+    _, positional, problems = command_line.parse("report", ["-run=1", "other"])
+    assert positional == ["other"]
+    assert problems == [
+        "Unknown flag -run. For the file or folder of this name, write ./-run=1"
+    ]
+    # A command without other arguments has only a flag to mean.
+    _, _, problems = command_line.parse("train", ["-run=1"])
+    assert "./" not in problems[0]
+
+
 def test_mistyped_flags_and_contradictions_are_reported_together(capsys):
     arguments = ["--datset", "digits", "--seed=x", "--alpha=-1", "--epochs=0", "yes"]
     assert train.main(arguments) == 2

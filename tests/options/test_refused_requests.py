@@ -29,6 +29,14 @@ def problems_of(**request):
     return error.value.problems
 
 
+@pytest.mark.parametrize("run_dir", ["unmounted", "unmounted/run"])
+def test_a_run_dir_behind_a_link_to_nothing_is_refused(empty_folder, run_dir):
+    (empty_folder / "unmounted").symlink_to("nowhere")
+    [problem] = problems_of(run_dir=run_dir)
+    assert "unmounted is a symbolic link to a place that does not exist." in problem
+    assert "Make or mount that place, or name another folder." in problem
+
+
 @pytest.mark.parametrize(
     ("request_", "fragment"),
     [

@@ -4,17 +4,20 @@ import json
 import os
 import pathlib
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from bsce_keras import reproduce
+from bsce_keras.runtime.errors import RequestError
 from tests.reproduce.matrix import (
     BALANCED,
     TINY,
     folders,
     rows_of_results,
     write_flagfiles,
+    write_run,
 )
 
 ROOT = pathlib.Path(reproduce.__file__).parents[1]
@@ -137,6 +140,31 @@ def test_a_finished_cell_goes_on_when_its_stream_has_grown(trained, capsys):
     assert [config.stream.increments for config in trained] == [(2,), (2, 2)]
     assert reproduce.main(paths) == 0
     assert "all 1 cells are finished" in capsys.readouterr().out
+
+
+def test_a_cell_that_another_process_finishes_meanwhile_has_not_failed(
+    monkeypatch, capsys
+):
+    paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
+    refused = []
+
+    def run_experiment(config, flagfile):
+        if "one" in config.run_dir:
+            refused.append(config)
+            raise RequestError(
+                f"{config.run_dir} is in use by process 7. Wait for it, stop it, or "
+                "use another --run_dir."
+            )
+        write_run(refused[0])
+        write_run(config)
+
+    experiment = types.SimpleNamespace(run_experiment=run_experiment)
+    monkeypatch.setitem(sys.modules, "bsce_keras.experiment", experiment)
+    assert reproduce.main([*paths, "--noshare_base_steps"]) == 0
+    assert "or use another --runs_dir." in capsys.readouterr().err
+    results = pathlib.Path("runs/reproduce/results.json").read_text()
+    assert [cell["error"] for cell in json.loads(results)["cells"]] == [None, None]
+    assert "Failed" not in pathlib.Path("runs/reproduce/results.md").read_text()
 
 
 def test_two_scales_never_share_a_folder(trained):
