@@ -52,7 +52,7 @@ def load_folder(stream_config, training_images, test_images):
     if bad and stream_config.on_bad_image == "error":
         raise RequestError(
             [
-                f"{len(bad)} image files cannot be used. Replace or remove them, or "
+                f"Image files cannot be used: {len(bad)}. Replace or remove them, or "
                 "leave them out with --on_bad_image=skip:",
                 *(f"{path}: {reason}" for path, reason in bad.items()),
             ]

@@ -152,8 +152,9 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
         ValueError: the counts are not a list of whole numbers, or are negative, above
             2**53 or all 0; alpha is not a normal float32 number above 0, or is given
             without old classes; there are more old classes than classes; label
-            smoothing is out of range. An eager call raises it if a label belongs to a
-            class whose count is 0. In graphs the loss of such a label is inf.
+            smoothing is out of range; `from_logits` is not a bool. An eager call
+            raises it if a label belongs to a class whose count is 0. In graphs the
+            loss of such a label is inf.
     """
 
     def __init__(
@@ -193,7 +194,11 @@ class BalancedSoftmaxLoss(keras.losses.Loss):
                 f"Received: {label_smoothing!r}"
             )
         self.label_smoothing = float(label_smoothing)
-        self.from_logits = from_logits
+        if not isinstance(from_logits, (bool, np.bool_)):
+            raise ValueError(
+                f"`from_logits` must be True or False. Received: {from_logits!r}"
+            )
+        self.from_logits = bool(from_logits)
         self._absent = [c for c, count in enumerate(self.class_counts) if not count]
         if self._absent:
             warnings.warn(

@@ -77,8 +77,15 @@ def count_labels(labels, num_classes=None):
         Int array, shape `(num_classes,)`.
 
     Raises:
-        ValueError: the labels are soft, not whole numbers, or out of range.
+        ValueError: the labels are soft, not whole numbers, or out of range;
+            `num_classes` is not a whole number above 0.
     """
+    num_classes = _checked_width(num_classes)
+    if hasattr(labels, "cardinality"):
+        raise ValueError(
+            "`labels` must be an array of labels. Received: a data set. Give it to "
+            "`BalancedSoftmaxLoss.from_dataset`."
+        )
     labels = np.asarray(labels)
     if _is_one_hot(labels, num_classes):
         # A sum in float16 stops at 2048, one in float32 at 2**24.
@@ -116,12 +123,23 @@ def count_dataset(dataset, num_classes=None):
         raise ValueError("The data set is infinite: count it before `repeat()`.")
     if num_classes is None and hasattr(dataset, "class_names"):
         num_classes = len(dataset.class_names)
-    total = np.zeros(num_classes or 0, int)
+    total = np.zeros(_checked_width(num_classes) or 0, int)
     for element in dataset:
         counts = count_labels(_batch_labels(element), num_classes)
         length = max(len(total), len(counts))
         total = _lengthened(total, length) + _lengthened(counts, length)
     return total
+
+
+def _checked_width(num_classes):
+    if num_classes is None:
+        return None
+    if not (is_count(num_classes) and num_classes > 0):
+        raise ValueError(
+            "`num_classes` must be a whole number above 0, the number of outputs of "
+            f"the model. Received: {num_classes!r}"
+        )
+    return int(num_classes)
 
 
 def _is_one_hot(labels, num_classes):
@@ -137,7 +155,10 @@ def _is_one_hot(labels, num_classes):
 
 def _batch_labels(element):
     if not (isinstance(element, (tuple, list)) and len(element) > 1):
-        raise ValueError("The data set must give (images, labels). Received: images.")
+        raise ValueError(
+            "The data set must give (images, labels). Received: images. Give an array "
+            "of labels to `BalancedSoftmaxLoss.from_labels`."
+        )
     if isinstance(element[1], dict):
         raise ValueError(
             "The data set must give one tensor of labels. Received: a dictionary of "

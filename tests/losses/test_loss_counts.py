@@ -108,3 +108,28 @@ def test_a_dataset_with_several_labels_is_refused_by_their_names():
     dataset = dataset_of(LABELS).map(lambda images, labels: (images, {"b": labels}))
     with pytest.raises(ValueError, match=r"a dictionary of \['b'\]"):
         BalancedSoftmaxLoss.from_dataset(dataset)
+
+
+@pytest.mark.parametrize("num_classes", ["2", 2.5, -2, 0])
+def test_a_number_of_classes_that_is_none_is_refused(num_classes):
+    dataset = tf.data.Dataset.from_tensor_slices((np.zeros(2), [0, 1])).batch(2)
+    for count, labels in (
+        (BalancedSoftmaxLoss.from_labels, [0, 1]),
+        (BalancedSoftmaxLoss.from_dataset, dataset),
+    ):
+        with pytest.raises(ValueError, match="`num_classes` must be a whole number"):
+            count(labels, num_classes)
+
+
+def test_labels_and_data_sets_name_each_other_s_constructor():
+    dataset = tf.data.Dataset.from_tensor_slices((np.zeros(2), [0, 1])).batch(2)
+    with pytest.raises(ValueError, match="from_dataset"):
+        BalancedSoftmaxLoss.from_labels(dataset, 2)
+    with pytest.raises(ValueError, match="from_labels"):
+        BalancedSoftmaxLoss.from_dataset((np.zeros((2, 3)), np.array([0, 1])))
+
+
+def test_text_is_not_taken_for_from_logits():
+    """Every text but the empty one is true."""
+    with pytest.raises(ValueError, match="must be True or False. Received: 'False'"):
+        BalancedSoftmaxLoss(COUNTS, from_logits="False")

@@ -156,7 +156,7 @@ def test_exactly_the_bad_files_are_named_with_the_reason(files):
     with pytest.raises(RequestError) as refusal:
         stream_of(root, "error")
     head, *lines = refusal.value.problems
-    assert head.startswith(f"{len(bad) + 1} image files cannot be used")
+    assert head.startswith(f"Image files cannot be used: {len(bad) + 1}.")
     assert "--on_bad_image=skip" in head
     reasons = dict(line.rsplit(": ", 1) for line in lines)
     assert reasons.pop(str(root / "test/plain/empty.gif")) == "empty"
