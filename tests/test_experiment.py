@@ -127,7 +127,7 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path, caplog):
     told = [message for message in caplog.messages if "To improve it" in message]
     caplog.clear()
     for line in ours[1:]:
-        warn_of_chance(line)
+        warn_of_chance(line, shared)
     assert told and told == caplog.messages
 
 
