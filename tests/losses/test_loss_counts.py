@@ -111,7 +111,7 @@ def test_a_dataset_with_several_labels_is_refused_by_their_names():
 
 
 @pytest.mark.parametrize("num_classes", ["2", 2.5, -2, 0])
-def test_a_number_of_classes_that_is_none_is_refused(num_classes):
+def test_number_of_classes_that_is_not_a_count_is_refused(num_classes):
     dataset = tf.data.Dataset.from_tensor_slices((np.zeros(2), [0, 1])).batch(2)
     for count, labels in (
         (BalancedSoftmaxLoss.from_labels, [0, 1]),
