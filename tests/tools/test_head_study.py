@@ -22,6 +22,7 @@ def train(run_dir, **more):
     run_experiment(make_config("digits", **request))
 
 
+@pytest.mark.slow
 def test_a_row_has_the_accuracies_of_acil_with_that_expansion(tmp_path, monkeypatch):
     base, run = tmp_path / "base", tmp_path / "acil"
     train(base, num_increments=0, validation_share=0.2)

@@ -8,6 +8,8 @@ import pytest
 from bsce_keras import make_config, run_experiment
 from tools.solved_heads import run_scores
 
+pytestmark = pytest.mark.slow
+
 REQUEST = {
     "num_base_classes": 6,
     "num_increments": 2,
