@@ -74,7 +74,8 @@ def run_command(command, main, argv=None, check=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(command, _UNREAD if COMMANDS[command].resumes else [], 1)
     except OSError as error:
-        reason = f"{error.strerror}: {error.filename}" if error.filename else error
+        reason = error.strerror or str(error)
+        reason += f": {error.filename}" if error.filename else ""
         message = (
             f"the file system refused: {reason}. Finished work is kept. Correct the "
             "cause (space, permission, path) and repeat the command."

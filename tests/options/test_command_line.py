@@ -298,6 +298,23 @@ run_command("report", main, ["run"])
     assert run_python(code)[1] == "Step 1 has only 2 updates.\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device. Finished"),
+        (OSError(28, "No space left", "a/b"), "No space left: a/b. Finished"),
+        (OSError("tape is worn"), "tape is worn. Finished"),
+    ],
+)
+def test_a_failing_disk_is_told_with_its_file_if_it_is_known(error, reason, capsys):
+    def main(values, positional):
+        raise error
+
+    assert run_command("report", main, ["run"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"the file system refused: {reason} work is kept" in line
+
+
 def test_windows_lacks_the_locks_of_commands_and_has_their_help(run_python):
     """Its Python has neither of these modules."""
     code = """
