@@ -49,7 +49,8 @@ class LossTerm:
     """One weighted term of the training loss.
 
     Args:
-        name: name in logs, not that of another term, `loss` or `train_accuracy`.
+        name: name in logs, not that of another term, `loss`, `regularization` or
+            `train_accuracy`.
         weight: factor in the sum; logs hold the unweighted term.
         values: `(labels, student, teacher) -> (batch,)`, one value per image. It may
             return `(values, mask)` instead; the mean is then over images with mask 1.
