@@ -25,6 +25,11 @@ from bsce_keras.runtime.replicas import (
 TRAIN_ACCURACY = "train_accuracy"
 # Name of the sum of the losses that layers add themselves: regularizers, `add_loss`.
 REGULARIZATION = "regularization"
+_ADDED = LossTerm(
+    REGULARIZATION, 1.0, lambda labels, student, teacher: student[REGULARIZATION]
+)
+# Names of logs that a term must not have.
+_TAKEN = {"loss", TRAIN_ACCURACY, REGULARIZATION, "alpha", "alpha_gradient"}
 # Name of the norm of the gradient in errors.
 _GRADIENT = "the gradient"
 
@@ -77,8 +82,7 @@ class IncrementalTrainer(keras.Model):
         if teacher is not None:
             teacher.trainable = False
         self.terms = _checked(terms, learned_alpha)
-        self._weights = {term.name: term.weight for term in self.terms}
-        self._weights[REGULARIZATION] = 1.0
+        self._weights = {term.name: term.weight for term in (*self.terms, _ADDED)}
         self.context = context
         self.learned_alpha = learned_alpha
         self.meta_gradient = meta_gradient
@@ -227,7 +231,7 @@ class IncrementalTrainer(keras.Model):
         """Returns the terms, and the losses that layers added, if any."""
         if REGULARIZATION not in outputs:
             return self.terms
-        return (*self.terms, LossTerm(REGULARIZATION, 1.0, _added_losses))
+        return (*self.terms, _ADDED)
 
     def _accuracy(self, labels, features, size):
         """Returns this replica's share of the batch's accuracy, by plain logits.
@@ -331,12 +335,7 @@ def _checked(terms, learned_alpha):
     if not names:
         raise RunError("There are no loss terms. Return at least one from loss_terms.")
     taken = {name for name in names if names.count(name) > 1}
-    taken.update(
-        {
-            *("loss", TRAIN_ACCURACY, REGULARIZATION),
-            *("alpha", "alpha_gradient"),
-        }.intersection(names)
-    )
+    taken.update(_TAKEN.intersection(names))
     if taken:
         raise RunError(
             f"Loss terms need names of their own. Received: {', '.join(names)}. "
@@ -348,10 +347,6 @@ def _checked(terms, learned_alpha):
             f"{', '.join(names)}. Give the method one, or use a fixed --alpha."
         )
     return tuple(terms)
-
-
-def _added_losses(labels, student, teacher):
-    return student[REGULARIZATION]
 
 
 def _mean_of_term(term, labels, outputs, taught, size):
