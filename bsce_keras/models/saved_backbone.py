@@ -1,8 +1,10 @@
 """Backbones from files that `keras.Model.save` wrote."""
 
 import keras
+import numpy as np
 
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.text import listed
 
 
 def load_backbone(path, image):
@@ -29,20 +31,33 @@ def load_backbone(path, image):
 def load_model(flag, path):
     """Loads a model without running code of its file.
 
+    Layers of 16 bits take Keras's policy, which is that of the run. The gradients of
+    float16 vanish where the loss is not scaled, and only `mixed_float16` scales it.
+    Layers of float32 stay.
+
     Args:
         flag: flag that names the file, for messages.
         path: path of a `.keras` file.
 
     Raises:
-        RequestError: the file cannot be loaded, or it contains code.
+        RequestError: the file cannot be loaded, it contains code, or a weight is not
+            finite.
     """
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = _in_policy(model, keras.config.dtype_policy().name)
     except Exception as error:  # Keras documents no set of exceptions.
         raise RequestError(
             f"{flag}={path} cannot be loaded: {first_line(error)}. Save a model by "
             "`model.save('NAME.keras')`, made of Keras's own layers."
         ) from error
+    broken = [variable.path for variable in model.weights if not _is_finite(variable)]
+    if broken:
+        raise RequestError(
+            f"{flag}={path} has weights that are not finite: {listed(broken)}. Its "
+            "training diverged. Save a model whose loss is a number."
+        )
+    return model
 
 
 def checked_backbone(name, model, image):
@@ -100,6 +115,34 @@ def is_softmax(operation):
     return type(operation).__name__ in names or (
         getattr(activation, "__name__", "") in names
     )
+
+
+def _is_finite(variable):
+    return np.isfinite(np.asarray(variable, np.float32)).all()
+
+
+def _in_policy(model, name):
+    """Returns the model with its layers of 16 bits in the policy of this name."""
+    config = model.get_config()
+    changed = _with_policy(config, name)
+    if changed == config:
+        return model
+    rebuilt = type(model).from_config(changed)
+    rebuilt.set_weights(model.get_weights())
+    return rebuilt
+
+
+def _with_policy(config, name):
+    """Returns a configuration with another policy in place of those of 16 bits."""
+    if isinstance(config, list | tuple):
+        return type(config)(_with_policy(value, name) for value in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy" and (
+        config["config"]["name"].endswith("float16")
+    ):
+        return {**config, "config": {"name": name}}
+    return {key: _with_policy(value, name) for key, value in config.items()}
 
 
 def _problem(model, image):

@@ -78,6 +78,14 @@ def test_file_that_contains_code_is_refused(tmp_path):
         load_backbone(path, IMAGE)
 
 
+def test_weights_that_are_not_finite_are_refused_by_their_names(tmp_path):
+    model = backbone(convolution(), keras.layers.BatchNormalization(), POOLING())
+    model.layers[1].gamma.assign([1, np.nan, 1, 1, np.inf, 1])
+    path = save(model, tmp_path)
+    with pytest.raises(RequestError, match=r"not finite: batch_norm\w*/gamma\. Its"):
+        load_backbone(path, IMAGE)
+
+
 def test_file_that_is_not_a_model_is_refused_before_writing(tmp_path):
     from bsce_keras.experiment import run_experiment
 
