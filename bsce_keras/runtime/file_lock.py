@@ -1,5 +1,8 @@
 """Locks on open files; the kernel releases the locks of dead processes."""
 
+import contextlib
+import os
+
 from bsce_keras.runtime.errors import RequestError
 
 try:
@@ -30,6 +33,19 @@ def wait_for_lock(file):
     """Waits for the lock of an open file and takes it; raises as `try_lock`."""
     refuse_without_locks()
     _lock(file, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def lock_folder(path):
+    """Holds the lock of a folder, where its file system can lock folders."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        # NFS locks only files that are open for writing.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def refuse_without_locks():

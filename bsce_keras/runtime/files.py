@@ -9,13 +9,15 @@ import os
 import stat
 
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.file_lock import lock_folder
 
 
 def write_atomically(path, data):
     """Writes bytes or text to `path`; a crash leaves the old file or the new one.
 
     The data is written to a new temporary file in the same folder, synced to the disk
-    and renamed. Symbolic links of either name are replaced, and not followed.
+    and renamed. Symbolic links of either name are replaced, and not followed. Writers
+    of one folder take turns, because the temporary file has one name.
 
     Args:
         path: path of the file, in an existing folder.
@@ -26,6 +28,12 @@ def write_atomically(path, data):
     """
     if isinstance(data, str):
         data = data.encode("utf-8")
+    with lock_folder(os.path.dirname(path) or "."):
+        _replace(path, data)
+        sync_folder(os.path.dirname(path) or ".")
+
+
+def _replace(path, data):
     temporary = f"{path}.tmp"
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -44,7 +52,6 @@ def write_atomically(path, data):
             # Errors of write and sync do not name the file.
             error.filename = str(path)
         raise
-    sync_folder(os.path.dirname(path) or ".")
 
 
 def refuse_link(path, flags):

@@ -1,5 +1,6 @@
 """Files are complete or missing."""
 
+import concurrent.futures
 import hashlib
 import os
 
@@ -49,6 +50,20 @@ def test_data_is_synced_before_the_rename(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, record)
     write_atomically(tmp_path / "file", "new")
     assert calls == ["fsync", "replace", "fsync"]  # the last one syncs the folder
+
+
+def test_two_writers_of_one_file_both_succeed(tmp_path):
+    path = tmp_path / "file"
+
+    def write(letter):
+        for _ in range(15):
+            write_atomically(path, letter * 1000)
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for done in [threads.submit(write, letter) for letter in "ab"]:
+            done.result()
+    assert path.read_text() in ("a" * 1000, "b" * 1000)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_json_is_read_as_written(tmp_path):
