@@ -75,14 +75,16 @@ def export_finished_step(
     problems = format_problems("formats", listed)
     if problems:
         raise RequestError([problem.removeprefix("--") for problem in problems])
+    _refuse_unfinished(run_dir, step)
     import_keras()
     from bsce_keras.classifiers import load_classifier
     from bsce_keras.exports.step_export import export_step
     from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
-    classifier = load_classifier(run_dir, step, method)
-    number = step + len(run.steps) if step < 0 else step
+    # Of the steps on record, the last checkpoints may be damaged.
+    number = step % len(run.steps)
+    classifier = load_classifier(run_dir, number, method)
     line = run.steps[number]
     folder = os.fspath(output or os.path.join(run_dir, "exports", f"step_{number:02d}"))
     names = classifier.class_names
@@ -135,7 +137,7 @@ def _export(values, _):
 def _refuse_unfinished(run_dir, step):
     """Refuses a step that the records of a run do not have."""
     num_finished = len(read_run(run_dir).steps)
-    if not -num_finished <= step < num_finished:
+    if step not in range(-num_finished, num_finished):
         raise RequestError(
             f"--step={step} is not a finished step of {run_dir}, which has "
             f"{num_finished}. They are numbered from 0; -1 is the last."
