@@ -136,14 +136,16 @@ class Learner:
         Returns:
             Dictionary: `exemplars`, pixels of the replayed images and of those set
             aside; `state`, arrays of the method and of its selection of exemplars;
-            `teacher`, weights of the copy of the classifier that terms compare with.
+            `teacher`, weights of the copy that terms compare with.
         """
         exemplars = memory.num_bytes
         if self.config.memory.use.replays_everything:
             pools = [step.examples, *([step.earlier] if step.earlier else [])]
             exemplars = sum(math.prod(pool.images.shape) for pool in pools)
-        weights = self.classifier.get_weights() if self.method.uses_teacher else []
-        teacher = sum(weight.nbytes for weight in weights)
+        teacher = 0
+        if self.method.uses_teacher:
+            copied = self.trained_part.network(self.classifier)
+            teacher = sum(weight.nbytes for weight in copied.get_weights())
         return {
             "exemplars": int(exemplars),
             "state": int(self.state_bytes + memory.state_bytes),
