@@ -38,9 +38,7 @@ def seconds_left(configs):
         dataset = config.stream.dataset
         num_done = len(finished[config.run_dir]) or bool(config.base_run_dir)
         is_trained = trained_steps(config)
-        plans = [
-            plan for plan in config.plans[num_done:] if is_trained[plan.index > 0]
-        ]
+        plans = [plan for plan in config.plans[num_done:] if is_trained[plan.index > 0]]
         if not plans:
             continue
         if not seconds[dataset]:
