@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import pkgutil
 import warnings
 
 import keras
@@ -24,7 +25,6 @@ from bsce_keras.models.plain import (
     plain,
 )
 from bsce_keras.runtime.errors import RunError
-from bsce_keras.runtime.named_objects import named_object
 
 # Largest difference of a file's outputs from those of the network, relative to their
 # norm. ResNet-32 and EfficientNet-Lite0 reach 3e-6, and 0.18 with weights of 8 bits.
@@ -87,7 +87,7 @@ def write_formats(names, classifier, image, folder):
     for one in chosen:
         for file in one.files:
             path = os.path.join(folder, file)
-            named_object(one.write)(network, path)
+            pkgutil.resolve_name(one.write)(network, path)
             if one.reader and importlib.util.find_spec(one.reader):
                 _compare(network, path)
 

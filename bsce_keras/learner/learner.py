@@ -1,8 +1,8 @@
 """Learner: a method with its model; trains the phases of each step."""
 
 import contextlib
-import importlib
 import math
+import pkgutil
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ class Learner:
         paths = self.method.phases
         if config.model.is_adopted:
             paths = (ADOPTION, *paths)
-        self._phases = [_load_phase(path)(self) for path in paths]
+        self._phases = [pkgutil.resolve_name(path)(self) for path in paths]
 
     def learn(self, step, memory):
         """Trains the phases of a step; goes on from the last save if there is one.
@@ -236,11 +236,6 @@ class Learner:
             images = exemplars.images[exemplars.labels == label]
             views = [images, images[:, :, ::-1]] if mirrors else [images]
             yield self._inference.features(np.concatenate(views))
-
-
-def _load_phase(path):
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _forget_former_models():
