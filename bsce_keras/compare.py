@@ -22,7 +22,7 @@ from bsce_keras.options.scored_stream import (
 )
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
-from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import listed, printable
 
@@ -96,9 +96,7 @@ def compare_models(old, new, stream_config, batch_size, check=None):
 
 
 def _compare(values, models):
-    problems = _problems(values, models)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values, models))
     paths = [_export(model) for model in models]
     stream_config = _stream(values, paths[1], fetch=True)
     old, new = map(load_model, paths, _of_runs(models))

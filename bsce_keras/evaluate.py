@@ -25,7 +25,7 @@ from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.reports.model_card import FACTS
 from bsce_keras.reports.tables import aligned
-from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed, percent
 
@@ -126,9 +126,7 @@ def score_model(model, stream_config, batch_size):
 
 
 def _evaluate(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     if values.run_dir and values.alpha:
         _print_alphas(values)
     elif values.run_dir:

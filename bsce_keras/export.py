@@ -22,7 +22,7 @@ from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import write_card
-from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.files import read_json
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import printable
@@ -73,8 +73,7 @@ def export_finished_step(
     """
     listed = formats if isinstance(formats, str) else ",".join(formats)
     problems = format_problems("formats", listed)
-    if problems:
-        raise RequestError([problem.removeprefix("--") for problem in problems])
+    refuse(problem.removeprefix("--") for problem in problems)
     _refuse_unfinished(run_dir, step)
     import_keras()
     from bsce_keras.classifiers import load_classifier
@@ -117,9 +116,7 @@ def _formats_there(folder):
 
 
 def _export(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     folder = export_finished_step(
         values.run_dir,
         values.step,

@@ -13,7 +13,7 @@ from bsce_keras.options.folders import (
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed
 
@@ -32,9 +32,7 @@ def main(argv=None):
 
 
 def _forget(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     # Imported here, so that problems of the request are reported first.
     import_tensorflow()
     from bsce_keras.forgetting import forget_classes

@@ -9,7 +9,7 @@ from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import duration, printable
 
@@ -108,8 +108,7 @@ def _report(values, run_dirs):
     results, problems = _read_all(unique.values())
     if results:
         _show(values, results)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
 
 
 def _show(values, results):

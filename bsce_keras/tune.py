@@ -30,7 +30,7 @@ from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_records import read_record
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.cluster import one_process_only
-from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError, refuse
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import percent
@@ -64,8 +64,7 @@ def main(argv=None):
 
 def _tune(values, _):
     asked, problems = _read(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
     # May fetch a data set, because the request is correct.
     config = make_config(**asked.request)
     with run_lock(asked.runs_dir, "--runs_dir"):

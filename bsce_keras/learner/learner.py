@@ -82,14 +82,18 @@ class Learner:
         return stats
 
     def restore(self, step, arrays):
-        """Restores the weights of a finished step from a checkpoint's arrays."""
+        """Restores a finished step from a checkpoint's arrays.
+
+        Args:
+            step, arrays: as of `load`.
+        """
         self.load(step, arrays, self.method.restored_head)
 
     def load(self, step, arrays, make_head):
         """Builds a classifier with saved weights, and adopts it.
 
         Args:
-            step: the `Step`.
+            step: the `Step` or its `StepPlan`.
             arrays: named arrays of `to_arrays`.
             make_head: `restored_head` of the method, or a function of its arguments.
         """
