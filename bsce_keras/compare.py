@@ -13,7 +13,7 @@ from bsce_keras.evaluation.comparison import Comparison, gate_failures
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
-from bsce_keras.options.folders import made_output, output_problems
+from bsce_keras.options.folders import made_output, output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import (
     dataset_stream,
@@ -131,6 +131,7 @@ def _problems(values, models):
     paths = [_export(model) for model in models]
     problems = list(itertools.chain(*map(model_problems, paths, _of_runs(models))))
     problems += _flag_problems(values) + output_problems(values.output)
+    problems += writable_problems("--cache_dir", values.cache_dir)
     if len(paths) != 2:
         problems.insert(
             0,

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import pathlib
 import sys
 
@@ -147,9 +146,7 @@ def _problems(values):
             f"Received: --alpha={values.alpha}"
             + (" with --model" if values.model else "")
         )
-    if values.cache_dir:
-        folder = os.path.expanduser(values.cache_dir)
-        problems += writable_problems("--cache_dir", folder)
+    problems += writable_problems("--cache_dir", values.cache_dir)
     if bool(values.run_dir) == bool(values.model):
         problems.append(
             "Set either --run_dir=RUN, or --model=EXPORT with --dataset. Received: "

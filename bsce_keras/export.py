@@ -14,7 +14,6 @@ from bsce_keras.config.export_formats import (
 )
 from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
 from bsce_keras.options.folders import (
-    output_path,
     output_problems,
     writable_problems,
 )
@@ -121,7 +120,7 @@ def _export(values, _):
         values.run_dir,
         values.step,
         values.formats,
-        output_path(values.output),
+        values.output,
         values.alpha,
         values.method,
     )
@@ -155,7 +154,7 @@ def _problems(values):
         problems += problems_of(_refuse_unfinished, values.run_dir, values.step)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
-    output, alpha = output_path(values.output), values.alpha
+    output, alpha = values.output, values.alpha
     if output and os.path.exists(output) and model_problems(output):
         problems.append(
             f"--output must be a new folder or that of an export. Received: {output}"

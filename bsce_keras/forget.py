@@ -6,7 +6,6 @@ import sys
 
 from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.folders import (
-    output_path,
     output_problems,
     writable_problems,
 )
@@ -42,7 +41,7 @@ def _forget(values, _):
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
     config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)
-    output = output_path(values.output) or _free_folder(values.run_dir)
+    output = values.output or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
     places = ("checkpoints", "exports", "pictures", "report.html")
@@ -62,7 +61,7 @@ def _problems(values, _=None):
     problems = []
     if not values.classes:
         problems.append("--classes=NAME,... is required: the classes to forget.")
-    output = output_path(values.output)
+    output = values.output
     problems += output_problems(output)
     if output and os.path.isdir(output) and os.listdir(output):
         problems.append(f"{output} is not empty. Name another --output.")

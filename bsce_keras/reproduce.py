@@ -75,7 +75,7 @@ def _matrix(values, flagfiles):
     matrix = Matrix(
         flagfiles=tuple(reversed(unique.values())),
         seeds=seeds or (1,),
-        runs_dir=os.path.expanduser(values.runs_dir),
+        runs_dir=values.runs_dir,
         arguments=tuple(
             values[name].serialize() for name in passed_on("reproduce", values)
         ),

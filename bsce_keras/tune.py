@@ -125,7 +125,7 @@ def _read(values):
         space |= parameters
         problems += found
     given = passed_on("tune", values)
-    runs_dir = os.path.expanduser(values.runs_dir)
+    runs_dir = values.runs_dir
     request = {
         "dataset": None,
         **given,
@@ -191,7 +191,7 @@ def _own_problems(values, space):
             "--num_increments=0 has no old classes that alpha could weigh. Use more "
             "increments, or search other values."
         )
-    yield from writable_problems("--runs_dir", os.path.expanduser(values.runs_dir))
+    yield from writable_problems("--runs_dir", values.runs_dir)
 
 
 def _trial_problems(request, space, seeds):

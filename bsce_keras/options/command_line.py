@@ -41,7 +41,7 @@ def parse(command, arguments):
     Accepted forms: `--flag=value`, `--flag value`, `--flag` and `--noflag` for
     booleans, and `--flagfile=FILE`. Flag files may nest; paths are relative to the
     working directory. After `--`, arguments are not flags. The last of several values
-    of a flag wins.
+    of a flag wins. `~` is expanded in paths.
 
     Args:
         command: key of `COMMANDS`.
@@ -104,7 +104,7 @@ def flagfile_text(values):
 def _repeated(flag):
     if OPTIONS[flag.name].type is not pathlib.Path:
         return flag.serialize()
-    return f"--{flag.name}={os.path.abspath(os.path.expanduser(flag.value))}"
+    return f"--{flag.name}={os.path.abspath(flag.value)}"
 
 
 class _Reader:
@@ -189,6 +189,10 @@ class _Reader:
             rest.popleft()
 
     def _set(self, name, text):
+        flag = self._definitions[name]
+        if flag.type is pathlib.Path:
+            # Shells leave `~` after the equals sign of a flag.
+            text = os.path.expanduser(text)
         if name in _FILES:
             problem = self._read_file(name, text)
             if problem is None:
@@ -197,7 +201,6 @@ class _Reader:
         try:
             self.values[name].parse(text)
         except absl_flags.IllegalFlagValueError:
-            flag = self._definitions[name]
             self.problems.append(
                 f"--{name} must be {flag.expected}. Received: {text!r}."
                 f"{did_you_mean(text, flag.choices)}"
