@@ -10,16 +10,12 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.comparison import Comparison, gate_failures
-from bsce_keras.evaluation.export_folder import model_problems
+from bsce_keras.evaluation.export_folder import exported_steps, model_problems
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import made_output, output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.scored_stream import (
-    dataset_stream,
-    exported_steps,
-    run_stream,
-)
+from bsce_keras.options.scored_stream import dataset_stream, run_stream
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
 from bsce_keras.runtime.errors import RequestError, problems_of, refuse

@@ -8,18 +8,14 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.confusion import confusion_matrix
-from bsce_keras.evaluation.export_folder import model_problems
-from bsce_keras.evaluation.metrics import group_accuracy, tally
+from bsce_keras.evaluation.export_folder import exported_steps, model_problems
+from bsce_keras.evaluation.metrics import group_accuracy, step_accuracies, tally
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.scores import accuracies_by_alpha
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.scored_stream import (
-    dataset_stream,
-    exported_steps,
-    run_stream,
-)
+from bsce_keras.options.scored_stream import dataset_stream, run_stream
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.reports.model_card import FACTS
@@ -27,8 +23,6 @@ from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed, percent
-
-_SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
 
 _log = logging.getLogger(__name__)
 
@@ -67,14 +61,7 @@ def score_run(run_dir, stream_config, batch_size):
     for step, probabilities, labels in _predicted(run_dir, stream_config, batch_size):
         predicted = probabilities.argmax(axis=1)
         scored = tally(confusion_matrix(predicted, labels, step.num_classes))
-        ranges = (
-            (0, step.num_classes),
-            (0, num_base),
-            (0, step.num_old_classes),
-            (step.num_old_classes, step.num_classes),
-        )
-        scores = [group_accuracy(scored, *classes) for classes in ranges]
-        yield step, dict(zip(_SCORES, scores, strict=True))
+        yield step, step_accuracies(scored, num_base, step.num_old_classes)
 
 
 def _predicted(run_dir, stream_config, batch_size):
@@ -234,8 +221,7 @@ def _evaluate_run(values):
         mark = "" if _agree(scores, record) else "*"
         differ = differ or bool(mark)
         rows.append(
-            [str(step.index), str(step.num_classes)]
-            + [percent(scores[name]) for name in _SCORES]
+            [str(step.index), str(step.num_classes), *map(percent, scores.values())]
             + [percent(record.get("accuracy")), mark]
         )
     head = ["step", "classes", "accuracy", "base", "old", "new", "recorded", ""]
@@ -300,8 +286,8 @@ def _agree(scores, record):
     """Returns True if a line of steps.jsonl has these scores, or is missing."""
     if not record:
         return True
-    then = (record[name] for name in _SCORES)
-    now = (None if math.isnan(scores[name]) else scores[name] for name in _SCORES)
+    then = (record[name] for name in scores)
+    now = (None if math.isnan(score) else score for score in scores.values())
     # The tolerance is far less than one image, so it covers only rounding.
     return all(
         a == b if None in (a, b) else math.isclose(a, b, abs_tol=5e-7)

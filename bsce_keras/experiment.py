@@ -8,6 +8,7 @@ from typing import Any
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.evaluation.export_folder import export_path
 from bsce_keras.evaluation.metrics import per_class_accuracy
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.growth import check_network
@@ -89,7 +90,7 @@ def _finish_step(run, stream, step, stats, memory, learner):
     names = config.stream.arriving_class_names
     pictures = step_pictures(step, memory.examples(), test, probabilities, names)
     run.write_pictures(step, pictures)
-    _export(run, step, predictor, config, record)
+    _export(step, predictor, config, record)
     run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
     lines = run.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
@@ -97,12 +98,12 @@ def _finish_step(run, stream, step, stats, memory, learner):
     warn_of_chance(lines[-1], config)
 
 
-def _export(run, step, predictor, config, record):
+def _export(step, predictor, config, record):
     is_last = step.index == len(config.stream.increments)
     if not config.export or (config.export_only_last and not is_last):
         return
     names = config.stream.arriving_class_names[: step.num_classes]
-    path = run.export_path(step)
+    path = export_path(config.run_dir, step.index)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     formats = split_formats(config.export_formats)
     card = functools.partial(
@@ -118,6 +119,6 @@ def _complete(run, step, memory, learner):
     That is the export, which may have been removed too, and the step's scalars.
     """
     write_step_scalars(run.tensorboard_path("steps"), run.lines)
-    if not os.path.isdir(run.export_path(step)):
-        predictor = learner.predictor(memory)
-        _export(run, step, predictor, learner.config, run.last_record)
+    config = learner.config
+    if not os.path.isdir(export_path(config.run_dir, step.index)):
+        _export(step, learner.predictor(memory), config, run.last_record)

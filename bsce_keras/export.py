@@ -12,7 +12,7 @@ from bsce_keras.config.export_formats import (
     format_problems,
     split_formats,
 )
-from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
+from bsce_keras.evaluation.export_folder import DESCRIPTION, export_path, model_problems
 from bsce_keras.options.folders import (
     output_problems,
     writable_problems,
@@ -84,7 +84,7 @@ def export_finished_step(
     number = step % len(run.steps)
     classifier = load_classifier(run_dir, number, method)
     line = run.steps[number]
-    folder = os.fspath(output or os.path.join(run_dir, "exports", f"step_{number:02d}"))
+    folder = os.fspath(output or export_path(run_dir, number))
     names = classifier.class_names
     accuracies = run.per_class_accuracy[number, : len(names)]
     if alpha != 1:

@@ -50,11 +50,10 @@ def served_network(classifier, image):
 
 
 def _served(classifier, image):
-    side, margin = image.stored_size, image.stored_size - image.size
+    side, centre = image.stored_size, image.centre
     images = keras.Input((side, side, image.channels), name="images", dtype="uint8")
-    corner = margin // 2
-    cut = (corner, margin - corner)
-    squares = keras.layers.Cropping2D((cut, cut))(images) if margin else images
+    cut = (centre.start, side - centre.stop)
+    squares = keras.layers.Cropping2D((cut, cut))(images) if any(cut) else images
     # Keras's image layers are called in training mode unless told otherwise, and hand
     # the mode on to batch normalisation.
     outputs = classifier(squares, training=False)

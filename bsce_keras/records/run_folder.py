@@ -156,10 +156,6 @@ class RunFolder:
             self._refuse_moved()
             action(*args)
 
-    def export_path(self, step):
-        """Returns the path of the SavedModel of a `Step`."""
-        return str(self._dir / "exports" / f"step_{step.index:02d}")
-
     def write_pictures(self, step, pictures):
         """Writes the small pictures of a `Step`, as `read_pictures` returns them."""
         make_folder(self._dir / "pictures")

@@ -108,20 +108,19 @@ class StepRecord:
         standard deviation of alpha's gradient over all updates of the step that moved
         alpha, or measured its gradient while it was held.
         """
-        base, old = self.num_base_classes, self.num_old_classes
-        seen = self.num_classes
         gradient_mean, gradient_std = self._alpha_gradient()
-        old_accuracy, new_accuracy = self._accuracy(0, old), self._accuracy(old, seen)
-        harmonic = scores.harmonic_mean(old_accuracy, new_accuracy)
+        accuracies = metrics.step_accuracies(
+            self.scored, self.num_base_classes, self.num_old_classes
+        )
+        harmonic = scores.harmonic_mean(
+            accuracies["old_accuracy"], accuracies["new_accuracy"]
+        )
         return {
             "step": self.step,
-            "num_classes": seen,
-            "num_old_classes": old,
+            "num_classes": self.num_classes,
+            "num_old_classes": self.num_old_classes,
             "train_images": self.train_images,
-            "accuracy": self._accuracy(0, seen),
-            "base_accuracy": self._accuracy(0, base),
-            "old_accuracy": old_accuracy,
-            "new_accuracy": new_accuracy,
+            **{name: defined(accuracy) for name, accuracy in accuracies.items()},
             "nme_accuracy": defined(self.nme_accuracy),
             "alpha": defined(self.alpha),
             "epochs": self.epochs,
@@ -200,9 +199,6 @@ class StepRecord:
             epochs["alpha_gradient_std"],
         )
         return tuple(map(defined, moments))
-
-    def _accuracy(self, start, stop):
-        return defined(metrics.group_accuracy(self.scored, start, stop))
 
 
 def step_record(step, stats, scores, exemplars_per_class, memory_bytes, stream):

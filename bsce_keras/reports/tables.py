@@ -286,7 +286,7 @@ def _number_of_runs(group):
     return str(wanted) if finished == wanted else f"{finished} of {wanted}"
 
 
-def notes(heads=()):
+def notes(heads):
     """Returns explanations of these column heads of `comparison`, a paragraph each."""
     found = [_NOTE, _MEMORY_NOTE] if MEMORY in heads else [_NOTE]
     return [*found, _PAPER_NOTE] if any(PAPER in head for head in heads) else found

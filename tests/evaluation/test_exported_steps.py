@@ -1,6 +1,6 @@
 """Exports of a run that commands score."""
 
-from bsce_keras.options.scored_stream import exported_steps
+from bsce_keras.evaluation.export_folder import exported_steps
 
 
 def test_exported_steps_ascend_beyond_99(tmp_path):
