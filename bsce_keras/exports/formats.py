@@ -5,7 +5,6 @@ Every file takes uint8 squares `images (batch, side, side, channels)`, where sid
 """
 
 import contextlib
-import importlib.util
 import logging
 import os
 import pkgutil
@@ -25,6 +24,7 @@ from bsce_keras.models.plain import (
     plain,
 )
 from bsce_keras.runtime.errors import RunError
+from bsce_keras.runtime.extras import missing_packages
 
 # Largest difference of a file's outputs from those of the network, relative to their
 # norm. ResNet-32 and EfficientNet-Lite0 reach 3e-6, and 0.18 with weights of 8 bits.
@@ -67,8 +67,9 @@ def _served(classifier, image):
 def write_formats(names, classifier, image, folder):
     """Writes the files of formats into a folder, and compares them with the network.
 
-    The network was compared with the classifier before. The comparison of a file needs
-    the runtime of its format: the extras `litert` and `onnx`.
+    The network is compared with the classifier first. The comparison of a file needs
+    the runtime of its format: the extras `litert` and `onnx`. Without it, a warning
+    says that the file was not compared.
 
     Args:
         names: keys of `FORMATS`; the SavedModel is left out.
@@ -84,10 +85,18 @@ def write_formats(names, classifier, image, folder):
     network = served_network(classifier, image)
     _compare_copy(network, classifier, image)
     for one in chosen:
+        without_reader = missing_packages(
+            f"The comparison of {' and '.join(one.files)} with the network was left "
+            "out, because it",
+            [one.reader] if one.reader else [],
+            one.extra,
+        )
+        for problem in without_reader:
+            _log.warning(problem)
         for file in one.files:
             path = os.path.join(folder, file)
             pkgutil.resolve_name(one.write)(network, path)
-            if one.reader and importlib.util.find_spec(one.reader):
+            if one.reader and not without_reader:
                 _compare(network, path)
 
 
