@@ -49,7 +49,7 @@ def write_report(results, folder):
     Raises:
         RequestError: if `folder` is a file.
     """
-    # Matplotlib takes a second to load: not before it is needed.
+    # Matplotlib takes a second to load, so it is not loaded before it is needed.
     from bsce_keras.reports import figures, run_figures
 
     folder = made_output(folder)

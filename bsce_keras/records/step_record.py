@@ -33,21 +33,22 @@ class StepRecord:
         epochs: epochs trained.
         train_seconds: wall time of training.
         images_per_second: training throughput.
-        peak_memory_mb: of the process or the device.
+        peak_memory_mb: largest memory of the process or the device so far.
         class_counts: training images of each seen class.
         exemplars_per_class: exemplars of each seen class after the step.
-        alpha: at the end of the step; None if there is none, as at step 0.
-        alphas: after every update that moved it.
-        alpha_clips: how often an update of alpha met its bounds.
+        alpha: alpha at the end of the step; None without one, as at step 0.
+        alphas: alpha after every update that moved it.
+        alpha_clips: number of updates of alpha that met its bounds.
         alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
             after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
             them; None where alpha is not learned.
         loss_by_epoch: lists over the epochs: means of the `loss` and of each of its
             terms; None where nothing is trained.
-        ridge: number that solved the head; None where none does.
-        nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
-            predicts by it; then that of `confusion`.
-        head_accuracy: of the trained head, where the method predicts by another one.
+        ridge: ridge of a solved head; None for other heads.
+        nme_accuracy: accuracy of the nearest-mean-of-exemplars classifier, which is
+            that of `confusion`; None where the method predicts by its head.
+        head_accuracy: accuracy of the trained head; None where the method predicts by
+            it.
         memory_bytes: bytes that the method keeps of earlier classes after the step:
             `exemplars`, `state` and `teacher`; None if unknown.
         further: scores of `evaluation.scores.DEFINITIONS`, NaN where undefined; None
@@ -60,7 +61,7 @@ class StepRecord:
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
-        ValueError: if the confusion matrix does not have one row per seen class.
+        ValueError: the confusion matrix does not have one row per seen class.
     """
 
     step: int
@@ -102,7 +103,7 @@ class StepRecord:
         object.__setattr__(self, "scored", metrics.tally(self.confusion))
 
     def to_line(self):
-        """The fields of steps.jsonl; what is undefined is None.
+        """Returns the fields of steps.jsonl; undefined values are None.
 
         `alpha_gradient_mean` and `alpha_gradient_std` are the mean and the population
         standard deviation of alpha's gradient over all updates of the step that moved

@@ -40,11 +40,11 @@ class _Entry:
 
     Args:
         handle: the line.
-        label: what it is.
+        label: name of the line.
         last: its last value.
-        mean: over the steps that are drawn, to be written beside `last`; None to write
-            neither.
-        runs: number of runs that it is the mean of.
+        mean: its mean over the steps that are drawn, to be written beside `last`. None
+            writes neither.
+        runs: number of runs whose mean it is.
     """
 
     handle: object
@@ -195,7 +195,7 @@ def alpha_figure(results, path):
 
 
 def learns_alpha(result):
-    """Returns whether a run has a learned alpha to draw."""
+    """Returns True if a run learned alpha."""
     return any(step.get("alpha_by_epoch") for step in result.steps)
 
 

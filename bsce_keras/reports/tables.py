@@ -60,17 +60,16 @@ _PAPER_NOTE = (
 
 
 def text_table(results, published=None):
-    """The comparison of many runs in aligned columns, for a terminal.
+    """Returns the comparison of runs in aligned columns, for a terminal.
 
-    What all rows share is said above the table. Runs that are not complete are named
-    below it, not averaged.
+    Values that all rows share stand above the table. Incomplete runs are named below it
+    and left out of the means.
 
     Args:
         results: `RunResult`s.
         published: for the runs of a matrix, a function from config.json to the paper's
-            scores in percent, by the names of `SCORES`. Each score that any row has
-            gets a column beside the measured one. A row that is not complete stays,
-            with a gap.
+            scores in percent, by the names of `SCORES`. Each of these scores gets a
+            column beside the measured one. Incomplete rows stay, with gaps.
     """
     common, head, rows = comparison(results, published)
     filled = [textwrap.fill(note, 88) for note in notes(head)]
@@ -79,7 +78,7 @@ def text_table(results, published=None):
 
 
 def markdown_table(results, published=None):
-    """The same as `text_table`, in Markdown."""
+    """Returns `text_table` in Markdown."""
     common, head, rows = comparison(results, published)
     paragraphs = [common, markdown(head, rows), *notes(head)]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
@@ -93,9 +92,9 @@ def markdown(head, rows):
 
 
 def latex_table(results):
-    """The comparison as a LaTeX `tabular` with the rules of booktabs.
+    """Returns the comparison as a LaTeX `tabular` with the rules of booktabs.
 
-    Comments before it have what all rows share, and the runs that are not complete.
+    Comments before it have the values that all rows share, and the incomplete runs.
     """
     common, head, rows = comparison(results)
     columns = "".join("r" if right else "l" for right in numeric_columns(head, rows))
@@ -117,10 +116,10 @@ def _latex_row(cells):
 
 
 def csv_table(results):
-    """The comparison to compute with: a line a group, fractions, nothing rounded.
+    """Returns the comparison as CSV: a line a group, fractions that are not rounded.
 
     Every score has a second column, `NAME_deviation`: the sample standard deviation
-    over seeds. What is undefined is empty.
+    over seeds. Undefined values are empty.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -223,14 +222,14 @@ def _rounded(value, form):
 
 
 def comparison(results, published=None):
-    """The comparison of runs before it is laid out.
+    """Returns the comparison of runs before it is laid out.
 
     Args:
         results, published: as of `text_table`.
 
     Returns:
-        `(common, head, rows)`: what all groups share in words, column heads, and a
-        list of cells a group; all of them text.
+        `(common, head, rows)`: values that all groups share, in words; column heads;
+        and a list of cells a group. All of them are text.
     """
     shown = [result for result in results if result.summary or published]
     groups = group_runs(shown)
@@ -309,7 +308,7 @@ def remarks(results, published=None):
 
 
 def _repeated(results):
-    """Runs of one configuration and seed are no independent sample."""
+    """Returns a sentence for runs that share configuration and seed."""
     seeds = {}
     for result in results:
         seed = result.config["training"]["seed"]
@@ -356,7 +355,7 @@ def aligned(head, rows):
 
 
 def numeric_columns(head, rows):
-    """For every column of text cells, whether it holds numbers.
+    """Returns True for each column whose text cells are numbers.
 
     >>> numeric_columns(["a", "b", "c"], [["1.5 ± 0.1", "2 of 3", "50 + 5 x 10"]])
     [True, True, False]
