@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import logging
 import os
 from typing import Any
 
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
-from bsce_keras.evaluation.export_folder import export_path
+from bsce_keras.evaluation.export_folder import export_path, exported_formats
 from bsce_keras.evaluation.metrics import per_class_accuracy
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.growth import check_network
@@ -25,6 +26,8 @@ from bsce_keras.reports.pictures import step_pictures
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
+
+_log = logging.getLogger(__name__)
 
 
 def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, Any]:
@@ -120,5 +123,24 @@ def _complete(run, step, memory, learner):
     """
     write_step_scalars(run.tensorboard_path("steps"), run.lines)
     config = learner.config
-    if not os.path.isdir(export_path(config.run_dir, step.index)):
+    path = export_path(config.run_dir, step.index)
+    if not os.path.isdir(path):
         _export(step, learner.predictor(memory), config, run.last_record)
+    elif config.export:
+        _warn_of_missing_formats(config, step, path)
+
+
+def _warn_of_missing_formats(config, step, path):
+    """Warns that a finished step keeps its export, if formats were added since."""
+    there = exported_formats(path)
+    missing = [x for x in split_formats(config.export_formats) if x not in there]
+    if there and missing:
+        _log.warning(
+            "%s lacks %s of --export_formats, because finished steps keep their "
+            "exports. `bsce-export --run_dir=%s --step=%d --formats=%s` adds to it.",
+            path,
+            " and ".join(missing),
+            config.run_dir,
+            step.index,
+            ",".join(missing),
+        )

@@ -12,7 +12,11 @@ from bsce_keras.config.export_formats import (
     format_problems,
     split_formats,
 )
-from bsce_keras.evaluation.export_folder import DESCRIPTION, export_path, model_problems
+from bsce_keras.evaluation.export_folder import (
+    export_path,
+    exported_formats,
+    model_problems,
+)
 from bsce_keras.options.folders import (
     output_problems,
     writable_problems,
@@ -22,7 +26,6 @@ from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import write_card
 from bsce_keras.runtime.errors import RequestError, problems_of, refuse
-from bsce_keras.runtime.files import read_json
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import printable
 
@@ -96,7 +99,7 @@ def export_finished_step(
             )
         classifier = with_alpha(classifier, line["num_old_classes"], alpha)
     card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
-    chosen = {*split_formats(listed), *_formats_there(folder)}
+    chosen = {*split_formats(listed), *exported_formats(folder)}
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
@@ -104,14 +107,6 @@ def export_finished_step(
     place = os.path.realpath(folder) if output else folder
     export_step(classifier, image, names, place, ordered, card)
     return folder
-
-
-def _formats_there(folder):
-    """Returns the formats of an undamaged export."""
-    if not os.path.isdir(folder) or model_problems(folder):
-        return ()
-    path = os.path.join(folder, DESCRIPTION)
-    return read_json(path)["formats"] if os.path.isfile(path) else ()
 
 
 def _export(values, _):

@@ -31,6 +31,14 @@ def exported_steps(run_dir):
     return dict(sorted(exports.items()))
 
 
+def exported_formats(path):
+    """Returns the formats in the folder of an undamaged export; empty for others."""
+    description = os.path.join(path, DESCRIPTION)
+    if not os.path.isfile(description) or model_problems(path):
+        return []
+    return list(read_json(description)["formats"])
+
+
 def file_checksums(path):
     """Returns the SHA-256 of every file below a folder but CHECKSUMS, by name."""
     sums = {}
