@@ -23,7 +23,7 @@ class FinetuningPhase(StepPhase):
         training = self.learner.config.training
         return training.finetuning is not None and step.num_old_classes > 0
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner, method = self.learner, self.learner.method
         training = learner.config.training
         exemplars = memory.examples()
@@ -50,7 +50,7 @@ class FinetuningPhase(StepPhase):
             training.finetuning,
             len(learner.plans),
             first_draw=stats.epochs,
-            is_followed=is_followed,
+            is_followed=self.is_followed(step),
             images_after=learner.images_after(step),
         )
         inputs = learner.trained_part.inputs(student, exemplars, plan.title)

@@ -75,11 +75,14 @@ class Learner:
         # Set the seed after building the teacher, which draws random numbers too.
         seed = integer(self.config.training.seed, Purpose.WEIGHTS, step.index)
         keras.utils.set_random_seed(seed)
-        phases = [phase for phase in self._phases if phase.applies(step)]
         stats = None
-        for number, phase in enumerate(phases, start=1):
-            stats = phase.run(step, memory, stats, is_followed=number < len(phases))
+        for phase in self.phases_of(step):
+            stats = phase.run(step, memory, stats)
         return stats
+
+    def phases_of(self, step):
+        """Returns the `StepPhase`s of a step, in their order."""
+        return [phase for phase in self._phases if phase.applies(step)]
 
     def restore(self, step, arrays):
         """Restores a finished step from a checkpoint's arrays.

@@ -37,7 +37,7 @@ class MainPhase(StepPhase):
         """Returns False where a classifier was adopted instead."""
         return step.index > 0 or not self.learner.config.model.is_adopted
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner = self.learner
         if step.index == 0:
             shared = learner.run.checkpoints.load_progress(0, SHARED_NETWORK)
@@ -71,7 +71,7 @@ class MainPhase(StepPhase):
             step.index,
             training,
             len(learner.plans),
-            is_followed=is_followed,
+            is_followed=self.is_followed(step),
             images_after=learner.images_after(step),
         )
         inputs, split_inputs = (

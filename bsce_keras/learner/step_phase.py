@@ -30,14 +30,13 @@ class StepPhase(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         """Runs the phase and updates the memory.
 
         Args:
             step: the `Step`.
             memory: the `ReplayMemory`.
             stats: `TrainingStats` of the earlier phases; None in the first phase.
-            is_followed: another phase of the step begins where this one ends.
 
         Returns:
             `TrainingStats` of all phases so far.
@@ -46,6 +45,10 @@ class StepPhase(abc.ABC):
             RunError: a loss or gradient is not finite.
             Stopped: on request, after a save.
         """
+
+    def is_followed(self, step):
+        """Returns True if another phase of the step begins where this one ends."""
+        return self.learner.phases_of(step)[-1] is not self
 
     def context(self, step, pool):
         """Returns the `StepContext` of training on a pool of `Examples`."""
