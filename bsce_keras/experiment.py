@@ -95,7 +95,7 @@ def _finish_step(run, stream, step, stats, memory, learner):
     run.write_pictures(step, pictures)
     _export(step, predictor, config, record)
     run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
-    lines = run.lines
+    lines = run.records.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
     warn_of_chance(lines[-1], config)
@@ -121,11 +121,11 @@ def _complete(run, step, memory, learner):
 
     That is the export, which may have been removed too, and the step's scalars.
     """
-    write_step_scalars(run.tensorboard_path("steps"), run.lines)
+    write_step_scalars(run.tensorboard_path("steps"), run.records.lines)
     config = learner.config
     path = export_path(config.run_dir, step.index)
     if not os.path.isdir(path):
-        _export(step, learner.predictor(memory), config, run.last_record)
+        _export(step, learner.predictor(memory), config, run.records.last)
     elif config.export:
         _warn_of_missing_formats(config, step, path)
 

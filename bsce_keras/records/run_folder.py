@@ -51,6 +51,7 @@ class RunFolder:
 
     Attributes:
         checkpoints: `SharedCheckpoints`, for the `Learner`'s progress within a step.
+        records: `RunRecords` of the finished steps; on the chief only, after `begin`.
 
     Raises:
         RequestError: on entering, if the folder is in use, belongs to another
@@ -65,7 +66,7 @@ class RunFolder:
         self._own_checkpoints = Checkpoints(config.run_dir, self._refuse_moved)
         self.checkpoints = SharedCheckpoints(self._own_checkpoints, self._workers)
         self._num_finished = 0
-        self._records = None
+        self.records = None
         self._held_lock = None
         self._lock = contextlib.ExitStack()
 
@@ -126,17 +127,7 @@ class RunFolder:
         """
         arrays = {**arrays, **record.to_arrays()}
         self._own_checkpoints.save_step(record.step, arrays, record.to_state())
-        self._records.append(record)
-
-    @property
-    def lines(self):
-        """Finished steps as in steps.jsonl, a dictionary each. On the chief only."""
-        return self._records.lines
-
-    @property
-    def last_record(self):
-        """`StepRecord` of the last finished step."""
-        return self._records.last
+        self.records.append(record)
 
     def finish(self, write_report):
         """Completes the run and returns its summary, as in summary.json.
@@ -208,7 +199,7 @@ class RunFolder:
             arrays, state = self._own_checkpoints.load_step(len(states) - 1)
             finished.append(StepRecord.from_state(state, arrays))
         skipped = stream.dataset.skipped_images
-        self._records = RunRecords(self._dir, self._config, finished, skipped)
+        self.records = RunRecords(self._dir, self._config, finished, skipped)
         if len(states) == len(stream.steps):
             print(f"{self._dir} is complete; to train anew, use another --run_dir")
         elif states:
@@ -225,10 +216,10 @@ class RunFolder:
 
     def _finish(self, write_report):
         self._refuse_moved()
-        summary = self._records.summary()
+        summary = self.records.summary()
         write_report(self._dir, summary)
         end_run(self._dir)
-        self._records.finish(summary)
+        self.records.finish(summary)
         return summary
 
 
