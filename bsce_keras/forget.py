@@ -37,7 +37,7 @@ def _forget(values, _):
     from bsce_keras.forgetting import forget_classes
 
     names = values.classes.split(",")
-    config = recorded_config(values.run_dir)
+    config = recorded_config(values.run_dir, values.method)
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
     config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)

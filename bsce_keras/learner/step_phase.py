@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from bsce_keras.learner.learned_alpha import LearnedAlpha
+from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
 
@@ -46,9 +47,22 @@ class StepPhase(abc.ABC):
             Stopped: on request, after a save.
         """
 
-    def is_followed(self, step):
-        """Returns True if another phase of the step begins where this one ends."""
-        return self.learner.phases_of(step)[-1] is not self
+    def plan(self, step, schedule, first_draw=0):
+        """Returns the `PhasePlan` of this phase of a step.
+
+        Args:
+            step: the `Step`.
+            schedule, first_draw: see `PhasePlan`.
+        """
+        return PhasePlan(
+            self.name,
+            step.index,
+            schedule,
+            len(self.learner.plans),
+            first_draw,
+            is_followed=self.learner.phases_of(step)[-1] is not self,
+            images_after=self.learner.images_after(step),
+        )
 
     def context(self, step, pool):
         """Returns the `StepContext` of training on a pool of `Examples`."""

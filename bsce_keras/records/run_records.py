@@ -94,7 +94,8 @@ class RunRecords:
             )
         if self._records:
             # Only the last matrix is written; each may take hundreds of megabytes.
-            self._records[-1] = self._records[-1].without_confusion()
+            last = dataclasses.replace(self._records[-1], confusion=None)
+            self._records[-1] = last
         self._records.append(record)
         self._write_steps()
 

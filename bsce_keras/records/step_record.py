@@ -186,10 +186,6 @@ class StepRecord:
         lists = {name: state[name].tolist() for name, _ in _VECTORS}
         return cls(**{**plain, **lists}, confusion=confusion, scored=scored)
 
-    def without_confusion(self):
-        """Returns the record without its confusion matrix."""
-        return dataclasses.replace(self, confusion=None)
-
     def _alpha_gradient(self):
         epochs = self.alpha_by_epoch
         if epochs is None:
