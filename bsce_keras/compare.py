@@ -30,15 +30,9 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
+    """Runs the command; see `run_command` for arguments and exit codes.
 
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 2 (wrong request, altered model), or 3 if the new model fails
-        `--max_drop` or `--min_gain`.
+    Exit code 3: the new model fails `--max_drop` or `--min_gain`.
     """
     return run_command("compare", _compare, argv, check=_problems)
 

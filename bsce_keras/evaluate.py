@@ -28,18 +28,8 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
-    """
-    return run_command(
-        "evaluate", _evaluate, argv, check=lambda values, _: _problems(values)
-    )
+    """Runs the command; see `run_command` for arguments and exit codes."""
+    return run_command("evaluate", _evaluate, argv, check=_problems)
 
 
 def score_run(run_dir, stream_config, batch_size):
@@ -121,7 +111,7 @@ def _evaluate(values, _):
         _evaluate_model(values)
 
 
-def _problems(values):
+def _problems(values, _=None):
     problems = []
     if values.batch_size < 1:
         problems.append(

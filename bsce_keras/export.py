@@ -33,18 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request).
-    """
-    return run_command(
-        "export", _export, argv, check=lambda values, _: _problems(values)
-    )
+    """Runs the command; see `run_command` for arguments and exit codes."""
+    return run_command("export", _export, argv, check=_problems)
 
 
 def export_finished_step(
@@ -143,7 +133,7 @@ def _refuse_without_old_classes(values):
         )
 
 
-def _problems(values):
+def _problems(values, _=None):
     problems = format_problems("formats", values.formats)
     if values.run_dir:
         problems += problems_of(_refuse_unfinished, values.run_dir, values.step)

@@ -18,15 +18,7 @@ from bsce_keras.runtime.text import listed
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (the head cannot be solved) or 2 (wrong request).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("forget", _forget, argv, _problems)
 
 

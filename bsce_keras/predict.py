@@ -31,15 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit code: 0, 1 (a file cannot be decoded; the others were classified) or 2
-        (wrong request, altered model).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("predict", _predict, argv, check=_problems)
 
 

@@ -24,15 +24,7 @@ _READABLE = ("text", "markdown")
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
-        all the same if others are damaged.
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("report", _report, argv, check=_problems)
 
 
@@ -101,6 +93,7 @@ def _wrong_options(values):
 
 
 def _report(values, run_dirs):
+    """Reports the runs that can be read, also if others are damaged."""
     if _wrong_options(values):
         raise RequestError(_problems(values, run_dirs))
     # A folder given twice must not count as two seeds.
