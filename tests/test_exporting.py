@@ -73,10 +73,10 @@ def test_a_repeated_run_tells_which_formats_its_last_export_lacks(
     trained_run, train_digits, tmp_path, caplog
 ):
     shutil.copytree(trained_run, tmp_path / "run")
-    train_digits(tmp_path / "run", export_only_last=True, export_formats="keras")
+    train_digits(tmp_path / "run", export_only_last=True, export_formats="litert")
     [warning] = [text for text in caplog.messages if "--export_formats" in text]
-    assert "step_01 lacks keras of --export_formats" in warning
-    assert f"bsce-export --run_dir={tmp_path}/run --step=1 --formats=keras" in warning
+    assert "step_01 lacks litert of --export_formats" in warning
+    assert f"bsce-export --run_dir={tmp_path}/run --step=1 --formats=litert" in warning
 
 
 def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path):
