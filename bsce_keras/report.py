@@ -136,7 +136,12 @@ def _names(results):
     while len({path[-length:] for path in paths}) < len(paths):
         length += 1
     names = ["_".join(path[-length:]).strip("/") for path in paths]
-    return dict(zip(names, results, strict=True))
+    # `a_b/c` and `a/b_c` have one name.
+    twice = {name for name in names if names.count(name) > 1}
+    return {
+        f"{name}_{number}" if name in twice else name: result
+        for number, (name, result) in enumerate(zip(names, results, strict=True), 1)
+    }
 
 
 if __name__ == "__main__":
