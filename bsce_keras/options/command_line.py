@@ -12,7 +12,7 @@ from absl import flags as absl_flags
 
 from bsce_keras.options.command_options import COMMANDS, READ_AT_ONCE
 from bsce_keras.options.flagfile_recipes import recipe_paths, recipe_problem
-from bsce_keras.options.train_options import OPTIONS
+from bsce_keras.options.train_options import OPTIONS, repeatable
 from bsce_keras.runtime.text import did_you_mean
 
 # Flags that stand for the flags of a file.
@@ -96,7 +96,7 @@ def passed_on(command, values):
 def flagfile_text(values):
     """Returns a flag file that repeats the command from any folder: a flag a line.
 
-    Paths are absolute, except where an option also takes other values.
+    Paths are those of `repeatable`, except where an option also takes other values.
     """
     return "".join(f"{_repeated(values[name])}\n" for name in set_values(values))
 
@@ -104,7 +104,7 @@ def flagfile_text(values):
 def _repeated(flag):
     if OPTIONS[flag.name].type is not pathlib.Path:
         return flag.serialize()
-    return f"--{flag.name}={os.path.abspath(flag.value)}"
+    return f"--{flag.name}={repeatable(flag.name, flag.value)}"
 
 
 class _Reader:

@@ -197,9 +197,7 @@ def _with_base_runs(cells, records, share):
         base = None if base == run_dir else base
         if record:
             base = record.get("base_run_dir")
-        flags = cell.flags
-        if base:
-            flags += f"--base_run_dir={os.path.abspath(base)}\n"
+        flags = cell.flags + (f"--base_run_dir={base}\n" if base else "")
         config = dataclasses.replace(cell.config, base_run_dir=base)
         by_folder[run_dir] = dataclasses.replace(cell, config=config, flags=flags)
     for cell in by_folder.values():

@@ -2,10 +2,8 @@
 
 import dataclasses
 import math
-import os
-import pathlib
 
-from bsce_keras.options.train_options import OPTIONS
+from bsce_keras.options.train_options import repeatable
 from bsce_keras.options.values import literal, named_values
 
 # Flags of `tune` that define the search space, and the keyword of `make_config` that
@@ -131,16 +129,10 @@ def with_values(request, values):
 
 
 def flag_lines(request):
-    """Returns the lines of a flagfile for keywords of `make_config`.
-
-    Paths are absolute, so that the file repeats a run from any folder.
-    """
-    paths = {
-        name: os.path.abspath(value)
-        for name, value in request.items()
-        if OPTIONS[name].type is pathlib.Path
-    }
-    return [f"--{name}={_text(value)}" for name, value in {**request, **paths}.items()]
+    """Returns the lines of a flagfile for keywords of `make_config`."""
+    return [
+        f"--{name}={_text(repeatable(name, value))}" for name, value in request.items()
+    ]
 
 
 def _text(value):

@@ -249,10 +249,13 @@ def test_the_flagfile_of_a_run_repeats_it(tmp_path):
 
 def test_the_flagfile_of_a_run_repeats_it_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    values, _ = parse("--dataset=folder", "--data_dir=photos", "--run_dir=~/run")
+    arguments = ["--data_dir=photos", "--run_dir=~/run", "--base_run_dir=base"]
+    values, _ = parse("--dataset=folder", *arguments)
     lines = command_line.flagfile_text(values).splitlines()
     assert f"--data_dir={tmp_path / 'photos'}" in lines
     assert f"--run_dir={tmp_path / 'home' / 'run'}" in lines
+    # A run resumes only with the text of its config.json.
+    assert "--base_run_dir=base" in lines
 
 
 @pytest.mark.parametrize(
