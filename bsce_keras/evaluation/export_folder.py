@@ -34,7 +34,9 @@ def exported_steps(run_dir):
 def exported_formats(path):
     """Returns the formats in the folder of an undamaged export; empty for others."""
     description = os.path.join(path, DESCRIPTION)
-    if not os.path.isfile(description) or model_problems(path):
+    if not os.path.isfile(description) or irregular_files(path):
+        return []
+    if altered_files(path) != []:
         return []
     return list(read_json(description)["formats"])
 
