@@ -119,7 +119,7 @@ def _show(values, results):
 
 
 def _read_all(run_dirs):
-    """The runs that can be read, and what is wrong with the others."""
+    """Returns the runs that can be read, and the problems of the others."""
     results, problems = [], []
     for run_dir in run_dirs:
         try:
@@ -130,7 +130,7 @@ def _read_all(run_dirs):
 
 
 def _names(results):
-    """Names fit for files, by the last parts of the run folders that differ."""
+    """Returns results by names for files: the parts of their folders that differ."""
     paths = [pathlib.Path(os.path.realpath(result.run_dir)).parts for result in results]
     length = 1
     while len({path[-length:] for path in paths}) < len(paths):

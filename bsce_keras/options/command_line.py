@@ -236,7 +236,7 @@ class _Reader:
 
 
 def _text_line(lines):
-    """The first of some lines that is neither a flag nor the value of one, or None."""
+    """Returns the first line that is neither a flag nor the value of one, or None."""
     before = ""
     for line in lines:
         is_value = before.startswith("-") and "=" not in before

@@ -319,7 +319,7 @@ def refuse_moved(run_dir, lock):
 
 
 def _place(lock):
-    """The folder that an open lock file is in now; None if the system does not tell."""
+    """Returns the folder of an open lock file; None if the system does not tell."""
     with contextlib.suppress(OSError):
         path = os.readlink(f"/proc/self/fd/{lock.fileno()}")
         if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):

@@ -362,7 +362,7 @@ def _legend(figure, entries, where=""):
 
 
 def _figure(ylabels, height=_PANEL):
-    """A figure and its panels, one below the other."""
+    """Returns a figure and its panels, one below the other."""
     figure = Figure(figsize=(WIDTH, height * len(ylabels)), layout="constrained")
     grid = figure.add_gridspec(len(ylabels), 1)
     panels = [panel(figure, grid[i], label) for i, label in enumerate(ylabels)]

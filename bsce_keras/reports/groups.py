@@ -138,7 +138,7 @@ def method_title(config):
 
 
 def loss_title(config):
-    """The classification loss and what else corrects for old and new."""
+    """Returns the title of the loss, and of other corrections of the imbalance."""
     method, training = config["method"], config["training"]
     loss = method["classification_loss"]
     facts = loss_facts(loss)
@@ -185,7 +185,7 @@ def _told_apart(group, groups):
 
 
 def _told(name, value):
-    """A field and its value; a long one is cut and gets a number of its whole text."""
+    """Returns a field with its value; long values are cut and get a checksum."""
     shown = text = printable(value)
     if len(text) > _LONGEST:
         # Long values often begin alike.

@@ -85,7 +85,7 @@ def markdown_table(results, published=None):
 
 
 def markdown(head, rows):
-    """A Markdown table of column heads and rows of text cells."""
+    """Returns a Markdown table of column heads and rows of text cells."""
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
     lines = [escaped[0], ["---"] * len(head), *escaped[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -148,12 +148,12 @@ def mean_and_deviation(values):
 
 
 def step_table(result):
-    """One run, one line per finished step."""
+    """Returns a table of one run with a line for each finished step."""
     return aligned(*step_rows(result))
 
 
 def step_rows(result):
-    """`step_table` before it is laid out: column heads, and a list of cells a step.
+    """Returns `step_table` before it is laid out: heads, and a list of cells a step.
 
     Chance is the accuracy of guessing, 1 / classes. Alpha has a column where the loss
     has it, and the trained head where the method predicts by another one.
@@ -271,7 +271,7 @@ def memory_bytes(run):
 
 
 def _scores(group, paper, told):
-    """Cells of the measured scores, the paper's beside those that are `told`."""
+    """Returns cells of measured scores; those in `told` are followed by the paper's."""
     cells = []
     for score, field in SCORES.items():
         cells.append(_mean_and_spread(group.finished, field))
@@ -341,7 +341,7 @@ def _unfinished(results):
 
 
 def aligned(head, rows):
-    """A table as text: columns as wide as their widest cell; numbers to the right."""
+    """Returns a table as text, with columns of numbers aligned to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     numeric = numeric_columns(head, rows)
