@@ -5,7 +5,6 @@ import os
 
 import keras
 
-from bsce_keras.data.stream import Step
 from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.models.classifier import with_temperature
@@ -63,21 +62,13 @@ def load_classifier(
             "numbered from 0. Use one of them, or repeat the training command."
         )
     arrays, state = loaded
+    plan = config.plans[index]
     with dtype_policy(config.training.precision):
         learner = Learner(config, Runtime(), checkpoints)
-        learner.restore(_step(config.stream, index), arrays)
+        learner.restore(plan, arrays)
         memory = ReplayMemory(config.memory, config.training.seed)
         memory.restore(arrays)
         predictor = learner.predictor(memory)
         classifier = with_temperature(predictor, state.get("temperature"))
-    num_classes = config.plans[index].num_classes
-    classifier.class_names = config.stream.arriving_class_names[:num_classes]
+    classifier.class_names = config.stream.arriving_class_names[: plan.num_classes]
     return classifier
-
-
-def _step(stream, index):
-    """Returns a step without images."""
-    sizes = (stream.num_base_classes, *stream.increments)
-    num_old, num_new = sum(sizes[:index]), sizes[index]
-    names = stream.arriving_class_names[num_old : num_old + num_new]
-    return Step(index, num_old, num_new, names, examples=None)

@@ -10,19 +10,15 @@ import sys
 import numpy as np
 
 from bsce_keras.evaluation.comparison import Comparison, gate_failures
-from bsce_keras.evaluation.export_folder import model_problems
+from bsce_keras.evaluation.export_folder import exported_steps, model_problems
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.served_model import load_model
-from bsce_keras.options.folders import made_output, output_problems
+from bsce_keras.options.folders import made_output, output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.scored_stream import (
-    dataset_stream,
-    exported_steps,
-    run_stream,
-)
+from bsce_keras.options.scored_stream import dataset_stream, run_stream
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
-from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import listed, printable
 
@@ -34,15 +30,9 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
+    """Runs the command; see `run_command` for arguments and exit codes.
 
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 2 (wrong request, altered model), or 3 if the new model fails
-        `--max_drop` or `--min_gain`.
+    Exit code 3: the new model fails `--max_drop` or `--min_gain`.
     """
     return run_command("compare", _compare, argv, check=_problems)
 
@@ -96,9 +86,7 @@ def compare_models(old, new, stream_config, batch_size, check=None):
 
 
 def _compare(values, models):
-    problems = _problems(values, models)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values, models))
     paths = [_export(model) for model in models]
     stream_config = _stream(values, paths[1], fetch=True)
     old, new = map(load_model, paths, _of_runs(models))
@@ -133,6 +121,7 @@ def _problems(values, models):
     paths = [_export(model) for model in models]
     problems = list(itertools.chain(*map(model_problems, paths, _of_runs(models))))
     problems += _flag_problems(values) + output_problems(values.output)
+    problems += writable_problems("--cache_dir", values.cache_dir)
     if len(paths) != 2:
         problems.insert(
             0,

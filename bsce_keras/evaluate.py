@@ -2,51 +2,34 @@
 
 import logging
 import math
-import os
 import pathlib
 import sys
 
 import numpy as np
 
 from bsce_keras.evaluation.confusion import confusion_matrix
-from bsce_keras.evaluation.export_folder import model_problems
-from bsce_keras.evaluation.metrics import group_accuracy, tally
+from bsce_keras.evaluation.export_folder import exported_steps, model_problems
+from bsce_keras.evaluation.metrics import group_accuracy, step_accuracies, tally
 from bsce_keras.evaluation.named_images import named_test_images, unknown_classes
 from bsce_keras.evaluation.scores import accuracies_by_alpha
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
-from bsce_keras.options.scored_stream import (
-    dataset_stream,
-    exported_steps,
-    run_stream,
-)
+from bsce_keras.options.scored_stream import dataset_stream, run_stream
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.reports.model_card import FACTS
 from bsce_keras.reports.tables import aligned
-from bsce_keras.runtime.errors import RequestError, problems_of
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed, percent
-
-_SCORES = ("accuracy", "base_accuracy", "old_accuracy", "new_accuracy")
 
 _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request, altered model).
-    """
-    return run_command(
-        "evaluate", _evaluate, argv, check=lambda values, _: _problems(values)
-    )
+    """Runs the command; see `run_command` for arguments and exit codes."""
+    return run_command("evaluate", _evaluate, argv, check=_problems)
 
 
 def score_run(run_dir, stream_config, batch_size):
@@ -68,14 +51,7 @@ def score_run(run_dir, stream_config, batch_size):
     for step, probabilities, labels in _predicted(run_dir, stream_config, batch_size):
         predicted = probabilities.argmax(axis=1)
         scored = tally(confusion_matrix(predicted, labels, step.num_classes))
-        ranges = (
-            (0, step.num_classes),
-            (0, num_base),
-            (0, step.num_old_classes),
-            (step.num_old_classes, step.num_classes),
-        )
-        scores = [group_accuracy(scored, *classes) for classes in ranges]
-        yield step, dict(zip(_SCORES, scores, strict=True))
+        yield step, step_accuracies(scored, num_base, step.num_old_classes)
 
 
 def _predicted(run_dir, stream_config, batch_size):
@@ -126,9 +102,7 @@ def score_model(model, stream_config, batch_size):
 
 
 def _evaluate(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     if values.run_dir and values.alpha:
         _print_alphas(values)
     elif values.run_dir:
@@ -137,7 +111,7 @@ def _evaluate(values, _):
         _evaluate_model(values)
 
 
-def _problems(values):
+def _problems(values, _=None):
     problems = []
     if values.batch_size < 1:
         problems.append(
@@ -149,9 +123,7 @@ def _problems(values):
             f"Received: --alpha={values.alpha}"
             + (" with --model" if values.model else "")
         )
-    if values.cache_dir:
-        folder = os.path.expanduser(values.cache_dir)
-        problems += writable_problems("--cache_dir", folder)
+    problems += writable_problems("--cache_dir", values.cache_dir)
     if bool(values.run_dir) == bool(values.model):
         problems.append(
             "Set either --run_dir=RUN, or --model=EXPORT with --dataset. Received: "
@@ -239,8 +211,7 @@ def _evaluate_run(values):
         mark = "" if _agree(scores, record) else "*"
         differ = differ or bool(mark)
         rows.append(
-            [str(step.index), str(step.num_classes)]
-            + [percent(scores[name]) for name in _SCORES]
+            [str(step.index), str(step.num_classes), *map(percent, scores.values())]
             + [percent(record.get("accuracy")), mark]
         )
     head = ["step", "classes", "accuracy", "base", "old", "new", "recorded", ""]
@@ -305,8 +276,8 @@ def _agree(scores, record):
     """Returns True if a line of steps.jsonl has these scores, or is missing."""
     if not record:
         return True
-    then = (record[name] for name in _SCORES)
-    now = (None if math.isnan(scores[name]) else scores[name] for name in _SCORES)
+    then = (record[name] for name in scores)
+    now = (None if math.isnan(score) else score for score in scores.values())
     # The tolerance is far less than one image, so it covers only rounding.
     return all(
         a == b if None in (a, b) else math.isclose(a, b, abs_tol=5e-7)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import logging
 import os
 from typing import Any
 
 from bsce_keras.config import ExperimentConfig
 from bsce_keras.config.export_formats import split_formats
 from bsce_keras.data.stream import ClassIncrementalStream
+from bsce_keras.evaluation.export_folder import export_path, exported_formats
 from bsce_keras.evaluation.metrics import per_class_accuracy
 from bsce_keras.exports.step_export import export_step
 from bsce_keras.learner.growth import check_network
@@ -24,6 +26,8 @@ from bsce_keras.reports.pictures import step_pictures
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
+
+_log = logging.getLogger(__name__)
 
 
 def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, Any]:
@@ -89,20 +93,20 @@ def _finish_step(run, stream, step, stats, memory, learner):
     names = config.stream.arriving_class_names
     pictures = step_pictures(step, memory.examples(), test, probabilities, names)
     run.write_pictures(step, pictures)
-    _export(run, step, predictor, config, record)
+    _export(step, predictor, config, record)
     run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
-    lines = run.lines
+    lines = run.records.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))
     warn_of_chance(lines[-1], config)
 
 
-def _export(run, step, predictor, config, record):
+def _export(step, predictor, config, record):
     is_last = step.index == len(config.stream.increments)
     if not config.export or (config.export_only_last and not is_last):
         return
     names = config.stream.arriving_class_names[: step.num_classes]
-    path = run.export_path(step)
+    path = export_path(config.run_dir, step.index)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     formats = split_formats(config.export_formats)
     card = functools.partial(
@@ -117,7 +121,26 @@ def _complete(run, step, memory, learner):
 
     That is the export, which may have been removed too, and the step's scalars.
     """
-    write_step_scalars(run.tensorboard_path("steps"), run.lines)
-    if not os.path.isdir(run.export_path(step)):
-        predictor = learner.predictor(memory)
-        _export(run, step, predictor, learner.config, run.last_record)
+    write_step_scalars(run.tensorboard_path("steps"), run.records.lines)
+    config = learner.config
+    path = export_path(config.run_dir, step.index)
+    if not os.path.isdir(path):
+        _export(step, learner.predictor(memory), config, run.records.last)
+    elif config.export:
+        _warn_of_missing_formats(config, step, path)
+
+
+def _warn_of_missing_formats(config, step, path):
+    """Warns that a finished step keeps its export, if formats were added since."""
+    there = exported_formats(path)
+    missing = [x for x in split_formats(config.export_formats) if x not in there]
+    if there and missing:
+        _log.warning(
+            "%s lacks %s of --export_formats, because finished steps keep their "
+            "exports. `bsce-export --run_dir=%s --step=%d --formats=%s` adds to it.",
+            path,
+            " and ".join(missing),
+            config.run_dir,
+            step.index,
+            ",".join(missing),
+        )

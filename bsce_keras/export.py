@@ -12,9 +12,12 @@ from bsce_keras.config.export_formats import (
     format_problems,
     split_formats,
 )
-from bsce_keras.evaluation.export_folder import DESCRIPTION, model_problems
+from bsce_keras.evaluation.export_folder import (
+    export_path,
+    exported_formats,
+    model_problems,
+)
 from bsce_keras.options.folders import (
-    output_path,
     output_problems,
     writable_problems,
 )
@@ -22,8 +25,7 @@ from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports.model_card import write_card
-from bsce_keras.runtime.errors import RequestError, problems_of
-from bsce_keras.runtime.files import read_json
+from bsce_keras.runtime.errors import RequestError, problems_of, refuse
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import printable
 
@@ -31,18 +33,8 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request).
-    """
-    return run_command(
-        "export", _export, argv, check=lambda values, _: _problems(values)
-    )
+    """Runs the command; see `run_command` for arguments and exit codes."""
+    return run_command("export", _export, argv, check=_problems)
 
 
 def export_finished_step(
@@ -73,18 +65,19 @@ def export_finished_step(
     """
     listed = formats if isinstance(formats, str) else ",".join(formats)
     problems = format_problems("formats", listed)
-    if problems:
-        raise RequestError([problem.removeprefix("--") for problem in problems])
+    refuse(problem.removeprefix("--") for problem in problems)
+    _refuse_unfinished(run_dir, step)
     import_keras()
     from bsce_keras.classifiers import load_classifier
     from bsce_keras.exports.step_export import export_step
     from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
-    classifier = load_classifier(run_dir, step, method)
-    number = step + len(run.steps) if step < 0 else step
+    # Of the steps on record, the last checkpoints may be damaged.
+    number = step % len(run.steps)
+    classifier = load_classifier(run_dir, number, method)
     line = run.steps[number]
-    folder = os.fspath(output or os.path.join(run_dir, "exports", f"step_{number:02d}"))
+    folder = os.fspath(output or export_path(run_dir, number))
     names = classifier.class_names
     accuracies = run.per_class_accuracy[number, : len(names)]
     if alpha != 1:
@@ -96,7 +89,7 @@ def export_finished_step(
             )
         classifier = with_alpha(classifier, line["num_old_classes"], alpha)
     card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
-    chosen = {*split_formats(listed), *_formats_there(folder)}
+    chosen = {*split_formats(listed), *exported_formats(folder)}
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
@@ -106,23 +99,13 @@ def export_finished_step(
     return folder
 
 
-def _formats_there(folder):
-    """Returns the formats of an undamaged export."""
-    if not os.path.isdir(folder) or model_problems(folder):
-        return ()
-    path = os.path.join(folder, DESCRIPTION)
-    return read_json(path)["formats"] if os.path.isfile(path) else ()
-
-
 def _export(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     folder = export_finished_step(
         values.run_dir,
         values.step,
         values.formats,
-        output_path(values.output),
+        values.output,
         values.alpha,
         values.method,
     )
@@ -135,7 +118,7 @@ def _export(values, _):
 def _refuse_unfinished(run_dir, step):
     """Refuses a step that the records of a run do not have."""
     num_finished = len(read_run(run_dir).steps)
-    if not -num_finished <= step < num_finished:
+    if step not in range(-num_finished, num_finished):
         raise RequestError(
             f"--step={step} is not a finished step of {run_dir}, which has "
             f"{num_finished}. They are numbered from 0; -1 is the last."
@@ -150,13 +133,13 @@ def _refuse_without_old_classes(values):
         )
 
 
-def _problems(values):
+def _problems(values, _=None):
     problems = format_problems("formats", values.formats)
     if values.run_dir:
         problems += problems_of(_refuse_unfinished, values.run_dir, values.step)
     else:
         problems.append("--run_dir=RUN is required: folder of a run of `train`")
-    output, alpha = output_path(values.output), values.alpha
+    output, alpha = values.output, values.alpha
     if output and os.path.exists(output) and model_problems(output):
         problems.append(
             f"--output must be a new folder or that of an export. Received: {output}"

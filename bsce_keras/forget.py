@@ -6,45 +6,34 @@ import sys
 
 from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.folders import (
-    output_path,
     output_problems,
     writable_problems,
 )
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (the head cannot be solved) or 2 (wrong request).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("forget", _forget, argv, _problems)
 
 
 def _forget(values, _):
-    problems = _problems(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values))
     # Imported here, so that problems of the request are reported first.
     import_tensorflow()
     from bsce_keras.forgetting import forget_classes
 
     names = values.classes.split(",")
-    config = recorded_config(values.run_dir)
+    config = recorded_config(values.run_dir, values.method)
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
     config = dataclasses.replace(config, run_dir=values.run_dir, stream=stream)
-    output = output_path(values.output) or _free_folder(values.run_dir)
+    output = values.output or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
     places = ("checkpoints", "exports", "pictures", "report.html")
@@ -64,7 +53,7 @@ def _problems(values, _=None):
     problems = []
     if not values.classes:
         problems.append("--classes=NAME,... is required: the classes to forget.")
-    output = output_path(values.output)
+    output = values.output
     problems += output_problems(output)
     if output and os.path.isdir(output) and os.listdir(output):
         problems.append(f"{output} is not empty. Name another --output.")

@@ -20,7 +20,7 @@ from bsce_keras.records.run_folder import run_lock
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.array_files import pack
 from bsce_keras.runtime.devices import prepared_runtime, resolved
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import make_folder, write_json
 
 
@@ -50,9 +50,7 @@ def forget_classes(config, names, output):
         config.training, strategy="one_device", virtual_devices=0
     )
     config = dataclasses.replace(config, training=resolved(training))
-    problems = unforgettable_problems(config, names)
-    if problems:
-        raise RequestError(problems)
+    refuse(unforgettable_problems(config, names))
     if os.path.isdir(output) and os.listdir(output):
         raise RequestError(f"{output} is not empty. Name another --output.")
     with run_lock(config.run_dir), prepared_runtime(config.training) as runtime:
@@ -104,8 +102,7 @@ class _FinishedRun:
         ]
         if not set(self.class_names) - set(names):
             problems.append("--classes names every class. Keep at least one.")
-        if problems:
-            raise RequestError(problems)
+        refuse(problems)
 
     def refuse_other_images(self, kept):
         """Refuses other images than those of the training, where they are needed."""

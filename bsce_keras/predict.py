@@ -17,7 +17,7 @@ from bsce_keras.data.image_kinds import (
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.run_command import program, run_command
-from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError, refuse
 from bsce_keras.runtime.machine import available_memory
 from bsce_keras.runtime.text import listed, one_line
 
@@ -31,15 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit code: 0, 1 (a file cannot be decoded; the others were classified) or 2
-        (wrong request, altered model).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("predict", _predict, argv, check=_problems)
 
 
@@ -96,9 +88,7 @@ def _read(path, max_pixels):
 
 
 def _predict(values, paths):
-    problems = _problems(values, paths)
-    if problems:
-        raise RequestError(problems)
+    refuse(_problems(values, paths))
     model = load_model(values.model)
     # File names are bytes: what is not text is printed as it is, control characters
     # apart.

@@ -9,7 +9,7 @@ from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import duration, printable
 
@@ -24,15 +24,7 @@ _READABLE = ("text", "markdown")
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the program's name; those of the process by default.
-
-    Returns:
-        The exit code: 0, or 2 for a wrong request. Runs that can be read are reported
-        all the same if others are damaged.
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("report", _report, argv, check=_problems)
 
 
@@ -49,7 +41,7 @@ def write_report(results, folder):
     Raises:
         RequestError: if `folder` is a file.
     """
-    # Matplotlib takes a second to load: not before it is needed.
+    # Matplotlib takes a second to load, so it is not loaded before it is needed.
     from bsce_keras.reports import figures, run_figures
 
     folder = made_output(folder)
@@ -101,6 +93,7 @@ def _wrong_options(values):
 
 
 def _report(values, run_dirs):
+    """Reports the runs that can be read, also if others are damaged."""
     if _wrong_options(values):
         raise RequestError(_problems(values, run_dirs))
     # A folder given twice must not count as two seeds.
@@ -108,8 +101,7 @@ def _report(values, run_dirs):
     results, problems = _read_all(unique.values())
     if results:
         _show(values, results)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
 
 
 def _show(values, results):
@@ -127,7 +119,7 @@ def _show(values, results):
 
 
 def _read_all(run_dirs):
-    """The runs that can be read, and what is wrong with the others."""
+    """Returns the runs that can be read, and the problems of the others."""
     results, problems = [], []
     for run_dir in run_dirs:
         try:
@@ -138,13 +130,18 @@ def _read_all(run_dirs):
 
 
 def _names(results):
-    """Names fit for files, by the last parts of the run folders that differ."""
+    """Returns results by names for files: the parts of their folders that differ."""
     paths = [pathlib.Path(os.path.realpath(result.run_dir)).parts for result in results]
     length = 1
     while len({path[-length:] for path in paths}) < len(paths):
         length += 1
     names = ["_".join(path[-length:]).strip("/") for path in paths]
-    return dict(zip(names, results, strict=True))
+    # `a_b/c` and `a/b_c` have one name.
+    twice = {name for name in names if names.count(name) > 1}
+    return {
+        f"{name}_{number}" if name in twice else name: result
+        for number, (name, result) in enumerate(zip(names, results, strict=True), 1)
+    }
 
 
 if __name__ == "__main__":

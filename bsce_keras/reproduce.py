@@ -22,16 +22,7 @@ from bsce_keras.runtime.text import duration
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (a cell failed, the others are finished) or 2 (wrong request,
-        nothing was trained).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("reproduce", _reproduce, argv, check=_problems)
 
 
@@ -75,7 +66,7 @@ def _matrix(values, flagfiles):
     matrix = Matrix(
         flagfiles=tuple(reversed(unique.values())),
         seeds=seeds or (1,),
-        runs_dir=os.path.expanduser(values.runs_dir),
+        runs_dir=values.runs_dir,
         arguments=tuple(
             values[name].serialize() for name in passed_on("reproduce", values)
         ),

@@ -11,15 +11,7 @@ from bsce_keras.runtime.tensorflow_import import import_keras
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command(
         "train",
         _train,

@@ -30,7 +30,7 @@ from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_records import read_record
 from bsce_keras.reports.tables import aligned
 from bsce_keras.runtime.cluster import one_process_only
-from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.errors import RequestError, RunError, refuse
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import percent
@@ -50,22 +50,13 @@ _NOTE = (
 
 
 def main(argv=None):
-    """Runs the command.
-
-    Args:
-        argv: arguments without the name of the program; those of the process by
-            default.
-
-    Returns:
-        Exit code: 0, 1 (failed while running) or 2 (wrong request).
-    """
+    """Runs the command; see `run_command` for arguments and exit codes."""
     return run_command("tune", _tune, argv, check=lambda values, _: _read(values)[1])
 
 
 def _tune(values, _):
     asked, problems = _read(values)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
     # May fetch a data set, because the request is correct.
     config = make_config(**asked.request)
     with run_lock(asked.runs_dir, "--runs_dir"):
@@ -126,7 +117,7 @@ def _read(values):
         space |= parameters
         problems += found
     given = passed_on("tune", values)
-    runs_dir = os.path.expanduser(values.runs_dir)
+    runs_dir = values.runs_dir
     request = {
         "dataset": None,
         **given,
@@ -192,7 +183,7 @@ def _own_problems(values, space):
             "--num_increments=0 has no old classes that alpha could weigh. Use more "
             "increments, or search other values."
         )
-    yield from writable_problems("--runs_dir", os.path.expanduser(values.runs_dir))
+    yield from writable_problems("--runs_dir", values.runs_dir)
 
 
 def _trial_problems(request, space, seeds):

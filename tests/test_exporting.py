@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -68,6 +69,16 @@ def test_a_finished_step_is_exported_in_further_formats(trained_run, capsys):
     assert "model.keras" in capsys.readouterr().out
 
 
+def test_a_repeated_run_tells_which_formats_its_last_export_lacks(
+    trained_run, train_digits, tmp_path, caplog
+):
+    shutil.copytree(trained_run, tmp_path / "run")
+    train_digits(tmp_path / "run", export_only_last=True, export_formats="litert")
+    [warning] = [text for text in caplog.messages if "--export_formats" in text]
+    assert "step_01 lacks litert of --export_formats" in warning
+    assert f"bsce-export --run_dir={tmp_path}/run --step=1 --formats=litert" in warning
+
+
 def test_an_earlier_step_is_exported_with_its_own_classes(trained_run, tmp_path):
     path = tmp_path / "base"
     export.export_finished_step(trained_run, 0, ("keras",), str(path))
@@ -105,6 +116,16 @@ def test_python_takes_formats_as_the_text_of_the_flag_and_refuses_others(
 def test_a_step_that_is_not_finished_is_refused(trained_run, capsys):
     assert export.main([f"--run_dir={trained_run}", "--step=2"]) == 2
     assert "--step=2 is not a finished step" in capsys.readouterr().err
+
+
+def test_the_last_step_is_that_of_the_records(trained_run, tmp_path):
+    """Its checkpoint may be damaged; the step before it is not exported instead."""
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    for path in run.glob("checkpoints/step_01.npz"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RequestError, match="^step=1: .* has 1 finished, undamaged"):
+        export.export_finished_step(run, formats="keras", output=tmp_path / "export")
 
 
 def test_a_run_that_cannot_be_written_is_refused_with_the_way_out(

@@ -1,6 +1,7 @@
 """The report command, from run folders to tables and files."""
 
 import os
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bsce_keras import make_config
 from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords
 from bsce_keras.records.step_record import StepRecord
-from bsce_keras.report import main
+from bsce_keras.report import _names, main
 
 
 @pytest.fixture
@@ -204,3 +205,10 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(make_run, tmp_path, 
 def test_no_run_folder_is_a_wrong_request(capsys):
     assert main([]) == 2
     assert "RUN_DIR" in capsys.readouterr().err
+
+
+def test_figures_of_every_run_have_names_of_their_own(tmp_path):
+    """Two of these folders are called `a_b_c` once their parts are joined."""
+    folders = [str(tmp_path / name) for name in ("a_b/c", "a/b_c", "z/c")]
+    runs = [types.SimpleNamespace(run_dir=folder) for folder in folders]
+    assert [run.run_dir for run in _names(runs).values()] == folders

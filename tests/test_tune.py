@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -148,7 +149,8 @@ def test_the_flagfile_of_a_trial_repeats_it(runs):
         config.training, precision="float32", strategy="auto"
     )
     assert (again.stream, again.method) == (config.stream, config.method)
-    assert (again.run_dir, again.base_run_dir) == (config.run_dir, config.base_run_dir)
+    assert again.run_dir == os.path.abspath(config.run_dir)
+    assert again.base_run_dir == config.base_run_dir
 
 
 @pytest.mark.parametrize("search", ["random", "bayesian"])

@@ -7,7 +7,7 @@ the value is invalid, else an empty list.
 import math
 
 from bsce_keras.config.fields import section_settings
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import refuse
 
 
 class Checked:
@@ -23,9 +23,7 @@ class Checked:
             if setting.check and value is not None:
                 label = f"--{setting.flag}" if setting.flag else name
                 problems += setting.check(label, value)
-        problems += self.problems()
-        if problems:
-            raise RequestError(problems)
+        refuse([*problems, *self.problems()])
 
     def problems(self):
         """Returns a list of sentences, one for each contradiction between fields."""

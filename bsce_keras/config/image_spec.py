@@ -41,6 +41,12 @@ class ImageSpec(Checked):
     augmentation: str = setting(CROP_FLIP, check=one_of(AUGMENTATIONS))
     max_pixels: int = setting(MAX_IMAGE_PIXELS, flag="max_image_pixels", check=positive)
 
+    @property
+    def centre(self):
+        """Rows, and columns, of the centre square in a stored image."""
+        corner = (self.stored_size - self.size) // 2
+        return slice(corner, corner + self.size)
+
     def problems(self):
         found = []
         if self.augmentation != CROP_FLIP and self.channels not in (1, 3):

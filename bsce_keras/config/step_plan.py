@@ -42,9 +42,14 @@ class StepPlan:
     finetunes: bool = False
 
     @property
+    def num_new_classes(self):
+        """Number of classes that arrive at this step."""
+        return self.all_step_sizes[self.index]
+
+    @property
     def num_classes(self):
         """Number of classes seen up to and including this step."""
-        return self.num_old_classes + self.all_step_sizes[self.index]
+        return self.num_old_classes + self.num_new_classes
 
     @property
     def step_sizes(self):

@@ -6,6 +6,8 @@ and loads it. Descriptions read only folder listings, label files and
 imported if a requested download is needed.
 """
 
+import pkgutil
+
 from bsce_keras.config import ImageSpec
 from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 from bsce_keras.data import imagenet
@@ -13,7 +15,6 @@ from bsce_keras.data.given_images import ARRAYS
 from bsce_keras.data.named_dataset import DatasetRequest, NamedDataset
 from bsce_keras.data.tfds_copy import refused_reading
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.runtime.named_objects import named_object
 from bsce_keras.runtime.text import did_you_mean
 
 _TFDS = "tfds:"
@@ -170,7 +171,7 @@ def describe_dataset(
             "written tfds:NAME."
         )
     with refused_reading():
-        return named_object(entry.describe)(
+        return pkgutil.resolve_name(entry.describe)(
             DatasetRequest(
                 dataset,
                 entry,

@@ -71,7 +71,7 @@ def _draw_boxes(rng, num_images, side):
 
 def centre_crops(num_images, image):
     """Crops for evaluation: the centre, not mirrored."""
-    corner = (image.stored_size + 2 * image.pad - image.size) // 2
+    corner = image.pad + image.centre.start
     crop = [corner, corner, image.size, image.size, 0]
     return np.tile(np.array([crop], np.int32), (num_images, 1))
 

@@ -6,8 +6,9 @@ Squares are held in memory, or on the disk if there is a `cache_dir`. CIFAR-100 
 memory or disk is refused before an image is decoded.
 """
 
+import pkgutil
+
 from bsce_keras.data.catalog import find_dataset
-from bsce_keras.runtime.named_objects import named_object
 
 
 def load_dataset(stream_config, training_images=True, test_images=True):
@@ -27,5 +28,5 @@ def load_dataset(stream_config, training_images=True, test_images=True):
             image is not labelled; the images exceed the memory or the disk.
         RunError: a prepared TFDS copy is damaged.
     """
-    load = named_object(find_dataset(stream_config.dataset).load)
+    load = pkgutil.resolve_name(find_dataset(stream_config.dataset).load)
     return load(stream_config, training_images, test_images)

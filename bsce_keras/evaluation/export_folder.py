@@ -1,6 +1,7 @@
 """Folders of exported steps: their files, checksums and problems. No TensorFlow."""
 
 import os
+import re
 
 from bsce_keras.config.choices import MAX_IMAGE_PIXELS
 from bsce_keras.config.export_formats import FORMATS
@@ -11,6 +12,33 @@ from bsce_keras.runtime.files import read_json, sha256
 CHECKSUMS = "checksums.json"
 DESCRIPTION = "model.json"
 _SAVED_MODEL_FILE = "saved_model.pb"
+
+
+def export_path(run_dir, step):
+    """Returns the folder of the export of a step of a run, by its number."""
+    return os.path.join(run_dir, "exports", f"step_{step:02d}")
+
+
+def exported_steps(run_dir):
+    """Returns the folders of the exported steps of a run, by ascending step number."""
+    folder = os.path.join(run_dir, "exports")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    exports = {
+        int(name.removeprefix("step_")): os.path.join(folder, name)
+        for name in names
+        if re.fullmatch(r"step_\d+", name)
+    }
+    return dict(sorted(exports.items()))
+
+
+def exported_formats(path):
+    """Returns the formats in the folder of an undamaged export; empty for others."""
+    description = os.path.join(path, DESCRIPTION)
+    if not os.path.isfile(description) or irregular_files(path):
+        return []
+    if altered_files(path) != []:
+        return []
+    return list(read_json(description)["formats"])
 
 
 def file_checksums(path):

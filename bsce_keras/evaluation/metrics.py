@@ -145,6 +145,24 @@ def group_accuracy(scored, start, stop):
     return float(correct / images) if images else float("nan")
 
 
+def step_accuracies(scored, num_base_classes, num_old_classes):
+    """Returns the accuracies of a step, by the names of `DEFINITIONS`.
+
+    Args:
+        scored: the `Tally` of the step.
+        num_base_classes: number of classes of step 0.
+        num_old_classes: number of classes of all earlier steps.
+    """
+    num_classes = len(scored.images)
+    groups = {
+        "accuracy": (0, num_classes),
+        "base_accuracy": (0, num_base_classes),
+        "old_accuracy": (0, num_old_classes),
+        "new_accuracy": (num_old_classes, num_classes),
+    }
+    return {name: group_accuracy(scored, *group) for name, group in groups.items()}
+
+
 def accuracy_matrix(tallies, boundaries):
     """R[t, j]: accuracy of the model of step t on the classes that arrived at step j.
 
@@ -200,17 +218,14 @@ def summary_scores(tallies):
         Dictionary of floats; undefined scores are NaN.
     """
     boundaries = [len(scored.images) for scored in tallies]
-    last = tallies[-1]
     num_old = boundaries[-2] if len(boundaries) > 1 else 0
     accuracies = [
         group_accuracy(scored, 0, seen)
         for scored, seen in zip(tallies, boundaries, strict=True)
     ]
+    last = step_accuracies(tallies[-1], boundaries[0], num_old)
     return {
         "average_incremental_accuracy": average_incremental_accuracy(accuracies),
-        "final_accuracy": accuracies[-1],
-        "final_base_accuracy": group_accuracy(last, 0, boundaries[0]),
-        "final_old_accuracy": group_accuracy(last, 0, num_old),
-        "final_new_accuracy": group_accuracy(last, num_old, boundaries[-1]),
+        **{f"final_{name}": score for name, score in last.items()},
         "forgetting": forgetting(accuracy_matrix(tallies, boundaries)),
     }

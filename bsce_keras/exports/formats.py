@@ -5,9 +5,9 @@ Every file takes uint8 squares `images (batch, side, side, channels)`, where sid
 """
 
 import contextlib
-import importlib.util
 import logging
 import os
+import pkgutil
 import warnings
 
 import keras
@@ -24,7 +24,7 @@ from bsce_keras.models.plain import (
     plain,
 )
 from bsce_keras.runtime.errors import RunError
-from bsce_keras.runtime.named_objects import named_object
+from bsce_keras.runtime.extras import missing_packages
 
 # Largest difference of a file's outputs from those of the network, relative to their
 # norm. ResNet-32 and EfficientNet-Lite0 reach 3e-6, and 0.18 with weights of 8 bits.
@@ -50,11 +50,10 @@ def served_network(classifier, image):
 
 
 def _served(classifier, image):
-    side, margin = image.stored_size, image.stored_size - image.size
+    side, centre = image.stored_size, image.centre
     images = keras.Input((side, side, image.channels), name="images", dtype="uint8")
-    corner = margin // 2
-    cut = (corner, margin - corner)
-    squares = keras.layers.Cropping2D((cut, cut))(images) if margin else images
+    cut = (centre.start, side - centre.stop)
+    squares = keras.layers.Cropping2D((cut, cut))(images) if any(cut) else images
     # Keras's image layers are called in training mode unless told otherwise, and hand
     # the mode on to batch normalisation.
     outputs = classifier(squares, training=False)
@@ -68,8 +67,9 @@ def _served(classifier, image):
 def write_formats(names, classifier, image, folder):
     """Writes the files of formats into a folder, and compares them with the network.
 
-    The network was compared with the classifier before. The comparison of a file needs
-    the runtime of its format: the extras `litert` and `onnx`.
+    The network is compared with the classifier first. The comparison of a file needs
+    the runtime of its format: the extras `litert` and `onnx`. Without it, a warning
+    says that the file was not compared.
 
     Args:
         names: keys of `FORMATS`; the SavedModel is left out.
@@ -85,10 +85,18 @@ def write_formats(names, classifier, image, folder):
     network = served_network(classifier, image)
     _compare_copy(network, classifier, image)
     for one in chosen:
+        without_reader = missing_packages(
+            f"The comparison of {' and '.join(one.files)} with the network was left "
+            "out, because it",
+            [one.reader] if one.reader else [],
+            one.extra,
+        )
+        for problem in without_reader:
+            _log.warning(problem)
         for file in one.files:
             path = os.path.join(folder, file)
-            named_object(one.write)(network, path)
-            if one.reader and importlib.util.find_spec(one.reader):
+            pkgutil.resolve_name(one.write)(network, path)
+            if one.reader and not without_reader:
                 _compare(network, path)
 
 

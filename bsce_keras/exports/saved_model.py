@@ -66,12 +66,10 @@ def write_saved_model(classifier, image, class_names, folder):
 
 def _outputs(classifier, image):
     """Returns the network as a function from squares to float32 outputs by name."""
-    corner = (image.stored_size - image.size) // 2
-    centre = slice(corner, corner + image.size)
 
     @tf.function(input_signature=[_images_spec(image.stored_size, image.channels)])
     def serve(squares):
-        outputs = classifier(squares[:, centre, centre], training=False)
+        outputs = classifier(squares[:, image.centre, image.centre], training=False)
         logits = tf.cast(served_logits(outputs), tf.float32)
         served = {"probabilities": tf.nn.softmax(logits)}
         if "features" in outputs:

@@ -22,7 +22,7 @@ class AdoptionPhase(StepPhase):
     def applies(self, step):
         return step.index == 0
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner = self.learner
         config, begin = learner.config, time.perf_counter()
         saved = cut_classifier(

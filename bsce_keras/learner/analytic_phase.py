@@ -46,7 +46,7 @@ class AnalyticPhase(StepPhase):
 
     name = "analytic"
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner = self.learner
         begin = time.perf_counter()
         stop_requests, workers = learner.runtime.stop_requests, learner.runtime.workers

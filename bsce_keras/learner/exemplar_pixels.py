@@ -8,7 +8,6 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from bsce_keras.data.crops import centre_crops
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.optimizers import adam_update
 from bsce_keras.runtime.errors import DivergedError
@@ -140,8 +139,7 @@ class PixelOptimizer:
     """
 
     def __init__(self, features_of, objective, image):
-        corner = centre_crops(1, image)[0, 0] - image.pad
-        self._seen = slice(corner, corner + image.size)
+        self._seen = image.centre
         shape = (None, image.size, image.size, image.channels)
         pixels = tf.TensorSpec(shape, tf.float32)
         labels = tf.TensorSpec((None,), tf.int32)

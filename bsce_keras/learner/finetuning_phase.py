@@ -3,7 +3,7 @@
 import dataclasses
 
 from bsce_keras.config.classification_losses import while_finetuning
-from bsce_keras.learner.phases import PhasePlan, compile_trainer, train_phase
+from bsce_keras.learner.phases import compile_trainer, train_phase
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.models.classifier import head_of, train_only
 
@@ -23,7 +23,7 @@ class FinetuningPhase(StepPhase):
         training = self.learner.config.training
         return training.finetuning is not None and step.num_old_classes > 0
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner, method = self.learner, self.learner.method
         training = learner.config.training
         exemplars = memory.examples()
@@ -44,15 +44,7 @@ class FinetuningPhase(StepPhase):
                 batch_statistics=method.finetunes_with_batch_statistics,
             )
             compile_trainer(trainer, training, training.finetuning)
-        plan = PhasePlan(
-            self.name,
-            step.index,
-            training.finetuning,
-            len(learner.plans),
-            first_draw=stats.epochs,
-            is_followed=is_followed,
-            images_after=learner.images_after(step),
-        )
+        plan = self.plan(step, training.finetuning, first_draw=stats.epochs)
         inputs = learner.trained_part.inputs(student, exemplars, plan.title)
         progress = train_phase(learner.run, plan, trainer, inputs)
         learner.adopt(student)

@@ -18,7 +18,7 @@ class ImprintPhase(StepPhase):
     def applies(self, step):
         return step.index > 0
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner = self.learner
         begin = time.perf_counter()
         with learner.runtime.strategy.scope():

@@ -1,8 +1,8 @@
 """Learner: a method with its model; trains the phases of each step."""
 
 import contextlib
-import importlib
 import math
+import pkgutil
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ class Learner:
         paths = self.method.phases
         if config.model.is_adopted:
             paths = (ADOPTION, *paths)
-        self._phases = [_load_phase(path)(self) for path in paths]
+        self._phases = [pkgutil.resolve_name(path)(self) for path in paths]
 
     def learn(self, step, memory):
         """Trains the phases of a step; goes on from the last save if there is one.
@@ -75,21 +75,28 @@ class Learner:
         # Set the seed after building the teacher, which draws random numbers too.
         seed = integer(self.config.training.seed, Purpose.WEIGHTS, step.index)
         keras.utils.set_random_seed(seed)
-        phases = [phase for phase in self._phases if phase.applies(step)]
         stats = None
-        for number, phase in enumerate(phases, start=1):
-            stats = phase.run(step, memory, stats, is_followed=number < len(phases))
+        for phase in self.phases_of(step):
+            stats = phase.run(step, memory, stats)
         return stats
 
+    def phases_of(self, step):
+        """Returns the `StepPhase`s of a step, in their order."""
+        return [phase for phase in self._phases if phase.applies(step)]
+
     def restore(self, step, arrays):
-        """Restores the weights of a finished step from a checkpoint's arrays."""
+        """Restores a finished step from a checkpoint's arrays.
+
+        Args:
+            step, arrays: as of `load`.
+        """
         self.load(step, arrays, self.method.restored_head)
 
     def load(self, step, arrays, make_head):
         """Builds a classifier with saved weights, and adopts it.
 
         Args:
-            step: the `Step`.
+            step: the `Step` or its `StepPlan`.
             arrays: named arrays of `to_arrays`.
             make_head: `restored_head` of the method, or a function of its arguments.
         """
@@ -136,14 +143,16 @@ class Learner:
         Returns:
             Dictionary: `exemplars`, pixels of the replayed images and of those set
             aside; `state`, arrays of the method and of its selection of exemplars;
-            `teacher`, weights of the copy of the classifier that terms compare with.
+            `teacher`, weights of the copy that terms compare with.
         """
         exemplars = memory.num_bytes
         if self.config.memory.use.replays_everything:
             pools = [step.examples, *([step.earlier] if step.earlier else [])]
             exemplars = sum(math.prod(pool.images.shape) for pool in pools)
-        weights = self.classifier.get_weights() if self.method.uses_teacher else []
-        teacher = sum(weight.nbytes for weight in weights)
+        teacher = 0
+        if self.method.uses_teacher:
+            copied = self.trained_part.network(self.classifier)
+            teacher = sum(weight.nbytes for weight in copied.get_weights())
         return {
             "exemplars": int(exemplars),
             "state": int(self.state_bytes + memory.state_bytes),
@@ -234,11 +243,6 @@ class Learner:
             images = exemplars.images[exemplars.labels == label]
             views = [images, images[:, :, ::-1]] if mirrors else [images]
             yield self._inference.features(np.concatenate(views))
-
-
-def _load_phase(path):
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _forget_former_models():

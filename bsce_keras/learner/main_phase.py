@@ -7,7 +7,7 @@ from bsce_keras.data.pipeline import split_validation
 from bsce_keras.data.replay_sampling import draw_probabilities
 from bsce_keras.learner.anchors import Anchors
 from bsce_keras.learner.growth import grown_student
-from bsce_keras.learner.phases import PhasePlan, compile_trainer, train_phase
+from bsce_keras.learner.phases import compile_trainer, train_phase
 from bsce_keras.learner.step_phase import StepPhase
 from bsce_keras.learner.step_warnings import (
     warn_of_few_updates,
@@ -37,7 +37,7 @@ class MainPhase(StepPhase):
         """Returns False where a classifier was adopted instead."""
         return step.index > 0 or not self.learner.config.model.is_adopted
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         learner = self.learner
         if step.index == 0:
             shared = learner.run.checkpoints.load_progress(0, SHARED_NETWORK)
@@ -66,14 +66,7 @@ class MainPhase(StepPhase):
         warn_of_few_updates(step, len(pool), training)
         warn_of_one_class(step, context)
         warn_of_no_oversampling(step, training.replay_sampling, probabilities)
-        plan = PhasePlan(
-            self.name,
-            step.index,
-            training,
-            len(learner.plans),
-            is_followed=is_followed,
-            images_after=learner.images_after(step),
-        )
+        plan = self.plan(step, training)
         inputs, split_inputs = (
             learner.trained_part.inputs(student, examples, plan.title)
             for examples in (pool, alpha_split)

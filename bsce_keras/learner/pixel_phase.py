@@ -21,7 +21,7 @@ class PixelPhase(StepPhase):
 
     name = "pixels"
 
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         exemplars = memory.examples()
         if exemplars is None:
             return stats

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bsce_keras.learner.trainer import TRAIN_ACCURACY
 from bsce_keras.runtime.tensorflow_errors import as_os_errors
 from bsce_keras.runtime.text import duration
 
@@ -103,7 +104,7 @@ class ProgressLine(keras.callbacks.Callback):
         if self._images_after:
             left += f"/{duration(pace * (images_left + self._images_after))}"
         terms = {name: float(value) for name, value in logs.items()}
-        accuracy = terms.pop("train_accuracy", None)
+        accuracy = terms.pop(TRAIN_ACCURACY, None)
         optional = [
             f"loss {terms.pop('loss'):.3g}",
             *([] if accuracy is None else [f"train acc {100 * accuracy:.1f}%"]),

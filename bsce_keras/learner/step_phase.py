@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from bsce_keras.learner.learned_alpha import LearnedAlpha
+from bsce_keras.learner.phases import PhasePlan
 from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import StepContext
 
@@ -30,14 +31,13 @@ class StepPhase(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def run(self, step, memory, stats, is_followed):
+    def run(self, step, memory, stats):
         """Runs the phase and updates the memory.
 
         Args:
             step: the `Step`.
             memory: the `ReplayMemory`.
             stats: `TrainingStats` of the earlier phases; None in the first phase.
-            is_followed: another phase of the step begins where this one ends.
 
         Returns:
             `TrainingStats` of all phases so far.
@@ -46,6 +46,23 @@ class StepPhase(abc.ABC):
             RunError: a loss or gradient is not finite.
             Stopped: on request, after a save.
         """
+
+    def plan(self, step, schedule, first_draw=0):
+        """Returns the `PhasePlan` of this phase of a step.
+
+        Args:
+            step: the `Step`.
+            schedule, first_draw: see `PhasePlan`.
+        """
+        return PhasePlan(
+            self.name,
+            step.index,
+            schedule,
+            len(self.learner.plans),
+            first_draw,
+            is_followed=self.learner.phases_of(step)[-1] is not self,
+            images_after=self.learner.images_after(step),
+        )
 
     def context(self, step, pool):
         """Returns the `StepContext` of training on a pool of `Examples`."""

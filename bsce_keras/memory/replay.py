@@ -30,9 +30,6 @@ class ReplayMemory:
         self._set_aside = []
         self._policy = selection_policy(config)
 
-    def __len__(self):
-        return sum(self.counts)
-
     @property
     def counts(self):
         """Exemplars per seen class in order of arrival, including those set aside."""

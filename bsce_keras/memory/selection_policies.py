@@ -1,6 +1,6 @@
 """Selection policies: rankings of the images of a class, best exemplars first."""
 
-import importlib
+import pkgutil
 
 from bsce_keras.memory.selection import herding, random_exemplars
 
@@ -78,5 +78,4 @@ def selection_policy(config):
     """Returns a new `SelectionPolicy`: that of the method, else the configured one."""
     if not config.use.policy:
         return _BY_NAME[config.selection]()
-    module, name = config.use.policy.split(":")
-    return getattr(importlib.import_module(module), name)()
+    return pkgutil.resolve_name(config.use.policy)()

@@ -1,6 +1,6 @@
 """Methods by name, without TensorFlow: `load_method` imports only one of them."""
 
-from bsce_keras.runtime.named_objects import named_object
+import pkgutil
 
 METHODS = {
     "finetune": "bsce_keras.methods.finetune:Finetune",
@@ -42,7 +42,7 @@ TITLES = {
 def load_method(config):
     """Returns the `Method` of a `MethodConfig`."""
     if config.name in METHODS:
-        return named_object(METHODS[config.name])(config.parameters)
+        return pkgutil.resolve_name(METHODS[config.name])(config.parameters)
     from bsce_keras.methods.own_methods import own_class
 
     return own_class(config.name)(config.parameters)

@@ -250,7 +250,9 @@ class ACIL(Method):
     compensates = False
 
     def make_head(self, num_old_classes, num_new_classes):
-        return self._head(num_old_classes + num_new_classes, self.largest_expansion)
+        return self._head(
+            num_old_classes + num_new_classes, self.parameters.expansion_size
+        )
 
     def training_head(self, num_old_classes, num_new_classes):
         return super().make_head(num_old_classes, num_new_classes)
@@ -267,12 +269,7 @@ class ACIL(Method):
         four times as many, and at least 2048.
         """
         size = max(_LEAST_EXPANSION, _COLUMNS_PER_IMAGE * num_images)
-        return self._head(num_classes, min(self.largest_expansion, size))
-
-    @property
-    def largest_expansion(self):
-        """Largest size of the expansion."""
-        return self.parameters.expansion_size
+        return self._head(num_classes, min(self.parameters.expansion_size, size))
 
     def _head(self, num_classes, expansion_size):
         return AnalyticHead(

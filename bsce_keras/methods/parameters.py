@@ -7,7 +7,7 @@ import dataclasses
 import math
 import typing
 
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import refuse
 from bsce_keras.runtime.text import did_you_mean
 
 _KEY = "parameter"
@@ -118,8 +118,7 @@ def changed(parameters, values, method, loss):
                 f"--method_parameters: {name} of --method={method} must be "
                 f"{known[name].expected}. Received: {value!r}"
             )
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
     return dataclasses.replace(parameters, **accepted)
 
 

@@ -81,6 +81,8 @@ class Published:
         predicts_by: description of its predictions, for the protocol in config.json.
         trains_backbone: reason why its terms need a backbone that is trained; empty if
             it can train a head on a frozen one.
+        uses_stages: its terms need maps of the stages that only backbones of this
+            package name.
         has_linear_head: a dense layer of a saved classifier can become its head.
         solves_head: increments train nothing; the head is the solution of an equation.
         solves_base_head: the head of the base step is one too, so that with a frozen
@@ -102,6 +104,7 @@ class Published:
         "knowledge of the step is used"
     )
     trains_backbone: str = ""
+    uses_stages: bool = False
     has_linear_head: bool = True
     solves_head: bool = False
     solves_base_head: bool = False
@@ -315,6 +318,7 @@ _PUBLISHED = {
         },
         own_loss="nca",
         trains_backbone="its POD terms act on maps and features",
+        uses_stages=True,
         has_linear_head=False,
         finetunes=KINDS,
     ),

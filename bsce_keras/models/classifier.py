@@ -1,6 +1,7 @@
 """Classifier: one model of backbone and head, from uint8 images to named outputs."""
 
 import math
+import pkgutil
 
 import keras
 
@@ -11,7 +12,6 @@ from bsce_keras.models.layers import NormalizeImages
 from bsce_keras.models.pretrained import load_application, load_preset, preset_input
 from bsce_keras.models.saved_backbone import load_backbone
 from bsce_keras.models.saved_classifier import check_classifier, cut_classifier
-from bsce_keras.runtime.named_objects import named_object
 
 
 def make_backbone(config, image, variant):
@@ -21,7 +21,7 @@ def make_backbone(config, image, variant):
         RequestError: a pretrained backbone cannot be loaded or does not fit the images.
     """
     if not config.is_pretrained:
-        return named_object(BACKBONES[config.backbone].build)(
+        return pkgutil.resolve_name(BACKBONES[config.backbone].build)(
             variant=variant,
             image_size=image.size,
             channels=image.channels,

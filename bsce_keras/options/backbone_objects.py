@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from bsce_keras.options.folders import writable_problems
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 
 _NAME = "backbone.keras"
 # Side of an image where a backbone takes any.
@@ -34,9 +34,7 @@ def kept_backbone(model, run_dir):
             "backbone must be a name, a path or a keras.Model. Received: "
             f"{type(model).__name__}"
         )
-    problems = writable_problems("--run_dir", run_dir)
-    if problems:
-        raise RequestError(problems)
+    refuse(writable_problems("--run_dir", run_dir))
     path = os.path.join(run_dir, _NAME)
     if not os.path.isfile(os.path.join(run_dir, "config.json")):
         os.makedirs(run_dir, exist_ok=True)

@@ -84,7 +84,7 @@ def pretrained_backbone(asked):
         f"--{option} needs a backbone of this package. Received: --backbone={name}. "
         f"Use one of {BACKBONES_TEXT}."
         for option, given in (
-            ("method=podnet", asked.method_name == "podnet"),
+            (f"method={asked.method_name}", asked.published.uses_stages),
             ("synchronized_batch_norm", asked.synchronized_batch_norm),
             (
                 "method_parameters=depths",

@@ -12,7 +12,7 @@ from absl import flags as absl_flags
 
 from bsce_keras.options.command_options import COMMANDS, READ_AT_ONCE
 from bsce_keras.options.flagfile_recipes import recipe_paths, recipe_problem
-from bsce_keras.options.train_options import OPTIONS
+from bsce_keras.options.train_options import OPTIONS, repeatable
 from bsce_keras.runtime.text import did_you_mean
 
 # Flags that stand for the flags of a file.
@@ -41,7 +41,7 @@ def parse(command, arguments):
     Accepted forms: `--flag=value`, `--flag value`, `--flag` and `--noflag` for
     booleans, and `--flagfile=FILE`. Flag files may nest; paths are relative to the
     working directory. After `--`, arguments are not flags. The last of several values
-    of a flag wins.
+    of a flag wins. `~` is expanded in paths.
 
     Args:
         command: key of `COMMANDS`.
@@ -96,7 +96,7 @@ def passed_on(command, values):
 def flagfile_text(values):
     """Returns a flag file that repeats the command from any folder: a flag a line.
 
-    Paths are absolute, except where an option also takes other values.
+    Paths are those of `repeatable`, except where an option also takes other values.
     """
     return "".join(f"{_repeated(values[name])}\n" for name in set_values(values))
 
@@ -104,7 +104,7 @@ def flagfile_text(values):
 def _repeated(flag):
     if OPTIONS[flag.name].type is not pathlib.Path:
         return flag.serialize()
-    return f"--{flag.name}={os.path.abspath(os.path.expanduser(flag.value))}"
+    return f"--{flag.name}={repeatable(flag.name, flag.value)}"
 
 
 class _Reader:
@@ -189,6 +189,10 @@ class _Reader:
             rest.popleft()
 
     def _set(self, name, text):
+        flag = self._definitions[name]
+        if flag.type is pathlib.Path:
+            # Shells leave `~` after the equals sign of a flag.
+            text = os.path.expanduser(text)
         if name in _FILES:
             problem = self._read_file(name, text)
             if problem is None:
@@ -197,7 +201,6 @@ class _Reader:
         try:
             self.values[name].parse(text)
         except absl_flags.IllegalFlagValueError:
-            flag = self._definitions[name]
             self.problems.append(
                 f"--{name} must be {flag.expected}. Received: {text!r}."
                 f"{did_you_mean(text, flag.choices)}"
@@ -233,7 +236,7 @@ class _Reader:
 
 
 def _text_line(lines):
-    """The first of some lines that is neither a flag nor the value of one, or None."""
+    """Returns the first line that is neither a flag nor the value of one, or None."""
     before = ""
     for line in lines:
         is_value = before.startswith("-") and "=" not in before

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 
 from bsce_keras.config.choices import SEARCHES
 from bsce_keras.config.export_formats import FORMATS, SAVED_MODEL
@@ -12,7 +13,7 @@ from bsce_keras.options.train_options import OPTIONS, TRAIN_GROUPS
 _GENERAL = (
     Option(
         "flagfile",
-        str,
+        pathlib.Path,
         "read flags from a file, one a line; # starts a comment, later flags win",
     ),
     Option("help", bool, "print this list and exit"),
@@ -70,10 +71,14 @@ _EVALUATE = Command(
         "What to score": (
             Option(
                 "run_dir",
-                str,
+                pathlib.Path,
                 "run whose exported steps are scored, on the images it was scored on",
             ),
-            Option("model", str, "exported step to score, on the data set named below"),
+            Option(
+                "model",
+                pathlib.Path,
+                "exported step to score, on the data set named below",
+            ),
             Option(
                 "alpha",
                 str,
@@ -116,7 +121,7 @@ _COMPARE = Command(
             _ANSWER_FORMAT,
             Option(
                 "output",
-                str,
+                pathlib.Path,
                 "folder of comparison.json and comparison.html",
                 default_text="the answer is only printed",
             ),
@@ -136,7 +141,7 @@ _EXPORT = Command(
     example="--run_dir=runs/NAME --formats=litert,onnx",
     groups={
         "Export": (
-            Option("run_dir", str, "run whose step is exported"),
+            Option("run_dir", pathlib.Path, "run whose step is exported"),
             Option(
                 "step",
                 int,
@@ -151,7 +156,7 @@ _EXPORT = Command(
             ),
             Option(
                 "output",
-                str,
+                pathlib.Path,
                 "folder to write",
                 default_text="RUN/exports/step_NN, which keeps its other formats",
             ),
@@ -172,18 +177,18 @@ _FORGET = Command(
     example="--run_dir=runs/NAME --classes=cat,dog",
     groups={
         "Classes": (
-            Option("run_dir", str, "run of --method=acil"),
+            Option("run_dir", pathlib.Path, "run of --method=acil"),
             Option("classes", str, "names of the classes to forget, with commas"),
             _METHOD_OF_RUN,
             Option(
                 "data_dir",
-                str,
+                pathlib.Path,
                 "directory of the images that the run was trained on",
                 default_text="as it was trained",
             ),
             Option(
                 "output",
-                str,
+                pathlib.Path,
                 "folder to write",
                 default_text="RUN/forgotten/NN, the next free number",
             ),
@@ -199,13 +204,13 @@ _PREDICT = Command(
         "Prediction": (
             Option(
                 "model",
-                str,
+                pathlib.Path,
                 "folder of an exported step, or a file model.tflite, "
                 "model_int8.tflite, model.onnx or model.keras in it",
             ),
             Option(
                 "embedding",
-                str,
+                pathlib.Path,
                 "file NAME.npy for the features of every file, one row each; NaN for "
                 "files that cannot be classified",
                 default_text="not written",
@@ -237,7 +242,7 @@ _REPORT = Command(
             ),
             Option(
                 "output",
-                str,
+                pathlib.Path,
                 "folder of the report files",
                 default_text="the tables are only printed",
             ),
@@ -272,7 +277,10 @@ _REPRODUCE = Command(
                 default="1",
             ),
             Option(
-                "runs_dir", str, "folder of all run folders", default="runs/reproduce"
+                "runs_dir",
+                pathlib.Path,
+                "folder of all run folders",
+                default="runs/reproduce",
             ),
             Option(
                 "share_base_steps",
@@ -346,7 +354,12 @@ _TUNE = Command(
                 "and scored",
                 default=0.1,
             ),
-            Option("runs_dir", str, "folder of all run folders", default="runs/tune"),
+            Option(
+                "runs_dir",
+                pathlib.Path,
+                "folder of all run folders",
+                default="runs/tune",
+            ),
         ),
         **{group: options for group, options in _OF_TRIALS.items() if options},
         "General": (*_RECIPES, *_GENERAL),

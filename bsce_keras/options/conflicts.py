@@ -111,7 +111,7 @@ def _schedule_contradictions(asked):
 def _loss_contradictions(asked):
     loss, facts = asked.loss, loss_facts(asked.loss)
     yield (
-        facts.only_with not in (None, asked.method_name),
+        facts.only_with is not None and loss != asked.published.own_loss,
         f"--classification_loss={loss} works only with --method={facts.only_with}. "
         f"Received: --method={asked.method_name}. Use --method={facts.only_with}, or "
         "another loss.",

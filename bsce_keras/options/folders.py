@@ -4,15 +4,14 @@ import os
 import pathlib
 
 from bsce_keras.data.folder_listing import lies_among_classes
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import refuse
 
 
 def folder_problems(asked):
     """Returns a sentence for every folder of a `Request` that cannot be used."""
     run_dir, base = asked.resolved_run_dir, asked.base_run_dir
     found = writable_problems("--run_dir", run_dir)
-    if asked.cache_dir:
-        found += writable_problems("--cache_dir", asked.cache_dir)
+    found += writable_problems("--cache_dir", asked.cache_dir)
     if asked.dataset == "folder" and asked.data_dir:
         found += [
             f"--{name}={folder} lies among the class folders of --data_dir="
@@ -50,8 +49,10 @@ def writable_problems(flag, folder):
 
     Args:
         flag: flag that names the folder, for the message.
-        folder: path of a new or existing folder.
+        folder: path of a new or existing folder, or None.
     """
+    if not folder:
+        return []
     impossible = _impossible(folder)
     if impossible:
         return [f"{flag}={folder} cannot be made: {impossible}. Name another folder."]
@@ -74,34 +75,25 @@ def writable_problems(flag, folder):
     return []
 
 
-def output_path(folder):
-    """Returns the path that `--output` names, with `~` resolved; None if not given."""
-    return os.path.expanduser(folder) if folder else None
-
-
 def output_problems(folder):
     """Returns a sentence if the folder that `--output` names cannot be used.
 
     Args:
         folder: path of a new or existing folder, or None.
     """
-    if not folder:
-        return []
-    path = os.path.expanduser(folder)
-    if os.path.isfile(path):
+    if folder and os.path.isfile(folder):
         return [f"--output must name a folder. Received the file {folder}"]
-    return writable_problems("--output", path)
+    return writable_problems("--output", folder)
 
 
 def made_output(folder):
     """Returns the path of the folder that `--output` names, and makes it.
 
     Raises:
-        RequestError: it is a file.
+        RequestError: it cannot be made or written.
     """
-    folder = pathlib.Path(os.path.expanduser(folder))
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"--output must name a folder. Received the file {folder}")
+    refuse(output_problems(folder))
+    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -25,7 +25,7 @@ from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.options.train_options import PARAMETER_FLAGS
 from bsce_keras.runtime.cluster import cluster_problems
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.text import did_you_mean
 
 
@@ -68,8 +68,7 @@ def make_config(
     if config is None and not problems:
         # The request is correct, but its data set has to be fetched first.
         config, problems = _examine(dataset, request, fetch=True)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
     return config
 
 
@@ -212,8 +211,7 @@ def _method(asked, kind):
     settings |= asked.fields("method")
     settings |= {"name": name, "classification_loss": asked.loss}
     method = problems.attempt(configs.MethodConfig, parameters=parameters, **settings)
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
     return method
 
 

@@ -25,7 +25,7 @@ from bsce_keras.records.base_step import base_step_key, network_key, serves
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.text import listed
 
 
@@ -97,10 +97,8 @@ def make_cells(matrix):
     Raises:
         RequestError: with every problem of every cell.
     """
-    problems = matrix_problems(matrix)
-    if problems:
-        raise RequestError(problems)
-    cells, records = [], []
+    refuse(matrix_problems(matrix))
+    cells, records, problems = [], [], []
     for flagfile, values, _ in _drafts(matrix):
         # May fetch a data set, because all cells are correct.
         config = make_config(**train_request(values))
@@ -183,19 +181,8 @@ def _own_record(config):
         RequestError: the folder belongs to another configuration.
     """
     record = read_record(pathlib.Path(config.run_dir, "config.json"))
-    recorded = (record or {}).get("training", {})
-    # A run records the value that its machine chose for `auto`.
-    resolved = {
-        name: recorded.get(name, "auto")
-        for name, value in vars(config.training).items()
-        if value == "auto"
-    }
-    as_recorded = dataclasses.replace(
-        config,
-        training=dataclasses.replace(config.training, **resolved),
-        base_run_dir=(record or {}).get("base_run_dir"),
-    )
-    check_same_run(config.run_dir, as_recorded)
+    base = (record or {}).get("base_run_dir")
+    check_same_run(config.run_dir, dataclasses.replace(config, base_run_dir=base))
     return record
 
 

@@ -4,8 +4,6 @@ Imports no TensorFlow.
 """
 
 import dataclasses
-import os
-import re
 
 from bsce_keras.config import StreamConfig
 from bsce_keras.config.recorded import from_record
@@ -16,18 +14,6 @@ from bsce_keras.options.conflicts import without_effect
 from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.text import listed
-
-
-def exported_steps(run_dir):
-    """Returns the folders of the exported steps of a run, by ascending step number."""
-    folder = os.path.join(run_dir, "exports")
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    exports = {
-        int(name.removeprefix("step_")): os.path.join(folder, name)
-        for name in names
-        if re.fullmatch(r"step_\d+", name)
-    }
-    return dict(sorted(exports.items()))
 
 
 def run_stream(run_dir, values, fetch=False):
@@ -44,13 +30,10 @@ def run_stream(run_dir, values, fetch=False):
             a flag has no effect on its data set.
     """
     stream = recorded_stream(run_dir)
-    refuse([*without_effect(stream.dataset, values).values()])
-    if values.data_dir:
-        stream = dataclasses.replace(stream, data_dir=values.data_dir)
-    if values.cache_dir:
-        stream = dataclasses.replace(stream, cache_dir=values.cache_dir)
-    if values.on_bad_image:
-        stream = dataclasses.replace(stream, on_bad_image=values.on_bad_image)
+    refuse(without_effect(stream.dataset, values).values())
+    names = ("data_dir", "cache_dir", "on_bad_image")
+    given = {name: value for name in names if (value := getattr(values, name))}
+    stream = dataclasses.replace(stream, **given)
     # Images may be missing while a request with --download is only checked.
     if fetch or not values.download:
         _check_images(stream, values.download)
@@ -58,6 +41,7 @@ def run_stream(run_dir, values, fetch=False):
 
 
 def recorded_stream(run_dir):
+    """Returns the `StreamConfig` of a run, from its config.json."""
     fields = read_run(run_dir).config["stream"]
     try:
         return from_record(StreamConfig, fields)
@@ -111,7 +95,7 @@ def dataset_stream(values, fetch=False):
     """Returns a `StreamConfig` with all classes of a data set as one step, by id."""
     if not values.dataset:
         raise RequestError(f"--model needs --dataset: {NAMES_TEXT}")
-    refuse([*without_effect(values.dataset, values).values()])
+    refuse(without_effect(values.dataset, values).values())
     if values.download and not fetch:
         return None
     info = describe_dataset(

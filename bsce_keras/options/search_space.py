@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from bsce_keras.options.train_options import repeatable
 from bsce_keras.options.values import literal, named_values
 
 # Flags of `tune` that define the search space, and the keyword of `make_config` that
@@ -129,7 +130,9 @@ def with_values(request, values):
 
 def flag_lines(request):
     """Returns the lines of a flagfile for keywords of `make_config`."""
-    return [f"--{name}={_text(value)}" for name, value in request.items()]
+    return [
+        f"--{name}={_text(repeatable(name, value))}" for name, value in request.items()
+    ]
 
 
 def _text(value):

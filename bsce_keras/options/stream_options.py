@@ -131,7 +131,7 @@ def stream_config(asked, info, begun, initial, problems):
     settings = {"data_dir": None} | asked.fields("stream")
     if settings["data_dir"] is not None:
         # Later commands may run in another folder.
-        settings["data_dir"] = os.path.abspath(os.path.expanduser(settings["data_dir"]))
+        settings["data_dir"] = os.path.abspath(settings["data_dir"])
     settings |= {"class_order": order_name, "num_base_classes": num_base}
     settings |= {"images": asked.images, "kind": info.kind}
     return problems.attempt(

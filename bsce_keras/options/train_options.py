@@ -9,6 +9,7 @@ data set or the method: `make_config` fills it in, from `bsce_keras.methods.reci
 it was published.
 """
 
+import os
 import pathlib
 
 from bsce_keras.config import choices
@@ -365,3 +366,13 @@ OPTIONS = {
     for group in (*TRAIN_GROUPS.values(), _PYTHON_ONLY)
     for option in group
 }
+
+
+def repeatable(name, value):
+    """Returns the value of an option for a flagfile that repeats a run from any folder.
+
+    Paths become absolute, except `base_run_dir`: a run resumes only with the text that
+    its config.json has.
+    """
+    is_moved = OPTIONS[name].type is pathlib.Path and name != "base_run_dir"
+    return os.path.abspath(value) if is_moved else value

@@ -2,8 +2,7 @@
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods.recipes import published
-from bsce_keras.options.values import class_problems
-from bsce_keras.runtime.text import listed
+from bsce_keras.runtime.text import did_you_mean, listed
 
 
 def unforgettable_problems(config, names):
@@ -14,7 +13,11 @@ def unforgettable_problems(config, names):
         names: names of the classes to forget.
     """
     known, model = config.stream.arriving_class_names, config.model
-    problems = class_problems(names, known)
+    problems = [
+        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}"
+        for name in names
+        if name not in known
+    ]
     reason = published(config.method.name).forgetting_problem
     if reason:
         name = config.method.name

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
-from bsce_keras.runtime.text import NO_LINE, did_you_mean
+from bsce_keras.runtime.text import NO_LINE
 
 # Files and arrays hold counts and seeds in 64 bits.
 _LARGEST = 2**63 - 1
@@ -139,20 +139,6 @@ def _plain(value):
         if plain is not None:
             return plain
     return None
-
-
-def class_problems(names, known):
-    """Returns a sentence for every name of `--classes` that a run does not have.
-
-    Args:
-        names: asked names.
-        known: names of the classes of the run.
-    """
-    return [
-        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}"
-        for name in names
-        if name not in known
-    ]
 
 
 _CONVERTERS = {

@@ -113,7 +113,7 @@ def shortened(config, num_increments):
 
 
 def resolved_as(config, found):
-    """A config in which training fields that are still `auto` are as another has them.
+    """Returns a config whose training fields with `auto` have the values of another.
 
     Args:
         config: `ExperimentConfig.to_json()`.

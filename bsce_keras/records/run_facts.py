@@ -10,7 +10,7 @@ _PACKAGES = ("bsce_keras", "tensorflow", "keras", "numpy", "python")
 
 
 def recorded_flags(run_dir):
-    """Flags of flagfile.flags, one string each; empty where a run has none."""
+    """Returns the flags of flagfile.flags, one string each; empty without a file."""
     path = pathlib.Path(run_dir, "flagfile.flags")
     if not path.is_file():
         return []
@@ -19,14 +19,14 @@ def recorded_flags(run_dir):
 
 
 def train_command(flags):
-    """The command line that repeats a run; None without flags."""
+    """Returns the command line that repeats a run; None without flags."""
     if not flags:
         return None
     return shlex.join(["python", "-m", "bsce_keras.train", *flags])
 
 
 def run_facts(result):
-    """Facts that a reader needs to repeat a run, by title; unknown ones are left out.
+    """Returns the facts that repeat a run, by title; unknown ones are left out.
 
     Args:
         result: the `RunResult`.

@@ -51,6 +51,7 @@ class RunFolder:
 
     Attributes:
         checkpoints: `SharedCheckpoints`, for the `Learner`'s progress within a step.
+        records: `RunRecords` of the finished steps; on the chief only, after `begin`.
 
     Raises:
         RequestError: on entering, if the folder is in use, belongs to another
@@ -65,7 +66,7 @@ class RunFolder:
         self._own_checkpoints = Checkpoints(config.run_dir, self._refuse_moved)
         self.checkpoints = SharedCheckpoints(self._own_checkpoints, self._workers)
         self._num_finished = 0
-        self._records = None
+        self.records = None
         self._held_lock = None
         self._lock = contextlib.ExitStack()
 
@@ -126,17 +127,7 @@ class RunFolder:
         """
         arrays = {**arrays, **record.to_arrays()}
         self._own_checkpoints.save_step(record.step, arrays, record.to_state())
-        self._records.append(record)
-
-    @property
-    def lines(self):
-        """Finished steps as in steps.jsonl, a dictionary each. On the chief only."""
-        return self._records.lines
-
-    @property
-    def last_record(self):
-        """`StepRecord` of the last finished step."""
-        return self._records.last
+        self.records.append(record)
 
     def finish(self, write_report):
         """Completes the run and returns its summary, as in summary.json.
@@ -155,10 +146,6 @@ class RunFolder:
         if self._workers.is_chief:
             self._refuse_moved()
             action(*args)
-
-    def export_path(self, step):
-        """Returns the path of the SavedModel of a `Step`."""
-        return str(self._dir / "exports" / f"step_{step.index:02d}")
 
     def write_pictures(self, step, pictures):
         """Writes the small pictures of a `Step`, as `read_pictures` returns them."""
@@ -212,7 +199,7 @@ class RunFolder:
             arrays, state = self._own_checkpoints.load_step(len(states) - 1)
             finished.append(StepRecord.from_state(state, arrays))
         skipped = stream.dataset.skipped_images
-        self._records = RunRecords(self._dir, self._config, finished, skipped)
+        self.records = RunRecords(self._dir, self._config, finished, skipped)
         if len(states) == len(stream.steps):
             print(f"{self._dir} is complete; to train anew, use another --run_dir")
         elif states:
@@ -229,10 +216,10 @@ class RunFolder:
 
     def _finish(self, write_report):
         self._refuse_moved()
-        summary = self._records.summary()
+        summary = self.records.summary()
         write_report(self._dir, summary)
         end_run(self._dir)
-        self._records.finish(summary)
+        self.records.finish(summary)
         return summary
 
 
@@ -332,7 +319,7 @@ def refuse_moved(run_dir, lock):
 
 
 def _place(lock):
-    """The folder that an open lock file is in now; None if the system does not tell."""
+    """Returns the folder of an open lock file; None if the system does not tell."""
     with contextlib.suppress(OSError):
         path = os.readlink(f"/proc/self/fd/{lock.fileno()}")
         if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):

@@ -21,7 +21,7 @@ from bsce_keras.records.versions import (
     provenance,
     versions,
 )
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 
 _log = logging.getLogger(__name__)
@@ -156,8 +156,7 @@ def check_same_run(run_dir, config):
             "holds every value. Otherwise use another --run_dir. Differences:",
             *differences,
         ]
-    if problems:
-        raise RequestError(problems)
+    refuse(problems)
 
 
 def _version_problems(run_dir):

@@ -1,7 +1,7 @@
-"""The run folder: written after every step, read back by reports.
+"""Records of a run: written after every step, read back by reports.
 
-Checkpoints are the truth and the records are derived from them: whoever resumes
-hands over the finished steps, and the records are written anew, never appended to.
+They are derived from the checkpoints. A resumed run writes them anew from its finished
+steps. Nothing is appended.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from bsce_keras.runtime.files import (
 
 _log = logging.getLogger(__name__)
 
-# What to do about a damaged record, and about a damaged config.json.
+# Ways out of a damaged record, and of a damaged config.json.
 _WAY_OUT = (
     "Delete it and repeat the training command, which writes it anew, or give another "
     "folder.",
@@ -39,12 +39,12 @@ _WAY_OUT = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunResult:
-    """A run folder as reports read it.
+    """Content of a run folder.
 
     Args:
-        run_dir: where it was read from.
+        run_dir: the folder.
         config: config.json, the protocol included.
-        steps: the lines of steps.jsonl.
+        steps: lines of steps.jsonl.
         summary: summary.json; None while the run is not complete.
         per_class_accuracy: shape `(T + 1, N)`, NaN where unseen; None without steps.
         confusion: of the last finished step; None without steps.
@@ -77,7 +77,7 @@ class RunRecords:
         self._records = list(finished)
         self._skipped_images = list(skipped_images)
         make_folder(self._dir)
-        self._say_what_was_lost()
+        self._warn_of_lost_steps()
         self._drop_stale_summary()
         self._write_steps()
 
@@ -85,7 +85,7 @@ class RunRecords:
         """Adds a finished step and rewrites steps.jsonl and the arrays.
 
         Raises:
-            ValueError: if it is not the step that comes next.
+            ValueError: another step comes next.
         """
         if record.step != len(self._records):
             raise ValueError(
@@ -94,7 +94,8 @@ class RunRecords:
             )
         if self._records:
             # Only the last matrix is written; each may take hundreds of megabytes.
-            self._records[-1] = self._records[-1].without_confusion()
+            last = dataclasses.replace(self._records[-1], confusion=None)
+            self._records[-1] = last
         self._records.append(record)
         self._write_steps()
 
@@ -141,15 +142,15 @@ class RunRecords:
     def _num_steps(self):
         return 1 + len(self._stream.increments)
 
-    def _say_what_was_lost(self):
+    def _warn_of_lost_steps(self):
         path = self._dir / "steps.jsonl"
-        told = path.read_bytes().count(b"\n") if path.is_file() else 0
-        if told > len(self._records):
+        num_recorded = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if num_recorded > len(self._records):
             _log.warning(
                 "%s tells of %d finished steps, but checkpoints can restore only the "
                 "first %d of them. The others are trained again.",
                 path,
-                told,
+                num_recorded,
                 len(self._records),
             )
 
@@ -227,14 +228,14 @@ def read_run(run_dir):
 
 
 def read_record(path, form=schema.OBJECT):
-    """The JSON object of a record; None if there is no such file.
+    """Returns the JSON object of a record; None if the file is missing.
 
     Args:
         path: `pathlib.Path` of the file.
-        form: that it must have, see `forms`.
+        form: form that the object must have, see `schema`.
 
     Raises:
-        RequestError: if it is damaged.
+        RequestError: the file is damaged.
     """
     return _read_if_there(path, lambda path: schema.check(read_json(path), form))
 

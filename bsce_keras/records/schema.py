@@ -146,7 +146,7 @@ def check(value, form, name="it"):
         if not _has_form(value, form):
             raise ValueError(f"{name} is {_shown(value)}")
     elif not isinstance(value, dict):
-        raise ValueError(f"{name} is {_shown(value)} and no JSON object")
+        raise ValueError(f"{name} is {_shown(value)} and not a JSON object")
     else:
         for key, part in form.items():
             place = key if name == "it" else f"{name}.{key}"
@@ -202,9 +202,9 @@ def check_confusion(confusion, boundaries):
     if confusion.shape not in {(size, size) for size in boundaries}:
         raise ValueError(f"its shape is {confusion.shape}")
     if confusion.dtype.kind not in "iu":
-        raise ValueError(f"it holds {confusion.dtype}, no counts")
+        raise ValueError(f"it holds {confusion.dtype}, not counts")
     if confusion.min() < 0 or confusion.max() > _LARGEST // confusion.size:
-        raise ValueError("it holds numbers that are no counts of images")
+        raise ValueError("it holds numbers that are not counts of images")
     return confusion.astype(np.int64)
 
 
@@ -220,10 +220,10 @@ def check_per_class(accuracies, boundaries):
     if accuracies.shape not in shapes:
         raise ValueError(f"its shape is {accuracies.shape}")
     if accuracies.dtype.kind != "f":
-        raise ValueError(f"it holds {accuracies.dtype}, no fractions")
+        raise ValueError(f"it holds {accuracies.dtype}, not fractions")
     known = accuracies[~np.isnan(accuracies)]
     if known.size and not (known.min() >= 0 and known.max() <= 1):
-        raise ValueError("it holds numbers that are no accuracies")
+        raise ValueError("it holds numbers that are not accuracies")
     return accuracies
 
 

@@ -16,11 +16,6 @@ class SharedCheckpoints:
         self._checkpoints = checkpoints
         self._workers = workers
 
-    def save_step(self, step, arrays, state):
-        """Calls `Checkpoints.save_step` on the chief only."""
-        if self._workers.is_chief:
-            self._checkpoints.save_step(step, arrays, state)
-
     def save_state(self, step, arrays):
         """Calls `Checkpoints.save_state`; only the chief may call it."""
         self._checkpoints.save_state(step, arrays)

@@ -33,21 +33,22 @@ class StepRecord:
         epochs: epochs trained.
         train_seconds: wall time of training.
         images_per_second: training throughput.
-        peak_memory_mb: of the process or the device.
+        peak_memory_mb: largest memory of the process or the device so far.
         class_counts: training images of each seen class.
         exemplars_per_class: exemplars of each seen class after the step.
-        alpha: at the end of the step; None if there is none, as at step 0.
-        alphas: after every update that moved it.
-        alpha_clips: how often an update of alpha met its bounds.
+        alpha: alpha at the end of the step; None without one, as at step 0.
+        alphas: alpha after every update that moved it.
+        alpha_clips: number of updates of alpha that met its bounds.
         alpha_by_epoch: lists over the epochs: `alpha_updates`, their number, `alpha`
             after the last one, and `alpha_gradient_mean` and `alpha_gradient_std` over
             them; None where alpha is not learned.
         loss_by_epoch: lists over the epochs: means of the `loss` and of each of its
             terms; None where nothing is trained.
-        ridge: number that solved the head; None where none does.
-        nme_accuracy: of the nearest-mean-of-exemplars classifier, where the method
-            predicts by it; then that of `confusion`.
-        head_accuracy: of the trained head, where the method predicts by another one.
+        ridge: ridge of a solved head; None for other heads.
+        nme_accuracy: accuracy of the nearest-mean-of-exemplars classifier, which is
+            that of `confusion`; None where the method predicts by its head.
+        head_accuracy: accuracy of the trained head; None where the method predicts by
+            it.
         memory_bytes: bytes that the method keeps of earlier classes after the step:
             `exemplars`, `state` and `teacher`; None if unknown.
         further: scores of `evaluation.scores.DEFINITIONS`, NaN where undefined; None
@@ -60,7 +61,7 @@ class StepRecord:
         scored: `Tally` of the step; by default, that of `confusion`.
 
     Raises:
-        ValueError: if the confusion matrix does not have one row per seen class.
+        ValueError: the confusion matrix does not have one row per seen class.
     """
 
     step: int
@@ -102,26 +103,25 @@ class StepRecord:
         object.__setattr__(self, "scored", metrics.tally(self.confusion))
 
     def to_line(self):
-        """The fields of steps.jsonl; what is undefined is None.
+        """Returns the fields of steps.jsonl; undefined values are None.
 
         `alpha_gradient_mean` and `alpha_gradient_std` are the mean and the population
         standard deviation of alpha's gradient over all updates of the step that moved
         alpha, or measured its gradient while it was held.
         """
-        base, old = self.num_base_classes, self.num_old_classes
-        seen = self.num_classes
         gradient_mean, gradient_std = self._alpha_gradient()
-        old_accuracy, new_accuracy = self._accuracy(0, old), self._accuracy(old, seen)
-        harmonic = scores.harmonic_mean(old_accuracy, new_accuracy)
+        accuracies = metrics.step_accuracies(
+            self.scored, self.num_base_classes, self.num_old_classes
+        )
+        harmonic = scores.harmonic_mean(
+            accuracies["old_accuracy"], accuracies["new_accuracy"]
+        )
         return {
             "step": self.step,
-            "num_classes": seen,
-            "num_old_classes": old,
+            "num_classes": self.num_classes,
+            "num_old_classes": self.num_old_classes,
             "train_images": self.train_images,
-            "accuracy": self._accuracy(0, seen),
-            "base_accuracy": self._accuracy(0, base),
-            "old_accuracy": old_accuracy,
-            "new_accuracy": new_accuracy,
+            **{name: defined(accuracy) for name, accuracy in accuracies.items()},
             "nme_accuracy": defined(self.nme_accuracy),
             "alpha": defined(self.alpha),
             "epochs": self.epochs,
@@ -186,10 +186,6 @@ class StepRecord:
         lists = {name: state[name].tolist() for name, _ in _VECTORS}
         return cls(**{**plain, **lists}, confusion=confusion, scored=scored)
 
-    def without_confusion(self):
-        """Returns the record without its confusion matrix."""
-        return dataclasses.replace(self, confusion=None)
-
     def _alpha_gradient(self):
         epochs = self.alpha_by_epoch
         if epochs is None:
@@ -200,9 +196,6 @@ class StepRecord:
             epochs["alpha_gradient_std"],
         )
         return tuple(map(defined, moments))
-
-    def _accuracy(self, start, stop):
-        return defined(metrics.group_accuracy(self.scored, start, stop))
 
 
 def step_record(step, stats, scores, exemplars_per_class, memory_bytes, stream):

@@ -12,6 +12,11 @@ from matplotlib.ticker import MaxNLocator
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import printable
 
+# Okabe and Ito: told apart by colour-blind readers, and in print with markers.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Inches: width of all figures. A phone shows it on 370 pixels or so, where letters of a
+# wider figure are too small.
+WIDTH = 5.6
 # Directions of Hebrew and of Arabic letters.
 _LEFTWARD = {"R", "AL"}
 # Characters of a name on an axis.

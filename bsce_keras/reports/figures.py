@@ -12,20 +12,17 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from bsce_keras.reports.drawing import panel, save
+from bsce_keras.reports.drawing import COLORS, WIDTH, panel, save
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_average
 from bsce_keras.runtime.text import printable
 
-# Okabe and Ito: told apart by colour-blind readers, and in print with the markers.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # One fewer than the colours, so that the pairs repeat late.
 _MARKERS = "osD^vP"
 # Up to this many steps each has its own tick.
 _MOST_TICKS = 12
-# Inches: width of all figures, height of a panel and of a line of the legend. A phone
-# shows the width on 370 pixels or so, where letters of a wider figure are too small.
-_WIDTH, _PANEL, _LINE = 5.6, 3.2, 0.21
+# Inches: height of a panel, and of a line of the legend.
+_PANEL, _LINE = 3.2, 0.21
 _LEGEND_CHARACTERS = 66
 # Percent: where the line of chance is lower, its name stands above it.
 _LOW = 6
@@ -43,11 +40,11 @@ class _Entry:
 
     Args:
         handle: the line.
-        label: what it is.
+        label: name of the line.
         last: its last value.
-        mean: over the steps that are drawn, to be written beside `last`; None to write
-            neither.
-        runs: number of runs that it is the mean of.
+        mean: its mean over the steps that are drawn, to be written beside `last`. None
+            writes neither.
+        runs: number of runs whose mean it is.
     """
 
     handle: object
@@ -136,7 +133,7 @@ def posthoc_alpha_figure(result, path):
     for number, (field, name) in enumerate(_GROUPS.items()):
         if field in curve:
             values = _percent(curve[field])
-            [line] = axes.plot(alphas, values, color=_COLORS[number])
+            [line] = axes.plot(alphas, values, color=COLORS[number])
             entries.append(_Entry(line, name, values[-1]))
     axes.axvline(1, color="0.5", linewidth=1, linestyle="--")
     axes.set_xscale("log", base=2)
@@ -147,13 +144,13 @@ def posthoc_alpha_figure(result, path):
     balance.plot(old, new, color="0.3", marker=".")
     if 1 in alphas:
         place = alphas.index(1)
-        balance.plot(old[place], new[place], "o", color=_COLORS[1], markersize=9)
+        balance.plot(old[place], new[place], "o", color=COLORS[1], markersize=9)
         balance.annotate(
             "alpha 1",
             (old[place], new[place]),
             xytext=(8, 8),
             textcoords="offset points",
-            color=_COLORS[1],
+            color=COLORS[1],
         )
     balance.set_xlabel("accuracy on old classes (%)")
     _legend(figure, entries, " at alpha 32")
@@ -198,7 +195,7 @@ def alpha_figure(results, path):
 
 
 def learns_alpha(result):
-    """Returns whether a run has a learned alpha to draw."""
+    """Returns True if a run learned alpha."""
     return any(step.get("alpha_by_epoch") for step in result.steps)
 
 
@@ -226,7 +223,7 @@ def _draw_curve(axes, number, label, curves):
     points = sorted(set().union(*curves))
     values = [[curve[x] for curve in curves if x in curve] for x in points]
     means = [statistics.fmean(some) for some in values]
-    color = _COLORS[number % len(_COLORS)]
+    color = COLORS[number % len(COLORS)]
     [line] = axes.plot(
         points,
         means,
@@ -278,7 +275,7 @@ def _draw_paper(axes, result):
 
 
 def _draw_alpha_by_epoch(alpha_axes, gradient_axes, number, run):
-    color = _COLORS[number % len(_COLORS)]
+    color = COLORS[number % len(COLORS)]
     for position, alpha, mean, std in _alpha_by_increment(run):
         alpha_axes.plot(position, alpha, color=color)
         gradient_axes.plot(position, mean, color=color)
@@ -365,8 +362,8 @@ def _legend(figure, entries, where=""):
 
 
 def _figure(ylabels, height=_PANEL):
-    """A figure and its panels, one below the other."""
-    figure = Figure(figsize=(_WIDTH, height * len(ylabels)), layout="constrained")
+    """Returns a figure and its panels, one below the other."""
+    figure = Figure(figsize=(WIDTH, height * len(ylabels)), layout="constrained")
     grid = figure.add_gridspec(len(ylabels), 1)
     panels = [panel(figure, grid[i], label) for i, label in enumerate(ylabels)]
     panels[-1].set_xlabel("classes seen")

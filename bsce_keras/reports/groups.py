@@ -11,9 +11,9 @@ from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_records import RunResult
 from bsce_keras.runtime.text import printable
 
-# What a row is; `other` tells apart groups that agree in all the rest.
+# Heads of the columns that describe a row; `other` has the remaining differences.
 HEADS = ("data set", "classes", "method", "loss", "scale", "precision", "other")
-# Rows of one setting are compared, so whatever else they differ in has to be told.
+# Rows that are equal in these columns are compared, so all other differences are shown.
 _SETTING = ("data set", "classes", "scale")
 _TOLD_ELSEWHERE = {
     "training.seed",
@@ -33,12 +33,12 @@ _ARRIVALS = "stream.arriving_class_names"
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs that differ in nothing that decides the outcome but their seed.
+    """Runs that differ only in their seed, as far as it decides the outcome.
 
     Args:
-        columns: what they are, by column head.
+        columns: texts by column head.
         runs: the `RunResult`s.
-        fields: what decides the outcome of the first of them, by dotted name.
+        fields: fields of the first run that decide the outcome, by dotted name.
     """
 
     columns: dict[str, str]
@@ -47,7 +47,7 @@ class Group:
 
     @property
     def finished(self):
-        """Those of the runs that are complete."""
+        """Complete runs of the group."""
         return [run for run in self.runs if run.summary]
 
 
@@ -64,7 +64,7 @@ def group_runs(results):
 
 
 def group_labels(groups):
-    """One short name per group: its method and loss, and what else varies.
+    """Returns a short name for each group: method, loss, and other columns that vary.
 
     Methods and losses have their names of the papers: "LUCIR + Balanced Softmax".
     """
@@ -83,14 +83,14 @@ def in_words(head, value):
 
 
 def varying_heads(groups):
-    """Heads of the columns in which groups differ."""
+    """Returns the heads of the columns in which groups differ."""
     return [
         head for head in HEADS if len({group.columns[head] for group in groups}) > 1
     ]
 
 
 def seedless(result):
-    """Text that runs share that differ in their seed only."""
+    """Returns a text that is equal for runs that differ only in their seed."""
     fields = outcome_fields(result.config)
     # Seeds are what is averaged over, and each seed has its own shared base run.
     del fields["training.seed"], fields["base_run_dir"]
@@ -138,7 +138,7 @@ def method_title(config):
 
 
 def loss_title(config):
-    """The classification loss and what else corrects for old and new."""
+    """Returns the title of the loss, and of other corrections of the imbalance."""
     method, training = config["method"], config["training"]
     loss = method["classification_loss"]
     facts = loss_facts(loss)
@@ -185,7 +185,7 @@ def _told_apart(group, groups):
 
 
 def _told(name, value):
-    """A field and its value; a long one is cut and gets a number of its whole text."""
+    """Returns a field with its value; long values are cut and get a checksum."""
     shown = text = printable(value)
     if len(text) > _LONGEST:
         # Long values often begin alike.

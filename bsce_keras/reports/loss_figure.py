@@ -2,11 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from bsce_keras.reports.drawing import panel, save
+from bsce_keras.reports.drawing import COLORS, WIDTH, panel, save
 from bsce_keras.runtime.text import printable
 
-_COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_SIZE = (5.6, 3.6)  # inches, as wide as the other figures
+# The first line is the loss, in black.
+_COLORS = (COLORS[-1], *COLORS[:-1])
+_HEIGHT = 3.6  # inches
 _TOTAL = "loss"
 
 
@@ -25,7 +26,7 @@ def loss_figure(result, path):
         result: `RunResult` for which `has_losses` is True.
         path: PNG file to write.
     """
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = Figure(figsize=(WIDTH, _HEIGHT), layout="constrained")
     axes = panel(figure, figure.add_gridspec(1, 1)[0], "mean over the epoch")
     axes.set_xlabel("steps trained")
     tables = [step.get("loss_by_epoch") or {} for step in result.steps]

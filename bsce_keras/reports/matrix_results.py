@@ -44,7 +44,7 @@ def _markdown(results, failures):
 
 
 def _row(group):
-    """A row of the table, unrounded."""
+    """Returns a row of the table, unrounded."""
     config = group.runs[0].config
     percent = published_average(config)
     scores = {

@@ -1,4 +1,4 @@
-"""Records -> one HTML page that holds everything it shows: no script, no other file."""
+"""One HTML page of runs, which needs neither scripts nor other files."""
 
 import base64
 
@@ -48,7 +48,7 @@ _PROTOCOL = ("optimizer", "precision", "batch_normalization", "evaluation", "rep
 
 
 def html_page(title, results, pictures, pictures_of_runs):
-    """The report as one page.
+    """Returns the report as one page.
 
     Args:
         title: of the page.
@@ -83,7 +83,7 @@ def _contents(results):
 
 
 def _run(result, pictures, number, has_pictures):
-    """The part of a page that shows one run."""
+    """Returns the part of a page that shows one run."""
     [label] = group_labels(group_runs([result]))
     parts = [
         f'<h2 id="run{number}">{text(result.run_dir)}</h2>',
@@ -166,7 +166,7 @@ def _figure(title, path):
 
 
 def _facts(result):
-    """Command, versions, machine and protocol; older records may not have all."""
+    """Returns command, versions, machine and protocol, as far as they are recorded."""
     facts = run_facts(result)
     protocol = result.config.get("protocol")
     if isinstance(protocol, dict):

@@ -181,12 +181,12 @@ _PUBLISHED = _merged(TABLE_1, _COMPARABLE, TABLE_2, TABLE_3, TABLE_4, FIGURE_2)
 
 
 def published_average(config):
-    """The paper's average incremental accuracy for a run, see `published_scores`."""
+    """Returns the paper's average accuracy for a run, see `published_scores`."""
     return published_scores(config).get("average")
 
 
 def published_scores(config):
-    """The paper's numbers for the experiment of a run, on the full schedule.
+    """Returns the paper's numbers for the experiment of a run, on the full schedule.
 
     Args:
         config: the dictionary of `ExperimentConfig.to_json()`, or config.json.
@@ -201,7 +201,7 @@ def published_scores(config):
 
 
 def published_cell(config):
-    """The `Cell` whose numbers belong beside a run, or None; see `published_scores`."""
+    """Returns the `Cell` of a run, or None; see `published_scores`."""
     cell = cell_of(config)
     if cell not in _PUBLISHED:
         return None
@@ -210,7 +210,7 @@ def published_cell(config):
 
 
 def cell_of(config):
-    """The coordinates of a run among the paper's experiments, as a `Cell`.
+    """Returns the coordinates of a run among the paper's experiments, as a `Cell`.
 
     Other fields may make it another experiment, see `published_cell`.
     """
@@ -242,7 +242,7 @@ def _compared(config):
 
 
 def _recipe(cell, config):
-    """The sections of the published config, at the scale of `config`."""
+    """Returns the sections of the published config, at the scale of `config`."""
     data = find_dataset(cell.dataset)
     scale = config["training"]["schedule_scale"]
     stream = config["stream"]

@@ -14,7 +14,7 @@ def write_run_report(run_dir, summary):
         run_dir: folder with the records of all steps; summary.json is not needed.
         summary: as `RunRecords.summary` returns it.
     """
-    # Matplotlib takes a second to load: not before it is needed.
+    # Matplotlib takes a second to load, so it is not loaded before it is needed.
     from bsce_keras.reports import page, run_figures
 
     run_dir = pathlib.Path(run_dir)

@@ -60,17 +60,16 @@ _PAPER_NOTE = (
 
 
 def text_table(results, published=None):
-    """The comparison of many runs in aligned columns, for a terminal.
+    """Returns the comparison of runs in aligned columns, for a terminal.
 
-    What all rows share is said above the table. Runs that are not complete are named
-    below it, not averaged.
+    Values that all rows share stand above the table. Incomplete runs are named below it
+    and left out of the means.
 
     Args:
         results: `RunResult`s.
         published: for the runs of a matrix, a function from config.json to the paper's
-            scores in percent, by the names of `SCORES`. Each score that any row has
-            gets a column beside the measured one. A row that is not complete stays,
-            with a gap.
+            scores in percent, by the names of `SCORES`. Each of these scores gets a
+            column beside the measured one. Incomplete rows stay, with gaps.
     """
     common, head, rows = comparison(results, published)
     filled = [textwrap.fill(note, 88) for note in notes(head)]
@@ -79,23 +78,23 @@ def text_table(results, published=None):
 
 
 def markdown_table(results, published=None):
-    """The same as `text_table`, in Markdown."""
+    """Returns `text_table` in Markdown."""
     common, head, rows = comparison(results, published)
     paragraphs = [common, markdown(head, rows), *notes(head)]
     return "\n\n".join([*filter(None, paragraphs), *remarks(results, published)])
 
 
 def markdown(head, rows):
-    """A Markdown table of column heads and rows of text cells."""
+    """Returns a Markdown table of column heads and rows of text cells."""
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in (head, *rows)]
     lines = [escaped[0], ["---"] * len(head), *escaped[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def latex_table(results):
-    """The comparison as a LaTeX `tabular` with the rules of booktabs.
+    """Returns the comparison as a LaTeX `tabular` with the rules of booktabs.
 
-    Comments before it have what all rows share, and the runs that are not complete.
+    Comments before it have the values that all rows share, and the incomplete runs.
     """
     common, head, rows = comparison(results)
     columns = "".join("r" if right else "l" for right in numeric_columns(head, rows))
@@ -117,10 +116,10 @@ def _latex_row(cells):
 
 
 def csv_table(results):
-    """The comparison to compute with: a line a group, fractions, nothing rounded.
+    """Returns the comparison as CSV: a line a group, fractions that are not rounded.
 
     Every score has a second column, `NAME_deviation`: the sample standard deviation
-    over seeds. What is undefined is empty.
+    over seeds. Undefined values are empty.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -149,12 +148,12 @@ def mean_and_deviation(values):
 
 
 def step_table(result):
-    """One run, one line per finished step."""
+    """Returns a table of one run with a line for each finished step."""
     return aligned(*step_rows(result))
 
 
 def step_rows(result):
-    """`step_table` before it is laid out: column heads, and a list of cells a step.
+    """Returns `step_table` before it is laid out: heads, and a list of cells a step.
 
     Chance is the accuracy of guessing, 1 / classes. Alpha has a column where the loss
     has it, and the trained head where the method predicts by another one.
@@ -223,14 +222,14 @@ def _rounded(value, form):
 
 
 def comparison(results, published=None):
-    """The comparison of runs before it is laid out.
+    """Returns the comparison of runs before it is laid out.
 
     Args:
         results, published: as of `text_table`.
 
     Returns:
-        `(common, head, rows)`: what all groups share in words, column heads, and a
-        list of cells a group; all of them text.
+        `(common, head, rows)`: values that all groups share, in words; column heads;
+        and a list of cells a group. All of them are text.
     """
     shown = [result for result in results if result.summary or published]
     groups = group_runs(shown)
@@ -272,7 +271,7 @@ def memory_bytes(run):
 
 
 def _scores(group, paper, told):
-    """Cells of the measured scores, the paper's beside those that are `told`."""
+    """Returns cells of measured scores; those in `told` are followed by the paper's."""
     cells = []
     for score, field in SCORES.items():
         cells.append(_mean_and_spread(group.finished, field))
@@ -286,7 +285,7 @@ def _number_of_runs(group):
     return str(wanted) if finished == wanted else f"{finished} of {wanted}"
 
 
-def notes(heads=()):
+def notes(heads):
     """Returns explanations of these column heads of `comparison`, a paragraph each."""
     found = [_NOTE, _MEMORY_NOTE] if MEMORY in heads else [_NOTE]
     return [*found, _PAPER_NOTE] if any(PAPER in head for head in heads) else found
@@ -309,7 +308,7 @@ def remarks(results, published=None):
 
 
 def _repeated(results):
-    """Runs of one configuration and seed are no independent sample."""
+    """Returns a sentence for runs that share configuration and seed."""
     seeds = {}
     for result in results:
         seed = result.config["training"]["seed"]
@@ -342,7 +341,7 @@ def _unfinished(results):
 
 
 def aligned(head, rows):
-    """A table as text: columns as wide as their widest cell; numbers to the right."""
+    """Returns a table as text, with columns of numbers aligned to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     numeric = numeric_columns(head, rows)
@@ -356,7 +355,7 @@ def aligned(head, rows):
 
 
 def numeric_columns(head, rows):
-    """For every column of text cells, whether it holds numbers.
+    """Returns True for each column whose text cells are numbers.
 
     >>> numeric_columns(["a", "b", "c"], [["1.5 ± 0.1", "2 of 3", "50 + 5 x 10"]])
     [True, True, False]

@@ -5,21 +5,22 @@ import os
 
 import numpy as np
 
+from bsce_keras.methods.recipes import trained_steps
 from bsce_keras.records.run_records import read_run
 
 
 def seconds_left(configs):
-    """Training time of the steps that are not finished.
+    """Returns the training time of the steps that are not finished.
 
-    Images still to be trained on, by the images per second of the finished steps on the
-    same data set. An estimate: methods differ in speed, and scoring, herding and
-    reading the data are not in it.
+    It takes the images per second of the finished steps on the same data set. This is
+    an estimate: methods differ in speed, and solved heads, scoring, herding and reading
+    of the data are left out.
 
     Args:
         configs: `ExperimentConfig`s of all cells.
 
     Returns:
-        Seconds, or None while a data set has no finished step to go by.
+        Seconds, or None if a data set has unfinished steps but not a finished one.
     """
     finished = {config.run_dir: _finished_steps(config) for config in configs}
     images, seconds = collections.Counter(), collections.Counter()
@@ -36,7 +37,8 @@ def seconds_left(configs):
     for config in configs:
         dataset = config.stream.dataset
         num_done = len(finished[config.run_dir]) or bool(config.base_run_dir)
-        plans = config.plans[num_done:]
+        is_trained = trained_steps(config)
+        plans = [plan for plan in config.plans[num_done:] if is_trained[plan.index > 0]]
         if not plans:
             continue
         if not seconds[dataset]:

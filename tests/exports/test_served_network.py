@@ -63,13 +63,17 @@ def test_a_file_whose_outputs_are_zeros_as_they_should_be_is_kept(monkeypatch):
     formats._compare(network, "model.onnx")
 
 
-def test_a_format_is_written_without_the_program_that_runs_it(tmp_path, monkeypatch):
+def test_a_format_is_written_without_the_program_that_runs_it(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     written = dataclasses.replace(FORMATS["onnx"], write=f"{__name__}:write_nothing")
     monkeypatch.setitem(FORMATS, "onnx", written)
     image = ImageSpec(size=4, stored_size=4, channels=1)
     formats.write_formats(("onnx",), pixels_as_features(image), image, str(tmp_path))
     assert (tmp_path / "model.onnx").exists()
+    assert "comparison of model.onnx with the network was left out" in caplog.text
+    assert "needs onnxruntime. Install by" in caplog.text
 
 
 def write_nothing(network, path):

@@ -72,9 +72,9 @@ def whole_step(learner, memory, step):
     chosen = []
 
     class Watched(PixelPhase):
-        def run(self, step, memory, stats, is_followed):
+        def run(self, step, memory, stats):
             chosen.append(memory.examples())
-            return super().run(step, memory, stats, is_followed=False)
+            return super().run(step, memory, stats)
 
     # Leave out the balanced fine-tuning.
     learner._phases[1:] = [Watched(learner)]

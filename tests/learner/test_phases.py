@@ -136,9 +136,9 @@ def tuned(request, two_steps, tmp_path_factory):
     class Watched(FinetuningPhase):
         """Records the state before the phase."""
 
-        def run(self, step, memory, stats, is_followed):
+        def run(self, step, memory, stats):
             record(stats)
-            return super().run(step, memory, stats, is_followed)
+            return super().run(step, memory, stats)
 
     learner._phases[-1] = Watched(learner)
     with mock.patch.object(memory, "update", wraps=memory.update) as update:

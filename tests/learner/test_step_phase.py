@@ -62,6 +62,6 @@ def test_a_later_phase_adds_its_time_to_the_step(kind, tiny_config, monkeypatch)
         examples=lambda: [None], replace_images=lambda images: None
     )
     before = TrainingStats(160, [160], 1, 10.0, 16.0)
-    after = phase.run(types.SimpleNamespace(index=0), memory, before, False)
+    after = phase.run(types.SimpleNamespace(index=0), memory, before)
     assert after.train_seconds == 13
     assert after.class_counts == before.class_counts

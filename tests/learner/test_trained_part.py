@@ -69,6 +69,16 @@ def test_frozen_backbone_stays_as_it_came_through_all_phases(
         np.testing.assert_array_equal(value, expected)
 
 
+def test_bytes_of_a_teacher_of_a_frozen_backbone_are_those_of_its_head(
+    network, tiny_config, two_steps
+):
+    config = tiny_config(backbone=network, freeze_backbone=True)
+    learner = learned(config, two_steps[:1])
+    memory = ReplayMemory(config.memory, config.training.seed)
+    # float32: 6 features and a bias for each of 5 classes.
+    assert learner.memory_bytes(two_steps[0], memory)["teacher"] == 4 * 7 * 5
+
+
 def test_head_on_computed_features_equals_a_head_behind_the_backbone(
     network, tiny_config, two_steps
 ):

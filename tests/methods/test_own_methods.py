@@ -17,6 +17,7 @@ from bsce_keras import (
 from bsce_keras.methods import load_method, own_methods
 from bsce_keras.methods.base import LossTerm, Method, StepContext
 from bsce_keras.methods.lucir import LUCIR
+from bsce_keras.methods.podnet import PODNet
 from bsce_keras.runtime.errors import RequestError
 
 
@@ -33,6 +34,10 @@ class Weighted(Method):
 
 
 class OwnLUCIR(LUCIR):
+    pass
+
+
+class OwnPODNet(PODNet):
     pass
 
 
@@ -140,6 +145,13 @@ def test_method_takes_the_recipe_of_the_published_one_that_it_extends():
     assert own.training == published.training
     assert own.method.parameters == published.method.parameters
     assert published.method.name == "lucir"
+
+
+def test_method_has_the_loss_and_the_needs_of_the_one_that_it_extends():
+    assert make_config("digits", method=OwnPODNet).method.classification_loss == "nca"
+    pretrained = {"backbone": "applications:VGG16", "download": True}
+    with pytest.raises(RequestError, match="OwnPODNet needs a backbone of this pack"):
+        make_config("digits", method=OwnPODNet, **pretrained)
 
 
 @pytest.mark.slow

@@ -47,6 +47,7 @@ REQUESTS = [
     ("report", "--output=given/short nowhere", "must name a folder. Received the file"),
     ("report", "--output=given/short nowhere", "nowhere is not a run folder"),
     ("compare", "given nowhere --output=given/short", "--output must name a folder"),
+    ("compare", "given nowhere --cache_dir=given/short", "given/short is a file"),
     ("export", "--run_dir=nowhere --output=given/short/x", "given/short is a file"),
     ("forget", "--output=given/short", "--output must name a folder"),
     ("forget", "--output=given", "given is not empty. Name another --output."),

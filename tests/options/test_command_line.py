@@ -51,6 +51,24 @@ def test_values_are_parsed_by_type(arguments, name, value):
     assert getattr(values, name) == value
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        *(("train", "flagfile"), ("evaluate", "run_dir"), ("evaluate", "model")),
+        *(("export", "output"), ("forget", "data_dir"), ("predict", "embedding")),
+        *(("report", "output"), ("reproduce", "runs_dir"), ("tune", "runs_dir")),
+    ],
+)
+def test_paths_may_begin_with_a_tilde(command, flag, empty_folder, monkeypatch):
+    """Shells do not expand it after the equals sign."""
+    monkeypatch.setenv("HOME", str(empty_folder))
+    (empty_folder / "here").touch()
+    values, *_ = command_line.parse(command, [f"--{flag}=~/here"])
+    assert values[flag].value == (
+        None if flag == "flagfile" else f"{empty_folder}/here"
+    )
+
+
 def test_arguments_after_a_double_dash_are_not_flags():
     values, files = parse("--top_k=2", "a.jpg", "--", "--b.jpg", command="predict")
     assert values.top_k == 2
@@ -231,10 +249,13 @@ def test_the_flagfile_of_a_run_repeats_it(tmp_path):
 
 def test_the_flagfile_of_a_run_repeats_it_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    values, _ = parse("--dataset=folder", "--data_dir=photos", "--run_dir=~/run")
+    arguments = ["--data_dir=photos", "--run_dir=~/run", "--base_run_dir=base"]
+    values, _ = parse("--dataset=folder", *arguments)
     lines = command_line.flagfile_text(values).splitlines()
     assert f"--data_dir={tmp_path / 'photos'}" in lines
     assert f"--run_dir={tmp_path / 'home' / 'run'}" in lines
+    # A run resumes only with the text of its config.json.
+    assert "--base_run_dir=base" in lines
 
 
 @pytest.mark.parametrize(

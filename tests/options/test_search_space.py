@@ -2,7 +2,13 @@
 
 import pytest
 
-from bsce_keras.options.search_space import Range, Values, read_space, rounded
+from bsce_keras.options.search_space import (
+    Range,
+    Values,
+    flag_lines,
+    read_space,
+    rounded,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,13 @@ def test_other_texts_are_refused(text):
     space, (problem,) = read_space("alphas", text)
     assert space is None
     assert problem.startswith("--alphas must be different numbers")
+
+
+def test_the_flagfile_of_a_trial_repeats_it_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = {"dataset": "folder", "data_dir": "photos", "export": False}
+    lines = ["--dataset=folder", f"--data_dir={tmp_path}/photos", "--export=false"]
+    assert flag_lines(request) == lines
 
 
 def test_a_rounded_number_is_repeated_exactly_by_a_flag():

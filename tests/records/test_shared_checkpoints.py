@@ -18,10 +18,11 @@ class Sender:
 
 
 def test_the_last_step_and_its_progress_reach_every_worker(tmp_path):
-    shared = SharedCheckpoints(Checkpoints(tmp_path), Sender())
+    checkpoints = Checkpoints(tmp_path)
+    shared = SharedCheckpoints(checkpoints, Sender())
     weights = {"weights": np.arange(3)}
     # The state of a step holds vectors, which JSON does not.
-    shared.save_step(0, weights, {"class_counts": np.arange(2), "number": 1})
+    checkpoints.save_step(0, weights, {"class_counts": np.arange(2), "number": 1})
     shared.save_progress(1, "main", 0, weights, {"epoch": 0})
     assert shared.load_arrays(0)["weights"].tolist() == [0, 1, 2]
     arrays, state = shared.load_progress(1, "main")
