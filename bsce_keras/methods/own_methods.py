@@ -91,9 +91,19 @@ def published_relative(name):
 
     It is `il_baseline` for methods that extend only `Method`, or are not known.
     """
+    published = _published_class(name)
+    return _PATHS[_path(published)] if published else "il_baseline"
+
+
+def keeps_phases(name):
+    """Returns True if a known method has the phases of the published one it extends."""
+    published = _published_class(name)
+    return published is not None and own_class(name).phases == published.phases
+
+
+def _published_class(name):
     ancestors = own_class(name).__mro__ if name in _known else ()
-    paths = filter(_PATHS.get, map(_path, ancestors))
-    return next(map(_PATHS.get, paths), "il_baseline")
+    return next((kind for kind in ancestors if _path(kind) in _PATHS), None)
 
 
 def _path(own):

@@ -9,7 +9,12 @@ import dataclasses
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.memory import MemoryUse
 from bsce_keras.config.training import scaled_schedule
-from bsce_keras.methods.own_methods import is_own, own_parameters, published_relative
+from bsce_keras.methods.own_methods import (
+    is_own,
+    keeps_phases,
+    own_parameters,
+    published_relative,
+)
 from bsce_keras.methods.parameters import (
     AcilParameters,
     BicParameters,
@@ -341,8 +346,9 @@ def trained_steps(config):
     Args:
         config: `ExperimentConfig`.
     """
-    facts, model = published(config.method.name), config.model
-    if is_own(config.method.name) or not facts.solves_head:
+    name, model = config.method.name, config.model
+    facts = published(name)
+    if not facts.solves_head or (is_own(name) and not keeps_phases(name)):
         return not model.is_adopted, True
     is_solved = model.freeze_backbone and facts.solves_base_head
     return not (model.is_adopted or is_solved), False

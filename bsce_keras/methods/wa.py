@@ -1,9 +1,13 @@
 """WA: IL-Baseline that scales new class weights to the length of the old ones."""
 
+import logging
+
 import numpy as np
 
 from bsce_keras.methods.il_baseline import ILBaseline
 from bsce_keras.models.heads import LinearHead
+
+_log = logging.getLogger(__name__)
 
 
 class WA(ILBaseline):
@@ -34,5 +38,12 @@ class WA(ILBaseline):
             return
         kernel = head.kernel.numpy()
         lengths = np.linalg.norm(kernel, axis=0)
-        kernel[:, num_old:] *= lengths[:num_old].mean() / lengths[num_old:].mean()
+        old, new = lengths[:num_old].mean(), lengths[num_old:].mean()
+        if not new:
+            _log.warning(
+                "All weights of new classes are 0, so WA cannot scale them. Lower "
+                "--learning_rate, or use --method_parameters=clips_weights=false."
+            )
+            return
+        kernel[:, num_old:] *= old / new
         head.kernel.assign(kernel)

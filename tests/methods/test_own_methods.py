@@ -15,9 +15,11 @@ from bsce_keras import (
     train,
 )
 from bsce_keras.methods import load_method, own_methods
+from bsce_keras.methods.acil import ACIL
 from bsce_keras.methods.base import LossTerm, Method, StepContext
 from bsce_keras.methods.lucir import LUCIR
 from bsce_keras.methods.podnet import PODNet
+from bsce_keras.methods.recipes import trained_steps
 from bsce_keras.runtime.errors import RequestError
 
 
@@ -39,6 +41,14 @@ class OwnLUCIR(LUCIR):
 
 class OwnPODNet(PODNet):
     pass
+
+
+class OwnACIL(ACIL):
+    pass
+
+
+class TrainedACIL(ACIL):
+    phases = Method.phases
 
 
 class ExtraTermFirst(Method):
@@ -152,6 +162,16 @@ def test_method_has_the_loss_and_the_needs_of_the_one_that_it_extends():
     pretrained = {"backbone": "applications:VGG16", "download": True}
     with pytest.raises(RequestError, match="OwnPODNet needs a backbone of this pack"):
         make_config("digits", method=OwnPODNet, **pretrained)
+
+
+@pytest.mark.parametrize(
+    ("method", "increments_are_trained"), [(OwnACIL, False), (TrainedACIL, True)]
+)
+def test_steps_of_an_own_method_are_trained_by_its_phases(
+    method, increments_are_trained
+):
+    config = make_config("digits", method=method)
+    assert trained_steps(config) == (True, increments_are_trained)
 
 
 @pytest.mark.slow

@@ -82,6 +82,13 @@ def test_aligning_again_changes_nothing():
     np.testing.assert_allclose(aligned(KERNEL, num_old=2, times=2), once, rtol=1e-6)
 
 
+def test_new_classes_without_a_weight_above_0_are_reported(caplog):
+    """Their mean length is 0, which cannot be scaled to that of old classes."""
+    kernel = KERNEL * np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+    np.testing.assert_array_equal(aligned(kernel, num_old=2), kernel)
+    assert "All weights of new classes are 0" in caplog.text
+
+
 def test_base_step_is_not_aligned():
     np.testing.assert_array_equal(aligned(KERNEL, num_old=0), KERNEL)
 
