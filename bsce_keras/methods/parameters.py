@@ -114,12 +114,33 @@ def changed(parameters, values, method, loss):
         elif known[name].accepts(value):
             accepted[name] = known[name].type(value)
         else:
-            problems.append(
-                f"--method_parameters: {name} of --method={method} must be "
-                f"{known[name].expected}. Received: {value!r}"
-            )
+            problems.append(_not_accepted(known[name], value, method))
     refuse(problems)
     return dataclasses.replace(parameters, **accepted)
+
+
+def range_problems(parameters, method):
+    """Returns a sentence for each value of a dataclass that its `parameter` refuses.
+
+    Args:
+        parameters: instance of a dataclass. Fields made without `parameter` have no
+            range.
+        method: name of the method, for messages.
+    """
+    known = parameters_of(parameters)
+    return [
+        _not_accepted(known[field.name], value, method)
+        for field in dataclasses.fields(parameters)
+        if _KEY in field.metadata
+        and not known[field.name].accepts(value := getattr(parameters, field.name))
+    ]
+
+
+def _not_accepted(parameter, value, method):
+    return (
+        f"--method_parameters: {parameter.name} of --method={method} must be "
+        f"{parameter.expected}. Received: {value!r}"
+    )
 
 
 def _unknown_name(name, known, method):

@@ -16,7 +16,7 @@ from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
 from bsce_keras.methods.own_methods import is_own
-from bsce_keras.methods.parameters import changed
+from bsce_keras.methods.parameters import changed, range_problems
 from bsce_keras.options.backbone_options import model_config, pretrained_backbone
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
 from bsce_keras.options.folders import folder_problems
@@ -201,6 +201,7 @@ def _method(asked, kind):
     # TrainingConfig reports an invalid scale; use 1.0 so that the other checks run.
     scale = _scale(asked, recipes.published(name).recipes[kind]) or 1.0
     parameters = recipes.parameters(name, kind, scale)
+    problems += range_problems(parameters, name)
     values = {**(asked.method_parameters or {})}
     values |= asked.given(*(option.name for option in PARAMETER_FLAGS))
     if is_known and values:

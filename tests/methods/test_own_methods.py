@@ -18,6 +18,7 @@ from bsce_keras.methods import load_method, own_methods
 from bsce_keras.methods.acil import ACIL
 from bsce_keras.methods.base import LossTerm, Method, StepContext
 from bsce_keras.methods.lucir import LUCIR
+from bsce_keras.methods.parameters import LucirParameters
 from bsce_keras.methods.podnet import PODNet
 from bsce_keras.methods.recipes import trained_steps
 from bsce_keras.runtime.errors import RequestError
@@ -140,6 +141,15 @@ def test_class_is_trained_with_its_own_parameters():
 def test_parameters_of_an_object_are_the_defaults():
     config = make_config("digits", method=Weighted(Weights(5.0)))
     assert config.method.parameters == Weights(5.0)
+
+
+def test_parameters_of_an_object_out_of_range_are_refused():
+    parameters = LucirParameters(less_forget_weight=5.0, margin=-1.0, top_k=0)
+    with pytest.raises(RequestError) as refused:
+        make_config("digits", method=OwnLUCIR(parameters))
+    margin, top_k = refused.value.problems
+    assert "margin of" in margin and "number of at least 0. Received: -1.0" in margin
+    assert "top_k of" in top_k and "Received: 0" in top_k
 
 
 def test_unknown_parameter_of_a_class_is_refused():
