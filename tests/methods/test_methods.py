@@ -121,7 +121,7 @@ def test_distillation_gradient_is_zero_when_student_equals_teacher(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_small_step_against_its_gradient_lowers_every_term(name):
-    """Student and teacher in each other's place would have the same value, untrained."""
+    """A term with student and teacher exchanged may have its value, and no gradient."""
     student, teacher = outputs(4, seed=1), outputs(3, seed=2)
     edges = student.pop("anchor_edges")
 
