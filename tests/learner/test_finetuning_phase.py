@@ -1,5 +1,6 @@
 """FinetuningPhase trains on its own terms, schedule and images."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -16,10 +17,10 @@ from bsce_keras.runtime.devices import Runtime
 STATS = TrainingStats(160, [32] * 5, 1, 1.0, 160.0)
 
 
-def test_finetuning_has_its_own_schedule_and_weight_of_classification(
+def test_finetuning_has_its_own_schedule_and_the_momentum_of_the_run(
     tiny_config, two_steps, monkeypatch
 ):
-    """In the main phase of IL-Baseline, classification has weight 1 / 6."""
+    """Its weight of classification is 1; in the main phase it is 1 / 6."""
     begun = []
 
     def train_phase(run, plan, trainer, pool):
@@ -30,6 +31,8 @@ def test_finetuning_has_its_own_schedule_and_weight_of_classification(
     config = tiny_config(
         method="il_baseline", balanced_finetuning="true", exemplars_per_class=3
     )
+    training = dataclasses.replace(config.training, momentum=0.8)
+    config = dataclasses.replace(config, training=training)
     learner = Learner(config, Runtime(), None)
     memory = ReplayMemory(config.memory, config.training.seed)
     for step in two_steps:
@@ -40,7 +43,8 @@ def test_finetuning_has_its_own_schedule_and_weight_of_classification(
     FinetuningPhase(learner).run(two_steps[1], memory, STATS, is_followed=False)
 
     [(schedule, trainer, pool)] = begun
-    assert schedule == config.training.finetuning
+    assert schedule == training.finetuning
+    assert trainer.optimizer.momentum == 0.8
     weights = {term.name: term.weight for term in trainer.terms}
     assert weights == {"classification": 1.0, "distillation": pytest.approx(5 / 6)}
     assert np.bincount(pool.labels).tolist() == [3] * 6

@@ -220,7 +220,16 @@ def test_images_set_aside_are_part_of_the_quota():
     assert len(memory.examples()) == 49 - 5
 
 
-@pytest.mark.parametrize("config", [growing(3), fixed(20), with_images_set_aside(10)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        growing(3),
+        fixed(20),
+        with_images_set_aside(10),
+        with_graph(exemplars_per_class=3),
+        with_graph(memory_budget=20),
+    ],
+)
 def test_a_second_update_replaces_the_exemplars_of_its_step(config):
     """PODNet selects again by the features after balanced fine-tuning."""
     once, twice = ReplayMemory(config, seed=1), ReplayMemory(config, seed=1)
