@@ -3,6 +3,7 @@
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -112,6 +113,10 @@ def test_only_new_logits_are_corrected():
     corrected = head(FEATURES)["logits"].numpy()
     np.testing.assert_array_equal(corrected[:, :2], raw[:, :2])
     np.testing.assert_allclose(corrected[:, 2:], 0.5 * raw[:, 2:] - 1.0, rtol=1e-6)
+    # Exported files have a dense layer. Its biases are large enough to tell here.
+    head.bias.assign([1.0, 2.0, 3.0, 4.0])
+    exported = keras.Model(inputs := keras.Input((3,)), head.plain(inputs))(FEATURES)
+    np.testing.assert_allclose(exported["logits"], head(FEATURES)["logits"], rtol=1e-5)
 
 
 def test_grown_head_copies_uncorrected_logits():
