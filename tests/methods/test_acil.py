@@ -240,6 +240,14 @@ def test_temperature_is_fitted_to_images_that_were_left_out(name):
     assert weights["temperature"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_temperature_and_ridge_see_images_of_all_classes_of_a_large_step():
+    """Images of a step may be in the order of their classes."""
+    features, labels = images([1500, 900, 600])
+    step = AnalyticStep(features, labels, 0, 3, expansion())
+    counts = np.bincount(labels[step.sampled])
+    np.testing.assert_allclose(counts, [500, 300, 200], atol=1)
+
+
 @pytest.mark.parametrize("name", ["acil", "ds_al"])
 def test_images_that_are_all_right_leave_room_for_an_error(name):
     """About one in 200; a fit to them alone would give every image probability 1."""
