@@ -118,6 +118,10 @@ def test_unforgettable_classes_are_refused_with_the_reason(tmp_path, monkeypatch
     assert "the run has no class 'x'" in refusal(config, ["x"])
     base = config.stream.arriving_class_names[0]
     assert "trained the backbone" in refusal(config, [base])
+    deep = config_of("run", parameters={"depths": 2})
+    model = dataclasses.replace(deep.model, freeze_backbone=True)
+    deep = dataclasses.replace(deep, model=model)
+    assert "scaled the features" in refusal(deep, [base])
     weighed = config_of("run", classification_loss="balanced_softmax", alpha=0.5)
     last = config.stream.arriving_class_names[-2]
     assert "Forgetting needs --alpha=1" in refusal(weighed, [last])

@@ -80,6 +80,18 @@ def test_virtual_update_equals_the_next_update_and_changes_nothing(rate):
     np.testing.assert_allclose(virtual, variable.numpy(), rtol=1e-6)
 
 
+def test_virtual_update_has_the_momentum_of_each_variable():
+    """Buffers are 1 and -2, so that without gradients 0 becomes -.9 and 1.8."""
+    variables = [keras.Variable(0.0), keras.Variable(0.0)]
+    optimizer = CoupledSGD(1.0)
+    optimizer.build(variables)
+    optimizer.apply([tf.constant(1.0), tf.constant(-2.0)], variables)
+    zeros = [tf.constant(0.0)] * 2
+    for order in (slice(None), slice(None, None, -1)):
+        found = optimizer.virtual_update(zeros, zeros, variables[order])
+        np.testing.assert_allclose(found, [-0.9, 1.8][order], rtol=1e-6)
+
+
 @pytest.mark.parametrize("rate", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("clamp", [None, 1.0])
 def test_sensitivity_is_the_derivative_of_the_virtual_update(rate, clamp):

@@ -1,5 +1,7 @@
 """IncrementalTrainer: the package's only `train_step`."""
 
+import logging
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,6 +22,8 @@ from bsce_keras.runtime.replicas import (
     mean_over_replicas,
     num_replicas,
 )
+
+_log = logging.getLogger(__name__)
 
 # Name of the accuracy on training batches in logs.
 TRAIN_ACCURACY = "train_accuracy"
@@ -88,6 +92,7 @@ class IncrementalTrainer(keras.Model):
         self.meta_gradient = meta_gradient
         self.batch_statistics = batch_statistics
         self.anchors = anchors
+        self._told = False
         self.built = True
 
     def train_step(self, data):
@@ -266,11 +271,34 @@ class IncrementalTrainer(keras.Model):
             size,
         )
 
+    def _reached(self, gradients):
+        """Returns gradients and variables, without weights that no loss depends on.
+
+        These stay as they are, without decay. They are named once.
+        """
+        pairs = list(zip(gradients, self.student.trainable_variables, strict=True))
+        reached = [pair for pair in pairs if pair[0] is not None]
+        if not reached:
+            raise RunError(
+                "No loss term depends on a trained weight. Compute at least one term "
+                "from the outputs of the student, with TensorFlow or keras.ops."
+            )
+        others = [variable.path for gradient, variable in pairs if gradient is None]
+        if others and not self._told:
+            self._told = True
+            _log.warning(
+                "No loss depends on %s. Training does not change %s.",
+                ", ".join(others),
+                "this weight" if len(others) == 1 else "these weights",
+            )
+        return zip(*reached, strict=True)
+
     def _assign(self, gradients, state, means, accuracy):
         """Applies one checked update to weights and batch statistics, or to neither.
 
         Returns the logs: loss, terms, and accuracy on the training batch.
         """
+        gradients, variables = self._reached(gradients)
         local = {_GRADIENT: tf.linalg.global_norm(gradients)}
         sums = _over_replicas({**means, **local, TRAIN_ACCURACY: accuracy})
         logs = {name: sums[name] for name in means}
@@ -286,7 +314,7 @@ class IncrementalTrainer(keras.Model):
             factor = tf.where(tf.math.is_finite(norm), one, np.nan)
         self.optimizer.apply(
             [gradient * tf.cast(factor, gradient.dtype) for gradient in gradients],
-            self.student.trainable_variables,
+            variables,
         )
         means_of_state = mean_over_replicas([value for _, value in state])
         for (variable, _), value in zip(state, means_of_state, strict=True):

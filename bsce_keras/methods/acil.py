@@ -81,6 +81,18 @@ class AnalyticStep:
         number = min(len(self.labels), _MOST_CALIBRATED)
         return np.linspace(0, len(self.labels) - 1, number).astype(int)
 
+    def temperature(self, left_out_logits):
+        """Returns the temperature of the head's probabilities.
+
+        The images may all be right, and the new ones are not. The fit therefore
+        expects about one error among them.
+
+        Args:
+            left_out_logits: leave-one-out logits of the images of `sampled`.
+        """
+        labels = self.labels[self.sampled]
+        return fitted_temperature(left_out_logits, labels, num_random=1)
+
     @property
     def weights(self):
         """Weight of each image, shape `(n,)`."""
@@ -238,8 +250,9 @@ class ACIL(Method):
     base classes.
 
     The temperature of the exported probabilities is fitted to leave-one-out logits of
-    up to 1000 training images of the step. A `ridge` of 0 is chosen at the base step,
-    by the leave-one-out errors of such images. It stays for all steps.
+    up to 1000 training images of the step, and to one image with a random label, see
+    `fitted_temperature`. A `ridge` of 0 is chosen at the base step, by the
+    leave-one-out errors of such images. It stays for all steps.
 
     Source: Zhuang et al., NeurIPS 2022; balanced: AIR, arXiv 2408.10349. The authors
     update W by Woodbury's identity; sums and one solution give the same numbers.
@@ -303,7 +316,7 @@ class ACIL(Method):
         logits = main.left_out_logits(step)
         return state_after(state, step, main), {
             "kernel": main.solution.kernel,
-            "temperature": fitted_temperature(logits, step.labels[step.sampled]),
+            "temperature": step.temperature(logits),
         }
 
     def main_stream(self, state, step, tell):
@@ -340,5 +353,5 @@ class ACIL(Method):
         logits = stream.left_out_logits(last)
         return AnalyticState({"main": sums}, counts, ridge), {
             "kernel": solution.kernel,
-            "temperature": fitted_temperature(logits, last.labels[last.sampled]),
+            "temperature": last.temperature(logits),
         }

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from bsce_keras.evaluation.calibration import fitted_temperature
 from bsce_keras.methods.acil import ACIL, AnalyticState, RidgeStream, relu, state_after
 from bsce_keras.methods.ridge import RidgeSums
 
@@ -43,13 +42,13 @@ class DSAL(ACIL):
             (parameters.compensation_ridge,),
             tell,
         )
-        factor, places = parameters.compensation, step.sampled
+        factor = parameters.compensation
         logits = main.left_out_logits(step)
         logits += factor * compensation.left_out_logits(step)
         return state_after(state, step, main, compensation), {
             "kernel": main.solution.kernel,
             "compensation": factor * compensation.solution.kernel,
-            "temperature": fitted_temperature(logits, step.labels[places]),
+            "temperature": step.temperature(logits),
         }
 
 

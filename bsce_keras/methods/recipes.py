@@ -94,6 +94,7 @@ class Published:
             backbone nothing is trained at all.
         forgetting_problem: reason why it cannot forget classes; empty if it can. Such a
             method has `forget`, see `ACIL.forget`.
+        corrects_head: a step ends with a correction of the trained head.
         base_network: methods with the same word train the same network at the base
             step, if data and schedule are equal. Empty if no other method does.
     """
@@ -114,6 +115,7 @@ class Published:
     solves_head: bool = False
     solves_base_head: bool = False
     forgetting_problem: str = _TRAINED
+    corrects_head: bool = False
     base_network: str = ""
 
     @property
@@ -244,6 +246,7 @@ _PUBLISHED = {
         _IL_BASELINE,
         parameters=_on_every_kind(BicParameters()),
         memory=MemoryUse(needs_exemplars=True, sets_aside=True),
+        corrects_head=True,
         # Images set aside do not train it.
         base_network="",
         predicts_by=(
@@ -262,6 +265,7 @@ _PUBLISHED = {
     "wa": dataclasses.replace(
         _IL_BASELINE,
         parameters=_on_every_kind(WaParameters()),
+        corrects_head=True,
         # Its class weights are never below 0.
         base_network="",
         predicts_by=(

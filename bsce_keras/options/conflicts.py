@@ -124,10 +124,10 @@ def _loss_contradictions(asked):
         "the same without the correction, or omit the loss.",
     )
     yield (
-        use.sets_aside and asked.balanced_finetuning == "true",
+        asked.published.corrects_head and asked.balanced_finetuning == "true",
         f"--balanced_finetuning=true changes the head after --method="
-        f"{asked.method_name} fitted its correction to it. Use --method=il_baseline "
-        "with it, or omit it.",
+        f"{asked.method_name} has corrected it. Use --method=il_baseline with it, or "
+        "omit it.",
     )
     yield (
         asked.replay_sampling == FOUR_TO_ONE

@@ -28,6 +28,12 @@ def unforgettable_problems(config, names):
             "Classes of the base step trained the backbone, which cannot forget them: "
             f"{listed(base)}. Train without them."
         )
+    elif base and getattr(config.method.parameters, "depths", 0):
+        problems.append(
+            "Classes of the base step scaled the features of --method_parameters="
+            f"depths={config.method.parameters.depths}, and their part cannot be "
+            f"subtracted: {listed(base)}. Train without them, or with depths=0."
+        )
     facts = loss_facts(config.method.classification_loss)
     if facts.takes_alpha and config.method.alpha != 1:
         problems.append(

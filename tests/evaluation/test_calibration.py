@@ -54,3 +54,12 @@ def test_temperature_minimises_the_cross_entropy():
 
     best = fitted_temperature(logits, labels)
     assert loss(best) < min(loss(0.99 * best), loss(1.01 * best))
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.01, 1e-3), (-10.0, 100.0)])
+def test_temperature_stays_in_its_range_for_images_all_right_or_all_wrong(
+    factor, expected
+):
+    labels = np.arange(4) % 2
+    logits = factor * np.eye(2)[labels]
+    assert fitted_temperature(logits, labels) == pytest.approx(expected, rel=1e-3)

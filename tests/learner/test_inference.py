@@ -45,6 +45,18 @@ def test_a_classifier_is_served_by_its_calibrated_logits(tiny_config):
     assert np.all(learner.logits(images) == -40)
 
 
+def test_features_of_a_network_in_bfloat16_are_float32():
+    """Means of exemplars are then computed in float32 at least."""
+    images = keras.Input((IMAGE.size, IMAGE.size, 1))
+    narrow = keras.layers.Flatten(dtype="bfloat16")(images)
+    shown = Inference(
+        keras.Model(images, {"features": narrow, "logits": narrow}), IMAGE
+    )
+    pixels = np.full((3, 4, 4, 1), 40, np.uint8)
+    for values in (shown.features(pixels), shown.logits(pixels)):
+        assert values.dtype == np.float32 and np.all(values == 40)
+
+
 def test_the_largest_side_is_the_one_that_images_are_resized_to():
     images = keras.Input((IMAGE.size, IMAGE.size, 1))
     resized = keras.layers.Resizing(320, 320)(images)

@@ -205,7 +205,9 @@ def test_student_starts_equal_with_and_without_teacher(tiny_config, two_steps):
         config = tiny_config(
             method=method, learning_rate=1e-30, run_dir=f"runs/{method}"
         )
-        starts[method] = weights_of(learn(config, two_steps)[0])
+        learner, _ = learn(config, two_steps)
+        assert (learner.teacher is None) == (method == "finetune")
+        starts[method] = weights_of(learner)
     for ours, theirs in zip(*starts.values(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-25)
 

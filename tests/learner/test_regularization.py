@@ -31,6 +31,16 @@ class SquaredMean(keras.layers.Layer):
         return inputs
 
 
+class Spare(keras.layers.Layer):
+    """Has a weight that it does not use, as the mask token of a vision transformer."""
+
+    def build(self, input_shape):
+        self.add_weight(shape=(3,), initializer="ones", name="mask_token")
+
+    def call(self, inputs):
+        return inputs
+
+
 def make_trainer(regularizer=None, *layers, alpha=None):
     keras.utils.set_random_seed(1)
     images = keras.Input((2, 2, 1))
@@ -124,6 +134,29 @@ def test_both_forms_of_the_alpha_gradient_regularize_the_virtual_update():
     assert slopes["closed_form", True] != pytest.approx(
         slopes["closed_form", False], rel=1e-3
     )
+
+
+def test_a_weight_that_no_loss_depends_on_stays_and_is_named(caplog):
+    """Nor does it decay: PyTorch's SGD skips weights without a gradient."""
+    plain, spare = make_trainer(), make_trainer(None, Spare())
+    for trainer in (plain, spare):
+        trainer.optimizer.coupled_weight_decay = 0.1
+        trainer.train_step(make_batch())
+    others = {weight.path: weight.numpy() for weight in spare.student.weights}
+    assert others.pop("spare/mask_token").tolist() == [1.0] * 3
+    expected = plain.student.get_weights()
+    for value, wanted in zip(others.values(), expected, strict=True):
+        np.testing.assert_array_equal(value, wanted)
+    [line] = caplog.messages
+    assert "No loss depends on spare/mask_token" in line
+
+
+def test_losses_that_depend_on_no_weight_are_refused():
+    trainer = make_trainer()
+    trainer.terms = (LossTerm("constant", 1.0, lambda labels, *_: labels),)
+    trainer._weights["constant"] = 1.0
+    with pytest.raises(RunError, match="No loss term depends on a trained weight"):
+        trainer.train_step(make_batch())
 
 
 def test_a_term_called_regularization_is_refused():

@@ -124,6 +124,17 @@ def test_herded_mean_is_nearer_to_the_class_mean_than_random():
     assert distance(herding(features, 20)) < np.median(by_chance) / 2
 
 
+def test_an_image_with_features_of_zero_is_no_obstacle():
+    """A row of zeros stays zero, and counts in the mean. Scores by hand:
+
+    w = (.45,  .4):  0  .45  .4  .6 -> 3
+    w = ( .1,  .2):  0   .1  .2  .2 -> 2, the lower index of a tie
+    w = (.55, -.4):  0  .55 -.4  .2 -> 1
+    """
+    rows = np.array([[0, 0], [1, 0], [0, 1], [0.8, 0.6]])
+    assert herding(rows, 3).tolist() == [3, 2, 1]
+
+
 def test_lowest_index_wins_a_tie():
     # Rows 1 and 3 have the same direction, nearest to the mean.
     rows = np.array([[1, 0], [1, 1], [0, 1], [2, 2]])

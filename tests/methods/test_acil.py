@@ -8,7 +8,7 @@ import pytest
 
 from bsce_keras import make_config
 from bsce_keras.config.choices import IMAGENET, KINDS
-from bsce_keras.evaluation.calibration import fitted_temperature
+from bsce_keras.evaluation.calibration import fitted_temperature, probabilities_of
 from bsce_keras.methods import acil, load_method
 from bsce_keras.methods.acil import AnalyticStep
 from bsce_keras.methods.recipes import parameters
@@ -236,8 +236,31 @@ def test_temperature_is_fitted_to_images_that_were_left_out(name):
         curved = np.tanh(features.astype(np.float64) @ expansion())
         logits += 0.6 * left_out(curved, targets - rows @ full)
     _, weights = learned(name, features, labels, [3])
-    expected = fitted_temperature(logits, labels)
+    expected = fitted_temperature(logits, labels, num_random=1)
     assert weights["temperature"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_temperature_and_ridge_see_images_of_all_classes_of_a_large_step():
+    """Images of a step may be in the order of their classes."""
+    features, labels = images([1500, 900, 600])
+    step = AnalyticStep(features, labels, 0, 3, expansion())
+    counts = np.bincount(labels[step.sampled])
+    np.testing.assert_allclose(counts, [500, 300, 200], atol=1)
+
+
+@pytest.mark.parametrize("name", ["acil", "ds_al"])
+def test_images_that_are_all_right_leave_room_for_an_error(name):
+    """About one in 200; a fit to them alone would give every image probability 1."""
+    directions = np.random.default_rng(1).normal(size=(2, NUM_FEATURES))
+    labels = np.arange(200) % 2
+    features = directions[labels].astype(np.float32)
+    _, weights = learned(name, features, labels, [2])
+    logits = expanded(features) @ weights["kernel"]
+    if name == "ds_al":
+        curved = np.tanh(features.astype(np.float64) @ expansion())
+        logits += curved @ weights["compensation"]
+    chances = probabilities_of(logits, weights["temperature"]).max(axis=1)
+    assert 1e-3 < 1 - chances.mean() < 1e-2
 
 
 @pytest.mark.parametrize("name", ["acil", "ds_al"])

@@ -3,6 +3,7 @@
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -67,10 +68,12 @@ def test_correction_undoes_a_linear_change_of_new_logits():
     assert again == pytest.approx((scale / 3, offset - 5 * scale / 3), abs=1e-4)
 
 
-def test_scale_is_bounded_for_images_without_a_mistake():
-    logits = np.array([[3.0, -3.0], [-3.0, 3.0]])
-    scale, _ = fit_bias_correction(logits, [0, 1], num_old_classes=1)
-    assert scale <= 10.0
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scale_is_bounded_for_images_without_a_mistake(sign):
+    """New logits separate the images, the right way or the wrong way round."""
+    logits = sign * np.array([[0.0, -0.1], [0.0, 0.1]])
+    scale, offset = fit_bias_correction(logits, [0, 1], num_old_classes=1)
+    assert (scale, offset) == pytest.approx((10.0 * sign, 0.0), abs=1e-6)
 
 
 def head_of(num_old, num_new):
@@ -110,6 +113,10 @@ def test_only_new_logits_are_corrected():
     corrected = head(FEATURES)["logits"].numpy()
     np.testing.assert_array_equal(corrected[:, :2], raw[:, :2])
     np.testing.assert_allclose(corrected[:, 2:], 0.5 * raw[:, 2:] - 1.0, rtol=1e-6)
+    # Exported files have a dense layer. Its biases are large enough to tell here.
+    head.bias.assign([1.0, 2.0, 3.0, 4.0])
+    exported = keras.Model(inputs := keras.Input((3,)), head.plain(inputs))(FEATURES)
+    np.testing.assert_allclose(exported["logits"], head(FEATURES)["logits"], rtol=1e-5)
 
 
 def test_grown_head_copies_uncorrected_logits():

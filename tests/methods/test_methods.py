@@ -119,6 +119,25 @@ def test_distillation_gradient_is_zero_when_student_equals_teacher(name):
             np.testing.assert_allclose(0.0 if slope is None else slope, 0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_small_step_against_its_gradient_lowers_every_term(name):
+    """A term with student and teacher exchanged may have its value, and no gradient."""
+    student, teacher = outputs(4, seed=1), outputs(3, seed=2)
+    edges = student.pop("anchor_edges")
+
+    def mean(term, student):
+        values = term.values(LABELS, student, {**teacher, "anchor_edges": edges})
+        return tf.reduce_mean(values[0] if isinstance(values, tuple) else values)
+
+    for term in terms(name).values():
+        with tf.GradientTape() as tape:
+            tape.watch(student)
+            before = mean(term, student)
+        slopes = tape.gradient(before, student, unconnected_gradients="zero")
+        moved = {key: value - 0.01 * slopes[key] for key, value in student.items()}
+        assert mean(term, moved) < before, term.name
+
+
 def test_il_baseline_weights_terms_by_the_fraction_of_old_classes():
     found = terms("il_baseline")
     assert found[CLASSIFICATION].weight == 0.25

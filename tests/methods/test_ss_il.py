@@ -64,5 +64,8 @@ def test_increments_add_32_exemplars_to_batches_of_128():
     assert sizes == [128, 160, 160]
     uniform = config(batch_size=128, replay_sampling="uniform").training
     assert uniform.at_step(1, 1000).batch_size == 128
+    # 1000 images are 8 batches of 128, and 7 of 160.
+    patient = config(batch_size=128, epochs=1, min_updates=80).training
+    assert [patient.at_step(step, 1000).epochs for step in (0, 1)] == [10, 12]
     for kind in (choices.CIFAR, choices.SUBIMAGENET, choices.IMAGENET):
         assert recipes.published("ss_il").recipes[kind].batch_size == 128

@@ -147,6 +147,7 @@ OF_DIGITS = [
         "--balanced_finetuning=true has no effect with --method=joint",
     ),
     ("--method=bic --balanced_finetuning=true", "Use --method=il_baseline with it"),
+    ("--method=wa --balanced_finetuning=true", "changes the head after --method=wa"),
     (f"{BALANCED} --alpha_optimizer=adam", "use --classification_loss=meta_balanced"),
     (f"{META} --exemplars_per_class=1", "at least 2 exemplars a class"),
     (f"{META} --memory_budget=17", "at least 2 exemplars a class"),

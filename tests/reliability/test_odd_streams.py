@@ -22,7 +22,7 @@ LOSSES = LOSS_CHOICES[1:]  # without `default`
 SPECIAL = ("bic", "acil", "ds_al", "imprint")
 # Losses and corrections that these methods refuse, whatever the stream.
 REFUSED = (("joint", META), ("joint", "separated_softmax"))
-NOT_FINETUNED = ("joint", "bic")
+NOT_FINETUNED = ("joint", "bic", "wa")
 SYSTEMS = [
     *(
         (method, loss)
