@@ -67,10 +67,8 @@ def test_terms_of_the_shown_method_are_those_of_the_formulas(shown_module):
         np.testing.assert_allclose(values, expected[term.name], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    ["softmax", pytest.param("meta_balanced_softmax", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["softmax", "meta_balanced_softmax"])
 def test_shown_method_trains_two_steps(loss, shown_module, tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "cosine_baseline", "cosine_baseline:CosineBaseline")
     config = make_config(

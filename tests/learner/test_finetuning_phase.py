@@ -40,7 +40,7 @@ def test_finetuning_has_its_own_schedule_and_the_momentum_of_the_run(
         head = learner.method.training_head(step.num_old_classes, step.num_new_classes)
         learner.adopt(new_classifier(config, learner.method.variant, head))
         memory.update(step, learner.features)
-    FinetuningPhase(learner).run(two_steps[1], memory, STATS, is_followed=False)
+    FinetuningPhase(learner).run(two_steps[1], memory, STATS)
 
     [(schedule, trainer, pool)] = begun
     assert schedule == training.finetuning

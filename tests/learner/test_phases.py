@@ -20,9 +20,8 @@ from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
 from bsce_keras.runtime.signals import Stopped
 
-FREEZING = pytest.mark.parametrize("method", ["lucir", "podnet"])
 # PODNet covers more terms; LUCIR would double the time.
-FREEZING_SLOWLY = pytest.mark.parametrize(
+FREEZING = pytest.mark.parametrize(
     "method", [pytest.param("lucir", marks=pytest.mark.slow), "podnet"]
 )
 
@@ -342,7 +341,7 @@ def test_stopped_finetuning_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-@FREEZING_SLOWLY
+@FREEZING
 def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
     """The step has all terms of the method, and balanced fine-tuning follows."""
     request = {
@@ -364,7 +363,7 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
 
 
 @pytest.mark.slow
-@FREEZING_SLOWLY
+@FREEZING
 def test_closed_form_and_nested_tapes_agree_with_every_term(
     method, tiny_config, two_steps
 ):

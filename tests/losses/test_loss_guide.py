@@ -22,8 +22,16 @@ def printed_by(code):
     return output.getvalue()
 
 
+NAMES = ("recall", "class_weight", "readme")
+MARKS = {"class_weight": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
-    ("code", "output"), SCRIPTS, ids=["recall", "class_weight", "readme"]
+    ("code", "output"),
+    [
+        pytest.param(*script, id=name, marks=MARKS.get(name, ()))
+        for name, script in zip(NAMES, SCRIPTS, strict=True)
+    ],
 )
 def test_scripts_of_the_guides_print_the_shown_output(code, output):
     printed = printed_by(code)

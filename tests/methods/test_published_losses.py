@@ -23,9 +23,9 @@ IMAGE = ImageSpec(size=32, stored_size=32, pad=4)
 NUM_OLD, NUM_NEW, BATCH = 50, 10, 24
 COUNTS = np.array([20] * NUM_OLD + [500] * NUM_NEW)
 SYSTEMS = [
-    ("il_baseline", "softmax"),
+    pytest.param("il_baseline", "softmax", marks=pytest.mark.slow),
     ("il_baseline", "balanced_softmax"),
-    ("lucir", "softmax"),
+    pytest.param("lucir", "softmax", marks=pytest.mark.slow),
     ("lucir", "balanced_softmax"),
     ("podnet", "nca"),
     ("podnet", "balanced_softmax"),

@@ -60,7 +60,11 @@ x86 = pytest.mark.skipif(
     "load",
     [
         "from bsce_keras import run_experiment",
-        "from bsce_keras.runtime import tensorflow_import as i; i.import_tensorflow()",
+        pytest.param(
+            "from bsce_keras.runtime.tensorflow_import import import_tensorflow\n"
+            "import_tensorflow()",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_run_experiment_and_the_commands_load_tensorflow_with_onednn(
