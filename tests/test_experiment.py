@@ -131,6 +131,7 @@ def test_shared_base_step_is_that_of_the_other_run(finished, tmp_path, caplog):
     assert told and told == caplog.messages
 
 
+@pytest.mark.slow
 def test_a_run_with_another_memory_takes_the_network_of_a_base_step(
     finished, tmp_path, capsys
 ):
@@ -178,6 +179,7 @@ def test_shared_base_step_includes_the_graph_of_its_exemplars(tmp_path):
         run_experiment(other)
 
 
+@pytest.mark.slow
 def test_optimised_base_exemplars_are_shared_only_with_their_method(tmp_path):
     """Their pixels differ from the images that data.json describes."""
     from bsce_keras.data.stream import ClassIncrementalStream

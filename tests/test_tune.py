@@ -153,7 +153,9 @@ def test_the_flagfile_of_a_trial_repeats_it(runs):
     assert again.base_run_dir == config.base_run_dir
 
 
-@pytest.mark.parametrize("search", ["random", "bayesian"])
+@pytest.mark.parametrize(
+    "search", ["random", pytest.param("bayesian", marks=pytest.mark.slow)]
+)
 def test_a_repeated_search_chooses_the_same_values(runs, search):
     runs.score = lambda config: 1.0 - abs(config.method.alpha - 0.3)
     arguments = ["--alphas=0.1:1", f"--search={search}", "--max_trials=5"]

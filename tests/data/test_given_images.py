@@ -190,6 +190,7 @@ def test_class_order_that_misses_a_class_is_refused():
         make_config("digits", class_order=range(1, 9))
 
 
+@pytest.mark.slow
 def test_more_classes_make_a_run_of_arrays_grow(arrays, tmp_path):
     images, labels = arrays
     request = {"validation_share": 0.2, "epochs": 1, "export": False}

@@ -167,7 +167,14 @@ def test_draws_follow_the_update_count_of_the_optimizer():
     assert asked == [0, 1, 2]
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "float32",
+        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+    ],
+)
 def test_nan_reference_features_are_named_and_change_nothing(precision):
     keras.config.set_dtype_policy(precision)
     trainer = make_trainer()

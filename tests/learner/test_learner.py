@@ -54,14 +54,28 @@ SYSTEMS = pytest.mark.parametrize(
 )
 
 
-@SYSTEMS
-def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devices):
-    """Steps have 11 updates with distillation or anchors, and meta updates."""
+LEARNED = {
+    "classification_loss": "meta_balanced_softmax",
+    "alpha_every": 3,
+    "alpha_optimizer": "sgd",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ("il_baseline", {"classification_loss": "balanced_softmax"}),
+        pytest.param("il_baseline", LEARNED, marks=pytest.mark.slow),
+        pytest.param("tpcil", LEARNED, marks=pytest.mark.slow),
+    ],
+)
+def test_two_replicas_equal_one_device(
+    method, loss, tiny_config, two_steps, two_devices
+):
+    """Steps have 11 updates with distillation or anchors; some also move alpha."""
     request = {
         "method": method,
-        "classification_loss": "meta_balanced_softmax",
-        "alpha_every": 3,
-        "alpha_optimizer": "sgd",
+        **loss,
         "batch_size": 14,
         "synchronized_batch_norm": True,
         "exemplars_per_class": 4,
@@ -72,8 +86,9 @@ def test_two_replicas_equal_one_device(method, tiny_config, two_steps, two_devic
     )
     for ours, theirs in zip(weights_of(one), weights_of(two), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert len(one_facts[1].alphas) == 4
-    assert one_facts[1].alphas[-1] != 1.0
+    moves_alpha = loss is LEARNED
+    assert len(one_facts[1].alphas) == 4 * moves_alpha
+    assert (one_facts[1].alpha != 1.0) == moves_alpha
     np.testing.assert_allclose(one_facts[1].alphas, two_facts[1].alphas, atol=1e-5)
 
 

@@ -26,9 +26,8 @@ def graphs_alive():
     }
 
 
-@pytest.mark.parametrize(
-    "replicas", ["one", pytest.param("two", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", ["one", "two"])
 def test_only_the_graph_of_inference_outlives_its_step(
     tiny_config, two_steps, replicas, request
 ):

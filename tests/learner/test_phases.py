@@ -298,6 +298,7 @@ def fewer(step):
     return step.examples.select(np.concatenate([first, others]))
 
 
+@pytest.mark.slow
 def test_stopped_finetuning_ends_with_the_same_bits(
     tiny_config, two_steps, stop_after, capsys
 ):

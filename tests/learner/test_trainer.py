@@ -371,7 +371,9 @@ def test_replicas_keep_the_mean_of_their_batch_statistics(two_devices):
             np.testing.assert_allclose(value, [expected], rtol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
+)
 def test_accuracy_leaves_every_bit_of_the_update(precision):
     """Only the sum with the prior reads the logits, so it is open to rewriting."""
     keras.config.set_dtype_policy(precision)

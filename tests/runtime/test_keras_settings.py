@@ -62,6 +62,7 @@ refuse_other_keras()
 """)
 
 
+@pytest.mark.slow
 def test_a_keras_file_predicts_with_the_settings_of_the_commands(
     run_python, torch_in_channels_first, tmp_path
 ):
