@@ -6,6 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bsce_keras.learner.global_means import (
+    global_size,
+    mean_of_term,
+    named_terms,
+    one_if_finite,
+    share_of_mean,
+    sums_over_replicas,
+)
 from bsce_keras.meta import (
     BalancedTerm,
     VirtualUpdate,
@@ -114,7 +122,7 @@ class IncrementalTrainer(keras.Model):
         return {**logs, "alpha": alpha, "alpha_gradient": slope}
 
     def _update(self, images, labels, taught):
-        size = _global_size(labels)
+        size = global_size(labels)
         values = self._values()
         with tf.GradientTape() as tape:
             tape.watch(values)
@@ -126,7 +134,7 @@ class IncrementalTrainer(keras.Model):
 
     def _move_alpha(self, images, labels, taught, split_images, split_labels):
         """Moves alpha against its gradient; returns both."""
-        size = _global_size(labels)
+        size = global_size(labels)
         values = self._values()
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(values)
@@ -142,7 +150,7 @@ class IncrementalTrainer(keras.Model):
             ),
             sensitivity=self.optimizer.virtual_update_sensitivity,
         )
-        split_size = _global_size(split_labels)
+        split_size = global_size(split_labels)
 
         def validate(start):
             uses_batch = not self.learned_alpha.uses_running_statistics
@@ -162,10 +170,10 @@ class IncrementalTrainer(keras.Model):
             slope = closed_form(tape, logits, other_loss, *rest)
         means = self._term_means(labels, outputs, taught, size)
         watched = {
-            **_named(_over_replicas(means)),
+            **named_terms(sums_over_replicas(means)),
             "the gradient of alpha": slope,
         }
-        return self.learned_alpha.descend(slope * _one_if_finite(watched)), slope
+        return self.learned_alpha.descend(slope * one_if_finite(watched)), slope
 
     def _values(self):
         return [tf.convert_to_tensor(v.value) for v in self.student.trainable_variables]
@@ -228,7 +236,7 @@ class IncrementalTrainer(keras.Model):
     def _term_means(self, labels, outputs, taught, size):
         """Returns this replica's share of each term's mean over the global batch."""
         return {
-            term.name: _mean_of_term(term, labels, outputs, taught, size)
+            term.name: mean_of_term(term, labels, outputs, taught, size)
             for term in self._terms_of(outputs)
         }
 
@@ -249,14 +257,14 @@ class IncrementalTrainer(keras.Model):
         logits = head_of(self.student)(features[::-1])["logits"]
         predicted = tf.argmax(logits, axis=1, output_type=tf.int32)
         hits = tf.equal(predicted, tf.cast(labels[::-1], tf.int32))
-        return _share_of_mean(tf.cast(hits, tf.float32), size)
+        return share_of_mean(tf.cast(hits, tf.float32), size)
 
     def _total(self, means):
         return tf.add_n([self._weights[name] * mean for name, mean in means.items()])
 
     def _logits_and_other_loss(self, labels, outputs, taught, size):
         others = [
-            term.weight * _mean_of_term(term, labels, outputs, taught, size)
+            term.weight * mean_of_term(term, labels, outputs, taught, size)
             for term in self._terms_of(outputs)
             if term.name != CLASSIFICATION
         ]
@@ -300,7 +308,7 @@ class IncrementalTrainer(keras.Model):
         """
         gradients, variables = self._reached(gradients)
         local = {_GRADIENT: tf.linalg.global_norm(gradients)}
-        sums = _over_replicas({**means, **local, TRAIN_ACCURACY: accuracy})
+        sums = sums_over_replicas({**means, **local, TRAIN_ACCURACY: accuracy})
         logs = {name: sums[name] for name in means}
         norm = checked = sums[_GRADIENT]
         is_scaled = hasattr(self.optimizer, "inner_optimizer")
@@ -308,7 +316,7 @@ class IncrementalTrainer(keras.Model):
             # A loss-scaling optimizer skips updates with infinities and lowers its
             # scale. At a scale of 1 the infinities are those of the loss itself.
             checked = tf.where(self.optimizer.dynamic_scale > 1, 0.0, norm)
-        factor = one = _one_if_finite({**_named(logs), _GRADIENT: checked})
+        factor = one = one_if_finite({**named_terms(logs), _GRADIENT: checked})
         if is_scaled:
             # It looks at the gradients of one replica only, so all of them get NaN.
             factor = tf.where(tf.math.is_finite(norm), one, np.nan)
@@ -321,40 +329,6 @@ class IncrementalTrainer(keras.Model):
             variable.assign(value * tf.cast(one, value.dtype))
         accuracy = sums[TRAIN_ACCURACY]
         return {"loss": self._total(logs), **logs, TRAIN_ACCURACY: accuracy}
-
-
-def _global_size(labels):
-    """Number of images of the batch over all replicas."""
-    local = tf.shape(labels)[0]
-    if num_replicas() == 1:
-        return local
-    return all_reduce_sum([local])[0]
-
-
-def _over_replicas(values):
-    """Sums named scalars over replicas in one reduction."""
-    dtype = next(iter(values.values())).dtype
-    packed = tf.stack([tf.cast(value, dtype) for value in values.values()])
-    totals = tf.unstack(all_reduce_sum([packed])[0])
-    return dict(zip(values, totals, strict=True))
-
-
-def _named(means):
-    return {f"the loss term '{name}'": mean for name, mean in means.items()}
-
-
-def _one_if_finite(watched):
-    """Returns 1.0, computed only after every named value was found to be finite.
-
-    A value that is multiplied by it waits for the checks. A control dependency does
-    not suffice: the graph optimizer of TensorFlow 2.21 drops it (dependency
-    optimization), and weights became NaN before the error was raised.
-    """
-    checked = [
-        tf.debugging.check_numerics(tf.cast(value, tf.float32), name)
-        for name, value in watched.items()
-    ]
-    return tf.reduce_max(tf.cast(tf.math.is_finite(tf.stack(checked)), tf.float32))
 
 
 def _checked(terms, learned_alpha):
@@ -375,34 +349,3 @@ def _checked(terms, learned_alpha):
             f"{', '.join(names)}. Give the method one, or use a fixed --alpha."
         )
     return tuple(terms)
-
-
-def _mean_of_term(term, labels, outputs, taught, size):
-    """Returns this replica's share of a term's mean over the global batch, in float32.
-
-    In mixed precision, outputs such as features are not float32, nor is what a method
-    makes of them.
-    """
-    values = term.values(labels, outputs, taught)
-    parts = values if isinstance(values, tuple) else (values,)
-    parts = [tf.cast(part, tf.float32) for part in parts]
-    ranks = [part.shape.rank for part in parts]
-    is_vector = len(parts) == 1 and ranks[0] in (1, None)
-    is_masked = len(parts) == 2 and (ranks[0] == ranks[1] or None in ranks)
-    if not (is_vector or is_masked):
-        raise RunError(
-            f"The loss term {term.name!r} must return one value per image, shape "
-            "(batch,), or values and a mask of one shape. Received shapes: "
-            f"{', '.join(str(part.shape) for part in parts)}. Reduce the other axes, "
-            "and not the first."
-        )
-    return _share_of_mean(parts[0] if is_vector else tuple(parts), size)
-
-
-def _share_of_mean(values, size):
-    if not isinstance(values, tuple):
-        return tf.reduce_sum(values) / tf.cast(size, values.dtype)
-    values, mask = values
-    mask = tf.cast(mask, values.dtype)
-    total = all_reduce_sum([tf.reduce_sum(mask)])[0]
-    return tf.math.divide_no_nan(tf.reduce_sum(values * mask), total)

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 from bsce_keras.config import ImageSpec
+from bsce_keras.learner.global_means import global_size, mean_of_term
 from bsce_keras.learner.learned_alpha import LearnedAlpha
-from bsce_keras.learner.trainer import IncrementalTrainer, _global_size, _mean_of_term
+from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.finetune import Finetune
 from bsce_keras.methods.parameters import NoParameters
@@ -32,8 +33,8 @@ def test_term_is_the_mean_over_the_images_of_both_replicas(
         return (student, labels) if is_masked else student
 
     def share(labels, student):
-        term, size = LossTerm("mine", 1.0, values), _global_size(labels)
-        return all_reduce_sum([_mean_of_term(term, labels, student, None, size)])[0]
+        term, size = LossTerm("mine", 1.0, values), global_size(labels)
+        return all_reduce_sum([mean_of_term(term, labels, student, None, size)])[0]
 
     batch = of_replicas(two_devices, IS_OLD), of_replicas(two_devices, VALUES)
     means = tf.function(lambda: two_devices.run(share, batch), autograph=False)()

@@ -9,9 +9,10 @@ from bsce_keras.config import ImageSpec
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pipeline import TrainingInput
 from bsce_keras.learner.epoch_loop import EpochLoop
+from bsce_keras.learner.global_means import sums_over_replicas
 from bsce_keras.learner.learned_alpha import LearnedAlpha
 from bsce_keras.learner.phase_progress import EpochSums
-from bsce_keras.learner.trainer import IncrementalTrainer, _over_replicas
+from bsce_keras.learner.trainer import IncrementalTrainer
 from bsce_keras.losses import balanced_softmax_crossentropy, logit_distillation
 from bsce_keras.methods.base import LossTerm, StepContext
 from bsce_keras.methods.finetune import Finetune
@@ -168,7 +169,7 @@ def test_nan_on_one_replica_is_seen_by_all(two_devices):
     def of_replica():
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         bad = tf.where(tf.equal(number, 1), np.nan, 1.0)
-        return _over_replicas({"bad": bad, "good": tf.constant(2.0)})
+        return sums_over_replicas({"bad": bad, "good": tf.constant(2.0)})
 
     sums = tf.function(lambda: two_devices.run(of_replica), autograph=False)()
     bad = two_devices.experimental_local_results(sums["bad"])
