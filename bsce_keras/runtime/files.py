@@ -28,9 +28,10 @@ def write_atomically(path, data):
     """
     if isinstance(data, str):
         data = data.encode("utf-8")
-    with lock_folder(os.path.dirname(path) or "."):
+    folder = os.path.dirname(path) or "."
+    with lock_folder(folder):
         _replace(path, data)
-        sync_folder(os.path.dirname(path) or ".")
+        sync_folder(folder)
 
 
 def _replace(path, data):
