@@ -371,8 +371,8 @@ OPTIONS = {
 def repeatable(name, value):
     """Returns the value of an option for a flagfile that repeats a run from any folder.
 
-    Paths become absolute, except `base_run_dir`: a run resumes only with the text that
-    its config.json has.
+    Paths become absolute, except `base_run_dir`: a begun run needs only the text that
+    its config.json has, from every folder.
     """
     is_moved = OPTIONS[name].type is pathlib.Path and name != "base_run_dir"
     return os.path.abspath(value) if is_moved else value

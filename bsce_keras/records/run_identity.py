@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import pathlib
 import secrets
 
@@ -47,10 +48,11 @@ def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     folder = pathlib.Path(run_dir)
     make_folder(folder)
     begun = read_record(folder / "config.json")
+    fields = _spelled_as(begun or {}, config.to_json())
     # A folder of a version that drew no id goes on without one.
     run_id = secrets.token_hex(16) if begun is None else begun.get("run_id")
     answers = {"run_id": run_id, "protocol": protocol(config, num_replicas)}
-    write_json(folder / "config.json", {**config.to_json(), **answers})
+    write_json(folder / "config.json", {**fields, **answers})
     if next_step <= len(config.stream.increments):
         _write_versions(folder, next_step)
     if flagfile or not (folder / "flagfile.flags").exists():
@@ -146,7 +148,8 @@ def check_same_run(run_dir, config):
             )
         return
     num_increments = len(found["stream"]["increments"])
-    ours = shortened(resolved_as(config.to_json(), found), num_increments)
+    ours = resolved_as(_spelled_as(found, config.to_json()), found)
+    ours = shortened(ours, num_increments)
     differences = outcome_differences(found, ours)
     problems = _version_problems(run_dir)
     if differences:
@@ -157,6 +160,18 @@ def check_same_run(run_dir, config):
             *differences,
         ]
     refuse(problems)
+
+
+def _spelled_as(found, config):
+    """Returns a config whose `base_run_dir` is spelled as a run has it.
+
+    The digest of a checkpoint depends on the text. Two paths of one folder differ in
+    their text only.
+    """
+    ours, theirs = config["base_run_dir"], found.get("base_run_dir")
+    if ours and theirs and os.path.realpath(ours) == os.path.realpath(theirs):
+        return {**config, "base_run_dir": theirs}
+    return config
 
 
 def _version_problems(run_dir):

@@ -254,7 +254,7 @@ def test_the_flagfile_of_a_run_repeats_it_from_another_folder(tmp_path, monkeypa
     lines = command_line.flagfile_text(values).splitlines()
     assert f"--data_dir={tmp_path / 'photos'}" in lines
     assert f"--run_dir={tmp_path / 'home' / 'run'}" in lines
-    # A run resumes only with the text of its config.json.
+    # A begun run needs the text of its config.json.
     assert "--base_run_dir=base" in lines
 
 

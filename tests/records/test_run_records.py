@@ -12,7 +12,11 @@ import pytest
 
 from bsce_keras.records import run_identity
 from bsce_keras.records.run_folder import run_lock
-from bsce_keras.records.run_identity import begin_run, check_same_run
+from bsce_keras.records.run_identity import (
+    begin_run,
+    check_same_run,
+    checkpoint_origin,
+)
 from bsce_keras.records.run_records import RunRecords, read_run
 from bsce_keras.runtime.errors import RequestError
 from tests.records.conftest import finish_run
@@ -286,6 +290,22 @@ def test_another_request_is_refused_with_every_difference(make_config, make_run)
     assert '(method.classification_loss) was "softmax", now "balanced_softmax"' in text
     assert "another --run_dir" in text
     assert len(refusal.value.problems) == 6
+
+
+def test_another_path_of_the_base_run_continues_the_run(tmp_path, make_config):
+    """Its config.json keeps the first path, which the digest of checkpoints has."""
+    (tmp_path / "link").symlink_to(tmp_path / "base")
+    first, second, other = (
+        dataclasses.replace(make_config(), run_dir=str(tmp_path), base_run_dir=base)
+        for base in (str(tmp_path / "base"), f"{tmp_path}/link/", f"{tmp_path}/other")
+    )
+    begin_run(tmp_path, first, num_replicas=1)
+    before = checkpoint_origin(tmp_path, 1)
+    check_same_run(tmp_path, second)
+    begin_run(tmp_path, second, num_replicas=1)
+    assert checkpoint_origin(tmp_path, 1) == before
+    (problem,) = problems_of(tmp_path, other)[1:]
+    assert "base_run_dir" in problem
 
 
 def test_a_run_may_grow_but_keeps_its_classes(make_config, make_run):
