@@ -84,7 +84,10 @@ def _restore(run, stream, memory, learner):
 
 
 def _finish_step(run, stream, step, stats, memory, learner):
-    """Scores, exports and saves a trained step; the step is finished then."""
+    """Scores, saves and exports a trained step.
+
+    It is finished once it is saved. `_complete` repeats an export that failed.
+    """
     config, predictor = learner.config, learner.predictor(memory)
     test = stream.seen_test(step)
     scores, probabilities = step_scores(learner, predictor, memory, step, test)
@@ -93,8 +96,8 @@ def _finish_step(run, stream, step, stats, memory, learner):
     names = config.stream.arriving_class_names
     pictures = step_pictures(step, memory.examples(), test, probabilities, names)
     run.write_pictures(step, pictures)
-    _export(step, predictor, config, record)
     run.finish_step(record, {**learner.to_arrays(), **memory.to_arrays()})
+    _export(step, predictor, config, record)
     lines = run.records.lines
     write_step_scalars(run.tensorboard_path("steps"), lines)
     print(step_line(lines, len(stream.steps)))

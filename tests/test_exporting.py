@@ -1,13 +1,15 @@
 """The command `export`, and the model card that every export carries."""
 
+import errno
 import json
 import os
 import shutil
+import unittest.mock
 
 import numpy as np
 import pytest
 
-from bsce_keras import evaluate, export
+from bsce_keras import evaluate, experiment, export
 from bsce_keras.data.digits import load_digits
 from bsce_keras.evaluation.export_folder import altered_files
 from bsce_keras.evaluation.served_model import load_model
@@ -18,14 +20,29 @@ from bsce_keras.runtime.errors import RequestError
 
 @pytest.fixture(scope="module")
 def trained_run(tmp_path_factory, train_digits):
-    """Real run that exports its last step."""
-    return train_digits(tmp_path_factory.mktemp("runs") / "run", export_only_last=True)
+    """Real run that exports its last step, at the second start.
+
+    The first one found a full disk. Its steps.jsonl is kept as `before.jsonl`.
+    """
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError):
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr(experiment, "export_step", unittest.mock.Mock(side_effect=full))
+        train_digits(run_dir, export_only_last=True)
+    shutil.copy(run_dir / "steps.jsonl", run_dir.parent / "before.jsonl")
+    return train_digits(run_dir, export_only_last=True)
 
 
 @pytest.fixture(scope="module")
 def card(trained_run):
     path = trained_run / "exports" / "step_01" / "model_card.json"
     return json.loads(path.read_text("utf-8"))
+
+
+def test_a_step_whose_export_failed_is_not_trained_again(trained_run):
+    before = (trained_run.parent / "before.jsonl").read_bytes()
+    assert before.count(b"\n") == 2
+    assert (trained_run / "steps.jsonl").read_bytes() == before
 
 
 def test_the_card_has_the_recorded_accuracies(trained_run, card):

@@ -86,17 +86,17 @@ PLACES = {
     "edges of the graph": Place(f"{_PACKAGE}.memory.graph", "hebbian_edges", "during"),
     # Results of a step.
     "evaluation": Place(f"{_PACKAGE}.experiment", "step_scores", "during"),
-    "export without checksums": Place(
-        f"{_PACKAGE}.exports.step_export", "write_json", argument=r"checksums\.json$"
-    ),
-    "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
-    "step exported, not saved": Place(
+    "step scored, not saved": Place(
         f"{_PACKAGE}.records.run_folder", "RunFolder.finish_step"
     ),
     "step saved, not recorded": Place(
         f"{_PACKAGE}.records.run_records", "RunRecords.append"
     ),
     "arrays recorded, not the step": Place("os", "replace", argument=r"steps\.jsonl$"),
+    "export without checksums": Place(
+        f"{_PACKAGE}.exports.step_export", "write_json", argument=r"checksums\.json$"
+    ),
+    "export not renamed": Place("os", "replace", argument=r"exports/step_\d+$"),
     "figures": Place("os", "replace", argument="accuracy.png"),
     "summary": Place("os", "replace", argument="summary.json"),
 }

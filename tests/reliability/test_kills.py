@@ -185,11 +185,11 @@ PLACES = {
         ("old progress half removed", 8),
         ("herding", 3),
         ("evaluation", 1),
-        ("export without checksums", 1),
-        ("export not renamed", 1),
-        ("step exported, not saved", 1),
+        ("step scored, not saved", 1),
         ("step without a manifest", 1),
         ("step saved, progress not removed", 1),
+        ("export without checksums", 1),
+        ("export not renamed", 1),
         ("growth of the head", 1),
         ("meta update", 2),
         ("meta update", 1),
@@ -229,7 +229,7 @@ PLACES = {
     # One group of classes at the base step; later new classes and two old groups.
     "mnemonics": [
         ("optimisation of pixels", 1),
-        ("step exported, not saved", 1),
+        ("step scored, not saved", 1),
         ("optimisation of pixels", 2),
         ("optimisation of pixels", 3),
         ("begin of fine-tuning", 1),
