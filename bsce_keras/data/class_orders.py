@@ -52,8 +52,9 @@ def class_order(name, num_classes, class_names=None):
         return np.arange(num_classes, dtype=np.int64)
     if name.startswith("seed:"):
         return _seeded_order(_seed(name), num_classes)
-    if os.path.isfile(name):
-        return _order_from_file(name, num_classes, class_names or ())
+    path = os.path.expanduser(name)
+    if os.path.isfile(path):
+        return _order_from_file(path, num_classes, class_names or ())
     raise RequestError(_unknown(name))
 
 

@@ -75,9 +75,11 @@ def test_names_precede_ids_in_a_class_order_file(tmp_path):
     assert class_order(str(path), 3, NAMES).tolist() == [2, 1, 0]
 
 
-def test_class_order_file_of_ids_works_without_names(tmp_path):
+def test_class_order_file_of_ids_works_without_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / "order.txt"
     path.write_text("2\n0\n1\n")
+    assert class_order("~/order.txt", 3).tolist() == [2, 0, 1]
     assert class_order(str(path), 3).tolist() == [2, 0, 1]
 
 
