@@ -14,9 +14,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 
 import pytest
 
+from bsce_keras.config.backbones import BACKBONES, Backbone
 from bsce_keras.runtime.tensorflow_import import prefer_onednn
 
 prefer_onednn()  # Tests compute as the commands do.
+# `--backbone=small` halves the time of tests for which any network will do.
+BACKBONES["small"] = Backbone("tests.small_backbone:small_backbone")
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -79,6 +82,7 @@ def train_digits():
     def train(run_dir, **settings):
         config = make_config(
             "digits",
+            backbone="small",
             epochs=1,
             batch_size=130,
             num_base_classes=8,

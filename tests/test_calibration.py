@@ -18,6 +18,7 @@ from bsce_keras.options.make_config import request_problems
 from bsce_keras.records.run_records import read_run
 
 REQUEST = {
+    "backbone": "small",
     "epochs": 2,
     "batch_size": 130,
     "num_base_classes": 8,

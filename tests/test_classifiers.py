@@ -13,6 +13,7 @@ from bsce_keras.runtime.errors import RequestError
 def config_of(run_dir, **request):
     return make_config(
         "digits",
+        backbone="small",
         num_base_classes=8,
         num_increments=1,
         epochs=1,

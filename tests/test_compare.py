@@ -42,15 +42,16 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.fixture
-def models(tmp_path):
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
     """Old model of two classes, and two of three, one of which is worse on an old."""
+    folder = tmp_path_factory.mktemp("models")
     two = {name: GREY[name] for name in ("dark", "mid<script>")}
     return {
-        "old": export_nearest(tmp_path / "old", two),
-        "good": export_nearest(tmp_path / "good", GREY),
+        "old": export_nearest(folder / "old", two),
+        "good": export_nearest(folder / "good", GREY),
         # Levels above 145 are taken for light.
-        "worse": export_nearest(tmp_path / "worse", {**GREY, "light": 150}),
+        "worse": export_nearest(folder / "worse", {**GREY, "light": 150}),
     }
 
 
@@ -110,8 +111,8 @@ def test_a_model_outside_a_run_needs_a_data_set(models, capsys):
 
 
 def test_a_model_is_not_compared_with_itself(models, photos, capsys):
-    models["link"] = models["old"] + "/../old"
-    assert compared(models, photos, "link") == 2
+    link = models["old"] + "/../old"
+    assert compared({**models, "link": link}, photos, "link") == 2
     assert "are the same model" in capsys.readouterr().err
 
 

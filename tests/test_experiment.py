@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 def tiny(run_dir, **request):
     """Configuration of eight base classes and two increments of one, one epoch each."""
     defaults = {
+        "backbone": "small",
         "num_base_classes": 8,
         "num_increments": 2,
         "epochs": 1,

@@ -22,6 +22,7 @@ from bsce_keras.runtime.errors import RequestError
 def config_of(run_dir, **request):
     defaults = {
         "method": "acil",
+        "backbone": "small",
         "expansion_size": 650,
         "num_base_classes": 5,
         "increments": [2, 2],

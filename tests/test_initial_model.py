@@ -79,7 +79,7 @@ def request_of(tmp_path, pictures):
             "freeze_backbone": True,
             "exemplars_per_class": 3,
             "run_dir": str(tmp_path / "run"),
-            "export_only_last": True,
+            "export": False,
             **more,
         }
 
@@ -237,7 +237,7 @@ def test_classifier_is_cut_at_the_output_of_an_inner_model_that_it_uses(tmp_path
 
 
 def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
-    first = request_of(export_formats="saved_model,keras", export_only_last=False)
+    first = request_of(export=True, export_formats="saved_model,keras")
     run_experiment(make_config("folder", **first))
     path = tmp_path / "run/exports/step_01/model.keras"
     again = {**first, "initial_model": str(path), "run_dir": str(tmp_path / "again")}

@@ -38,10 +38,13 @@ def decoded_files(paths, image):
     # Names are passed as bytes because some are not valid text.
     names = tf.constant([os.fsencode(path) for path in paths], tf.string)
     files = tf.data.Dataset.from_tensor_slices((tf.range(len(paths)), names))
-    squares = files.map(
-        lambda place, name: (place, square(tf.io.read_file(name), image)),
-        tf.data.AUTOTUNE,
-    )
+
+    # The functions use only TensorFlow operations, so conversion only costs time.
+    @tf.autograph.experimental.do_not_convert
+    def read(place, name):
+        return place, square(tf.io.read_file(name), image)
+
+    squares = files.map(read, tf.data.AUTOTUNE)
     # `ignore_errors` drops failures, so their places are missing.
     batches = without_autotuner(squares.ignore_errors().batch(BATCH))
     start = 0

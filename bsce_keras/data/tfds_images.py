@@ -89,6 +89,8 @@ def _tfds_split(builder, split, is_wanted, stream_config):
     image, num_classes = stream_config.image, len(stream_config.class_names)
     is_subset = stream_config.dataset == imagenet.SUBSET
 
+    # The functions use only TensorFlow operations, so conversion only costs time.
+    @tf.autograph.experimental.do_not_convert
     def read(record):
         key = record.get("id", tf.constant(0))
         return key, record["label"], square(record["image"], image)

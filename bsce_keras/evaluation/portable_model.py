@@ -70,8 +70,11 @@ class PortableModel(LoadedModel):
 
         from bsce_keras.data.splits import squares
 
-        spec = tf.TensorSpec((None,), tf.string)
-        return tf.function(lambda encoded: squares(encoded, self._image), [spec])
+        return tf.function(
+            lambda encoded: squares(encoded, self._image),
+            input_signature=[tf.TensorSpec((None,), tf.string)],
+            autograph=False,
+        )
 
 
 def load_runner(path):

@@ -31,10 +31,12 @@ class ExportedClassifier(tf.Module):
         self._serve = tf.function(
             self.serve,
             input_signature=[_images_spec(None, image.channels, name="images")],
+            autograph=False,
         )
         self._serve_encoded = tf.function(
             self.serve_encoded,
             input_signature=[tf.TensorSpec((None,), tf.string, "encoded")],
+            autograph=False,
         )
 
     def serve(self, images):
@@ -67,7 +69,9 @@ def write_saved_model(classifier, image, class_names, folder):
 def _outputs(classifier, image):
     """Returns the network as a function from squares to float32 outputs by name."""
 
-    @tf.function(input_signature=[_images_spec(image.stored_size, image.channels)])
+    spec = _images_spec(image.stored_size, image.channels)
+
+    @tf.function(input_signature=[spec], autograph=False)
     def serve(squares):
         outputs = classifier(squares[:, image.centre, image.centre], training=False)
         logits = tf.cast(served_logits(outputs), tf.float32)

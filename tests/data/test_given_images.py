@@ -36,7 +36,7 @@ def test_run_of_arrays_is_scored_and_refuses_other_images(tmp_path):
     request = {
         "test_data": (images[1000:], digits.target[1000:]),
         "num_base_classes": 10,
-        "backbone": "resnet8",
+        "backbone": "small",
         "epochs": np.int64(4),
         "batch_size": np.int64(20),
         "export": False,

@@ -39,11 +39,8 @@ def tiny_config(tmp_path, monkeypatch):
     The network is that of `small_backbone` by default. Relative folders are those of
     the test, so that a test that failed leaves nothing to the next one.
     """
-    from bsce_keras.config.backbones import BACKBONES, Backbone
     from bsce_keras.options.make_config import make_config
 
-    build = "tests.learner.small_backbone:small_backbone"
-    monkeypatch.setitem(BACKBONES, "small", Backbone(build))
     monkeypatch.chdir(tmp_path)
 
     def make(**request):

@@ -21,9 +21,9 @@ from bsce_keras.methods.base import StepContext
 from bsce_keras.methods.parameters import TpcilParameters
 from bsce_keras.methods.tpcil import TPCIL
 from bsce_keras.models.classifier import build_classifier
-from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.runtime.replicas import gather_shares, share_of
+from tests.small_backbone import small_backbone
 
 IMAGE = ImageSpec(
     size=8, stored_size=10, channels=1, flip=False, mean=(0.5,), std=(0.3,)
@@ -102,7 +102,7 @@ def make_trainer(anchors=True, learned_alpha=None, batch_statistics=True):
         NUM_OLD, NUM_NEW, (6, 6, 20), loss, has_anchors=anchors is True
     )
     student = build_classifier(
-        resnet8(variant="lucir"), method.make_head(NUM_OLD, NUM_NEW), IMAGE
+        small_backbone("lucir"), method.make_head(NUM_OLD, NUM_NEW), IMAGE
     )
     features = Inference(student, IMAGE).features(
         noise_images(NUM_VERTICES, IMAGE.stored_size)
@@ -179,7 +179,7 @@ def test_nan_reference_features_are_named_and_change_nothing(precision):
     keras.config.set_dtype_policy(precision)
     trainer = make_trainer()
     trainer.anchors = make_anchors(
-        np.full((NUM_VERTICES, 64), np.nan, np.float32), num_drawn=20
+        np.full((NUM_VERTICES, 32), np.nan, np.float32), num_drawn=20
     )
     before = [variable.numpy() for variable in trainer.student.variables]
     update = tf.function(trainer.train_step, autograph=False)

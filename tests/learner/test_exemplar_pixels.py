@@ -87,6 +87,7 @@ def increment(two_steps, tmp_path_factory):
     config = make_config(
         "digits",
         method="mnemonics",
+        backbone="small",
         epochs=1,
         batch_size=16,
         exemplars_per_class=3,

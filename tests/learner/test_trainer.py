@@ -21,9 +21,9 @@ from bsce_keras.methods.parameters import DistillationParameters, NoParameters
 from bsce_keras.models.classifier import build_classifier, head_of
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization
-from bsce_keras.models.resnet_cifar import resnet8
 from bsce_keras.optimizers import CoupledSGD
 from bsce_keras.runtime.errors import RunError
+from tests.small_backbone import small_backbone
 
 IMAGE = ImageSpec(
     size=8, stored_size=8, channels=1, flip=False, mean=(0.5,), std=(0.3,)
@@ -40,8 +40,8 @@ def make_trainer(terms=None, learned_alpha=None):
     keras.utils.set_random_seed(1)
     context = StepContext(NUM_OLD, NUM_NEW, COUNTS, "balanced_softmax")
     trainer = IncrementalTrainer(
-        build_classifier(resnet8(), LinearHead(NUM_OLD + NUM_NEW), IMAGE),
-        build_classifier(resnet8(), LinearHead(NUM_OLD), IMAGE),
+        build_classifier(small_backbone(), LinearHead(NUM_OLD + NUM_NEW), IMAGE),
+        build_classifier(small_backbone(), LinearHead(NUM_OLD), IMAGE),
         ILBaseline(DistillationParameters()).loss_terms(context)
         if terms is None
         else terms,

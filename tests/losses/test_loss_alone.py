@@ -47,26 +47,34 @@ def run(code, **environment):
     )
 
 
-def test_losses_import_only_keras_and_themselves():
-    done = run(
-        "import json, keras, sys; before = set(sys.modules); import bsce_keras.losses;"
-        "print(json.dumps(sorted(set(sys.modules) - before - sys.stdlib_module_names)))"
-    )
+ALONE = """
+import json, keras, sys
+before = set(sys.modules)
+sys.modules.update(dict.fromkeys(BLOCKED))
+import bsce_keras.losses
+modules = sorted({*sys.modules} - before - {*BLOCKED} - sys.stdlib_module_names)
+loss = float(bsce_keras.losses.BalancedSoftmaxLoss([3, 1])([0], [[0.0, 0.0]]))
+print(json.dumps([modules, loss]))
+"""
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Modules that the losses import, and a loss, without the other packages."""
+    blocked = ("tensorflow_datasets", "keras_tuner", "matplotlib", "scipy", "sklearn")
+    done = run(f"BLOCKED = {blocked}\n{ALONE}")
     assert done.returncode == 0, done.stderr
-    package, *modules = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_losses_import_only_keras_and_themselves(alone):
+    package, *modules = alone[0]
     assert package == "bsce_keras"
     assert all(name.startswith("bsce_keras.losses") for name in modules)
 
 
-def test_loss_works_without_the_packages_that_only_training_needs():
-    blocked = ("tensorflow_datasets", "keras_tuner", "matplotlib", "scipy", "sklearn")
-    done = run(
-        f"import sys; sys.modules.update(dict.fromkeys({blocked}));"
-        "from bsce_keras.losses import BalancedSoftmaxLoss;"
-        "print(float(BalancedSoftmaxLoss([3, 1])([0], [[0.0, 0.0]])))"
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) == pytest.approx(math.log(4 / 3))
+def test_loss_works_without_the_packages_that_only_training_needs(alone):
+    assert alone[1] == pytest.approx(math.log(4 / 3))
 
 
 @pytest.mark.slow

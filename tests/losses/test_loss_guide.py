@@ -23,7 +23,7 @@ def printed_by(code):
 
 
 NAMES = ("recall", "class_weight", "readme")
-MARKS = {"class_weight": pytest.mark.slow}
+MARKS = {"recall": pytest.mark.slow, "class_weight": pytest.mark.slow}
 
 
 @pytest.mark.parametrize(

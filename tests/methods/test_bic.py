@@ -151,6 +151,7 @@ def test_images_set_aside_are_not_trained_on(tmp_path):
     config = make_config(
         "digits",
         method="bic",
+        backbone="small",
         num_base_classes=8,
         num_increments=1,
         exemplars_per_class=20,

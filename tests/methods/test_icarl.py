@@ -72,6 +72,7 @@ def test_exemplars_are_mirrored_only_on_cifar(kind, expected):
 def config(run_dir, **request):
     defaults = {
         "method": "icarl",
+        "backbone": "small",
         "num_base_classes": 8,
         "num_increments": 1,
         "epochs": 1,

@@ -161,7 +161,7 @@ class OddRun:
             data_dir=folder,
             run_dir=folder / "run",
             image_size=8,
-            backbone="resnet8",
+            backbone="small",
             num_base_classes=self.steps[0],
             increments=list(self.steps[1:]),
             method=self.method,

@@ -185,7 +185,7 @@ def test_counts_of_skipped_files_reach_records_and_report(files, tmp_path, capsy
     root, good, bad = files
     arguments = [
         *("--dataset=folder", f"--data_dir={root}", "--image_size=8"),
-        *("--num_base_classes=2", "--backbone=resnet8", "--epochs=1"),
+        *("--num_base_classes=2", "--backbone=small", "--epochs=1"),
         *("--precision=float32", "--noexport", f"--run_dir={tmp_path / 'run'}"),
     ]
     # The superuser may read `secret.png`, which is damaged too.

@@ -10,7 +10,12 @@ from bsce_keras.records.run_identity import begin_run
 from bsce_keras.records.run_records import RunRecords
 from bsce_keras.records.step_record import StepRecord
 
-TINY = "--dataset=digits\n--num_base_classes=8\n--num_increments=1\n--epochs=1\n"
+TINY = """--dataset=digits
+--backbone=small
+--num_base_classes=8
+--num_increments=1
+--epochs=1
+"""
 BALANCED = "--classification_loss=balanced_softmax\n"
 
 

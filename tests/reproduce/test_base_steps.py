@@ -33,21 +33,29 @@ def test_base_steps_are_shared_only_where_their_networks_are_equal(trained):
         bic=TINY + "--method=bic\n",
         bic_with_more=TINY + "--method=bic\n--exemplars_per_class=40\n",
     )
-    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
+    assert reproduce.main(paths) == 0
     by_folder = dict(zip(folders(trained), trained, strict=True))
-    for seed in (1, 2):
-        bases = {
-            name: by_folder[f"scale_1.0/tiny/{name}/seed_{seed}"].base_run_dir
-            for name in (pathlib.Path(path).stem for path in paths)
-        }
-        shared = {
-            "balanced": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "two_increments": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "more_memory": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "finetune": f"runs/reproduce/scale_1.0/tiny/softmax/seed_{seed}",
-            "lucir_balanced": f"runs/reproduce/scale_1.0/tiny/lucir/seed_{seed}",
-        }
-        assert bases == dict.fromkeys(bases) | shared
+    bases = {
+        name: by_folder[f"scale_1.0/tiny/{name}/seed_1"].base_run_dir
+        for name in (pathlib.Path(path).stem for path in paths)
+    }
+    softmax, lucir = (
+        f"runs/reproduce/scale_1.0/tiny/{name}/seed_1" for name in ("softmax", "lucir")
+    )
+    shared = dict.fromkeys(("balanced", "two_increments", "more_memory"), softmax)
+    shared |= {"finetune": softmax, "lucir_balanced": lucir}
+    assert bases == dict.fromkeys(bases) | shared
+
+
+def test_every_seed_has_its_own_base_step(trained):
+    paths = write_flagfiles(softmax=TINY, balanced=TINY + BALANCED)
+    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
+    softmax = "runs/reproduce/scale_1.0/tiny/softmax/seed_{}"
+    bases = [config.base_run_dir for config in trained]
+    assert sorted(filter(None, bases)) == [softmax.format(1), softmax.format(2)]
+    for config in trained:
+        if config.base_run_dir:
+            assert config.base_run_dir == softmax.format(config.training.seed)
 
 
 def test_solved_heads_take_any_network_and_give_theirs_to_solved_heads(trained):

@@ -80,6 +80,7 @@ assert versions()["onednn"] is True
 """)
 
 
+@pytest.mark.slow
 def test_versions_record_the_setting_tensorflow_loaded_with(run_python, unset):
     run_python(f"""
 import os

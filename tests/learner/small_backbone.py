@@ -1,9 +1,0 @@
-"""Backbone of one block: most of a test's time goes into tracing layers."""
-
-from bsce_keras.models.resnet_cifar import _small_resnet
-
-
-def small_backbone(variant, image_size, channels, synchronized):
-    """Has one map, `stage1`, and features of shape `(batch, 32)`."""
-    shape = (image_size, image_size, channels)
-    return _small_resnet("small", shape, [(32, 1, 2)], variant, synchronized)
