@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.evaluation import forgetting
-from bsce_keras.reports.groups import group_labels, group_runs
+from bsce_keras.reports.groups import arrivals, group_labels, group_runs
 from bsce_keras.reports.tables import (
     aligned,
     csv_table,
@@ -39,6 +39,18 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(make_run):
     assert "37.50 ± 17.68" in line
     assert "75.00 ± 0.00" in line
     assert line.endswith(" 2")
+
+
+def test_seeds_with_base_steps_of_their_own_share_a_row(make_run):
+    runs = [make_run(seed=seed) for seed in (1, 2)]
+    for run in runs:
+        run.config["base_run_dir"] = f"base_{run.config['training']['seed']}"
+    assert len(group_runs(runs)) == 1
+
+
+def test_classes_of_each_step_are_told_in_short():
+    told = [arrivals(50, sizes) for sizes in ([], [10], [10, 10], [10, 20])]
+    assert told == ["50", "50 + 10", "50 + 2 x 10", "50 + 10 + 20"]
 
 
 def test_one_run_has_no_spread(make_run):
@@ -230,6 +242,14 @@ def test_an_unfinished_run_is_named_and_left_out(make_run):
     table = text_table([make_run("softmax"), make_run("balanced_softmax", num_steps=2)])
     assert "Balanced Softmax" not in table.partition("Percent")[0]
     assert "balanced_softmax_1 (2 of 3 steps)" in table
+
+
+def test_images_that_a_run_left_out_are_counted_below_the_table(make_run):
+    runs = [make_run("softmax"), make_run("balanced_softmax")]
+    runs[1].summary["skipped_images"] = ["train/a/1.png", "train/a/2.png"]
+    table = " ".join(text_table(runs).split())
+    assert "balanced_softmax_1: 2 image files could not be decoded" in table
+    assert table.count("image files") == 1
 
 
 def test_latex_names_unfinished_runs_in_a_comment(make_run):
