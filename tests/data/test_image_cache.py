@@ -302,9 +302,11 @@ def test_known_digests_are_of_images_in_the_order_of_their_keys(tmp_path):
     """Files of TFDS are shuffled, and a data set has its images in that order."""
     source = Source()
     shuffled = KEPT[::-1]
-    batch = shuffled, LABELS[shuffled], PIXELS[shuffled]
+    names = np.array([f"image_{place}".encode() for place in shuffled], object)
+    batch = names, LABELS[shuffled], PIXELS[shuffled]
     object.__setattr__(source.split, "batches", lambda keys: iter([batch]))
     [decoded] = load_or_decode(str(tmp_path), [source.split])
+    assert decoded.keys.tolist() == names.tolist()
     images = decoded.images[np.argsort(decoded.keys)]
     for label in (0, 1):
         chosen = images[LABELS[KEPT] == label]

@@ -99,16 +99,6 @@ def test_a_plain_copy_has_the_same_outputs(classifier):
     assert foreign_layers(original)
 
 
-def test_a_plain_copy_corrects_the_bias_of_new_classes_as_bic_does():
-    head = BiasCorrectedHead(1, 1)
-    copy = keras.Model(inputs := keras.Input((3,)), head(inputs))
-    head.bias.assign([2.0, 3.0])
-    head.scale.assign(0.5)
-    head.offset.assign(10.0)
-    for model in (copy, plain(copy)):
-        assert model(np.zeros((1, 3)))["logits"].numpy().tolist() == [[2.0, 11.5]]
-
-
 @pytest.mark.parametrize("head", [LinearHead(5), AnalyticHead(5, 16)])
 def test_a_plain_copy_of_a_mixed_classifier_computes_in_float32(head):
     keras.config.set_dtype_policy("mixed_bfloat16")
