@@ -1,7 +1,9 @@
 """`python -m bsce_keras.forget`: an analytic run without some of its classes."""
 
+import contextlib
 import dataclasses
 import os
+import pathlib
 import sys
 
 from bsce_keras.options.conflicts import without_effect
@@ -12,6 +14,7 @@ from bsce_keras.options.folders import (
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
+from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed
@@ -36,17 +39,39 @@ def _forget(values, _):
     output = values.output or _free_folder(values.run_dir)
     record = forget_classes(config, names, output)
     kept = record["class_names"]
-    places = ("checkpoints", "exports", "pictures", "report.html")
-    there = [
-        place for place in places if os.path.exists(os.path.join(values.run_dir, place))
-    ]
+    there = holders(values.run_dir, record["forgotten"])
     print(
         f"forgot   {listed(record['forgotten'])}\n"
         f"kept     {len(kept)} classes: {listed(kept)}\n"
         f"export   {os.path.join(output, 'export')}\n"
         "To finish, delete what still holds the forgotten classes in "
-        f"{values.run_dir}: {listed(there)}"
+        f"{values.run_dir}: {', '.join(there)}"
     )
+
+
+def holders(run_dir, names):
+    """Returns the files and folders of a run that hold classes, earlier outputs too.
+
+    Args:
+        run_dir: the run folder.
+        names: names of the classes.
+    """
+    root = pathlib.Path(run_dir)
+    places = [root / name for name in ("checkpoints", "exports", "pictures")]
+    places.append(root / "report.html")
+    for folder in sorted(root.glob("forgotten/*")):
+        if not set(names).isdisjoint(_kept(folder, otherwise=names)):
+            places.append(folder)
+    return [str(place.relative_to(root)) for place in places if place.exists()]
+
+
+def _kept(output, otherwise):
+    """Names of the classes of an output; `otherwise` if its record cannot be read."""
+    form = {"class_names": [str]}
+    with contextlib.suppress(RequestError):
+        record = read_record(output / "forgotten.json", form)
+        return otherwise if record is None else record["class_names"]
+    return otherwise
 
 
 def _problems(values, _=None):

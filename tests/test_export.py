@@ -208,8 +208,9 @@ def test_checksums_name_every_altered_file(small_export):
 
 
 def test_the_rest_of_a_killed_export_is_not_part_of_the_next(tmp_path):
-    (tmp_path / "step_00.tmp").mkdir()
-    (tmp_path / "step_00.tmp/model.keras").write_bytes(b"half a file")
+    part = tmp_path / "step_00.tmp/new/model.keras"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half a file")
     path = str(tmp_path / "step_00")
     export_step(small_classifier(), IMAGE, ("a", "b"), path, formats=())
     assert altered_files(tmp_path / "step_00") == []

@@ -208,6 +208,25 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
     assert (run_dir / "forgotten/01/export").is_dir()
 
 
+def test_earlier_outputs_that_hold_the_classes_are_named_too(tmp_path):
+    """Two requests to forget: the output of the first one has the second class."""
+    records = {
+        "01": '{"class_names": ["b", "c"]}',
+        "02": '{"class_names": ["c"]}',
+        "03": None,
+        "04": "{",
+    }
+    for number, record in records.items():
+        folder = tmp_path / "forgotten" / number
+        folder.mkdir(parents=True)
+        if record:
+            (folder / "forgotten.json").write_text(record)
+    (tmp_path / "exports").mkdir()
+    # Nothing says what the last two hold. The third was not finished.
+    holders = ["exports", "forgotten/01", "forgotten/03", "forgotten/04"]
+    assert forget.holders(tmp_path, ["a", "b"]) == holders
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,7 +14,7 @@ from bsce_keras.reports.groups import (
     varying_heads,
 )
 from bsce_keras.reports.paper_results import published_remarks
-from bsce_keras.runtime.text import UNDEFINED, percent, printable
+from bsce_keras.runtime.text import UNDEFINED, percent, printable, width
 
 # Characters with a meaning in LaTeX.
 _LATEX = str.maketrans(
@@ -343,15 +343,21 @@ def _unfinished(results):
 def aligned(head, rows):
     """Returns a table as text, with columns of numbers aligned to the right."""
     lines = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*lines, strict=True)]
     numeric = numeric_columns(head, rows)
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, numeric, strict=True)
+            _filled(cell, columns, right)
+            for cell, columns, right in zip(line, widths, numeric, strict=True)
         ).rstrip()
         for line in lines
     )
+
+
+def _filled(cell, columns, right):
+    """Returns a cell with spaces up to a number of columns of a terminal."""
+    spaces = " " * (columns - width(cell))
+    return spaces + cell if right else cell + spaces
 
 
 def numeric_columns(head, rows):

@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import unicodedata
 
 # Control characters, line separators, and surrogates of bytes that are not UTF-8. A
 # line of a flagfile or a table cannot contain them.
@@ -45,6 +46,22 @@ def _escape(match):
     return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+def width(line):
+    r"""Returns the number of columns of a terminal that a line of text takes.
+
+    >>> width("ant"), width("\u8c61"), width("e\u0301")
+    (3, 2, 1)
+    """
+    return sum(map(_letter_width, line))
+
+
+def _letter_width(letter):
+    if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0  # It joins the letter before.
+    is_wide = unicodedata.east_asian_width(letter) in ("W", "F")
+    return 2 if is_wide else 1
+
+
 # Text for an undefined number.
 UNDEFINED = "-"
 
@@ -74,12 +91,14 @@ def counted(number, noun):
 def percent(fraction):
     """Formats a fraction in percent with two decimals; "-" for None and NaN.
 
-    >>> percent(0.12345), percent(None)
-    ('12.35', '-')
+    A negative fraction that rounds to 0 has no sign.
+
+    >>> percent(0.12345), percent(-1e-9), percent(None)
+    ('12.35', '0.00', '-')
     """
     if fraction is None or math.isnan(fraction):
         return UNDEFINED
-    return f"{100 * fraction:.2f}"
+    return f"{100 * fraction:z.2f}"
 
 
 def did_you_mean(received, known, prefix=""):

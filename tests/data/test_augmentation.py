@@ -260,7 +260,8 @@ def test_the_policy_applies_operations_as_often_as_published():
 
 def test_moves_and_holes_of_the_policy_grow_with_the_image():
     """9 and 8 ninths of 150 / 331 of 64 pixels, which are 29.003."""
-    image = dataclasses.replace(SPECS["autoaugment_cutout"], size=64, stored_size=64)
+    # Crops are 64 pixels wide, which is what counts.
+    image = dataclasses.replace(SPECS["autoaugment_cutout"], size=64, stored_size=72)
     drawn = draw_operations(np.random.default_rng(0), 20_000, image)
     moves = drawn[drawn[..., 0] == OPERATIONS.index(ops.translate_x), 1]
     assert np.unique(np.abs(moves)).tolist() == [25, 29]
@@ -287,12 +288,20 @@ def test_operations_are_applied_in_turn():
     assert not augmented(tf.constant(white), drawn).numpy().any()
 
 
+def test_each_operation_in_turn_has_its_own_strength():
+    row = np.zeros((1, 1, 8, 1), np.uint8)
+    row[..., 0, 0] = 255
+    number = OPERATIONS.index(ops.translate_x)
+    moved = augmented(tf.constant(row), floats([[(number, 1), (number, 2)]]))
+    assert moved.numpy().ravel().tolist() == [0, 0, 0, 255, 0, 0, 0, 0]
+
+
 def crops_of(image):
-    """Images of the first batch, which has all 8 images."""
+    """All 8 images of the first epoch, in several batches."""
     images = random_images(8, image.stored_size, image.channels)
     pool = Examples(images, np.arange(8), np.arange(8))
-    [(pixels, _)] = TrainingInput(pool, image, 8, 1, 0).epoch(0)
-    return pixels.numpy()
+    batches = TrainingInput(pool, image, 3, 1, 0).epoch(0)
+    return np.concatenate([pixels for pixels, _ in batches])
 
 
 @DRAWN

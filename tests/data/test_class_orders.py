@@ -83,11 +83,18 @@ def test_class_order_file_of_ids_works_without_names(tmp_path, monkeypatch):
     assert class_order(str(path), 3).tolist() == [2, 0, 1]
 
 
+def test_a_class_order_file_of_another_editor_is_utf8_with_or_without_a_mark(tmp_path):
+    path = tmp_path / "order.txt"
+    for mark in ("", "\ufeff"):
+        path.write_bytes(f"{mark}föhn\r\n象\r\nant".encode())
+        assert class_order(str(path), 3, ("ant", "föhn", "象")).tolist() == [1, 2, 0]
+
+
 def test_file_that_misses_repeats_and_invents_is_refused_with_the_classes(tmp_path):
     path = tmp_path / "order.txt"
-    path.write_text("bee\nbee\nwasp\n7\n0\n")
+    path.write_text("bee\nbee\nwasp\n3\n0\n")
     message = refusal(str(path), 3, NAMES)
-    for part in ("missing: ant", "repeated: bee", "unknown: wasp, 7"):
+    for part in ("missing: ant", "repeated: bee", "unknown: wasp, 3"):
         assert part in message
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.data import image_cache
+from bsce_keras.data import image_cache, stored_images
 from bsce_keras.data.image_cache import load_or_decode
 from bsce_keras.data.pixel_digests import pixel_sha256
 from bsce_keras.data.splits import Split, form
@@ -129,10 +129,12 @@ def test_missing_or_truncated_cache_file_is_decoded_again(cache, ending):
     assert load(cache) == 0
 
 
-def test_altered_cache_pixels_are_decoded_again(cache, caplog):
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_altered_cache_pixels_are_decoded_again(cache, seconds, caplog):
     path = file_of(cache, ".uint8")
     damage(path, 70)
-    os.utime(path, ns=(1, 1))
+    modified = path.stat().st_mtime_ns + seconds * 10**9
+    os.utime(path, ns=(modified, modified))
     assert load(cache) == len(KEPT)
     assert "its pixels differ from the decoded ones" in caplog.text
 
@@ -142,6 +144,8 @@ def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypat
     other.mkdir()
     for path in cache.iterdir():
         shutil.copyfile(path, other / path.name)
+    # All pixels are read, more than fit into memory at once.
+    monkeypatch.setattr(stored_images, "_BLOCK", 4)
     assert load(other) == 0
     monkeypatch.setattr(image_cache._Entry, "_class_digests", None)
     assert load(other) == 0
@@ -168,7 +172,7 @@ def test_renamed_pixels_are_not_decoded_again(tmp_path, monkeypatch):
 KILLED = """
 import os, signal
 import tests.data.test_image_cache as tests
-from bsce_keras.data import image_cache
+from bsce_keras.data import image_cache, stored_images
 
 image_cache._SAVE_BYTES = 1
 source = tests.Source()
@@ -292,6 +296,25 @@ def test_digests_of_classes_are_known_without_reading(cache, monkeypatch):
     for label in (0, 1):
         expected = hashlib.sha256(PIXELS[KEPT][LABELS[KEPT] == label]).hexdigest()
         assert pixel_sha256(images_of_class(cache, label)) == expected
+
+
+def test_known_digests_are_of_images_in_the_order_of_their_keys(tmp_path):
+    """Files of TFDS are shuffled, and a data set has its images in that order."""
+    source = Source()
+    shuffled = KEPT[::-1]
+    names = np.array([f"image_{place}".encode() for place in shuffled], object)
+    batch = names, LABELS[shuffled], PIXELS[shuffled]
+    object.__setattr__(source.split, "batches", lambda keys: iter([batch]))
+    [decoded] = load_or_decode(str(tmp_path), [source.split])
+    assert decoded.keys.tolist() == names.tolist()
+    images = decoded.images[np.argsort(decoded.keys)]
+    for label in (0, 1):
+        chosen = images[LABELS[KEPT] == label]
+        expected = hashlib.sha256(PIXELS[KEPT][LABELS[KEPT] == label]).hexdigest()
+        assert pixel_sha256(chosen) == expected
+        # Other orders of the same images have other digests.
+        backwards = hashlib.sha256(np.asarray(chosen[::-1])).hexdigest()
+        assert pixel_sha256(chosen[::-1]) == backwards != expected
 
 
 def test_digest_of_a_selection_is_computed_once(cache, monkeypatch):

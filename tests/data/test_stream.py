@@ -1,9 +1,12 @@
 """Classes arrive once each, in the requested order, under labels 0, 1, 2, ..."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bsce_keras.config import StreamConfig
+from bsce_keras.data import stream as stream_module
 from bsce_keras.data.catalog import describe_dataset
 from bsce_keras.data.datasets import load_dataset
 from bsce_keras.data.stream import ClassIncrementalStream
@@ -87,3 +90,16 @@ def test_data_set_keeps_class_ids(stream):
     start = sum(len(step.examples) for step in stream.steps[:-1])
     class_ids = stream.dataset.train.labels[start : start + len(last)]
     np.testing.assert_array_equal(class_ids, np.array(ORDER)[last.labels])
+
+
+def test_classes_without_test_images_are_named_in_their_order(config, monkeypatch):
+    """Classes 5 and 6 do not arrive."""
+
+    def load(*args, **kwargs):
+        loaded = load_dataset(*args, **kwargs)
+        test = loaded.test.select(~np.isin(loaded.test.labels, (0, 1, 7, 5)))
+        return dataclasses.replace(loaded, test=test)
+
+    monkeypatch.setattr(stream_module, "load_dataset", load)
+    stream = ClassIncrementalStream(config)
+    assert stream.classes_without_test_images() == ["7", "0", "1"]

@@ -42,6 +42,15 @@ def test_only_old_classes_count_as_losses(comparison):
     assert [one.name for one in comparison.losses] == ["a"]
 
 
+def test_the_class_that_lost_most_comes_first():
+    labels = np.repeat([0, 1, 2], 10)
+    # Class 0 loses one image of ten, class 1 three, class 2 two.
+    new = np.where(np.arange(30) % 10 < np.array([1, 3, 2])[labels], 3, labels)
+    known = np.ones(4, bool)
+    losses = Comparison(("a", "b", "c", "d"), known, labels, labels, new).losses
+    assert [one.name for one in losses] == ["b", "c", "a"]
+
+
 def test_images_that_turned_wrong_are_found(comparison):
     assert comparison.turned_wrong.tolist() == [5, 6, 7, 8]
 

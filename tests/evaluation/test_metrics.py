@@ -12,6 +12,8 @@ from bsce_keras.evaluation.metrics import (
     accuracy_matrix,
     group_accuracy,
     per_class_accuracy,
+    pooled_moments,
+    step_accuracies,
     summary_scores,
     tally,
 )
@@ -110,6 +112,24 @@ def test_summary_scores_of_the_worked_example():
             "forgetting": 11 / 16,
         }
     )
+
+
+def test_base_classes_are_those_of_step_0_and_old_ones_all_before_the_last_step():
+    """One, three and four classes; all differ in accuracy."""
+    scored = tally(np.diag([1, 2, 3, 4]) + 1)
+    assert step_accuracies(scored, 1, 3) == pytest.approx(
+        {
+            "accuracy": 14 / 26,
+            "base_accuracy": 2 / 5,
+            "old_accuracy": 9 / 18,
+            "new_accuracy": 5 / 8,
+        }
+    )
+
+
+def test_groups_without_values_do_not_move_pooled_moments():
+    pooled = pooled_moments([1, 0, 0, 3], [2.0, NAN, None, 4.0], [0.0, NAN, None, 0.0])
+    assert pooled == pytest.approx((3.5, 0.75**0.5))
 
 
 def test_old_accuracy_and_forgetting_of_only_a_base_step_are_undefined():

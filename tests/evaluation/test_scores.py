@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from bsce_keras.evaluation.confusion import smallest_type
 from bsce_keras.evaluation.scores import (
     DEFINITIONS,
     accuracies_by_alpha,
@@ -90,6 +91,20 @@ def test_old_and_new_images_are_scored_apart():
     assert further["new_calibration_error"] == pytest.approx(1)
     assert further["calibration_error"] == pytest.approx(1 / 3)
     assert (further["old_called_new"], further["new_called_old"]) == (0, 1)
+
+
+def test_predictions_are_those_of_logits_where_probabilities_tie():
+    """As they do for a high temperature in float32."""
+    logits = np.array([[0.0, 1e-9, 0.0]])
+    confusion, _ = scored(logits, np.full((1, 3), 1 / 3), np.array([1]), 2)
+    assert confusion[1].tolist() == [0, 1, 0]
+    curve = accuracies_by_alpha(np.full((1, 2), 0.5), np.array([0]), 1, [1])
+    assert next(curve)[1] == 1  # The first of equal classes, as by argmax.
+
+
+@pytest.mark.parametrize("count", [0, 255, 256, 70_000])
+def test_a_stored_confusion_matrix_holds_its_counts(count):
+    assert smallest_type(np.array([[count]])).tolist() == [[count]]
 
 
 def test_alpha_moves_images_between_old_and_new():

@@ -39,7 +39,8 @@ def model(tmp_path_factory):
     classifier = keras.Model(images, {"logits": logits(mean)})
     logits.set_weights([np.array([[0.01, -0.01]]), np.zeros(2)])
     path = str(tmp_path_factory.mktemp("exports") / "step_00")
-    export_step(classifier, ImageSpec(4, 4, channels=1), ("light", "dark"), path)
+    image = ImageSpec(4, 4, channels=1, max_pixels=5000)
+    export_step(classifier, image, ("light", "dark"), path)
     return load_model(path, of_run=True)
 
 
@@ -71,6 +72,11 @@ def test_probabilities_do_not_depend_on_the_batch_size(model):
         found = model.probabilities(images, batch_size)
         np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_an_export_tells_how_large_a_file_may_be(model):
+    """The frames of a GIF are counted before it is decoded."""
+    assert model.max_pixels == 5000
 
 
 def test_only_the_file_that_cannot_be_decoded_lacks_probabilities(model):

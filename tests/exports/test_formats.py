@@ -20,7 +20,7 @@ from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.resnet_cifar import resnet8
 
 IMAGE = ImageSpec(size=8, stored_size=10, channels=1, mean=(0.3,), std=(0.4,))
-NAMES = tuple("abcdefghij")
+NAMES = tuple("jihgfedcba")  # as they arrived, not sorted
 FLOAT_FILES = ("model.tflite", "model.onnx", "model.keras")
 
 ELSEWHERE = """

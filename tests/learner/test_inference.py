@@ -29,6 +29,8 @@ def test_classifier_sees_centre_crops_in_order(batch_size, monkeypatch):
     centres = images[:, 1:3, 1:3].reshape(5, 4)
     np.testing.assert_array_equal(shown.features(images), centres)
     np.testing.assert_array_equal(shown.logits(images), -centres.astype(np.float32))
+    mirrored = images[:, 1:3, 2:0:-1].reshape(5, 4)
+    np.testing.assert_array_equal(shown.features(images, mirrored=True), mirrored)
 
 
 def test_a_classifier_is_served_by_its_calibrated_logits(tiny_config):

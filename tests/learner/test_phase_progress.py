@@ -54,18 +54,21 @@ def test_a_new_process_goes_on_from_all_that_was_saved(begin, clock, tmp_path):
     for logs in ({"loss": 1.0}, {"loss": 2.0, "alpha": 0.5, "alpha_gradient": 0.25}):
         progress.sums.add(logs)
     progress.finish_epoch(progress.sums.means())
+    progress.sums.add({"loss": 3.0, "alpha": 0.25, "alpha_gradient": 0.5})
+    progress.finish_epoch(progress.sums.means())
     progress.sums.add({"loss": 8.0})
     clock[0] += 70
     progress.save()
     names = os.listdir(tmp_path / "checkpoints")
-    assert "step_01_main_epoch_0001_update_000001.npz" in names
+    assert "step_01_main_epoch_0002_update_000001.npz" in names
 
     clock[0] += 1000
     again, trainer = begin()
     assert again.restore()
     clock[0] += 30
     assert again.seconds == 100
-    assert (again.epoch, again.alphas, again.history) == (1, [0.5], [{"loss": 1.5}])
+    assert (again.epoch, again.alphas) == (2, [0.5, 0.25])
+    assert again.history == [{"loss": 1.5}, {"loss": 3.0}]
     again.sums.add({"loss": 4.0})
     assert again.sums.means() == {"loss": 6.0}
     assert all(np.all(value.numpy() == 3) for value in variables_of(trainer))

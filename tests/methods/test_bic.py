@@ -106,13 +106,13 @@ def test_base_step_is_not_corrected():
 
 
 def test_only_new_logits_are_corrected():
-    head = head_of(2, 2)
+    head = head_of(3, 1)
     raw = head(FEATURES)["logits"].numpy()
     head.scale.assign(0.5)
     head.offset.assign(-1.0)
     corrected = head(FEATURES)["logits"].numpy()
-    np.testing.assert_array_equal(corrected[:, :2], raw[:, :2])
-    np.testing.assert_allclose(corrected[:, 2:], 0.5 * raw[:, 2:] - 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(corrected[:, :3], raw[:, :3])
+    np.testing.assert_allclose(corrected[:, 3:], 0.5 * raw[:, 3:] - 1.0, rtol=1e-6)
     # Exported files have a dense layer. Its biases are large enough to tell here.
     head.bias.assign([1.0, 2.0, 3.0, 4.0])
     exported = keras.Model(inputs := keras.Input((3,)), head.plain(inputs))(FEATURES)

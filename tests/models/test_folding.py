@@ -139,7 +139,7 @@ def with_bias(inputs):
 
 
 def with_activation(inputs):
-    maps = keras.layers.Conv2D(3, 3, use_bias=False, activation="relu")(inputs)
+    maps = keras.layers.Conv2D(3, 3, use_bias=False, activation="tanh")(inputs)
     return {"features": FusedBatchNormalization()(maps)}
 
 
@@ -174,3 +174,16 @@ def test_layers_of_equal_name_in_different_models_keep_their_weights():
     batch = np.random.default_rng(3).normal(size=(4, 8, 8, 2)).astype(np.float32)
     ours, expected = outputs_of(folded(model), batch), outputs_of(model, batch)
     assert max(errors(ours, expected).values()) < 1e-5
+
+
+def test_a_copy_normalises_by_the_statistics_of_the_original():
+    """Networks of Keras Applications begin with such a layer."""
+    statistics = keras.layers.Normalization()
+    statistics.adapt(np.random.default_rng(3).normal(2.0, 3.0, (50, 2)))
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, {"features": statistics(inputs)})
+    ours, expected = (
+        outputs_of(one, np.ones((1, 2))) for one in (folded(model), model)
+    )
+    np.testing.assert_allclose(ours["features"], expected["features"], rtol=1e-6)
+    assert np.abs(expected["features"] - 1).min() > 0.1

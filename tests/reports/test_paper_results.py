@@ -39,6 +39,17 @@ def test_the_tables_have_as_many_numbers_as_the_paper():
     assert TABLE_2[cell] == {"average": 59.40, "final": 47.86, "base": 60.28}
 
 
+@pytest.mark.parametrize("increments", [5, 10])
+def test_base_classes_gain_by_a_smaller_alpha_in_table_2(increments):
+    cells = [
+        Cell("cifar100", increments, "il_baseline", "balanced_softmax", alpha=alpha)
+        for alpha in (0.1, 0.25, 0.5, 1.0)
+    ]
+    base = [TABLE_2[cell]["base"] for cell in cells]
+    assert base == sorted(base, reverse=True)
+    assert all(TABLE_2[cell]["final"] < TABLE_2[cell]["average"] for cell in cells)
+
+
 def test_tables_that_share_an_experiment_agree():
     for table in (TABLE_2, TABLE_3, TABLE_4):
         shared = table.keys() & TABLE_1.keys()

@@ -7,8 +7,10 @@ import io
 import numpy as np
 import pytest
 
-from bsce_keras.reports.groups import group_labels, group_runs
+from bsce_keras.evaluation import forgetting
+from bsce_keras.reports.groups import arrivals, group_labels, group_runs
 from bsce_keras.reports.tables import (
+    aligned,
     csv_table,
     further_rows,
     latex_table,
@@ -39,12 +41,29 @@ def test_seeds_share_a_row_with_mean_and_sample_deviation(make_run):
     assert line.endswith(" 2")
 
 
+def test_seeds_with_base_steps_of_their_own_share_a_row(make_run):
+    runs = [make_run(seed=seed) for seed in (1, 2)]
+    for run in runs:
+        run.config["base_run_dir"] = f"base_{run.config['training']['seed']}"
+    assert len(group_runs(runs)) == 1
+
+
+def test_classes_of_each_step_are_told_in_short():
+    told = [arrivals(50, sizes) for sizes in ([], [10], [10, 10], [10, 20])]
+    assert told == ["50", "50 + 10", "50 + 2 x 10", "50 + 10 + 20"]
+
+
 def test_one_run_has_no_spread(make_run):
     cells = row(text_table([make_run()]), "Fine-tuning").split()
     assert cells == [
         *("Fine-tuning", "Softmax"),
         *("66.67", "37.50", "25.00", "25.00", "75.00", "68.75", "1"),
     ]
+    # 4 of 8 images of base classes, and 5 of 12 of old ones.
+    final, base, old = row(text_table([make_run(confusion=BETTER)]), "Softmax").split()[
+        3:6
+    ]
+    assert (final, base, old) == ("50.00", "50.00", "41.67")
 
 
 def test_losses_and_alphas_have_rows_of_their_own(make_run, tmp_path):
@@ -77,8 +96,13 @@ def test_corrections_are_told_beside_the_loss_though_no_other_row_lacks_them(mak
 
 
 def test_the_paper_s_column_names_its_tables(make_run):
-    table = text_table([make_run()], published=lambda config: {"average": 49.75})
+    runs = [make_run(), make_run(seed=2, num_steps=2)]
+    table = text_table(runs, published=lambda config: {"average": 49.75})
     assert "Jodelet et al., Tables 1 to 4" in table
+    line = row(table, "Fine-tuning")
+    assert line.split()[2:4] == ["66.67", "49.75"]
+    # A matrix keeps the cells that it has not finished.
+    assert line.endswith(" 1 of 2")
     without = text_table([make_run()], published=lambda config: {})
     assert "paper" not in without
 
@@ -220,6 +244,14 @@ def test_an_unfinished_run_is_named_and_left_out(make_run):
     assert "balanced_softmax_1 (2 of 3 steps)" in table
 
 
+def test_images_that_a_run_left_out_are_counted_below_the_table(make_run):
+    runs = [make_run("softmax"), make_run("balanced_softmax")]
+    runs[1].summary["skipped_images"] = ["train/a/1.png", "train/a/2.png"]
+    table = " ".join(text_table(runs).split())
+    assert "balanced_softmax_1: 2 image files could not be decoded" in table
+    assert table.count("image files") == 1
+
+
 def test_latex_names_unfinished_runs_in_a_comment(make_run):
     lines = latex_table(
         [make_run("softmax"), make_run("balanced_softmax", num_steps=2)]
@@ -264,6 +296,23 @@ def test_alpha_and_temperature_have_a_column_where_there_is_one(make_run):
         assert [row[head.index(name)] for row in rows] == ["-", value, "-"]
 
 
+def test_every_further_score_has_its_own_column(make_run):
+    run = make_run()
+    columns = {
+        "top-5": "top5_accuracy",
+        "harmonic mean": "harmonic_accuracy",
+        "calibration error": "calibration_error",
+        "calibration error, old": "old_calibration_error",
+        "calibration error, new": "new_calibration_error",
+        "old called new": "old_called_new",
+        "new called old": "new_called_old",
+    }
+    run.steps[1].update({name: i / 100 for i, name in enumerate(columns.values())})
+    head, rows = further_rows(run)
+    expected = {head: f"{i}.00" for i, head in enumerate(columns)}
+    assert dict(zip(head, rows[1], strict=True)) == {"step": "1", **expected}
+
+
 def test_names_that_begin_with_a_digit_are_no_numbers():
     cells = [
         "0012_tram",
@@ -283,6 +332,26 @@ def test_a_trained_head_that_does_not_predict_has_a_column_of_its_own(make_run):
     lines = step_table(dataclasses.replace(run, steps=steps)).splitlines()
     assert lines[0].endswith("chance  trained head")
     assert all(line.endswith("12.50") for line in lines[1:])
+
+
+def test_no_forgetting_has_no_sign(make_run):
+    """One group gains what another loses; floats leave -1.4e-17 of it."""
+    run = make_run()
+    run.summary["forgetting"] = forgetting([[0.1] * 3, [0.1, 0.6, 0], [0.2, 0.5, 0.5]])
+    assert -1e-16 < run.summary["forgetting"] < 0
+    assert row(text_table([run]), "Fine-tuning").split()[-2] == "0.00"
+
+
+def test_columns_are_aligned_beside_wide_and_combined_letters():
+    """As of class names in Chinese, or as macOS writes accents."""
+    rows = [["\u8c61", "1"], ["ant", "2"], ["e\u0301tude", "3"]]
+    lines = aligned(["class", "images"], rows).splitlines()
+    assert lines == [
+        "class  images",
+        "\u8c61          1",
+        "ant         2",
+        "e\u0301tude       3",
+    ]
 
 
 def test_csv_is_for_computing(make_run):
@@ -311,3 +380,6 @@ def test_memory_has_a_column_where_runs_tell_it(make_run):
     assert line.split()[-2:] == ["8.00", "1"]
     (line,) = csv.DictReader(io.StringIO(csv_table([run])))
     assert line["memory_bytes"] == "8000000"
+    smaller = make_run(seed=2)
+    smaller.summary["memory_bytes"] = {"exemplars": 0, "state": 0, "teacher": 0}
+    assert row(text_table([run, smaller]), "Fine-tuning").split()[-2:] == ["8.00", "2"]
