@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.methods.recipes import published
 from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
@@ -155,7 +156,7 @@ def _searched(values):
     """Returns the text of every flag that defines values to try."""
     asked = {flag: values[flag].value for flag in SEARCHED}
     takes_alpha = loss_facts(values.classification_loss).takes_alpha
-    if asked["alphas"] is None and takes_alpha:
+    if asked["alphas"] is None and takes_alpha and published(values.method).uses_alpha:
         asked["alphas"] = PAPER_ALPHAS
     return {flag: text for flag, text in asked.items() if text is not None}
 
