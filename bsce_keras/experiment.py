@@ -26,6 +26,7 @@ from bsce_keras.reports.pictures import step_pictures
 from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
+from bsce_keras.runtime.errors import RequestError
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +45,16 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
         The summary, as in summary.json.
 
     Raises:
-        RequestError: the run folder belongs to another configuration or process, data
-            cannot be read, or a step has too few images.
+        RequestError: `config` is no configuration, the run folder belongs to another
+            configuration or process, data cannot be read, or a step has too few images.
         RunError: training cannot go on; finished steps stay.
         Stopped: on Ctrl-C or SIGTERM, after a save.
     """
+    if not isinstance(config, ExperimentConfig):
+        raise RequestError(
+            "run_experiment takes the configuration that bsce_keras.make_config "
+            f"returns. Received: {config!r}"
+        )
     config = dataclasses.replace(config, training=resolved(config.training))
     with (
         prepared_runtime(config.training) as runtime,

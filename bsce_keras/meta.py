@@ -215,12 +215,13 @@ def alpha_gradient(
         Scalar tensor.
 
     Raises:
-        ValueError: unknown method, or alpha is not a finite number above 0.
+        ValueError: unknown method, the model is not built or has no weights to train,
+            or alpha is not a finite number above 0.
 
     Source: Jodelet et al., Algorithm 1. It prints the virtual update without a rate;
     the caller gives the current rate.
     """
-    _check(alpha, method)
+    _check(model, alpha, method)
     images, labels = train_batch
     values = [tf.convert_to_tensor(v.value) for v in model.trainable_variables]
     alpha = tf.constant(float(alpha), at_least_float32(values[0]).dtype)
@@ -239,11 +240,16 @@ def alpha_gradient(
     return closed_form(tape, logits, other, *rest)
 
 
-def _check(alpha, method):
+def _check(model, alpha, method):
     if method not in ("closed_form", "nested_tapes"):
         raise ValueError(
             "`method` must be 'closed_form' or 'nested_tapes'. "
             f"Received: method={method!r}"
+        )
+    if not model.trainable_variables:
+        raise ValueError(
+            "`model` needs weights to train. Call it on a batch first if it is not "
+            f"built. Received: {model.name}, built={model.built}"
         )
     if not 0 < float(alpha) < math.inf:
         raise ValueError(

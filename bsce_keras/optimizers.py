@@ -1,6 +1,7 @@
 """CoupledSGD, the SGD of the references; the rule of Adam; learning-rate schedules."""
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -27,6 +28,10 @@ class CoupledSGD(keras.optimizers.Optimizer):
         weight_decay: L2 coefficient, applied to every variable.
         gradient_clamp: bound on every gradient element, after the sum over replicas and
             before weight decay. None for unbounded gradients.
+
+    Raises:
+        ValueError: momentum is not from 0 to 1, weight decay is below 0, or the clamp
+            is not above 0.
     """
 
     def __init__(
@@ -39,6 +44,11 @@ class CoupledSGD(keras.optimizers.Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        _require("momentum", momentum, "from 0 to 1", lambda value: 0 <= value <= 1)
+        _require("weight_decay", weight_decay, "of 0 or more", lambda value: value >= 0)
+        if gradient_clamp is not None:
+            above_0 = "above 0, or None"
+            _require("gradient_clamp", gradient_clamp, above_0, lambda value: value > 0)
         self.momentum = momentum
         self.coupled_weight_decay = weight_decay
         self.gradient_clamp = gradient_clamp
@@ -133,6 +143,13 @@ class CoupledSGD(keras.optimizers.Optimizer):
             "weight_decay": self.coupled_weight_decay,
             "gradient_clamp": self.gradient_clamp,
         }
+
+
+def _require(name, value, range_text, is_in_range):
+    # Type checkers do not count float among numbers.Real.
+    is_number = isinstance(value, (float, numbers.Real))
+    if not (is_number and is_in_range(value)):
+        raise ValueError(f"`{name}` must be a number {range_text}. Received: {value!r}")
 
 
 ADAM_MEAN_STAYS, ADAM_SQUARE_STAYS = 0.9, 0.999

@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from bsce_keras.config.classification_losses import loss_facts
+from bsce_keras.methods.recipes import published
 from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.make_config import make_config, request_problems
@@ -154,10 +155,21 @@ def _max_trials(values):
 def _searched(values):
     """Returns the text of every flag that defines values to try."""
     asked = {flag: values[flag].value for flag in SEARCHED}
-    takes_alpha = loss_facts(values.classification_loss).takes_alpha
-    if asked["alphas"] is None and takes_alpha:
+    if asked["alphas"] is None and _uses_alpha(values):
         asked["alphas"] = PAPER_ALPHAS
     return {flag: text for flag, text in asked.items() if text is not None}
+
+
+def _uses_alpha(values):
+    """Returns True if alpha weighs images of old classes in the trials."""
+    facts = published(values.method)
+    takes_alpha = loss_facts(values.classification_loss).takes_alpha
+    number = values.exemplars_per_class
+    if number is None:
+        number = values.memory_budget
+    has_exemplars = facts.memory.has_exemplars if number is None else number > 0
+    has_old_images = has_exemplars or facts.memory.needs_every_class
+    return takes_alpha and facts.uses_alpha and has_old_images
 
 
 def _own_problems(values, space):

@@ -366,3 +366,10 @@ def test_damaged_shared_base_step_is_copied_again(finished, tmp_path, monkeypatc
         np.testing.assert_equal(ours[1], theirs[1])
         np.testing.assert_array_equal(ours[0]["images"], theirs[0]["images"])
         path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_a_run_of_something_else_than_a_configuration_is_refused():
+    from bsce_keras import run_experiment
+
+    with pytest.raises(RequestError, match="make_config returns. Received: 'digits'"):
+        run_experiment("digits")

@@ -135,3 +135,9 @@ def test_unknown_method_and_invalid_alpha_are_refused(problem):
         gradient(problem, "forward_mode")
     with pytest.raises(ValueError, match="above 0"):
         gradient(problem, "closed_form", alpha=0.0)
+
+
+def test_a_model_that_is_not_built_is_refused(problem):
+    model = keras.Sequential([keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match="needs weights to train"):
+        gradient((model, *problem[1:]), "closed_form")

@@ -203,3 +203,21 @@ def test_cosine_starts_one_epoch_late_as_in_podnets_code():
 def test_exclusion_from_weight_decay_is_refused_instead_of_ignored():
     with pytest.raises(NotImplementedError, match="decays every variable"):
         CoupledSGD(weight_decay=0.1).exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": -0.1}, "`momentum` must be a number from 0 to 1. Received: -0.1"),
+        ({"momentum": 2.0}, "Received: 2.0"),
+        ({"weight_decay": -1e-4}, "`weight_decay` must be a number of 0 or more"),
+        ({"weight_decay": "5e-4"}, "Received: '5e-4'"),
+        (
+            {"gradient_clamp": -5.0},
+            "`gradient_clamp` must be a number above 0, or None",
+        ),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        CoupledSGD(0.1, **options)

@@ -358,6 +358,12 @@ def test_refused_values_are_named_by_a_flag_of_the_command(runs, capsys, flags, 
     assert f"bsce_keras.tune: {start}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["imprint", "lwf"])
+def test_alphas_are_not_tried_with_a_method_that_does_not_use_them(runs, method):
+    _, configs = runs.search(f"--method={method}", "--learning_rates=0.1,0.2")
+    assert [config.training.learning_rate for config in configs] == [0.1, 0.2]
+
+
 @pytest.mark.parametrize(
     ("flags", "fragment"),
     [

@@ -15,6 +15,7 @@ from bsce_keras.methods import load_method
 from bsce_keras.methods.base import ADOPTION
 from bsce_keras.models.classifier import backbone_of, with_head
 from bsce_keras.runtime.array_files import pack, unpack
+from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.randomness import Purpose, integer
 
 
@@ -199,11 +200,21 @@ class Learner:
 
         The chief computes them for all workers: exemplars and new class weights must
         not differ by rounding. All workers must call this method.
+
+        Raises:
+            RunError: features are not finite.
         """
         arrays, _ = self.runtime.workers.arrays_from_chief(
             lambda: ({"features": self.own_features(images)}, None)
         )
-        return arrays["features"]
+        features = arrays["features"]
+        if not np.isfinite(features).all():
+            raise RunError(
+                "The network gives features of training images that are not finite. "
+                "Start another --run_dir with a lower --learning_rate or "
+                "--precision=float32."
+            )
+        return features
 
     def own_features(self, images):
         """Returns features as `features` does, computed by this worker only."""

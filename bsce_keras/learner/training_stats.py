@@ -6,6 +6,7 @@ import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.learner.trainer import TRAIN_ACCURACY
+from bsce_keras.methods.recipes import published
 
 # Names of `EpochSums.alpha_means`.
 ALPHA_COLUMNS = (
@@ -83,6 +84,7 @@ def one_pass(step, method, seconds):
     """
     labels = step.examples.labels
     takes_alpha = loss_facts(method.classification_loss).takes_alpha
+    takes_alpha = takes_alpha and published(method.name).uses_alpha
     return TrainingStats(
         train_images=len(labels),
         class_counts=np.bincount(labels, minlength=step.num_classes).tolist(),

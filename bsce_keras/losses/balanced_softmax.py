@@ -1,5 +1,6 @@
 """Balanced Softmax cross-entropy: a softmax weighted by the class counts."""
 
+import math
 import numbers
 import warnings
 from typing import Any, Self
@@ -16,7 +17,7 @@ from bsce_keras.losses.label_counts import (
     is_count,
     require_count_per_column,
 )
-from bsce_keras.losses.labels import integer_or_soft_labels
+from bsce_keras.losses.labels import integer_or_soft_labels, require_old_among
 from bsce_keras.losses.logits import logits_of, values_if_known
 
 # Log weight of a class without images. Its exp is 0. It is finite because 0 times -inf
@@ -89,7 +90,8 @@ def balanced_softmax_crossentropy(
 
     Raises:
         ValueError: the length of `class_counts` differs from the number of columns of
-            the logits, or the shape of the labels is not one of the above.
+            the logits, the shape of the labels is not one of the above, there are more
+            old classes than classes, or alpha is a number that is not above 0.
 
     Example:
 
@@ -98,10 +100,15 @@ def balanced_softmax_crossentropy(
     2.3026
     """
     logits = at_least_float32(logits)
+    if isinstance(alpha, (float, numbers.Real)) and not 0 < alpha < math.inf:
+        raise ValueError(
+            f"`alpha` must be a finite number above 0. Received: alpha={alpha}"
+        )
     # The type of alpha is that of the log counts. A number alone would be a float32.
     alpha = ops.convert_to_tensor(alpha, dtype=logits.dtype)
     prior = log_prior(class_counts, alpha, num_old_classes)
     require_count_per_column(prior, logits)
+    require_old_among(num_old_classes, logits.shape[-1])
     is_absent = ops.cast(ops.equal(prior, -float("inf")), logits.dtype)
     weighted = logits + ops.maximum(prior, _LEAST_LOG_PRIOR)
     labels, are_soft = integer_or_soft_labels(y_true, logits)

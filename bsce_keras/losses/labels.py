@@ -1,5 +1,7 @@
 """Labels that the losses accept: integers, or one weight per class."""
 
+import numbers
+
 from keras import ops
 
 
@@ -28,6 +30,21 @@ def flat_labels(y_true, logits):
             f" Received: {tuple(labels.shape)} labels for shape {tuple(logits.shape)}."
         )
     return labels
+
+
+def require_old_among(num_old_classes, num_classes):
+    """Checks that there are not more old classes than classes.
+
+    Raises:
+        ValueError: a number is below 0 or above the number of classes. Tensors are not
+            checked.
+    """
+    is_known = isinstance(num_old_classes, numbers.Real)
+    if is_known and not 0 <= num_old_classes <= num_classes:
+        raise ValueError(
+            "`num_old_classes` must lie between 0 and the number of classes, "
+            f"{num_classes}. Received: {num_old_classes}"
+        )
 
 
 def may_agree(shape, other):

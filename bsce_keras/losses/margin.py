@@ -3,7 +3,7 @@
 from keras import ops
 
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
-from bsce_keras.losses.labels import flat_labels
+from bsce_keras.losses.labels import flat_labels, require_old_among
 
 _VARIANTS = ("code", "paper")
 
@@ -60,11 +60,7 @@ def margin_ranking(
     """
     cosines = at_least_float32(cosines)
     num_classes = cosines.shape[-1]
-    if not 0 <= num_old_classes <= num_classes:
-        raise ValueError(
-            "`num_old_classes` must lie between 0 and the number of columns of the "
-            f"cosines, {num_classes}. Received: {num_old_classes}"
-        )
+    require_old_among(num_old_classes, num_classes)
     if top_k < 1:
         raise ValueError(f"`top_k` must be 1 or more. Received: {top_k}")
     labels = flat_labels(y_true, cosines)

@@ -3,7 +3,7 @@
 from keras import ops
 
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
-from bsce_keras.losses.labels import flat_labels
+from bsce_keras.losses.labels import flat_labels, require_old_among
 
 # Logit of a class that does not compete. Its exp is 0. It is finite because inf - inf
 # is NaN.
@@ -39,7 +39,8 @@ def separated_softmax_crossentropy(
         float32 at least.
 
     Raises:
-        ValueError: the labels are one-hot, or not one per row of the logits.
+        ValueError: the labels are one-hot, or not one per row of the logits, or there
+            are more old classes than classes.
 
     Example:
 
@@ -50,6 +51,7 @@ def separated_softmax_crossentropy(
     """
     logits = at_least_float32(logits)
     labels = flat_labels(y_true, logits)
+    require_old_among(num_old_classes, logits.shape[-1])
     is_old_class = ops.arange(logits.shape[-1], dtype="int32") < num_old_classes
     is_old_image = labels < num_old_classes
     competes = ops.equal(is_old_class[None, :], is_old_image[:, None])

@@ -1,6 +1,7 @@
 """Selection of exemplars: from features to indices."""
 
 import math
+import numbers
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,8 +35,23 @@ def herding(features: ArrayLike, num_exemplars: int) -> np.ndarray:
     Returns:
         int64 indices, shape `(min(num_exemplars, num_images),)`, all different. Scores
         with a relative difference within 1e-12 are tied: the lowest index wins.
+
+    Raises:
+        ValueError: the features are not finite numbers in rows, or `num_exemplars` is
+            not a whole number of 0 or more.
     """
     features = np.asarray(features)
+    is_matrix = features.ndim == 2 or not features.size
+    if not (is_matrix and np.isfinite(features).all()):
+        raise ValueError(
+            "`features` must be finite numbers, one row per image. Received: "
+            + (f"shape {features.shape}" if not is_matrix else "NaN or infinity")
+        )
+    if not (isinstance(num_exemplars, numbers.Integral) and num_exemplars >= 0):
+        raise ValueError(
+            "`num_exemplars` must be a whole number of 0 or more. Received: "
+            f"{num_exemplars!r}"
+        )
     wanted = min(num_exemplars, len(features))
     if wanted == 0:
         return np.zeros(0, dtype=np.int64)

@@ -28,6 +28,8 @@ class Parameter:
         choices: values to choose from; empty if the parameter takes any value.
         needs_loss: the only classification loss with which the parameter has an
             effect; empty if it always has one.
+        needs: name and value of the only other parameter with which it has an effect;
+            empty if it always has one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Parameter:
     most: float | None = None
     choices: tuple[str, ...] = ()
     needs_loss: str = ""
+    needs: tuple[str, str] | tuple[()] = ()
 
     @property
     def expected(self):
@@ -98,7 +101,7 @@ def changed(parameters, values, method, loss):
 
     Raises:
         RequestError: a name is unknown, a value has another type or range, or it has
-            no effect with the loss.
+            no effect with the loss or with another parameter.
     """
     known = parameters_of(parameters)
     problems, accepted = [], {}
@@ -115,8 +118,16 @@ def changed(parameters, values, method, loss):
             accepted[name] = known[name].type(value)
         else:
             problems.append(_not_accepted(known[name], value, method))
+    new = dataclasses.replace(parameters, **accepted)
+    for name in accepted:
+        other, value = known[name].needs or (name, getattr(new, name))
+        if getattr(new, other) != value:
+            problems.append(
+                f"--method_parameters: {name} of --method={method} has no effect with "
+                f"{other}={getattr(new, other)}. Omit it, or use {other}={value}."
+            )
     refuse(problems)
-    return dataclasses.replace(parameters, **accepted)
+    return new
 
 
 def range_problems(parameters, method):
@@ -240,7 +251,11 @@ class PodnetParameters:
     spatial_weight: float = parameter("weight of the distillation of maps", least=0)
     flat_weight: float = parameter("weight of the distillation of features", least=0)
     margin: float = parameter(
-        "margin of the method's own loss", 0.6, least=0, needs_loss="nca"
+        "margin of the method's own loss as in its paper; it cancels in the code",
+        0.6,
+        least=0,
+        needs_loss="nca",
+        needs=("nca", "paper"),
     )
     nca: str = parameter(
         "the method's own loss, as in its released code or as in its paper",

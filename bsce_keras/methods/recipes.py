@@ -123,6 +123,11 @@ class Published:
         """Replay sampling that the method was published with."""
         return self.recipes[CIFAR].replay_sampling
 
+    @property
+    def uses_alpha(self):
+        """True if a loss with alpha weighs the old classes in its increments."""
+        return self.solves_base_head or not self.solves_head
+
     def is_finetuned(self, kind, loss):
         """Returns True if the method was published with balanced fine-tuning.
 

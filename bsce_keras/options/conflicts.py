@@ -216,6 +216,10 @@ def _solved_contradictions(asked):
             f"--{name}={value} has no effect {reason}. Omit it.",
         )
     yield (
+        asked.alpha is not None and not asked.published.uses_alpha,
+        f"--alpha={asked.alpha} has no effect {reason}. Omit it.",
+    )
+    yield (
         asked.calibrate and asked.published.memory.needs_every_class,
         f"--calibrate has no effect with --method={asked.method_name}, which fits the "
         "temperature of its head at every step. Omit it.",

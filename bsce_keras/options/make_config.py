@@ -10,6 +10,7 @@ from typing import Any
 
 from bsce_keras import config as configs
 from bsce_keras.config.choices import ALPHA_RATES, CIFAR
+from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.config.step_requirements import stream_problems
 from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
@@ -185,6 +186,14 @@ def _memory(asked, info):
         raise RequestError(
             f"--exemplar_selection={asked.exemplar_selection} has no effect without "
             "exemplars. Set --exemplars_per_class or --memory_budget, or omit it."
+        )
+    is_weighed = asked.published.uses_alpha and loss_facts(asked.loss).takes_alpha
+    has_old_images = keeps_some or use.replays_everything or use.needs_every_class
+    if asked.alpha is not None and is_weighed and not has_old_images:
+        raise RequestError(
+            f"--alpha={asked.alpha} has no effect without exemplars, because old "
+            "classes without images leave the softmax. Set --exemplars_per_class or "
+            "--memory_budget, or omit it."
         )
     return memory
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from bsce_keras.learner.growth import new_classifier
@@ -9,6 +11,7 @@ from bsce_keras.learner.learner import Learner
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
+from bsce_keras.runtime.errors import RunError
 
 
 def test_bytes_of_memory_count_exemplars_and_teacher(tiny_config, two_steps):
@@ -62,3 +65,13 @@ def test_time_left_counts_the_epochs_of_the_least_number_of_updates(
     pools, epochs = (57, 62, 67, 72, 77), (8, 8, 6, 6, 6)
     images = sum(pool * number for pool, number in zip(pools, epochs, strict=True))
     assert learner.images_after(two_steps[0]) == images
+
+
+def test_features_that_are_not_finite_end_the_run_with_the_way_out(
+    tiny_config, monkeypatch
+):
+    learner = Learner(tiny_config(), Runtime(tf.distribute.get_strategy()), None)
+    overflown = np.full((3, 64), np.inf, np.float32)
+    monkeypatch.setattr(learner, "own_features", lambda images: overflown)
+    with pytest.raises(RunError, match="not finite. Start another .*precision=float32"):
+        learner.features(np.zeros((3, 8, 8, 1), np.uint8))

@@ -72,3 +72,13 @@ def test_only_increments_of_losses_with_alpha_have_one(loss, num_old, alpha):
     assert solved.alpha == alpha
     assert solved.class_counts == [0, 1, 2, 0]
     assert (solved.train_images, solved.images_per_second) == (3, 1.5)
+
+
+def test_imprinted_classes_have_no_alpha():
+    step = types.SimpleNamespace(
+        num_old_classes=1,
+        num_classes=2,
+        examples=types.SimpleNamespace(labels=np.array([1])),
+    )
+    method = MethodConfig("imprint", "balanced_softmax", NoParameters())
+    assert one_pass(step, method, 1.0).alpha is None

@@ -242,6 +242,21 @@ def test_wrong_arguments_are_refused(arguments, message):
         BalancedSoftmaxLoss(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0.0, "num_old_classes": 1}, "above 0. Received: alpha=0.0"),
+        ({"alpha": -1, "num_old_classes": 1}, "Received: alpha=-1"),
+        ({"num_old_classes": 3}, "number of classes, 2. Received: 3"),
+    ],
+)
+def test_the_function_refuses_what_would_be_nan_or_ignored(options, message):
+    with pytest.raises(ValueError, match=message):
+        balanced_softmax_crossentropy(
+            [0], np.zeros((1, 2), np.float32), [5, 1], **options
+        )
+
+
 def test_all_classes_may_be_old():
     """A factor of all counts cancels."""
     loss = BalancedSoftmaxLoss([5, 1], alpha=0.5, num_old_classes=2)

@@ -104,8 +104,8 @@ def test_ranking_is_zero_with_nothing_to_separate(labels, num_old_classes):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_old_classes": -1}, "between 0 and .* cosines, 7. Received: -1"),
-        ({"num_old_classes": 8}, "between 0 and .* cosines, 7. Received: 8"),
+        ({"num_old_classes": -1}, "between 0 and .* classes, 7. Received: -1"),
+        ({"num_old_classes": 8}, "between 0 and .* classes, 7. Received: 8"),
         ({"num_old_classes": 3, "top_k": 0}, "`top_k` must be 1 or more. Received: 0"),
     ],
 )

@@ -87,3 +87,9 @@ def test_bfloat16_logits_are_computed_in_float32():
 def test_one_hot_labels_are_refused():
     with pytest.raises(ValueError, match="looks one-hot"):
         separated_softmax_crossentropy(np.eye(5)[LABELS], random_logits(), 2)
+
+
+@pytest.mark.parametrize("num_old_classes", [-1, 6])
+def test_old_classes_beyond_the_columns_are_refused(num_old_classes):
+    with pytest.raises(ValueError, match="number of classes, 5. Received"):
+        separated_softmax_crossentropy(LABELS, random_logits(), num_old_classes)

@@ -177,3 +177,17 @@ def test_random_exemplars_are_distinct():
     picks = random_exemplars(10, 6, np.random.default_rng(0))
     assert len(set(picks.tolist())) == 6 and set(picks.tolist()) <= set(range(10))
     assert len(random_exemplars(4, 6, np.random.default_rng(0))) == 4
+
+
+@pytest.mark.parametrize(
+    ("features", "num_exemplars", "message"),
+    [
+        ([[1.0, np.nan], [1.0, 2.0]], 1, "Received: NaN or infinity"),
+        ([1.0, 2.0, 3.0], 1, r"one row per image. Received: shape \(3,\)"),
+        ([[1.0, 2.0]], -1, "`num_exemplars` must be a whole number .* Received: -1"),
+        ([[1.0, 2.0]], 0.5, "Received: 0.5"),
+    ],
+)
+def test_wrong_features_and_numbers_are_refused(features, num_exemplars, message):
+    with pytest.raises(ValueError, match=message):
+        herding(features, num_exemplars)

@@ -68,6 +68,12 @@ def test_later_classes_have_the_length_of_the_base_and_exceed_all_earlier_logits
     )
 
 
+def test_alpha_which_weighs_no_image_of_an_increment_is_refused():
+    request = {"classification_loss": "balanced_softmax", "alpha": 0.5}
+    with pytest.raises(RequestError, match="--alpha=0.5 has no effect with --method"):
+        make_config("digits", method="imprint", **request)
+
+
 def test_recall_beyond_one_is_refused():
     with pytest.raises(RequestError, match="must be a number above 0 and at most 1"):
         method(recall=1.2)

@@ -93,6 +93,14 @@ def test_parameter_of_a_methods_own_loss_is_refused_with_another_loss():
     assert "nca of --method=podnet has no effect with" in problem
 
 
+def test_a_parameter_that_cancels_in_the_chosen_formula_is_refused():
+    [problem] = problems_of(method="podnet", parameters={"margin": 0.3})
+    assert problem.endswith("has no effect with nca=code. Omit it, or use nca=paper.")
+    parameters = {"margin": 0.3, "nca": "paper"}
+    config = make_config("digits", method="podnet", parameters=parameters)
+    assert config.method.parameters.margin == 0.3
+
+
 @pytest.mark.parametrize(
     ("optimizer", "visits", "fragment"),
     [

@@ -119,6 +119,10 @@ OF_DIGITS = [
         "memory holds none",
     ),
     (
+        f"--alpha=0.5 --method=lwf {BALANCED}",
+        "--alpha=0.5 has no effect without exemplars",
+    ),
+    (
         "--alpha=0.5 --num_increments=1 --classification_loss=separated_softmax",
         "--alpha=0.5 has no effect with --classification_loss=separated_softmax",
     ),
