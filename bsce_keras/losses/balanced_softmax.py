@@ -100,7 +100,8 @@ def balanced_softmax_crossentropy(
     2.3026
     """
     logits = at_least_float32(logits)
-    if isinstance(alpha, (float, numbers.Real)) and not 0 < alpha < math.inf:
+    is_number = isinstance(alpha, (float, numbers.Real))
+    if is_number and not 0 < float(alpha) < math.inf:
         raise ValueError(
             f"`alpha` must be a finite number above 0. Received: alpha={alpha}"
         )
