@@ -287,7 +287,7 @@ def test_head_of_more_stages_than_the_backbone_has_is_refused_before_training(tm
 
     run_dir = tmp_path / "run"
     config = tiny(run_dir, method="acil", method_parameters={"depths": 4})
-    with pytest.raises(RequestError, match="depths must be at most 3, the number"):
+    with pytest.raises(RequestError, match="depths must be at most 1, the number"):
         run_experiment(config)
     assert not run_dir.exists()
 

@@ -110,6 +110,7 @@ def tuned(request, two_steps, tmp_path_factory):
     config = make_config(
         "digits",
         method=request.param,
+        backbone="small",
         balanced_finetuning="true",
         epochs=1,
         batch_size=16,
