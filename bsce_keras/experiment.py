@@ -45,8 +45,9 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
         The summary, as in summary.json.
 
     Raises:
-        RequestError: `config` is no configuration, the run folder belongs to another
-            configuration or process, data cannot be read, or a step has too few images.
+        RequestError: `config` is not an `ExperimentConfig`, the run folder belongs to
+            another configuration or process, data cannot be read, or a step has too
+            few images.
         RunError: training cannot go on; finished steps stay.
         Stopped: on Ctrl-C or SIGTERM, after a save.
     """
