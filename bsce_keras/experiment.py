@@ -49,7 +49,8 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
             another configuration or process, data cannot be read, or a step has too
             few images.
         RunError: training cannot go on; finished steps stay.
-        Stopped: on Ctrl-C or SIGTERM, after a save.
+        Stopped: on Ctrl-C or SIGTERM while it trains, after a save; after the last
+            update, once the run is complete.
     """
     if not isinstance(config, ExperimentConfig):
         raise RequestError(
@@ -73,11 +74,15 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
             run.on_chief(
                 print, run_header(config, stream, devices_in_words(runtime.strategy))
             )
+        runtime.stop_requests.record()
         for step in unfinished:
             # Trains the step's phases, then chooses its exemplars into the memory.
             stats = learner.learn(step, memory)
             run.on_chief(_finish_step, run, stream, step, stats, memory, learner)
-        return run.finish(write_run_report)
+        summary = run.finish(write_run_report)
+        # A signal after the last update; commands that train several runs end too.
+        runtime.stop_requests.refuse(f"stopped; {config.run_dir} is complete")
+        return summary
 
 
 def _restore(run, stream, memory, learner):

@@ -82,6 +82,9 @@ def prepared_runtime(config):
         strategy = _prepared_strategy(config)
         with dtype_policy(config.precision), StopRequests() as stop_requests:
             runtime = Runtime(strategy, stop_requests)
+            if runtime.workers.number > 1:
+                # All workers stop at the same update, or the others would lose one.
+                stop_requests.record()
             with as_memory_errors(), lost_workers_told(runtime.workers):
                 yield runtime
     finally:

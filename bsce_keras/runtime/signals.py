@@ -66,7 +66,8 @@ class Stopped(Exception):
 class StopRequests:
     """Records the first Ctrl-C or SIGTERM; a second one ends the process at once.
 
-    Use it as a context. In threads other than the main one, it never gets a signal.
+    Use it as a context, in which signals keep their effect until `record` is called. In
+    threads other than the main one, it never gets a signal.
 
     Attributes:
         signum: number of the signal that arrived, or None.
@@ -77,18 +78,25 @@ class StopRequests:
         self._previous = {}
 
     def __enter__(self):
-        if _raised:
-            raise KeyboardInterrupt
-        for signum in _SIGNALS:
-            try:
-                self._previous[signum] = signal.signal(signum, self._note)
-            except ValueError:
-                break
+        _raise_swallowed()
         return self
 
     def __exit__(self, *_):
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
+
+    def record(self):
+        """Takes signals over: the first one is recorded from now on."""
+        _raise_swallowed()
+        for signum in _SIGNALS:
+            if signum not in self._previous:
+                with contextlib.suppress(ValueError):
+                    self._previous[signum] = signal.signal(signum, self._note)
+
+    def refuse(self, message):
+        """Raises `Stopped` with this message if a signal was recorded."""
+        if self.signum is not None:
+            raise Stopped(message, self.signum)
 
     def _note(self, signum, frame):
         if self.signum is not None:
@@ -100,3 +108,8 @@ class StopRequests:
             "A second signal stops at once.",
             flush=True,
         )
+
+
+def _raise_swallowed():
+    if _raised:
+        raise KeyboardInterrupt

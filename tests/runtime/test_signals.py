@@ -18,6 +18,7 @@ BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 )
 def test_first_signal_is_recorded_and_second_ends_the_process(signum, end, capsys):
     with StopRequests() as requests:
+        requests.record()
         assert requests.signum is None
         os.kill(os.getpid(), signum)
         assert requests.signum == signum
@@ -30,7 +31,8 @@ def test_first_signal_is_recorded_and_second_ends_the_process(signum, end, capsy
 @BOTH
 def test_previous_signal_handler_is_restored(signum):
     before = signal.getsignal(signum)
-    with StopRequests():
+    with StopRequests() as requests:
+        requests.record()
         assert signal.getsignal(signum) is not before
     assert signal.getsignal(signum) is before
 

@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM before the first update of a run, and after the last one."""
+
+import os
+import signal
+
+import pytest
+
+from bsce_keras import experiment, make_config, run_experiment
+from bsce_keras.runtime.signals import Stopped, ctrl_c_handler
+
+
+@pytest.fixture
+def config(tmp_path):
+    return make_config(
+        "digits",
+        backbone="small",
+        num_increments=0,
+        epochs=1,
+        precision="float32",
+        export=False,
+        run_dir=str(tmp_path / "run"),
+    )
+
+
+def sends(signum):
+    return lambda *_: os.kill(os.getpid(), signum)
+
+
+def test_ctrl_c_while_images_are_read_ends_the_run_at_once(config, monkeypatch):
+    """No update follows for a long time where many images are decoded."""
+    monkeypatch.setattr(experiment, "ClassIncrementalStream", sends(signal.SIGINT))
+    # A shell ignores Ctrl-C for what it runs in the background.
+    with (
+        ctrl_c_handler(signal.default_int_handler),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        run_experiment(config)
+    assert not os.path.exists(os.path.join(config.run_dir, "config.json"))
+
+
+def test_signal_after_the_last_update_stops_once_the_run_is_complete(
+    config, monkeypatch
+):
+    """Otherwise `reproduce` and `tune` would begin the next run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "warn_of_chance", sends(signal.SIGTERM))
+        with pytest.raises(Stopped, match=f"{config.run_dir} is complete") as stopped:
+            run_experiment(config)
+    assert stopped.value.exit_code == 143
+    assert run_experiment(config)["final_accuracy"] > 0
