@@ -154,11 +154,14 @@ def _confusions(section):
         return [], {}
     name = f"{section.slug}_confusion.png"
     lines = [f"- {_final_scores(record)}" for record in ordered]
+    paper = ""
+    if section.is_of_paper:
+        paper = "The paper's Figures 2 and 3 show these on CIFAR-100 in 5 increments. "
     text = [
         f"![log(1 + x) of the confusion matrices of IL-Baseline]({IMAGES}/{name})",
         "Confusion matrices of the last step, log(1 + count) on one colour scale. "
-        "Lines part the classes of each step. The paper's Figures 2 and 3 show these "
-        "on CIFAR-100 in 5 increments. Accuracy on all classes and on base classes:",
+        f"Lines separate the classes of each step. {paper}Accuracy on all classes and "
+        "on base classes:",
         "\n".join(lines),
     ]
     return text, {name: functools.partial(_draw_confusions, ordered)}

@@ -86,6 +86,11 @@ class Section:
         return [record for record in self.records if record.is_complete]
 
     @property
+    def is_of_paper(self):
+        """True for a data set of the paper and a backbone that the run trained."""
+        return _is_of_paper(self.records[0])
+
+    @property
     def title(self):
         """Data set, classes, schedule and seeds in words."""
         seeds = sorted({record.seed for record in self.complete or self.records})

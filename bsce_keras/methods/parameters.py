@@ -306,6 +306,10 @@ class ImprintParameters:
     )
 
 
+# Ridge of the authors of ACIL; the flagfiles have it.
+PUBLISHED_RIDGE = 0.1
+
+
 @dataclasses.dataclass(frozen=True)
 class AcilParameters:
     """Parameters of ACIL (the authors' code)."""
@@ -317,9 +321,9 @@ class AcilParameters:
         least=1,
     )
     ridge: float = parameter(
-        "number added to the diagonal of the Gram matrix, published with 0.1; 0 "
-        "chooses a power of ten from 0.1 to 10000 at the base step, by leave-one-out "
-        "errors of its images",
+        "number added to the diagonal of the Gram matrix, published with "
+        f"{PUBLISHED_RIDGE}; 0 chooses a power of ten from 0.1 to 10000 at the base "
+        "step, by leave-one-out errors of its images",
         0.0,
         least=0,
     )

@@ -7,6 +7,7 @@ import zlib
 from bsce_keras.config.choices import CIFAR, CROP_FLIP, KINDS
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods import TITLES, recipes
+from bsce_keras.methods.parameters import PUBLISHED_RIDGE
 from bsce_keras.records.protocol import outcome_fields
 from bsce_keras.records.run_records import RunResult
 from bsce_keras.runtime.text import printable
@@ -131,8 +132,9 @@ def method_title(config):
     others = [
         parameter if value is True else f"{parameter} {value:g}"
         for parameter, value in config["method"]["parameters"].items()
-        # Both ways to a ridge belong to the method.
-        if parameter != "ridge" and value != published.get(parameter, value)
+        if value != published.get(parameter, value)
+        # The chosen ridge and the published one both belong to the method.
+        and (parameter, value) != ("ridge", PUBLISHED_RIDGE)
     ]
     return ", ".join([title, *others])
 

@@ -70,6 +70,8 @@ def test_a_solved_head_is_named_with_what_goes_beyond_the_published_one():
     parameters = {"expansion_size": 8192, "ridge": 0.1, "depths": 4, "mirrored": True}
     config = {"method": {"name": "acil", "parameters": parameters}}
     assert method_title(config) == "ACIL, depths 4, mirrored"
+    config["method"]["parameters"]["ridge"] = 10.0
+    assert method_title(config) == "ACIL, ridge 10, depths 4, mirrored"
     # A chosen ridge is told where rows differ in it, not in the name.
     config["method"]["parameters"]["ridge"] = 0.0
     assert method_title(config) == "ACIL, depths 4, mirrored"
