@@ -205,9 +205,11 @@ def write_litert(network, path):
         with _quiet():
             network.export(path, format="litert", verbose=False, **options)
     except Exception as error:  # TensorFlow does not document its converter's errors.
-        if type(error).__name__ != "ConverterError":
+        # Keras 3.13 raises another error because of it.
+        cause = error.__cause__ or error
+        if type(cause).__name__ != "ConverterError":
             raise
-        raise _refusal(path, error) from error
+        raise _refusal(path, cause) from error
 
 
 def write_onnx(network, path):
