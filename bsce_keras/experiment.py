@@ -27,6 +27,7 @@ from bsce_keras.reports.run_lines import run_header, step_line
 from bsce_keras.reports.run_report import write_run_report
 from bsce_keras.runtime.devices import devices_in_words, prepared_runtime, resolved
 from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.signals import Stopped
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
             )
         runtime.stop_requests.record()
         for step in unfinished:
+            _refuse_stop(runtime, step)
             # Trains the step's phases, then chooses its exemplars into the memory.
             stats = learner.learn(step, memory)
             run.on_chief(_finish_step, run, stream, step, stats, memory, learner)
@@ -83,6 +85,17 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
         # A signal after the last update; commands that train several runs end too.
         runtime.stop_requests.refuse(f"stopped; {config.run_dir} is complete")
         return summary
+
+
+def _refuse_stop(runtime, step):
+    """Ends the run before a step, on all workers, if a signal was recorded on any."""
+    signum = max(runtime.workers.told(runtime.stop_requests.signum or 0))
+    if signum:
+        raise Stopped(
+            f"stopped before step {step.index}. Everything saved before stays: give "
+            "the same command to go on.",
+            signum,
+        )
 
 
 def _restore(run, stream, memory, learner):

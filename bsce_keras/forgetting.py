@@ -1,7 +1,9 @@
 """forget_classes(): subtracts classes from the last step of an analytic run."""
 
+import contextlib
 import dataclasses
 import os
+import shutil
 
 import numpy as np
 
@@ -179,10 +181,25 @@ def _write(run, kept, state, weights, output):
         "class_names": names,
         "class_counts": state.counts.tolist(),
     }
-    make_folder(output)
     arrays = pack("classifier", classifier.get_weights())
-    array_files.write(os.path.join(output, "step"), arrays, record)
-    array_files.write(os.path.join(output, "state"), state.to_arrays(), record)
-    export_step(classifier, config.stream.image, names, os.path.join(output, "export"))
-    write_json(os.path.join(output, "forgotten.json"), record)
+    with _removed_unless_complete(output):
+        array_files.write(os.path.join(output, "step"), arrays, record)
+        array_files.write(os.path.join(output, "state"), state.to_arrays(), record)
+        export = os.path.join(output, "export")
+        export_step(classifier, config.stream.image, names, export)
+        write_json(os.path.join(output, "forgotten.json"), record)
     return record
+
+
+@contextlib.contextmanager
+def _removed_unless_complete(output):
+    """Makes a folder, and removes it if an error or Ctrl-C ends the `with`.
+
+    A part of an output would refuse the same command.
+    """
+    make_folder(output)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(output, ignore_errors=True)
+        raise

@@ -208,6 +208,21 @@ def test_command_writes_a_folder_of_the_run_and_names_what_is_left(
     assert (run_dir / "forgotten/01/export").is_dir()
 
 
+def test_interrupted_command_leaves_nothing_that_refuses_the_next_one(
+    finished, tmp_path, monkeypatch
+):
+    from bsce_keras import forgetting
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forgetting, "export_step", interrupted)
+    output, name = tmp_path / "output", finished.stream.arriving_class_names[6]
+    flags = [f"--run_dir={finished.run_dir}", f"--classes={name}"]
+    assert forget.main([*flags, f"--output={output}"]) == 130
+    assert not output.exists()
+
+
 def test_earlier_outputs_that_hold_the_classes_are_named_too(tmp_path):
     """Two requests to forget: the output of the first one has the second class."""
     records = {

@@ -155,7 +155,7 @@ def describe_dataset(
         begun_kind: kind of the data set when the run began, which it keeps; None for a
             new run.
         test_only: True if only test images will be read. A `folder` may then lack
-            `train/`; its classes are those of its test images.
+            training images of any class; its classes are those of both folders.
 
     Returns:
         A `DatasetInfo`.

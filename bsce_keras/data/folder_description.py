@@ -28,10 +28,14 @@ def describe_folder(asked):
     root = pathlib.Path(asked.data_dir).expanduser()
     if not root.is_dir():
         refuse([*problems, f"--data_dir={root} is not a folder. Check its name."])
-    train = training_folder(root)
+    train, test = training_folder(root), evaluation_folder(root)
     if asked.test_only and not train.is_dir():
-        train = evaluation_folder(root)
+        train = test
     found = class_folders(train) if train.is_dir() else []
+    if asked.test_only and test.is_dir():
+        # Training images of learned classes may be gone.
+        learned = class_folders(test)
+        problems += _name_problems(test, sorted({*learned} - {*found}))
     names = sorted({*found, *learned})
     if not train.is_dir() and not asked.test_only:
         problems.append(

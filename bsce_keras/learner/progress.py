@@ -32,8 +32,8 @@ class ProgressLine(keras.callbacks.Callback):
     that later steps are as fast. Loss terms follow as far as they fit;
     TensorBoard has all.
 
-    On a terminal the line is live. Elsewhere it is printed at the end of every epoch,
-    and once a minute in between.
+    On a terminal that moves its cursor the line is live. Elsewhere it is printed at the
+    end of every epoch, and once a minute in between.
 
     Args:
         title: phase and step.
@@ -61,7 +61,7 @@ class ProgressLine(keras.callbacks.Callback):
             self._updates, self._shown = 0, now
         self._begins = [*self._begins[-1:], (now, self._updates)]
         self._epoch, self._epoch_begin, self._epoch_updates = epoch, now, 0
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
 

@@ -16,7 +16,10 @@ from bsce_keras.options.flagfile_recipes import recipe_list
 from bsce_keras.runtime.errors import RequestError, RunError
 from bsce_keras.runtime.file_lock import refuse_without_locks
 from bsce_keras.runtime.signals import Stopped, remembered_ctrl_c
-from bsce_keras.runtime.standard_streams import mend_standard_streams
+from bsce_keras.runtime.standard_streams import (
+    discarded_if_unread,
+    mend_standard_streams,
+)
 from bsce_keras.runtime.text import one_line
 
 # Other commands end in silence, as is usual: `bsce-report runs/* | head`.
@@ -69,9 +72,6 @@ def run_command(command, main, argv=None, check=None):
     except RunError as error:
         return _fail(command, [str(error)], 1)
     except BrokenPipeError:
-        # The reader of the output closed it. Python would report that again when it
-        # flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _fail(command, _UNREAD if COMMANDS[command].resumes else [], 1)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -161,10 +161,13 @@ def _parameters(method):
 
 
 def _fail(command, messages, code):
-    for message in messages:
-        # File names in messages may contain control characters.
-        name = program(command).rpartition(" ")[2]
-        print(f"{name}: {one_line(message)}", file=sys.stderr)
+    with discarded_if_unread(sys.stdout):
+        sys.stdout.flush()
+    name = program(command).rpartition(" ")[2]
+    with discarded_if_unread(sys.stderr):
+        for message in messages:
+            # File names in messages may contain control characters.
+            print(f"{name}: {one_line(message)}", file=sys.stderr)
     return code
 
 

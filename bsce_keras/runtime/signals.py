@@ -2,6 +2,10 @@
 
 import contextlib
 import signal
+import sys
+
+from bsce_keras.runtime.errors import RunError
+from bsce_keras.runtime.standard_streams import discarded_if_unread
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Signals whose `KeyboardInterrupt` was raised since the command began.
@@ -67,7 +71,8 @@ class StopRequests:
     """Records the first Ctrl-C or SIGTERM; a second one ends the process at once.
 
     Use it as a context, in which signals keep their effect until `record` is called. In
-    threads other than the main one, it never gets a signal.
+    threads other than the main one, it never gets a signal. A `RunError` after a
+    recorded signal becomes `Stopped` with its message.
 
     Attributes:
         signum: number of the signal that arrived, or None.
@@ -81,9 +86,12 @@ class StopRequests:
         _raise_swallowed()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, error, traceback):
         for signum, handler in self._previous.items():
             signal.signal(signum, handler)
+        if self.signum is not None and isinstance(error, RunError):
+            # Commands that train several runs go on after a failure.
+            raise Stopped(str(error), self.signum) from error
 
     def record(self):
         """Takes signals over: the first one is recorded from now on."""
@@ -103,11 +111,14 @@ class StopRequests:
             # Neither is an Exception, so libraries do not handle it as a failure.
             raise KeyboardInterrupt if signum == signal.SIGINT else SystemExit(143)
         self.signum = signum
-        print(
-            "\nStopping after this update or the next one, with a save. "
-            "A second signal stops at once.",
-            flush=True,
-        )
+        # Ctrl-C also ends a program that reads the output, such as `tee`. A stream
+        # whose write the signal interrupts refuses a second one by RuntimeError.
+        with discarded_if_unread(sys.stdout), contextlib.suppress(RuntimeError):
+            print(
+                "\nStopping after this update or the next one, with a save. "
+                "A second signal stops at once.",
+                flush=True,
+            )
 
 
 def _raise_swallowed():

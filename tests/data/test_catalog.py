@@ -188,6 +188,16 @@ def test_folder_problems_are_reported_together(tmp_path):
     assert "train/: dog." in unknown
 
 
+def test_scoring_takes_classes_whose_training_images_are_gone(tmp_path):
+    """`evaluate` and `compare` with `--dataset=folder` read only test images."""
+    write_files(tmp_path, "train/bee/1.png", "test/ant/1.png", "test/bee/1.png")
+    info = describe_dataset("folder", str(tmp_path), test_only=True)
+    assert info.class_names == ("ant", "bee")
+    write_files(tmp_path, "test/ wasp/1.png")
+    (odd,) = refusal("folder", str(tmp_path), test_only=True)
+    assert f"{tmp_path / 'test'}: ' wasp'" in odd
+
+
 def test_missing_parts_of_a_folder_are_named(tmp_path):
     assert "--data_dir" in refusal("folder")[0]
     no_train, no_test = refusal("folder", str(tmp_path))

@@ -67,7 +67,14 @@ def test_line_fits_80_columns(title, clock, capsys):
     assert all("loss" in text and text.endswith(" left") for text in printed)
 
 
-def test_line_is_printed_every_minute_without_a_terminal(clock, capsys):
+@pytest.mark.parametrize("terminal", ["", "dumb"])
+def test_line_is_printed_every_minute_where_it_cannot_be_live(
+    terminal, clock, capsys, monkeypatch
+):
+    """A dumb terminal, such as a shell in Emacs, cannot move its cursor."""
+    if terminal:
+        monkeypatch.setenv("TERM", terminal)
+        monkeypatch.setenv("FORCE_COLOR", "1")  # For rich, a terminal.
     line = started(ProgressLine("step 0/5", 1000))
     for batch in range(10):
         clock[0] += 30

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM before the first update of a run, and after the last one."""
+"""Ctrl-C and SIGTERM before the first update of a run, after the last, and between."""
 
 import os
 import signal
@@ -48,3 +48,20 @@ def test_signal_after_the_last_update_stops_once_the_run_is_complete(
             run_experiment(config)
     assert stopped.value.exit_code == 143
     assert run_experiment(config)["final_accuracy"] > 0
+
+
+def test_signal_between_two_steps_ends_a_run_that_trains_nothing(config, monkeypatch):
+    """Increments of `imprint` have no updates."""
+    config = make_config(
+        "digits",
+        backbone="small",
+        method="imprint",
+        num_base_classes=9,
+        epochs=1,
+        precision="float32",
+        export=False,
+        run_dir=config.run_dir,
+    )
+    monkeypatch.setattr(experiment, "warn_of_chance", sends(signal.SIGTERM))
+    with pytest.raises(Stopped, match="stopped before step 1"):
+        run_experiment(config)

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from bsce_keras.options.run_command import run_command
+from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.signals import Stopped, StopRequests, ctrl_c_handler
 
 BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -28,6 +29,43 @@ def test_first_signal_is_recorded_and_second_ends_the_process(signum, end, capsy
     assert getattr(ended.value, "code", 143) == 143
 
 
+def test_signal_while_output_is_held_up_is_recorded(monkeypatch):
+    """A paused terminal (Ctrl-S) or a full pipe holds up a line of a run."""
+    end, begin = os.pipe()
+    os.set_blocking(end, False)
+    monkeypatch.setattr("sys.stdout", os.fdopen(begin, "w"))
+
+    def tick(*_):
+        if requests.signum is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        with contextlib.suppress(BlockingIOError):
+            os.read(end, 2**20)  # The reader goes on.
+
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        with StopRequests() as requests:
+            requests.record()
+            print("." * 2**17, flush=True)
+            assert requests.signum == signal.SIGTERM
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        os.close(end)
+
+
+def test_signal_that_ended_the_reader_of_the_output_too_is_recorded(monkeypatch):
+    """Ctrl-C of `bsce-train | tee log` ends `tee` first."""
+    end, begin = os.pipe()
+    os.close(end)
+    monkeypatch.setattr("sys.stdout", os.fdopen(begin, "w"))
+    with StopRequests() as requests:
+        requests.record()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert requests.signum == signal.SIGINT
+        print("the line of the epoch", flush=True)
+
+
 @BOTH
 def test_previous_signal_handler_is_restored(signum):
     before = signal.getsignal(signum)
@@ -35,6 +73,15 @@ def test_previous_signal_handler_is_restored(signum):
         requests.record()
         assert signal.getsignal(signum) is not before
     assert signal.getsignal(signum) is before
+
+
+def test_run_that_fails_after_a_signal_has_stopped():
+    """After a failure, `reproduce` and `tune` begin the next run."""
+    with pytest.raises(Stopped, match="diverged") as stopped, StopRequests() as asked:
+        asked.record()
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RunError("diverged")
+    assert stopped.value.exit_code == 143
 
 
 @pytest.mark.parametrize(
