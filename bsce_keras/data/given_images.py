@@ -8,6 +8,7 @@ import numpy as np
 from bsce_keras.config import ImageSpec
 from bsce_keras.data.named_dataset import DatasetInfo
 from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.text import listed
 
 # Value of `StreamConfig.dataset` for such images.
 ARRAYS = "arrays"
@@ -157,7 +158,7 @@ def _examples(pair, stream_config):
 def _pair(name, data):
     """Returns images and labels, sorted by label and pixels."""
     images, labels = _arrays(name, data)
-    images, labels = np.asarray(images), np.asarray(labels)
+    images, labels = _joined(name, np.asarray, images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -209,9 +210,31 @@ def _arrays(name, data):
     if not elements or not isinstance(elements[0], tuple) or len(elements[0]) != 2:
         raise RequestError(f"{name} must be {_FORM}. Received: {data.element_spec}")
     images, labels = zip(*elements, strict=True)
-    is_batched = np.ndim(images[0]) == 4
+    is_batched = _is_batch(images[0], labels[0])
     join = np.concatenate if is_batched else np.stack
-    return join(images), join(labels) if is_batched else np.asarray(labels)
+    images = _joined(name, join, images)
+    return images, join(labels) if is_batched else np.asarray(labels)
+
+
+def _is_batch(images, labels):
+    """Returns True for a batch. That of grey images may lack the axis of channels."""
+    shape = np.shape(images)
+    lacks_channels = len(shape) == 3 and shape[-1] not in (1, 3)
+    return len(shape) == 4 or (lacks_channels and np.ndim(labels) > 0)
+
+
+def _joined(name, join, images):
+    """Returns `join(images)`; refuses images of several sizes."""
+    try:
+        return join(images)
+    except ValueError as error:
+        shapes = {x.shape[-3:] for x in images if hasattr(x, "shape")}
+        raise RequestError(
+            f"{name} must hold images of one size. Received: "
+            f"{listed(map(str, sorted(shapes)))}. Resize them, for instance by "
+            "keras.ops.image.resize. Image files of any size can be read by "
+            "dataset='folder'."
+        ) from error
 
 
 def _as_uint8(name, images):

@@ -51,7 +51,7 @@ def mean_of_term(term, labels, outputs, taught, size):
     parts = values if isinstance(values, tuple) else (values,)
     parts = [tf.cast(part, tf.float32) for part in parts]
     ranks = [part.shape.rank for part in parts]
-    is_vector = len(parts) == 1 and ranks[0] in (1, None)
+    is_vector = len(parts) == 1 and _may_be_of_images(parts[0], labels)
     is_masked = len(parts) == 2 and (ranks[0] == ranks[1] or None in ranks)
     if not (is_vector or is_masked):
         raise RunError(
@@ -61,6 +61,16 @@ def mean_of_term(term, labels, outputs, taught, size):
             "and not the first."
         )
     return share_of_mean(parts[0] if is_vector else tuple(parts), size)
+
+
+def _may_be_of_images(values, labels):
+    """Returns False for values whose shape is known not to be `(batch,)`.
+
+    While tracing, the batch may be of any size, and a known size is not that of it.
+    """
+    if values.shape.rank is None:
+        return True
+    return values.shape.rank == 1 and values.shape[0] in (None, labels.shape[0])
 
 
 def share_of_mean(values, size):

@@ -261,8 +261,15 @@ def _forget_former_models():
 
     Clearing the session also collects garbage, in a fraction of a second. Python's own
     collection starts only after many new objects. It does not see that each object
-    holds megabytes of TensorFlow's memory.
+    holds megabytes of TensorFlow's memory. Settings of the caller, which Keras would
+    clear too, stay.
     """
     policy = keras.config.dtype_policy()
+    is_interactive = keras.config.is_interactive_logging_enabled()
+    filters_tracebacks = keras.config.is_traceback_filtering_enabled()
     keras.backend.clear_session()
     keras.config.set_dtype_policy(policy)
+    if not is_interactive:
+        keras.config.disable_interactive_logging()
+    if not filters_tracebacks:
+        keras.config.disable_traceback_filtering()

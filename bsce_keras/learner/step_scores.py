@@ -7,6 +7,7 @@ from bsce_keras.evaluation.confusion import confusion_matrix
 from bsce_keras.evaluation.metrics import group_accuracy, tally
 from bsce_keras.evaluation.scores import alpha_curve, scored
 from bsce_keras.learner.calibration import calibration
+from bsce_keras.runtime.errors import RunError
 
 
 def step_scores(learner, predictor, memory, step, test):
@@ -53,7 +54,20 @@ def _accuracy(confusion):
 
 
 def _logits(logits_of, test, step):
-    """Returns logits of test images; an empty array where there are none."""
-    if len(test):
-        return logits_of(test.images)
-    return np.empty((0, step.num_classes))
+    """Returns logits of test images; an empty array where there are none.
+
+    Raises:
+        RunError: logits are not finite.
+    """
+    if not len(test):
+        return np.empty((0, step.num_classes))
+    logits = logits_of(test.images)
+    # -inf may leave classes out, but not all of them.
+    if not np.isfinite(logits.max(axis=1)).all():
+        raise RunError(
+            "The network gives logits of test images that are not finite. Start "
+            "another --run_dir with a lower --learning_rate or --precision=float32. "
+            "If the method is your own, correct its `after_training` or "
+            "`predictor_head`."
+        )
+    return logits

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from bsce_keras.models.layers import ChannelShift, FusedBatchNormalization
-from bsce_keras.models.plain import refresh_statistics
+from bsce_keras.models.plain import is_network, refresh_statistics
 
 
 def folded(classifier, dtype=None):
@@ -65,7 +65,7 @@ def folded(classifier, dtype=None):
 def _leaves(model):
     """Yields the layers of a model and of the models in it."""
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if is_network(layer):
             yield from _leaves(layer)
         else:
             yield layer
@@ -92,5 +92,5 @@ def _outputs(model):
     """Yields output tensors of a model and of the models in it."""
     yield from model.outputs
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if is_network(layer):
             yield from _outputs(layer)

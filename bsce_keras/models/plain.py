@@ -33,7 +33,7 @@ def plain(classifier):
     def copied(layer):
         is_operation = not isinstance(layer, keras.layers.Layer)
         is_made_anew = _has_plain(layer) or is_antialiased(layer)
-        if is_operation or is_made_anew or isinstance(layer, keras.Model):
+        if is_operation or is_made_anew or is_network(layer):
             return layer
         copy = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
         originals[id(copy)] = layer
@@ -42,7 +42,7 @@ def plain(classifier):
     def called(layer, *args, **kwargs):
         if _has_plain(layer):
             return layer.plain(*args)
-        if isinstance(layer, keras.Model):
+        if is_network(layer):
             # A network that is called twice has one copy.
             if id(layer) not in networks:
                 networks[id(layer)] = plain(layer)
@@ -87,10 +87,18 @@ def foreign_classes(model):
 def layers_of(model):
     """Yields the layers of a model, and those of models in it."""
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
+        if is_network(layer):
             yield from layers_of(layer)
         else:
             yield layer
+
+
+def is_network(layer):
+    """Returns True for a functional or sequential model.
+
+    The layers of a subclassed model are not a graph: its `call` may be any code.
+    """
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "outputs", None))
 
 
 def refresh_statistics(layer):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from bsce_keras.models.plain import is_network
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import listed
 
@@ -31,9 +32,9 @@ def load_backbone(path, image):
 def load_model(flag, path):
     """Loads a model without running code of its file.
 
-    Layers of 16 bits take Keras's policy, which is that of the run. The gradients of
-    float16 vanish where the loss is not scaled, and only `mixed_float16` scales it.
-    Layers of float32 stay.
+    Layers of 16 and of 64 bits take Keras's policy, which is that of the run. The
+    gradients of float16 vanish where the loss is not scaled, and only `mixed_float16`
+    scales it. An update needs gradients of one type. Layers of float32 stay.
 
     Args:
         flag: flag that names the file, for messages.
@@ -78,9 +79,8 @@ def checked_backbone(name, model, image):
             f"(batch, {image.size}, {image.size}, {image.channels}) to features "
             f"(batch, d). {problem}."
         )
-    if not isinstance(model, keras.Sequential):
-        return model
-    # `Sequential` lacks the `output` that a classifier is built on.
+    # A classifier is built on the `output`, which a `Sequential` lacks. That of other
+    # models may be a list or dictionary of one tensor.
     return keras.Model(model.inputs[0], model.outputs[0])
 
 
@@ -103,7 +103,7 @@ def last_operation(model):
     """
     # Keras (3.15) has only private ways from a tensor to its layer.
     operation = model.outputs[0]._keras_history.operation
-    if isinstance(operation, keras.Model) and getattr(operation, "outputs", None):
+    if is_network(operation):
         return last_operation(operation)
     return operation
 
@@ -122,7 +122,7 @@ def _is_finite(variable):
 
 
 def _in_policy(model, name):
-    """Returns the model with its layers of 16 bits in the policy of this name."""
+    """Returns the model with its layers of 16 or 64 bits in this policy."""
     config = model.get_config()
     changed = _with_policy(config, name)
     if changed == config:
@@ -133,13 +133,13 @@ def _in_policy(model, name):
 
 
 def _with_policy(config, name):
-    """Returns a configuration with another policy in place of those of 16 bits."""
+    """Returns a configuration with another policy in place of 16 and 64 bits."""
     if isinstance(config, list | tuple):
         return type(config)(_with_policy(value, name) for value in config)
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "DTypePolicy" and (
-        config["config"]["name"].endswith("float16")
+        config["config"]["name"].endswith(("float16", "float64"))
     ):
         return {**config, "config": {"name": name}}
     return {key: _with_policy(value, name) for key, value in config.items()}

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from bsce_keras.models.plain import is_network
 from bsce_keras.models.saved_backbone import checked_backbone, is_softmax, load_model
 from bsce_keras.runtime.errors import RequestError
 
@@ -87,7 +88,7 @@ def _parts(path, scores, rescaling=None):
     inputs = layer._inbound_nodes[node].input_tensors
     if len(inputs) != 1:
         raise _no_cut(path, layer, f"it has {len(inputs)} inputs")
-    if isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+    if is_network(layer):
         features, kernel, bias = _parts(path, layer.outputs[index], rescaling)
         return keras.Model(layer.inputs[0], features)(inputs[0]), kernel, bias
     if rescaling is not None and is_softmax(layer):

@@ -65,14 +65,19 @@ def prepared_runtime(config):
         The `Runtime`.
 
     Raises:
-        RequestError: another run is going on in this process, Keras has settings that
-            training does not work with, or the global batch has fewer images than
-            replicas.
+        RequestError: another run is going on in this process, a strategy's scope is
+            open, Keras has settings that training does not work with, or the global
+            batch has fewer images than replicas.
         RunError: devices are already in use with another layout, or the other workers
             cannot be reached.
         MemoryError: TensorFlow has run out of memory.
     """
     refuse_other_keras()
+    if tf.distribute.has_strategy():
+        raise RequestError(
+            "A run sets up its own devices. Start it outside of `strategy.scope()`, "
+            "and name its devices by --strategy or --virtual_devices."
+        )
     if not _run_of_process.acquire(blocking=False):
         raise RequestError(
             "Another run is going on in this process, and Keras has one precision and "

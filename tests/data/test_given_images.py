@@ -83,6 +83,32 @@ def test_shuffled_tf_data_is_the_same_data_as_arrays(arrays, batched):
     assert digests_of(one) == digests_of(other)
 
 
+def test_batches_of_grey_images_need_no_last_axis(arrays):
+    """As of `keras.datasets.mnist`; 24 images make a last batch of another length."""
+    import tensorflow as tf
+
+    grey = (arrays[0][..., 0], arrays[1])
+    data = tf.data.Dataset.from_tensor_slices(grey).batch(5)
+    found = make_config(data, validation_share=0.2)
+    assert digests_of(found) == digests_of(make_config(grey, validation_share=0.2))
+
+
+@pytest.mark.parametrize("as_data_set", [False, True])
+def test_images_of_several_sizes_are_refused_by_their_sizes(arrays, as_data_set):
+    import tensorflow as tf
+
+    images = [arrays[0][0], arrays[0][1][:7]]
+    data = pair = (images, [0, 1])
+    if as_data_set:
+        shapes = (tf.TensorSpec((None, 8, 3), tf.uint8), tf.TensorSpec((), tf.int64))
+        data = tf.data.Dataset.from_generator(
+            lambda: zip(*pair, strict=True), output_signature=shapes
+        )
+    sizes = r"one size. Received: \(7, 8, 3\), \(8, 8, 3\). Resize them"
+    with pytest.raises(RequestError, match=sizes):
+        make_config(data, validation_share=0.2)
+
+
 def test_images_are_used_in_their_own_size(arrays):
     config = make_config(arrays, validation_share=0.2)
     assert (config.stream.image.size, config.stream.image.stored_size) == (8, 8)

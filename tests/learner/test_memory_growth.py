@@ -6,10 +6,11 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import pytest
 import tensorflow as tf
 
-from bsce_keras.learner.learner import Learner
+from bsce_keras.learner.learner import Learner, _forget_former_models
 from bsce_keras.memory.replay import ReplayMemory
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.runtime.devices import Runtime
@@ -24,6 +25,19 @@ def graphs_alive():
         for thing in gc.get_objects()
         if isinstance(thing, tf.Graph) and thing.building_function
     }
+
+
+def test_settings_of_keras_outlive_the_models_of_a_step():
+    """A method is debugged with whole tracebacks, and scripts log without bars."""
+    keras.config.disable_traceback_filtering()
+    keras.config.disable_interactive_logging()
+    try:
+        _forget_former_models()
+        assert not keras.config.is_traceback_filtering_enabled()
+        assert not keras.config.is_interactive_logging_enabled()
+    finally:
+        keras.config.enable_traceback_filtering()
+        keras.config.enable_interactive_logging()
 
 
 @pytest.mark.slow

@@ -4,22 +4,31 @@ import contextlib
 import types
 
 import numpy as np
+import pytest
 from scipy.special import softmax
 
 from bsce_keras.data.examples import Examples
 from bsce_keras.learner import step_scores as step_scores_module
 from bsce_keras.learner.step_scores import step_scores
+from bsce_keras.runtime.errors import RunError
 
 LABELS = np.array([0, 1, 2, 2])
 STEP = types.SimpleNamespace(num_old_classes=2, num_classes=3)
 
 
-def scores(predictor, classifier, labels=LABELS, validation_share=0.0, calibrate=False):
+def scores(
+    predictor,
+    classifier,
+    labels=LABELS,
+    validation_share=0.0,
+    calibrate=False,
+    scale=5.0,
+):
     """Returns `step_scores` of models that are named by their predictions."""
 
     @contextlib.contextmanager
     def serving(predictions):
-        yield lambda images: 5.0 * np.eye(3)[list(predictions)]
+        yield lambda images: scale * (1e-9 + np.eye(3)[list(predictions)])
 
     stream = types.SimpleNamespace(validation_share=validation_share)
     config = types.SimpleNamespace(calibrate=calibrate, stream=stream)
@@ -38,6 +47,13 @@ def test_a_separate_predictor_is_scored_beside_the_head():
     assert (fields["nme_accuracy"], fields["head_accuracy"]) == (0.75, 0.25)
     assert probabilities.argmax(axis=1).tolist() == [0, 1, 2, 0]
     assert fields["further"]["new_called_old"] == 0.5
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_logits_that_are_not_finite_end_the_run(fault):
+    """As those of a head that a method of one's own corrects by a norm of 0."""
+    with pytest.raises(RunError, match="logits of test images .* not finite"):
+        scores((0, 1, 2, 0), (0, 1, 2, 0), scale=fault)
 
 
 def test_only_validation_images_give_the_curve_over_alpha():

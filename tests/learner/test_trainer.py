@@ -30,6 +30,7 @@ IMAGE = ImageSpec(
 )
 NUM_OLD, NUM_NEW = 2, 1
 COUNTS = (3, 3, 20)
+ANY_BATCH = (tf.TensorSpec((None, 8, 8, 1), "uint8"), tf.TensorSpec((None,), "int32"))
 CLASSIFY = Finetune(NoParameters()).loss_terms(
     StepContext(NUM_OLD, NUM_NEW, COUNTS, "softmax")
 )[0]
@@ -81,13 +82,14 @@ def test_loss_is_the_weighted_sum_of_unweighted_logs():
     [
         lambda labels, student, teacher: tf.reduce_mean(student["features"]),
         lambda labels, student, teacher: student["features"],
+        lambda labels, student, teacher: tf.reduce_mean(student["features"], axis=0),
     ],
 )
 def test_term_that_is_not_one_value_per_image_is_refused(values):
     """A mean over the batch was divided by the size of the batch once more."""
-    terms = [CLASSIFY, LossTerm("mine", 1.0, values)]
+    trainer = make_trainer([CLASSIFY, LossTerm("mine", 1.0, values)])
     with pytest.raises(RunError, match="'mine' must return one value per image"):
-        make_trainer(terms).train_step(make_batch())
+        tf.function(trainer.train_step, (ANY_BATCH,), autograph=False)(make_batch())
 
 
 @pytest.mark.parametrize("name", ["classification", "loss"])

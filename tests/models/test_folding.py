@@ -10,6 +10,7 @@ from bsce_keras.models.classifier import build_classifier
 from bsce_keras.models.folding import folded
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.layers import FusedBatchNormalization, convolution
+from bsce_keras.models.plain import foreign_layers, plain
 from bsce_keras.models.resnet import resnet18
 from bsce_keras.models.resnet_cifar import resnet8
 
@@ -174,6 +175,29 @@ def test_layers_of_equal_name_in_different_models_keep_their_weights():
     batch = np.random.default_rng(3).normal(size=(4, 8, 8, 2)).astype(np.float32)
     ours, expected = outputs_of(folded(model), batch), outputs_of(model, batch)
     assert max(errors(ours, expected).values()) < 1e-5
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.Model):
+    """Subclassed model, whose layers are not a graph that can be copied."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.convolution = keras.layers.Conv2D(2, 1)
+
+    def call(self, inputs):
+        return keras.ops.relu(self.convolution(inputs))
+
+
+@pytest.mark.parametrize("copy", [folded, plain])
+def test_copy_of_a_subclassed_block_computes_as_the_block(copy):
+    inputs = keras.Input((8, 8, 2))
+    model = keras.Model(inputs, {"logits": Block()(inputs)})
+    shake(model)
+    batch = np.random.default_rng(3).normal(size=(4, 8, 8, 2)).astype(np.float32)
+    ours, expected = outputs_of(copy(model), batch), outputs_of(model, batch)
+    assert max(errors(ours, expected).values()) < 1e-5
+    assert foreign_layers(copy(model)) == ["Block"]
 
 
 def test_a_copy_normalises_by_the_statistics_of_the_original():

@@ -47,6 +47,19 @@ def test_backbone_for_images_of_any_size_is_accepted(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [(list, list), (lambda x: x, lambda x: {"features": x[0]})],
+)
+def test_only_output_may_be_in_a_list_or_dictionary(inputs, outputs, tmp_path):
+    images = keras.Input((8, 8, 1))
+    features = POOLING()(convolution()(images))
+    saved = keras.Model(inputs([images]), outputs([features]))
+    loaded = load_backbone(save(saved, tmp_path), IMAGE)
+    assert loaded.output.shape == (None, 6)
+    assert loaded.input.shape == (None, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
     ("model", "received"),
     [
         (lambda: backbone(convolution()), r"features \(None, 6, 6, 6\)"),

@@ -34,9 +34,11 @@ def policies(model):
     return [layer.dtype_policy.name for layer in (first, inner.layers[0], pooling)]
 
 
-@pytest.mark.parametrize("saved", ["mixed_float16", "float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "saved", ["mixed_float16", "float16", "mixed_bfloat16", "float64"]
+)
 @pytest.mark.parametrize("of_run", ["float32", "mixed_bfloat16"])
-def test_layers_of_16_bits_take_the_precision_of_the_run(saved, of_run, tmp_path):
+def test_layers_of_16_or_64_bits_take_the_precision_of_the_run(saved, of_run, tmp_path):
     loaded = load(save(tmp_path / "net.keras", saved), of_run)
     assert policies(loaded) == [of_run, of_run, "float32"]
     assert {variable.dtype for variable in loaded.variables} == {"float32"}

@@ -129,6 +129,13 @@ def test_a_second_run_in_another_thread_is_refused():
         assert pool.submit(enter).result() == "entered"
 
 
+def test_a_run_in_the_scope_of_a_strategy_is_refused(two_devices):
+    """Keras's session is cleared between steps; the scope could not be left then."""
+    refused = pytest.raises(RequestError, match=r"outside of `strategy.scope\(\)`")
+    with two_devices.scope(), refused, prepared_runtime(training("one_device")):
+        pass
+
+
 AMX = ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile")
 ZEN_4 = ("AuthenticAMD", "fma avx512f avx512_bf16")
 
