@@ -223,10 +223,10 @@ def _evaluate_run(values):
             "the run."
         )
     if recorded:
-        missing = listed(map(str, recorded))
+        missing = listed(f"step {number}" for number in recorded)
         print(
-            f"\nNot scored, because they were not exported: steps {missing}. "
-            "`bsce-export --step=N` exports one."
+            f"\nNot exported, so not scored: {missing}. `bsce-export --step=N` exports "
+            "one."
         )
 
 

@@ -137,7 +137,7 @@ def test_steps_without_export_are_named(copied_run, capsys):
     assert evaluate.main([f"--run_dir={copied_run}"]) == 0
     output = capsys.readouterr().out
     assert [row[0] for row in rows(output)] == ["1"]
-    assert "Not scored, because they were not exported: steps 0." in output
+    assert "Not exported, so not scored: step 0." in output
 
 
 def test_a_run_without_exports_is_refused_with_a_way_out(copied_run, capsys):

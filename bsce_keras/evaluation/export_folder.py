@@ -136,7 +136,7 @@ def model_problems(path, of_run=False):
         return _file_problems(path)
     if not os.path.isdir(path):
         return [
-            f"--model must be the folder of an exported step. There is no folder {path}"
+            f"A model must be the folder of an exported step. There is no folder {path}"
             f".{_exports_near(os.path.dirname(path))}"
         ]
     irregular = irregular_files(path)
@@ -166,7 +166,7 @@ def model_problems(path, of_run=False):
     file = portable_file(path)
     if file is None:
         return [
-            "--model must be the folder of an exported step. There is no model in "
+            "A model must be the folder of an exported step. There is no model in "
             f"{path}.{_exports_near(path)}"
         ]
     return _reader_problems(file)
@@ -178,7 +178,7 @@ def _file_problems(path):
     if _format_of(path) is None:
         files = [file for one in FORMATS.values() for file in one.files]
         return [
-            "--model must be the folder of an exported step, or one of its files "
+            "A model must be the folder of an exported step, or one of its files "
             f"{', '.join(files)}. Received the file {path}"
         ]
     if not os.path.isfile(os.path.join(folder, DESCRIPTION)):

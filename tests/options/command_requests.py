@@ -29,7 +29,7 @@ REQUESTS = [
     ("predict", "", "Expected at least one FILE. Received: none"),
     ("predict", "--model=nowhere a.jpg", "There is no folder nowhere"),
     ("predict", "a.jpg", "--model is required: the folder of an exported step"),
-    ("predict", "--model=given/short a.jpg", "--model must be the folder of an"),
+    ("predict", "--model=given/short a.jpg", "A model must be the folder of an"),
     ("predict", "--model=m nowhere.jpg", "There is no file nowhere.jpg"),
     ("predict", "--modle=m nowhere.jpg", "There is no file nowhere.jpg"),
     ("predict", "--model=m given", "Received the folder given: give given/*"),
