@@ -89,7 +89,7 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
 
 def _refuse_stop(runtime, step):
     """Ends the run before a step, on all workers, if a signal was recorded on any."""
-    signum = max(runtime.workers.told(runtime.stop_requests.signum or 0))
+    signum = runtime.stop_signal()
     if signum:
         raise Stopped(
             f"stopped before step {step.index}. Everything saved before stays: give "

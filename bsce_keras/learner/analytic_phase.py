@@ -49,13 +49,15 @@ class AnalyticPhase(StepPhase):
     def run(self, step, memory, stats):
         learner = self.learner
         begin = time.perf_counter()
-        stop_requests, workers = learner.runtime.stop_requests, learner.runtime.workers
+        runtime = learner.runtime
         title = f"step {step.index}/{len(learner.plans) - 1}"
-        told = FeaturePass(stop_requests, title, "while its head was solved")
-        told.refuse_stop(max(workers.told(stop_requests.signum or 0)))
+        told = FeaturePass(runtime.stop_requests, title, "while its head was solved")
+        told.refuse_stop(runtime.stop_signal())
         classifier = self._grown(step)
         learner.adopt(classifier)
-        weights, ridge = workers.arrays_from_chief(lambda: self._solved(step, told))
+        weights, ridge = runtime.workers.arrays_from_chief(
+            lambda: self._solved(step, told)
+        )
         head = head_of(classifier)
         for name, values in weights.items():
             getattr(head, name).assign(values)

@@ -182,7 +182,7 @@ def _save_or_stop(run, phase, progress):
     workers = run.runtime.workers
     # Every worker asks after every update. A worker that stopped without the others
     # would leave them waiting for its gradients. Only the chief decides when to save.
-    signum = max(workers.told(run.runtime.stop_requests.signum or 0))
+    signum = run.runtime.stop_signal()
     if signum or progress.is_due:
         progress.save()
     if signum:

@@ -50,6 +50,13 @@ class Runtime:
         if self.workers is None:
             object.__setattr__(self, "workers", Workers(self.strategy))
 
+    def stop_signal(self):
+        """Returns the number of a signal that any worker recorded, or 0.
+
+        All workers must call this method.
+        """
+        return max(self.workers.told(self.stop_requests.signum or 0))
+
 
 @contextlib.contextmanager
 def prepared_runtime(config):
