@@ -34,8 +34,9 @@ def describe_folder(asked):
     found = class_folders(train) if train.is_dir() else []
     if asked.test_only and test.is_dir():
         # Training images of learned classes may be gone.
-        learned = class_folders(test)
-        problems += _name_problems(test, sorted({*learned} - {*found}))
+        tested = class_folders(test)
+        learned = (*learned, *tested)
+        problems += _name_problems(test, sorted({*tested} - {*found}))
     names = sorted({*found, *learned})
     if not train.is_dir() and not asked.test_only:
         problems.append(

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM before the first update of a run, after the last, and between."""
 
+import functools
 import os
 import signal
 
@@ -10,16 +11,22 @@ from bsce_keras.runtime.signals import Stopped, ctrl_c_handler
 
 
 @pytest.fixture
-def config(tmp_path):
-    return make_config(
+def make(tmp_path):
+    """Function from flags to the configuration of a run of one epoch a step."""
+    return functools.partial(
+        make_config,
         "digits",
         backbone="small",
-        num_increments=0,
         epochs=1,
         precision="float32",
         export=False,
         run_dir=str(tmp_path / "run"),
     )
+
+
+@pytest.fixture
+def config(make):
+    return make(num_increments=0)
 
 
 def sends(signum):
@@ -50,18 +57,9 @@ def test_signal_after_the_last_update_stops_once_the_run_is_complete(
     assert run_experiment(config)["final_accuracy"] > 0
 
 
-def test_signal_between_two_steps_ends_a_run_that_trains_nothing(config, monkeypatch):
+def test_signal_between_two_steps_ends_a_run_that_trains_nothing(make, monkeypatch):
     """Increments of `imprint` have no updates."""
-    config = make_config(
-        "digits",
-        backbone="small",
-        method="imprint",
-        num_base_classes=9,
-        epochs=1,
-        precision="float32",
-        export=False,
-        run_dir=config.run_dir,
-    )
+    config = make(method="imprint", num_base_classes=9)
     monkeypatch.setattr(experiment, "warn_of_chance", sends(signal.SIGTERM))
     with pytest.raises(Stopped, match="stopped before step 1"):
         run_experiment(config)
