@@ -9,6 +9,15 @@ from bsce_keras.config.choices import KERAS_APPLICATIONS, KERAS_HUB
 from bsce_keras.models.saved_backbone import checked_backbone, first_line
 from bsce_keras.runtime.errors import RequestError
 
+_OF_A_FILE = (
+    "Use weights that were saved without the top layer, by "
+    "`model.save_weights('NAME.weights.h5')`, and images large enough."
+)
+_FETCHED = (
+    "Use images large enough. If the fetch failed, try again with network access, or "
+    "pass a file of weights by --backbone_weights."
+)
+
 
 def load_application(config, image):
     """Returns a network of `keras.applications` without its top layer.
@@ -30,6 +39,8 @@ def load_application(config, image):
         with warnings.catch_warnings():
             # Keras leaves weights random that the file lacks, and only warns.
             warnings.filterwarnings("error", "Skipping")
+            # Weights without the top layer fit images of any size.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")
             return getattr(keras.applications, name)(
                 include_top=False,
                 weights=weights,
@@ -40,8 +51,7 @@ def load_application(config, image):
         raise RequestError(
             f"--backbone={config.backbone} cannot be built with weights {weights} for "
             f"images {image.size}x{image.size}x{image.channels}: {first_line(error)}. "
-            "Use weights that were saved without the top layer, by "
-            "`model.save_weights('NAME.weights.h5')`, and images large enough."
+            f"{_OF_A_FILE if config.backbone_path else _FETCHED}"
         ) from error
 
 

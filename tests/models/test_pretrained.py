@@ -72,6 +72,18 @@ def test_weights_of_another_application_are_refused(tmp_path):
         make_backbone(config, IMAGE, None)
 
 
+def test_failed_fetch_of_weights_names_the_network_and_the_flag_of_a_file(monkeypatch):
+    def unreachable(**kwargs):
+        raise Exception("URL fetch failure on https://example.org: None -- refused")
+
+    monkeypatch.setattr(keras.applications, "MobileNet", unreachable)
+    config = ModelConfig("applications:MobileNet", input="-1_1")
+    with pytest.raises(RequestError) as refused:
+        make_backbone(config, IMAGE, None)
+    assert "with network access, or pass a file" in str(refused.value)
+    assert "--backbone_weights" in str(refused.value)
+
+
 def test_images_are_resized_for_the_backbone(tmp_path):
     path = str(tmp_path / "net.keras")
     images = keras.Input((64, 64, 3))
