@@ -78,10 +78,16 @@ DATASETS = {
         _LOAD_TFDS,
         _IMAGENET_IMAGE,
         SUBIMAGENET,
+        can_be_fetched=True,
         without=_OF_TFDS,
     ),
     imagenet.WHOLE: NamedDataset(
-        _DESCRIBE_IMAGENET, _LOAD_TFDS, _IMAGENET_IMAGE, IMAGENET, without=_OF_TFDS
+        _DESCRIBE_IMAGENET,
+        _LOAD_TFDS,
+        _IMAGENET_IMAGE,
+        IMAGENET,
+        can_be_fetched=True,
+        without=_OF_TFDS,
     ),
     "folder": NamedDataset(
         "bsce_keras.data.folder_description:describe_folder",

@@ -10,6 +10,8 @@ TensorFlow.
 from bsce_keras.runtime.errors import RequestError
 
 WHOLE, SUBSET = "imagenet2012", "subimagenet"
+# Only the user may fetch them from image-net.org.
+ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 NUM_CLASSES = {WHOLE: 1000, SUBSET: 100}
 
 # Largest numbers of images of a hundred classes. A class has at most 1300 training
@@ -44,7 +46,7 @@ def class_names(dataset, all_names, prepared):
 
 
 def missing_copy(dataset, root):
-    """Returns the message about a missing copy, which only the user may download.
+    """Returns the message about a copy that is missing and cannot be prepared yet.
 
     Args:
         dataset: `imagenet2012` or `subimagenet`.
@@ -53,8 +55,16 @@ def missing_copy(dataset, root):
     return (
         f"--dataset={dataset} needs a prepared copy of {WHOLE}. {root} does not hold "
         f"one (looked for {root / WHOLE}/VERSION/dataset_info.json). Pass "
-        "--data_dir=DIR, a TFDS directory that holds one. --download cannot fetch "
-        "ImageNet: get ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
-        f"image-net.org into {root}/downloads/manual and run `tfds build {WHOLE} "
-        f"--data_dir={root}`."
+        "--data_dir=DIR, a TFDS directory that holds one. Otherwise put "
+        f"{' and '.join(ARCHIVES)} of image-net.org into {_archive_dir(root)}, and add "
+        "--download, which prepares the copy from them."
     )
+
+
+def has_archives(root):
+    """Returns True if the archives lie where TFDS looks for them."""
+    return all((_archive_dir(root) / name).is_file() for name in ARCHIVES)
+
+
+def _archive_dir(root):
+    return root / "downloads" / "manual"

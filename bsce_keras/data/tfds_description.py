@@ -26,11 +26,7 @@ def describe_imagenet(asked):
     """Returns the `DatasetInfo` of ImageNet or of its first hundred classes."""
 
     def facts(may_fetch):
-        prepared = find_prepared(imagenet.WHOLE, asked.data_dir)
-        if prepared is None:
-            root = tfds_dir(asked.data_dir)
-            raise RequestError(imagenet.missing_copy(asked.name, root))
-        tfds_copy.refuse_foreign_classes(prepared)
+        prepared = _prepared_copy(asked, may_fetch)
         refuse(_tfds_problems(asked.name, prepared))
         all_names = tfds_copy.class_names(prepared)
         return (imagenet.class_names(asked.name, all_names, prepared),)
@@ -91,16 +87,19 @@ def _tfds_problems(dataset, prepared):
 
 
 def _prepared_copy(asked, may_fetch):
-    name, data_dir = tfds_name(asked.name), asked.data_dir
-    prepared = find_prepared(name, data_dir)
-    if prepared is None and asked.download and may_fetch:
+    name, root = tfds_name(asked.name), tfds_dir(asked.data_dir)
+    is_imagenet = name == imagenet.WHOLE
+    prepared = find_prepared(name, asked.data_dir)
+    can_prepare = not is_imagenet or imagenet.has_archives(root)
+    if prepared is None and asked.download and may_fetch and can_prepare:
         # Only a requested download may load TensorFlow here.
         from bsce_keras.data.tfds_download import prepare_dataset
 
-        prepare_dataset(name, data_dir)
-        prepared = find_prepared(name, data_dir)
+        prepare_dataset(name, asked.data_dir)
+        prepared = find_prepared(name, asked.data_dir)
+    if prepared is None and is_imagenet:
+        raise RequestError(imagenet.missing_copy(asked.name, root))
     if prepared is None:
-        root = tfds_dir(data_dir)
         raise RequestError(
             f"{root} does not hold a prepared copy of {name} (looked for "
             f"{root / name}/VERSION/dataset_info.json). Pass --data_dir=DIR, a TFDS "

@@ -8,8 +8,8 @@ def prepare_dataset(dataset, data_dir=None):
     """Downloads a TFDS data set and writes its prepared copy into `data_dir`.
 
     Args:
-        dataset: `cifar10`, `cifar100` or `tfds:NAME[/CONFIG]`, with or without the
-            prefix.
+        dataset: `cifar10`, `cifar100`, `imagenet2012`, `subimagenet` or
+            `tfds:NAME[/CONFIG]`, with or without the prefix.
         data_dir: TFDS directory, or None for the default one.
 
     Raises:
@@ -22,10 +22,13 @@ def prepare_dataset(dataset, data_dir=None):
     try:
         directory = tfds_dir(data_dir)
         builder = tfds.builder(name, data_dir=directory, try_gcs=False)
-        print(
-            f"Fetching {name} into {directory}. If the network fails, TFDS tries again "
-            "for some minutes."
-        )
+        if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            print(f"Preparing {name} in {directory} from the archives in its folder.")
+        else:
+            print(
+                f"Fetching {name} into {directory}. If the network fails, TFDS tries "
+                "again for some minutes."
+            )
         builder.download_and_prepare()
     except tfds.core.DatasetNotFoundError as error:
         raise RequestError(

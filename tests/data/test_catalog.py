@@ -253,17 +253,18 @@ def test_unlabelled_test_images_of_imagenet_do_not_count(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", ["imagenet2012", "subimagenet"])
-def test_missing_imagenet_gets_instructions_and_is_never_fetched(
+def test_missing_imagenet_names_its_archives_and_their_folder(
     tmp_path, monkeypatch, dataset
 ):
     def prepare(*_):
-        raise AssertionError("a download was started")
+        raise AssertionError("a preparation was started")
 
     monkeypatch.setattr(tfds_download, "prepare_dataset", prepare)
     size, missing = refusal(dataset, str(tmp_path), image_size=64, download=True)
     assert "always 224x224" in size
     assert str(tmp_path / "imagenet2012") in missing
-    assert f"tfds build imagenet2012 --data_dir={tmp_path}" in missing
+    assert "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar" in missing
+    assert f"{tmp_path}/downloads/manual, and add --download" in missing
 
 
 @pytest.mark.parametrize(
