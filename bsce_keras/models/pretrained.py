@@ -107,7 +107,8 @@ def _from_preset(kind, config):
         raise RequestError(
             f"--backbone={KERAS_HUB}{preset} has no {kind.__name__} that can be "
             f"loaded: {first_line(error)}. Use a preset of an image network; "
-            "--backbone_input names the input of one without an ImageConverter."
+            "--backbone_input names the input of one without an ImageConverter. If a "
+            "fetch failed, name the folder of a preset."
         ) from error
 
 
