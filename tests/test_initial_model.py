@@ -214,6 +214,26 @@ def test_cut_classifier_has_the_same_order_of_classes(top, tmp_path):
     np.testing.assert_array_equal(np.argsort(logits, axis=1), expected)
 
 
+@pytest.mark.parametrize(
+    "top",
+    [
+        lambda: [keras.layers.Dense(1, activation="sigmoid")],
+        lambda: [keras.layers.Dense(1), keras.layers.Activation("sigmoid")],
+        lambda: [keras.layers.Dense(1), keras.layers.Rescaling(3.0, 0.2)],
+    ],
+)
+def test_one_output_for_two_classes_keeps_both_probabilities(top, tmp_path):
+    model = layers(*top())
+    images = np.random.default_rng(2).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    output = np.asarray(model(images))
+    if isinstance(model.layers[-1], keras.layers.Rescaling):
+        output = 1 / (1 + np.exp(-output))
+    cut = cut_classifier(save(model, tmp_path), IMAGE)
+    logits = np.asarray(cut.backbone(images)) @ cut.kernel + cut.bias
+    expected = np.hstack([1 - output, output])
+    np.testing.assert_allclose(keras.ops.softmax(logits), expected, atol=1e-6)
+
+
 def test_classifier_inside_another_model_is_cut_at_its_own_dense_layer(tmp_path):
     inner = softmax_classifier()
     outer = keras.Sequential(
@@ -261,7 +281,14 @@ def test_an_export_becomes_the_base_step_with_its_classes(request_of, tmp_path):
             lambda: [keras.layers.ReLU(name="cut")],
             "'cut' is a ReLU: it must be",
         ),
-        (lambda: [keras.layers.Dense(1, name="one")], "Dense: its output is"),
+        (
+            lambda: [keras.layers.Dense(1, activation="softmax", name="one")],
+            "'one' is a Dense: its activation is softmax",
+        ),
+        (
+            lambda: [keras.layers.Dense(2), keras.layers.Activation("sigmoid")],
+            "Activation: it must be",
+        ),
         (
             lambda: [
                 keras.layers.Dense(2, activation="softmax"),

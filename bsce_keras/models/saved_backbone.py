@@ -109,12 +109,19 @@ def last_operation(model):
 
 
 def is_softmax(operation):
-    """Returns True for a layer or operation whose outputs are probabilities."""
-    names = ("Softmax", "softmax")
+    """Returns True for a layer or operation whose outputs are a softmax."""
+    return _is_activation(operation, "softmax")
+
+
+def is_sigmoid(operation):
+    """Returns True for a layer or operation whose outputs are a sigmoid."""
+    return _is_activation(operation, "sigmoid")
+
+
+def _is_activation(operation, name):
     activation = getattr(operation, "activation", None)
-    return type(operation).__name__ in names or (
-        getattr(activation, "__name__", "") in names
-    )
+    names = (type(operation).__name__, getattr(activation, "__name__", ""))
+    return name in map(str.lower, names)
 
 
 def _is_finite(variable):

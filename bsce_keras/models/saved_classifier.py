@@ -6,7 +6,12 @@ import keras
 import numpy as np
 
 from bsce_keras.models.plain import is_network
-from bsce_keras.models.saved_backbone import checked_backbone, is_softmax, load_model
+from bsce_keras.models.saved_backbone import (
+    checked_backbone,
+    is_sigmoid,
+    is_softmax,
+    load_model,
+)
 from bsce_keras.runtime.errors import RequestError
 
 
@@ -29,7 +34,9 @@ def cut_classifier(path, image):
     """Loads a classifier and cuts it in front of its last dense layer.
 
     A softmax is left out: it does not change the order of the classes. A `Rescaling`
-    of the logits becomes part of the head.
+    of the logits becomes part of the head. One output z for two classes, with a sigmoid
+    or without, becomes the logits -z/2 and z/2, whose softmax is 1 - sigmoid(z) and
+    sigmoid(z).
 
     Args:
         path: path of a `.keras` file. Code in it is refused, not run.
@@ -43,6 +50,9 @@ def cut_classifier(path, image):
     """
     model = load_model("--initial_model", path)
     features, kernel, bias = _parts(path, _class_scores(path, model))
+    if len(bias) == 1:
+        halves = np.float32([-0.5, 0.5])
+        kernel, bias = kernel * halves, bias * halves
     backbone = keras.Model(model.inputs, features)
     backbone = checked_backbone(f"--initial_model={path}", backbone, image)
     return CutClassifier(backbone, kernel, bias)
@@ -91,11 +101,12 @@ def _parts(path, scores, rescaling=None):
     if is_network(layer):
         features, kernel, bias = _parts(path, layer.outputs[index], rescaling)
         return keras.Model(layer.inputs[0], features)(inputs[0]), kernel, bias
-    if rescaling is not None and is_softmax(layer):
+    gives_probabilities = is_softmax(layer) or is_sigmoid(layer)
+    if rescaling is not None and gives_probabilities:
         raise _no_cut(path, rescaling, "it changes probabilities, not logits")
     if isinstance(layer, keras.layers.Dense):
         return (inputs[0], *_weights(path, layer, inputs[0].shape))
-    if is_softmax(layer):
+    if is_softmax(layer) or (is_sigmoid(layer) and scores.shape[-1] == 1):
         return _parts(path, inputs[0])
     if isinstance(layer, keras.layers.Rescaling):
         features, kernel, bias = _parts(path, inputs[0], layer)
@@ -106,10 +117,12 @@ def _parts(path, scores, rescaling=None):
 
 def _weights(path, layer, input_shape):
     """Returns kernel and bias of a dense layer that gives logits or probabilities."""
-    if not (is_softmax(layer) or layer.activation is keras.activations.linear):
+    gives_probabilities = is_sigmoid if layer.units == 1 else is_softmax
+    is_linear = layer.activation is keras.activations.linear
+    if not (is_linear or gives_probabilities(layer)):
         raise _no_cut(path, layer, f"its activation is {layer.activation.__name__}")
     shape = (*input_shape[:-1], layer.units)
-    if len(shape) != 2 or layer.units < 2:
+    if len(shape) != 2:
         raise _no_cut(path, layer, f"its output is {shape}, not (batch, classes)")
     bias = layer.bias if layer.use_bias else np.zeros(layer.units)
     return np.asarray(layer.kernel, np.float32), np.asarray(bias, np.float32)
@@ -119,5 +132,6 @@ def _no_cut(path, layer, reason):
     return RequestError(
         f"--initial_model={path} cannot be cut into backbone and head. Its last layer "
         f"{layer.name!r} is a {type(layer).__name__}: {reason}. Save a classifier that "
-        "ends in Dense(classes), with a softmax or without."
+        "ends in Dense(classes), with a softmax or without, or in Dense(1) for two "
+        "classes, with a sigmoid or without."
     )
