@@ -365,7 +365,7 @@ def test_classifier_on_unknown_pixel_values_needs_them_named(request_of):
         ]
     )
     request = request_of(model)
-    with pytest.raises(RequestError, match="Name them by --backbone_input: unit"):
+    with pytest.raises(RequestError, match="0_255 is for networks that take photos"):
         make_config("folder", **request)
     config = make_config("folder", **request, backbone_input="unit")
     assert config.model.input == "unit"

@@ -302,7 +302,7 @@ def _input(asked, backbone):
         raise RequestError(
             f"{backbone.shown} {reason}. Name them by --backbone_input: "
             f"{', '.join(INPUTS)} or {NORMALIZED} (by mean and deviation of the data "
-            "set)."
+            "set). 0_255 is for networks that take photos as they are."
         )
     return backbone.input.name or NORMALIZED
 
