@@ -6,6 +6,9 @@ results/NAME` reads. It holds config.json, versions.json, flagfile.flags, steps.
 summary.json, per_class_accuracy.npy and confusion.npy. record.json describes how the
 run was made. Paths of the machine are left out. The same command updates the record of
 a run that has continued.
+
+`--with_network` keeps the checkpoint of step 0 too, so that `--base_run_dir` takes the
+record. Its run keeps no exemplars, which makes it at most 2 MB.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import make_folder, write_atomically
 
 LARGEST = 100_000  # bytes a record
+LARGEST_NETWORK = 2_000_000  # bytes of a checkpoint and data.json
 RESULTS = "results"
 
 # Fields of steps.jsonl that grow with the number of epochs.
@@ -62,13 +66,18 @@ def main(argv=None):
     parser.add_argument(
         "--commit", help="commit of runs whose versions.json does not name it"
     )
+    parser.add_argument(
+        "--with_network", action="store_true", help="keep the network of step 0 too"
+    )
     asked = parser.parse_args(argv)
     if asked.name and len(asked.runs) > 1:
         parser.error("--name needs exactly one RUN. Give one RUN, or omit --name.")
     code = 0
     for run_dir in asked.runs:
         try:
-            folder = collect(run_dir, asked.results, asked.name, asked.commit)
+            folder = collect(
+                run_dir, asked.results, asked.name, asked.commit, asked.with_network
+            )
         except RequestError as error:
             print(error, file=sys.stderr)
             code = 2
@@ -78,7 +87,7 @@ def main(argv=None):
     return code
 
 
-def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
+def collect(run_dir, results_dir=RESULTS, name=None, commit=None, with_network=False):
     """Writes the record of a run.
 
     Args:
@@ -86,6 +95,7 @@ def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
         results_dir: folder of all records, made if it does not exist.
         name: name of the record; by default `record_name`.
         commit: commit of the run, used if the run does not name its own.
+        with_network: True to keep what `--base_run_dir` reads of step 0.
 
     Returns:
         `pathlib.Path` of the record's folder.
@@ -100,11 +110,14 @@ def collect(run_dir, results_dir=RESULTS, name=None, commit=None):
     config["run_dir"] = folder.name
     _refuse_other_experiment(folder, config)
     files = _fitting_files(run, config, commit)
+    if with_network:
+        files |= _network(run_dir)
     make_folder(folder)
-    for old in folder.iterdir():
-        if old.name not in files:
+    for old in folder.rglob("*"):
+        if old.is_file() and str(old.relative_to(folder)) not in files:
             old.unlink()
     for file_name, data in files.items():
+        make_folder((folder / file_name).parent)
         write_atomically(folder / file_name, data)
     return folder
 
@@ -190,6 +203,24 @@ def _fitting_files(run, config, commit):
         f"The record of {run.run_dir} would have {size} bytes, more than {LARGEST}: "
         f"{sizes}."
     )
+
+
+def _network(run_dir):
+    """Returns the files of step 0 by name, as bytes."""
+    names = ("data.json", "checkpoints/step_00.json", "checkpoints/step_00.npz")
+    try:
+        files = {name: pathlib.Path(run_dir, name).read_bytes() for name in names}
+    except OSError as error:
+        raise RequestError(
+            f"{run_dir} has no network of step 0 to keep: {error}."
+        ) from error
+    size = sum(map(len, files.values()))
+    if size > LARGEST_NETWORK:
+        raise RequestError(
+            f"Step 0 of {run_dir} has {size} bytes, more than {LARGEST_NETWORK}. Train "
+            "it with --exemplars_per_class=0, or take it by --base_run_dir."
+        )
+    return files
 
 
 def _files(run, config, commit, every):

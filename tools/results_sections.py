@@ -18,6 +18,8 @@ TABLES = (
     ("Table 3: exemplars of every class", published.TABLE_3),
     ("Table 4: corrections of the softmax of IL-Baseline", published.TABLE_4),
 )
+# Folder of records with the networks of base steps, which no table lists.
+BASE_STEPS = "base_steps"
 _DATA_SETS = {
     "cifar100": "CIFAR-100",
     "subimagenet": "SubImageNet",
@@ -126,6 +128,8 @@ def read_records(results_dir):
     """
     found = []
     for folder in sorted(pathlib.Path(results_dir).glob("*/")):
+        if folder.name == BASE_STEPS:
+            continue
         made = read_record(folder / "record.json")
         if made is None:
             raise RequestError(
