@@ -198,13 +198,19 @@ class _Reader:
             if problem is None:
                 return
             self.problems.append(problem)
+        elif flag.type is pathlib.Path and not text:
+            self._refuse(flag, text)
+            return
         try:
             self.values[name].parse(text)
         except absl_flags.IllegalFlagValueError:
-            self.problems.append(
-                f"--{name} must be {flag.expected}. Received: {text!r}."
-                f"{did_you_mean(text, flag.choices)}"
-            )
+            self._refuse(flag, text)
+
+    def _refuse(self, flag, text):
+        self.problems.append(
+            f"--{flag.name} must be {flag.expected}. Received: {text!r}."
+            f"{did_you_mean(text, flag.choices)}"
+        )
 
     def _read_file(self, name, text):
         """Reads the flags of a file; returns a sentence if they cannot be read."""

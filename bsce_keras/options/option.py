@@ -11,7 +11,7 @@ from bsce_keras.config import SETTINGS
 # expected value in messages.
 _KINDS = {
     str: (absl_flags.DEFINE_string, "TEXT", "text"),
-    pathlib.Path: (absl_flags.DEFINE_string, "TEXT", "text"),
+    pathlib.Path: (absl_flags.DEFINE_string, "TEXT", "a path"),
     int: (absl_flags.DEFINE_integer, "INTEGER", "an integer"),
     float: (absl_flags.DEFINE_float, "NUMBER", "a number"),
     str | list: (absl_flags.DEFINE_string, "TEXT", "text"),

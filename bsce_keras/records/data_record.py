@@ -11,7 +11,7 @@ import numpy as np
 
 from bsce_keras.data.pixel_digests import range_digests
 from bsce_keras.records.run_records import read_record
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import write_json
 from bsce_keras.runtime.text import listed
 
@@ -115,12 +115,14 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
         num_finished_steps: number of finished steps.
 
     Raises:
-        RequestError: images differ, with a line for each class, or data.json is
-            damaged.
+        RequestError: images differ, with a line for each class, a learned class has
+            another name now, or data.json is damaged.
     """
     recorded = _recorded_classes(run_dir)
     digests = stream_digests(stream)
     finished = [one for step in digests[:num_finished_steps] for one in step]
+    new = [one for step in digests[num_finished_steps:] for one in step]
+    refuse(_renamed(recorded, finished, new))
     for then, now in zip(recorded, finished, strict=False):
         _keep_lost_images(then, now)
     begun = [one for step in digests[:num_begun_steps] for one in step]
@@ -141,6 +143,23 @@ def _recorded_classes(run_dir):
     """Classes of data.json; empty if the file is missing."""
     record = read_record(pathlib.Path(run_dir, _NAME), {"classes": [{"name": str}]})
     return record["classes"] if record else []
+
+
+def _renamed(recorded, finished, new):
+    """Returns a sentence for every new class that is a learned class renamed."""
+    lost = {
+        then.get("train_sha256"): then["name"]
+        for then, now in zip(recorded, finished, strict=False)
+        if then["name"] == now["name"] and now["train_images"] == 0
+    }
+    return [
+        f"The new class {one['name']} has the training images of "
+        f"{lost[one['train_sha256']]}, a learned class that has none now. Classes of a "
+        f"run keep their names: rename {one['name']} to {lost[one['train_sha256']]} "
+        "among training and test images."
+        for one in new
+        if one["train_images"] and one["train_sha256"] in lost
+    ]
 
 
 def _keep_lost_images(then, now):

@@ -48,6 +48,7 @@ class RunResult:
         summary: summary.json; None while the run is not complete.
         per_class_accuracy: shape `(T + 1, N)`, NaN where unseen; None without steps.
         confusion: of the last finished step; None without steps.
+        images: text that tells the images of a run from others; None if unknown.
     """
 
     run_dir: str
@@ -56,6 +57,7 @@ class RunResult:
     summary: dict | None
     per_class_accuracy: np.ndarray | None
     confusion: np.ndarray | None
+    images: str | None = None
 
 
 class RunRecords:
@@ -224,6 +226,7 @@ def read_run(run_dir):
         summary=summary if len(steps) == len(boundaries) else None,
         per_class_accuracy=per_class,
         confusion=confusion,
+        images=_images(folder / "data.json"),
     )
 
 
@@ -255,6 +258,12 @@ def read_pictures(run_dir, step):
         RequestError: the file is damaged.
     """
     return read_record(picture_path(run_dir, step), schema.PICTURES)
+
+
+def _images(path):
+    """Returns `RunResult.images` of a data.json."""
+    record = read_record(path, {"classes": [{}]})
+    return record and json.dumps(record["classes"], sort_keys=True)
 
 
 def _write_array(path, array):

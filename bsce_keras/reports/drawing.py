@@ -47,10 +47,14 @@ def names_on_axis(names):
 
 
 def save(figure, path):
-    """Writes a figure as PNG. Text is never read as a formula."""
+    """Writes a figure as PNG.
+
+    Text is never read as a formula. Letters that the font lacks are question marks.
+    """
     for text in figure.findobj(Text):
         # Names come from users: a dollar sign is a dollar sign.
         text.set_parse_math(False)
+        text.set_text(_with_known_letters(text.get_text()))
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(buffer, dpi=150, format="png")
     write_atomically(path, buffer.getbuffer())
@@ -58,6 +62,13 @@ def save(figure, path):
 
 def _cut(name):
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _with_known_letters(text):
+    return "".join(
+        letter if ord(letter) in _glyphs() or letter.isspace() else "?"
+        for letter in text
+    )
 
 
 def _is_drawable(name):

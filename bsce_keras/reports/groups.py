@@ -53,15 +53,30 @@ class Group:
 
 
 def group_runs(results):
-    """Groups runs over seeds, in the order of their first run."""
-    runs = {}
+    """Groups runs over seeds, in the order of their first run.
+
+    Runs on other images are groups of their own. A run whose images are unknown joins
+    the first group of its configuration.
+    """
+    known, runs = {}, {}
     for result in results:
-        runs.setdefault(seedless(result), []).append(result)
+        if result.images:
+            known.setdefault(seedless(result), result.images)
+    for result in results:
+        setting = seedless(result)
+        images = result.images or known.get(setting)
+        runs.setdefault((setting, images), []).append(result)
     groups = [
         Group(_columns(members[0]), members, outcome_fields(members[0].config))
         for members in runs.values()
     ]
-    return [_told_apart(group, groups) for group in groups]
+    settings = [setting for setting, _ in runs]
+    return [
+        _with_images(told) if settings.count(setting) > 1 else told
+        for setting, told in zip(
+            settings, [_told_apart(group, groups) for group in groups], strict=True
+        )
+    ]
 
 
 def group_labels(groups):
@@ -183,6 +198,13 @@ def _told_apart(group, groups):
         # The name of an order says it.
         varying.remove(_ARRIVALS)
     other = ", ".join(_told(name, own[name]) for name in varying)
+    return dataclasses.replace(group, columns={**group.columns, "other": other})
+
+
+def _with_images(group):
+    """Returns the group with the run whose images it has."""
+    told = [group.columns["other"], _told("images_of", group.runs[0].run_dir)]
+    other = ", ".join(filter(None, told))
     return dataclasses.replace(group, columns={**group.columns, "other": other})
 
 

@@ -312,11 +312,12 @@ def _repeated(results):
     seeds = {}
     for result in results:
         seed = result.config["training"]["seed"]
-        seeds.setdefault((seedless(result), seed), []).append(printable(result.run_dir))
+        key = seedless(result), result.images, seed
+        seeds.setdefault(key, []).append(printable(result.run_dir))
     return [
         f"{', '.join(run_dirs)}: the same configuration and seed {seed}, so their "
         "spread says nothing about seeds."
-        for (_, seed), run_dirs in seeds.items()
+        for (*_, seed), run_dirs in seeds.items()
         if len(run_dirs) > 1
     ]
 

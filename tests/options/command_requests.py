@@ -118,6 +118,9 @@ REQUESTS = [
     ("reproduce", "--seeds=1-3 given/digits.flags", "Received: '1-3'"),
     ("reproduce", "--seeds=" + "9" * 5000 + " given/digits.flags", "such as 1,2,3"),
     ("reproduce", "--seeds=" + "9" * 15 + " given/digits.flags", "--seed must be in"),
+    ("reproduce", "--runs_dir= given/digits.flags", "--runs_dir must be a path"),
+    ("tune", "--dataset=digits --runs_dir=", "--runs_dir must be a path"),
+    ("report", "--output= given/run", "--output must be a path. Received: ''"),
     ("reproduce", "--runs_dir=given/short given/digits.flags", "given/short is a file"),
     (
         "reproduce",

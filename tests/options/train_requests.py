@@ -203,7 +203,7 @@ OF_DIGITS = [
     ("--run_dir=given/short/run", "given/short is a file. Name a new folder"),
     ("--run_dir=" + "x" * 300, "cannot be made: File name too long"),
     ("--run_dir=\udcff", "--run_dir must be one non-empty line of UTF-8 text"),
-    ("--run_dir=", "--run_dir must be one non-empty line of UTF-8 text"),
+    ("--run_dir=", "--run_dir must be a path. Received: ''"),
     ("--base_run_dir=nowhere", "is not a run folder, because it holds no config.json"),
     ("--base_run_dir=given/begun", "has not finished its base step yet"),
     ("--base_run_dir=given/begun --run_dir=given/begun", "is --run_dir itself"),
@@ -232,7 +232,7 @@ REQUESTS = [
         "--on_bad_image=skip has no effect with --dataset=cifar100, whose prepared",
     ),
     ("train", "--dataset=folder", "--dataset=folder needs --data_dir=DIR"),
-    ("train", "--dataset=folder --data_dir=", "--data_dir must be one non-empty line"),
+    ("train", "--dataset=folder --data_dir=", "--data_dir must be a path"),
     (
         "train",
         "--dataset=folder --data_dir=nowhere",
@@ -274,7 +274,7 @@ REQUESTS = [
     (
         "train",
         "--dataset=folder --cache_dir=",
-        "--cache_dir must be one non-empty line",
+        "--cache_dir must be a path",
     ),
     # Folders and files of something else.
     ("train", "--dataset=digits --run_dir=/proc/x", "--run_dir=/proc/x cannot be made"),

@@ -77,6 +77,14 @@ def test_images_of_finished_steps_may_be_missing_but_not_changed(
         keep_data_record(tmp_path, stream_of(photos), 1, 0)
 
 
+def test_a_learned_class_under_another_name_is_refused(photos, stream_of, tmp_path):
+    """It would be learned twice, once under each name."""
+    keep_data_record(tmp_path, stream_of(photos), 0, 0)
+    photos["train"]["dog"], photos["train"]["ant"] = photos["train"]["ant"], []
+    with pytest.raises(RequestError, match="rename dog to ant among training and test"):
+        keep_data_record(tmp_path, stream_of(photos), 2, 2)
+
+
 def test_a_refused_run_keeps_its_record(photos, stream_of, tmp_path):
     keep_data_record(tmp_path, stream_of(photos), 0, 0)
     before = (tmp_path / "data.json").read_bytes()

@@ -191,6 +191,14 @@ def test_names_are_no_formulas(make_matrix, tmp_path):
     assert (tmp_path / "a.png").exists()
 
 
+def test_titles_are_drawn_without_a_warning_of_letters_that_the_font_lacks(
+    make_matrix, tmp_path, recwarn
+):
+    matrix = make_matrix([[1, 0], [0, 1]])
+    confusion_figures.confusion_figure(matrix, tmp_path / "figure.png", "写真 run")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 def test_classes_have_their_names_up_to_30_and_steps_are_blocks_beyond_100(
     make_matrix, drawn
 ):
