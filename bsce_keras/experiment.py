@@ -18,6 +18,7 @@ from bsce_keras.learner.progress import write_step_scalars
 from bsce_keras.learner.step_scores import step_scores
 from bsce_keras.learner.step_warnings import warn_of_chance
 from bsce_keras.memory.replay import ReplayMemory
+from bsce_keras.methods.own_methods import know_again
 from bsce_keras.models.classifier import with_temperature
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.records.step_record import step_record
@@ -58,6 +59,8 @@ def run_experiment(config: ExperimentConfig, flagfile: str = "") -> dict[str, An
             "run_experiment takes the configuration that bsce_keras.make_config "
             f"returns. Received: {config!r}"
         )
+    if config.method.own:
+        know_again(config.method.own)
     config = dataclasses.replace(config, training=resolved(config.training))
     with (
         prepared_runtime(config.training) as runtime,

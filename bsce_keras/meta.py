@@ -31,6 +31,7 @@ from bsce_keras.losses.balanced_softmax import (
     log_prior,
 )
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
+from bsce_keras.losses.softmax import softmax_crossentropy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +217,7 @@ def alpha_gradient(
 
     Raises:
         ValueError: unknown method, the model is not built or has no weights to train,
-            or alpha is not a finite number above 0.
+            alpha is not a finite number above 0, or `other_loss` is not a scalar.
 
     Source: Jodelet et al., Algorithm 1. It prints the virtual update without a rate;
     the caller gives the current rate.
@@ -262,7 +263,15 @@ def _forward_of(model, images, other_loss):
 
     def forward(values):
         logits = _logits(model, values, images)
-        return logits, None if other_loss is None else other_loss(images, logits)
+        if other_loss is None:
+            return logits, None
+        other = ops.convert_to_tensor(other_loss(images, logits))
+        if len(other.shape):
+            raise ValueError(
+                "`other_loss` must return a scalar. Received: a tensor of shape "
+                f"{tuple(other.shape)}. Return its mean over the batch."
+            )
+        return logits, other
 
     return forward
 
@@ -272,7 +281,7 @@ def _validation_of(model, images, labels):
 
     def validate(values):
         logits = _logits(model, values, images)
-        return tf.reduce_mean(plain_crossentropy(labels, logits))
+        return tf.reduce_mean(softmax_crossentropy(labels, logits))
 
     return validate
 

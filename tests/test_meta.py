@@ -141,3 +141,19 @@ def test_a_model_that_is_not_built_is_refused(problem):
     model = keras.Sequential([keras.layers.Dense(4)])
     with pytest.raises(ValueError, match="needs weights to train"):
         gradient((model, *problem[1:]), "closed_form")
+
+
+@pytest.mark.parametrize("method", ["closed_form", "nested_tapes"])
+def test_an_other_loss_of_one_value_per_image_is_refused(problem, method):
+    def other_loss(images, logits):
+        return tf.reduce_mean(logits**2, axis=-1)
+
+    with pytest.raises(ValueError, match=r"a scalar.* shape \(12,\).*mean"):
+        gradient(problem, method, other_loss=other_loss)
+
+
+def test_one_hot_labels_equal_integers(problem):
+    model, *batches = problem
+    one_hot = [(images, tf.one_hot(labels, NUM_CLASSES)) for images, labels in batches]
+    expected = gradient(problem, "closed_form")
+    assert gradient((model, *one_hot), "closed_form") == pytest.approx(expected)

@@ -115,10 +115,11 @@ class ExperimentConfig(Checked):
     def to_json(self) -> dict[str, Any]:
         """Returns plain dictionaries, lists and numbers, ready for `json.dump`.
 
-        Images that Python code passed are left out; data.json has their digests.
+        Images and classes that Python code passed are left out; data.json has the
+        digests of images.
         """
         fields = dataclasses.asdict(self)
-        del fields["stream"]["images"]
+        del fields["stream"]["images"], fields["method"]["own"]
         return fields
 
 

@@ -36,6 +36,7 @@ class MethodConfig(Checked):
             those of the `batch`, or the `running` ones as at test time.
         alpha_visits: `(epoch, value)` pairs of a held alpha, which takes `value` after
             this number of epochs of an increment. Empty keeps `alpha` throughout.
+        own: class of a method outside the package, else None; not in config.json.
     """
 
     name: str = setting(flag="method")
@@ -53,6 +54,7 @@ class MethodConfig(Checked):
     alpha_statistics: str = _of_learned_alpha("batch", check=one_of(ALPHA_STATISTICS))
     alpha_visits: tuple[tuple[int, float], ...] = _of_learned_alpha((), flag=None)
     meta_gradient: str = _of_learned_alpha("closed_form", check=one_of(META_GRADIENTS))
+    own: type | None = setting(None, flag=None, decides_outcome=False)
 
     @property
     def learns_alpha(self):

@@ -182,7 +182,9 @@ def _pair(name, data):
 
 
 def _as_integers(name, labels):
-    """Returns labels as int64; accepts floats that are whole numbers."""
+    """Returns labels as int64; accepts floats and objects that are whole numbers."""
+    if labels.dtype == object:
+        labels = np.asarray(labels.tolist())
     if np.issubdtype(labels.dtype, np.number):
         with np.errstate(invalid="ignore"):
             integers = labels.real.astype(np.int64)
@@ -238,8 +240,11 @@ def _joined(name, join, images):
 
 
 def _as_uint8(name, images):
-    if images.dtype == np.uint8:
-        return images
+    if images.dtype.kind not in "biuf":
+        raise RequestError(
+            f"Images of {name} must hold numbers. Received: {images.dtype}. Convert "
+            "them, for instance by images.astype('uint8')."
+        )
     smallest, largest = images.min(), images.max()
     is_in_range = smallest >= 0 and 1 < largest <= 255
     if not is_in_range or (largest < _DARK and np.any(np.round(images) != images)):
@@ -248,4 +253,6 @@ def _as_uint8(name, images):
             f"{images.dtype} from {smallest} to {largest}. Undo the scaling, for "
             "instance by (255 * images).round().astype('uint8')."
         )
+    if images.dtype == np.uint8:
+        return images
     return np.round(images).astype(np.uint8)

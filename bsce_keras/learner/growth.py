@@ -1,6 +1,8 @@
 """Growth: a student of all seen classes, started from the previous classifier."""
 
+from bsce_keras.learner.own_heads import check_heads
 from bsce_keras.methods import load_method
+from bsce_keras.methods.own_methods import is_own
 from bsce_keras.models.classifier import (
     backbone_of,
     build_classifier,
@@ -33,18 +35,20 @@ def new_classifier(config, variant, head):
 
 
 def check_network(config):
-    """Refuses a backbone that the run cannot use, without training anything.
+    """Refuses a backbone or head that the run cannot use, without training anything.
 
     Args:
         config: `ExperimentConfig`.
 
     Raises:
-        RequestError: it cannot be loaded, does not fit images or classes, or has not
-            the stages that the head takes.
+        RequestError: the backbone cannot be loaded, does not fit images or classes, or
+            has not the stages that the head takes; or `check_heads` refuses a head.
     """
     if config.model.is_pretrained:
         check_pretrained(config)
     method = load_method(config.method)
+    if is_own(config.method.name):
+        check_heads(config, method)
     head = method.make_head(0, 1)
     if getattr(head, "depths", 0):
         new_classifier(config, method.variant, head)

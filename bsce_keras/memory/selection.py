@@ -42,11 +42,14 @@ def herding(features: ArrayLike, num_exemplars: int) -> np.ndarray:
     """
     features = np.asarray(features)
     is_matrix = features.ndim == 2 or not features.size
-    if not (is_matrix and np.isfinite(features).all()):
+    # Kind V is bfloat16.
+    if not (is_matrix and features.dtype.kind in "biufV"):
         raise ValueError(
-            "`features` must be finite numbers, one row per image. Received: "
-            + (f"shape {features.shape}" if not is_matrix else "NaN or infinity")
+            "`features` must be finite numbers, one row per image. Received: shape "
+            f"{features.shape} of type {features.dtype}"
         )
+    if not np.isfinite(features).all():
+        raise ValueError("`features` must be finite. Received: NaN or infinity")
     if not (isinstance(num_exemplars, numbers.Integral) and num_exemplars >= 0):
         raise ValueError(
             "`num_exemplars` must be a whole number of 0 or more. Received: "

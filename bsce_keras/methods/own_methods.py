@@ -5,6 +5,7 @@ folders and reports only name them, which imports nothing.
 """
 
 import ast
+import dataclasses
 import importlib
 import importlib.machinery
 import importlib.util
@@ -37,11 +38,12 @@ def know(method):
         The name of the method.
 
     Raises:
-        RequestError: the class cannot be imported, or it is not a `Method`.
+        RequestError: the class cannot be imported, it is not a `Method`, or it has
+            values that are not recorded.
     """
     if isinstance(method, str):
         if is_own(method):
-            _known[method] = _imported(method)
+            _known[method] = _checked(method, _imported(method))
         return method
     from bsce_keras.methods.base import Method
 
@@ -54,8 +56,21 @@ def know(method):
     name = _path(own)
     if method is own and name in _PATHS:
         return _PATHS[name]
-    _known[name] = method
+    if method is not own:
+        _refuse_other_values(name, method)
+    _known[name] = _checked(name, method)
     return name
+
+
+def know_again(own):
+    """Makes a class known whose name another class may have taken since.
+
+    Args:
+        own: class of a configuration.
+    """
+    known = _known.get(_path(own))
+    if own not in (known, type(known)):
+        know(own)
 
 
 def own_class(name):
@@ -108,6 +123,46 @@ def _published_class(name):
 
 def _path(own):
     return f"{own.__module__}:{own.__qualname__}"
+
+
+def _checked(name, method):
+    """Returns a class or object; refuses its `Parameters` if they have another form."""
+    kind = method.Parameters
+    is_class = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    if kind is None or (is_class and all(map(_has_default, dataclasses.fields(kind)))):
+        return method
+    raise RequestError(
+        f"Parameters of {name} must be a dataclass whose fields all have defaults. "
+        f"Received: {kind!r}"
+    )
+
+
+def _has_default(field):
+    missing = dataclasses.MISSING
+    return not field.default is field.default_factory is missing
+
+
+def _refuse_other_values(name, method):
+    """Refuses an object that differs from one made of its `parameters` alone.
+
+    Every run makes a new object of the class, from the parameters in config.json.
+    """
+    again = vars(type(method)(method.parameters))
+    values = {key: value for key, value in vars(method).items() if key != "parameters"}
+    other = [
+        key for key, value in values.items() if not _is_same(value, again.get(key))
+    ]
+    if other:
+        raise RequestError(
+            f"The object of {name} has values that config.json cannot hold: "
+            f"{', '.join(other)}. Move them to fields of its dataclass Parameters."
+        )
+
+
+def _is_same(value, other):
+    # The comparison of arrays is not a boolean.
+    same = value == other
+    return same if isinstance(same, bool) else False
 
 
 def _imported(name):

@@ -114,6 +114,12 @@ def changed(parameters, values, method, loss):
                 f"--classification_loss={loss}. Omit it, or omit the loss: the "
                 f"method's own is {known[name].needs_loss}."
             )
+        elif known[name].type not in _TYPES:
+            problems.append(
+                f"--method_parameters: {name} of --method={method} cannot be set, "
+                f"because it is of type {_type_text(known[name].type)}. Use int, "
+                "float, bool or str in the dataclass."
+            )
         elif known[name].accepts(value):
             accepted[name] = known[name].type(value)
         else:
@@ -152,6 +158,10 @@ def _not_accepted(parameter, value, method):
         f"--method_parameters: {parameter.name} of --method={method} must be "
         f"{parameter.expected}. Received: {value!r}"
     )
+
+
+def _type_text(kind):
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _unknown_name(name, known, method):

@@ -16,7 +16,7 @@ from bsce_keras.data.catalog import NAMES_TEXT, describe_dataset, find_dataset
 from bsce_keras.data.named_dataset import NamedDataset
 from bsce_keras.data.tfds_copy import find_prepared, tfds_name
 from bsce_keras.methods import METHODS, recipes
-from bsce_keras.methods.own_methods import is_own
+from bsce_keras.methods.own_methods import is_own, own_class
 from bsce_keras.methods.parameters import changed, range_problems
 from bsce_keras.options.backbone_options import model_config, pretrained_backbone
 from bsce_keras.options.conflicts import MOST_SCALE, contradictions
@@ -220,6 +220,7 @@ def _method(asked, kind):
     settings = {"alpha_learning_rate": ALPHA_RATES.get(optimizer)}
     settings |= asked.fields("method")
     settings |= {"name": name, "classification_loss": asked.loss}
+    settings |= {"own": own_class(name) if is_own(name) else None}
     method = problems.attempt(configs.MethodConfig, parameters=parameters, **settings)
     refuse(problems)
     return method

@@ -85,22 +85,29 @@ def _path(value):
     return line and os.path.expanduser(line)
 
 
+def _is_list(value):
+    """Returns True for lists, tuples, arrays and other values of several in order."""
+    # The keys of a dictionary may have another order than its values.
+    others = (str, bytes, os.PathLike, Mapping, set, frozenset)
+    return hasattr(value, "__iter__") and not isinstance(value, others)
+
+
 def _integers(value):
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    if not _is_list(value):
         return None
     integers = [_integer(part) for part in value]
     return None if None in integers else integers
 
 
 def _lines(value):
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    if not _is_list(value):
         return None
     lines = [_line(part) for part in value]
     return lines if all(lines) else None
 
 
 def _line_or_lines(value):
-    if isinstance(value, (str, os.PathLike)) or not hasattr(value, "__iter__"):
+    if not _is_list(value):
         return _line(value)
     parts = [part if _integer(part) is None else str(_integer(part)) for part in value]
     return _lines(parts)

@@ -134,9 +134,10 @@ def test_float_images_from_0_to_255_are_rounded(arrays):
     assert digests_of(found) == digests_of(make_config(arrays, validation_share=0.2))
 
 
-def test_whole_numbers_are_labels_in_float_too(arrays):
+@pytest.mark.parametrize("dtype", [np.float32, object])
+def test_whole_numbers_are_labels_in_other_types_too(arrays, dtype):
     images, labels = arrays
-    found = make_config((images, labels.astype(np.float32)), validation_share=0.2)
+    found = make_config((images, labels.astype(dtype)), validation_share=0.2)
     assert digests_of(found) == digests_of(make_config(arrays, validation_share=0.2))
 
 
@@ -158,6 +159,9 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         (lambda x, y: (x, y - 1), {}, "must be integers from 0. Received: int64 with"),
         (lambda x, y: (x, y + 0.5), {}, "Received: float64 with 0.5"),
         (lambda x, y: (x, y * np.nan), {}, "Received: float64 with nan"),
+        (lambda x, y: (x.astype(object), y), {}, "Received: object. Convert them"),
+        (lambda x, y: (x.astype(str), y), {}, "must hold numbers. Received: <U"),
+        (lambda x, y: ((x / 255).astype(np.uint8), y), {}, "Received: uint8 from 0 to"),
         (lambda x, y: (x, y.astype(str)), {}, "pass their names as class_names"),
         (lambda x, y: (x, y + (y > 2)), {}, "Classes without one: 3. Add"),
         (lambda x, y: (x / 255.0, y), {}, "values from 0 to 255. Received: float64"),
@@ -171,6 +175,13 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         (lambda x, y: (x[..., [0, 1, 2, 2]], y), {}, "Drop alpha by images[..., :3]"),
         (lambda x, y: (x, y), {"validation_share": None}, "need test_data=(images"),
         (lambda x, y: (x, y), {"class_names": ["a", "b"]}, "at least 4 different"),
+        (lambda x, y: (x, y), {"class_names": {*"abcd"}}, "class_names must be a list"),
+        (
+            lambda x, y: (x, y),
+            {"class_names": dict(zip("badc", (1, 0, 3, 2), strict=True))},
+            "class_names must be a list",
+        ),
+        (lambda x, y: (x, y), {"class_order": {0, 1, 2, 3}}, "or a list of class nam"),
         (lambda x, y: (x, y), {"class_names": list("abca")}, "4 names, 3 different"),
         (
             lambda x, y: (x, y),
@@ -179,7 +190,7 @@ def test_class_with_only_test_images_is_refused_when_the_request_is_read(arrays)
         ),
         (
             lambda x, y: (x, y),
-            {"test_data": (np.zeros((1, 9, 9, 3), np.uint8), np.zeros(1, int))},
+            {"test_data": (np.full((1, 9, 9, 3), 9), np.zeros(1, int))},
             "must have the shape (8, 8, 3)",
         ),
         (lambda x, y: (x, y), {"data_dir": "photos"}, "which are held in memory"),

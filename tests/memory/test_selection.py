@@ -183,6 +183,7 @@ def test_random_exemplars_are_distinct():
     ("features", "num_exemplars", "message"),
     [
         ([[1.0, np.nan], [1.0, 2.0]], 1, "Received: NaN or infinity"),
+        ([["1", "2"]], 1, "numbers, one row per image. Received: .* of type <U1"),
         ([1.0, 2.0, 3.0], 1, r"one row per image. Received: shape \(3,\)"),
         ([[1.0, 2.0]], -1, "`num_exemplars` must be a whole number .* Received: -1"),
         ([[1.0, 2.0]], 0.5, "Received: 0.5"),

@@ -29,6 +29,16 @@ class Weights:
     weight: float = 2.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Needed:
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Optional:
+    weight: float | None = None
+
+
 class Weighted(Method):
     Parameters = Weights
 
@@ -182,6 +192,49 @@ def test_steps_of_an_own_method_are_trained_by_its_phases(
 ):
     config = make_config("digits", method=method)
     assert trained_steps(config) == (True, increments_are_trained)
+
+
+class Tuned(Method):
+    def __init__(self, parameters, weight=1.0):
+        super().__init__(parameters)
+        self.weight = weight
+
+
+@pytest.mark.parametrize("method", [Tuned(Weights(), 3.0), Tuned(None, 3.0)])
+def test_an_object_with_values_beside_parameters_is_refused(method):
+    with pytest.raises(RequestError, match="weight.* dataclass Parameters"):
+        make_config("digits", method=method)
+    method.weight = 1.0
+    assert make_config("digits", method=method).method.name.endswith(":Tuned")
+
+
+def test_a_configuration_trains_the_class_that_it_was_made_with(tmp_path):
+    """Another class of the same name is made before the run begins."""
+
+    def config_of(head):
+        class Own(Method):
+            def make_head(self, num_old_classes, num_new_classes):
+                return head
+
+        return make_config("digits", method=Own, run_dir=tmp_path / "run")
+
+    first, _ = config_of("first"), config_of("second")
+    with pytest.raises(RequestError, match="must be a Keras layer. Received: 'first'"):
+        run_experiment(first)
+
+
+@pytest.mark.parametrize("parameters", [{"weight": 1.0}, Weights(), float, Needed])
+def test_parameters_that_are_not_a_dataclass_with_defaults_are_refused(parameters):
+    own = type("Own", (Method,), {"Parameters": parameters})
+    with pytest.raises(RequestError, match="Parameters of .*:Own must be a dataclass"):
+        make_config("digits", method=own)
+
+
+def test_a_parameter_of_another_type_cannot_be_set():
+    own = type("Own", (Method,), {"Parameters": Optional})
+    assert make_config("digits", method=own).method.parameters == Optional()
+    with pytest.raises(RequestError, match=r"weight .*is of type float \| None"):
+        make_config("digits", method=own, parameters={"weight": 2.0})
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def given(tmp_path_factory):
         (root / name / "config.json").write_text(json.dumps(record))
         (root / name / "steps.jsonl").touch()
     (root / "arrays").mkdir()
-    images = np.zeros((8, 8, 8, 3), np.uint8), np.repeat(np.arange(4), 2)
+    images = np.full((8, 8, 8, 3), 9, np.uint8), np.repeat(np.arange(4), 2)
     config = make_config(images, validation_share=0.5, run_dir=root / "arrays")
     (root / "arrays/config.json").write_text(json.dumps(config.to_json()))
     (root / "arrays/steps.jsonl").touch()
