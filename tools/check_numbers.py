@@ -37,7 +37,7 @@ _REASONS = {
     "follows from the formula or shape beside it": {
         "docs/analytic.md": "4.2 16.8 67.1 268.5 1073.8 6.1",
         "docs/data_sets.md": "184 197",
-        "docs/reproducing.md": "21 10 18 17 135",
+        "docs/reproducing.md": "21 10 18 17 127",
     },
     "a setting": {"docs/data_sets.md": "8 100"},
     "seconds whose command was not kept": {"docs/analytic.md": "11 10"},
