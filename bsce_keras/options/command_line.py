@@ -221,7 +221,8 @@ class _Reader:
             chain = " -> ".join([*self._open_files, path])
             return f"--flagfile={path} includes itself: {chain}"
         try:
-            with open(path, encoding="utf-8") as file:
+            # Some editors begin a file with a byte order mark.
+            with open(path, encoding="utf-8-sig") as file:
                 lines = [line.strip() for line in file]
         except UnicodeDecodeError:
             return f"--flagfile={path} cannot be read: it is not UTF-8 text"

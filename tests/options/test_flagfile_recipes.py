@@ -32,6 +32,12 @@ def test_a_recipe_is_the_experiment_of_its_flagfile(prepared):
     assert config_of(f"--recipe={NAME}", data) == config_of(flagfile, data)
 
 
+def test_a_flagfile_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "mine.flags"
+    path.write_text("--dataset=digits\n--seed=7\n", encoding="utf-8-sig")
+    assert config_of(f"--flagfile={path}").training.seed == 7
+
+
 def test_a_flag_after_a_recipe_wins(prepared):
     config = config_of(f"--recipe={NAME}", f"--data_dir={prepared}", "--seed=7")
     assert config.training.seed == 7
