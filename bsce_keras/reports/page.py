@@ -15,11 +15,11 @@ from bsce_keras.reports.html_parts import (
     text,
     words,
 )
+from bsce_keras.reports.remarks import remarks
 from bsce_keras.reports.tables import (
     comparison,
     further_rows,
     notes,
-    remarks,
     step_rows,
 )
 from bsce_keras.runtime.errors import RequestError

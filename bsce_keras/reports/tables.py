@@ -6,15 +6,9 @@ import re
 import statistics
 import textwrap
 
-from bsce_keras.reports.groups import (
-    HEADS,
-    group_runs,
-    in_words,
-    seedless,
-    varying_heads,
-)
-from bsce_keras.reports.paper_results import published_remarks
-from bsce_keras.runtime.text import UNDEFINED, percent, printable, width
+from bsce_keras.reports.groups import HEADS, group_runs, in_words, varying_heads
+from bsce_keras.reports.remarks import remarks
+from bsce_keras.runtime.text import UNDEFINED, percent, width
 
 # Characters with a meaning in LaTeX.
 _LATEX = str.maketrans(
@@ -295,50 +289,6 @@ def _mean_and_spread(runs, score):
     mean, deviation = mean_and_deviation([run.summary.get(score) for run in runs])
     spread = "" if deviation is None else f" ± {percent(deviation)}"
     return f"{percent(mean)}{spread}"
-
-
-def remarks(results, published=None):
-    """Returns remarks on single runs of `comparison`, a sentence each."""
-    # A matrix tells by itself what it could not finish.
-    unfinished = [] if published else _unfinished(results)
-    found = _repeated(results) + _skipped(results) + unfinished
-    if published:
-        found += published_remarks([result.config for result in results])
-    return found
-
-
-def _repeated(results):
-    """Returns a sentence for runs that share configuration and seed."""
-    seeds = {}
-    for result in results:
-        seed = result.config["training"]["seed"]
-        key = seedless(result), result.images, seed
-        seeds.setdefault(key, []).append(printable(result.run_dir))
-    return [
-        f"{', '.join(run_dirs)}: the same configuration and seed {seed}, so their "
-        "spread says nothing about seeds."
-        for (*_, seed), run_dirs in seeds.items()
-        if len(run_dirs) > 1
-    ]
-
-
-def _skipped(results):
-    return [
-        f"{printable(result.run_dir)}: {len(skipped)} image files could not be "
-        "decoded and were left out (named in summary.json)."
-        for result in results
-        if result.summary and (skipped := result.summary.get("skipped_images"))
-    ]
-
-
-def _unfinished(results):
-    return [
-        f"Left out, not complete: {printable(result.run_dir)} ({len(result.steps)} of "
-        f"{1 + len(result.config['stream']['increments'])} steps). The command in its "
-        "flagfile.flags resumes it."
-        for result in results
-        if not result.summary
-    ]
 
 
 def aligned(head, rows):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bsce_keras.evaluation import forgetting
+from bsce_keras.records.protocol import names_by_arrival
 from bsce_keras.reports.groups import arrivals, group_labels, group_runs
 from bsce_keras.reports.tables import (
     aligned,
@@ -250,6 +251,16 @@ def test_images_that_a_run_left_out_are_counted_below_the_table(make_run):
     table = " ".join(text_table(runs).split())
     assert "balanced_softmax_1: 2 image files could not be decoded" in table
     assert table.count("image files") == 1
+
+
+def test_classes_without_images_to_score_are_named_below_the_table(make_run):
+    runs = [make_run("softmax"), make_run("balanced_softmax")]
+    runs[1].per_class_accuracy[1:, 0] = np.nan
+    table = " ".join(text_table(runs).split())
+    name = names_by_arrival(runs[1].config["stream"])[0]
+    assert "balanced_softmax_1: accuracies leave out classes without" in table
+    assert f"{name} (from step 1 on)" in table
+    assert table.count("leave out") == 1
 
 
 def test_latex_names_unfinished_runs_in_a_comment(make_run):
