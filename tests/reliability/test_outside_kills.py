@@ -82,7 +82,7 @@ def test_a_run_killed_by_another_process_ends_with_the_same_bits(
     seconds = _train_whole(train, [*flags, f"--run_dir={whole}"])
     expected = outcome(whole)
     rng = np.random.default_rng([SEED, [*SYSTEMS].index(system)])
-    moments = (rng.uniform(0, 0.6 * seconds) for _ in itertools.count())
+    moments = (rng.uniform(0, 0.9 * seconds) for _ in itertools.count())
     for number, saves in enumerate(SAVES):
         folder = tmp_path / str(number)
         killed = _kill(train, [*flags, *saves], moments, folder, expected)
