@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from bsce_keras import (
@@ -206,6 +207,23 @@ def test_an_object_with_values_beside_parameters_is_refused(method):
         make_config("digits", method=method)
     method.weight = 1.0
     assert make_config("digits", method=method).method.name.endswith(":Tuned")
+
+
+class Prepared(Method):
+    """Makes an array and an object of its own for every object."""
+
+    def __init__(self, parameters):
+        super().__init__(parameters)
+        self.table, self.helper = np.arange(3), object()
+
+
+def test_an_object_may_hold_what_every_object_of_its_class_makes():
+    method = Prepared(None)
+    assert make_config("digits", method=method).method.name.endswith(":Prepared")
+    for other in (np.arange(4), np.array([0, 1, 3])):
+        method.table = other
+        with pytest.raises(RequestError, match="cannot hold: table"):
+            make_config("digits", method=method)
 
 
 def test_a_configuration_trains_the_class_that_it_was_made_with(tmp_path):
