@@ -66,7 +66,7 @@ def _problem_of_copies(head, features, logits):
     try:
         copy = type(head).from_config(head.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
-        last_line = str(error).splitlines()[-1]
+        last_line = (str(error).splitlines() or [repr(error)])[-1]
         return f"cannot be copied by its get_config(): {last_line.rstrip('.')}"
     copy(features)
     copy.set_weights(head.get_weights())

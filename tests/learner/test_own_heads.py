@@ -28,6 +28,11 @@ class WithoutGrowth(WithoutConfig):
         return {"num_classes": self.dense.units}
 
 
+class Refusing(WithoutConfig):
+    def get_config(self):
+        raise NotImplementedError
+
+
 class Sharp(LinearHead):
     """Head whose configuration lacks its factor."""
 
@@ -87,6 +92,7 @@ def method_of(make):
         (lambda old, new: LinearHead(new), "must return 6 columns .* Received: 1"),
         (lambda old, new: LinearHead(10), "0 old and 5 new .* Received: 10"),
         (lambda old, new: WithoutConfig(old + new), "copied by its get_config"),
+        (lambda old, new: Refusing(old + new), "get_config.*NotImplementedError"),
         (lambda old, new: sharp(old + new), "gives other logits when it is copied"),
         (
             lambda old, new: WithoutGrowth(old + new),
