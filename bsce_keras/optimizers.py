@@ -30,8 +30,8 @@ class CoupledSGD(keras.optimizers.Optimizer):
             before weight decay. None for unbounded gradients.
 
     Raises:
-        ValueError: momentum is not from 0 to 1, weight decay is below 0, or the clamp
-            is not above 0.
+        ValueError: momentum is not from 0 to 1, weight decay is below 0 or infinite,
+            or the clamp is not above 0.
     """
 
     def __init__(
@@ -45,7 +45,12 @@ class CoupledSGD(keras.optimizers.Optimizer):
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         _require("momentum", momentum, "from 0 to 1", lambda value: 0 <= value <= 1)
-        _require("weight_decay", weight_decay, "of 0 or more", lambda value: value >= 0)
+        _require(
+            "weight_decay",
+            weight_decay,
+            "of 0 or more, and finite",
+            lambda value: 0 <= value < math.inf,
+        )
         if gradient_clamp is not None:
             above_0 = "above 0, or None"
             _require("gradient_clamp", gradient_clamp, above_0, lambda value: value > 0)

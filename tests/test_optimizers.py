@@ -211,6 +211,7 @@ def test_exclusion_from_weight_decay_is_refused_instead_of_ignored():
         ({"momentum": -0.1}, "`momentum` must be a number from 0 to 1. Received: -0.1"),
         ({"momentum": 2.0}, "Received: 2.0"),
         ({"weight_decay": -1e-4}, "`weight_decay` must be a number of 0 or more"),
+        ({"weight_decay": float("inf")}, "`weight_decay` must be a number of 0 or"),
         ({"weight_decay": "5e-4"}, "Received: '5e-4'"),
         (
             {"gradient_clamp": -5.0},

@@ -6,9 +6,11 @@ folders and reports only name them, which imports nothing.
 
 import ast
 import dataclasses
+import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
+import inspect
 import os
 import pathlib
 import sys
@@ -86,6 +88,23 @@ def own_class(name):
         )
     known = _known[name]
     return known if isinstance(known, type) else type(known)
+
+
+def own_source(name):
+    """Returns the SHA-256 of the source of a known method, or None.
+
+    It covers the class and its ancestors outside of this package. Classes without
+    source, such as those of `exec`, have None.
+    """
+    if name not in _known:
+        return None
+    *ancestors, _ = own_class(name).__mro__
+    own = [kind for kind in ancestors if not kind.__module__.startswith("bsce_keras.")]
+    try:
+        source = "".join(map(inspect.getsource, own))
+    except (OSError, TypeError):
+        return None
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def own_parameters(name):

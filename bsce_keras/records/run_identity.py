@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 
+from bsce_keras.methods.own_methods import own_source
 from bsce_keras.records import schema
 from bsce_keras.records.protocol import (
     outcome_differences,
@@ -33,9 +34,9 @@ def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
 
     config.json names the run by a random `run_id`, drawn when the folder is begun and
     kept. versions.json describes the process that trains, keeps the time of the first
-    start, and under `history` has an entry for every change of versions or machine,
-    with the first step that is trained so. A run that is complete
-    keeps the file as it is.
+    start, and under `history` has an entry for every change of versions, machine or
+    source of the user's own method, with the first step that is trained so. A run that
+    is complete keeps the file as it is.
 
     Args:
         run_dir: the folder, made if it does not exist.
@@ -54,17 +55,29 @@ def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     answers = {"run_id": run_id, "protocol": protocol(config, num_replicas)}
     write_json(folder / "config.json", {**fields, **answers})
     if next_step <= len(config.stream.increments):
-        _write_versions(folder, next_step)
+        _write_versions(folder, next_step, config.method.name)
     if flagfile or not (folder / "flagfile.flags").exists():
         write_atomically(folder / "flagfile.flags", flagfile)
 
 
-def _write_versions(folder, next_step):
+def _write_versions(folder, next_step, method):
     path = folder / "versions.json"
     before = read_record(path) or {}
     facts = {**versions(), **provenance()}
     history, started = before.get("history", []), before.get("started")
     changes = _changes(before, facts)
+    source = own_source(method)
+    other_source = before.get("method_sha256") not in (None, source)
+    if source is not None:
+        facts["method_sha256"] = source
+    if other_source:
+        _log.warning(
+            "%s goes on from step %d with another source of --method=%s than before. "
+            "If the change decides what is learned, train in another --run_dir.",
+            folder,
+            next_step,
+            method,
+        )
     if changes:
         _log.warning(
             "%s goes on from step %d with other versions or another machine, so that "
@@ -73,7 +86,7 @@ def _write_versions(folder, next_step):
             next_step,
             "; ".join(changes),
         )
-    if changes or not history:
+    if changes or other_source or not history:
         time = now()
         started = started or time
         history = [*history, {"from_step": next_step, "started": time, **facts}]

@@ -1,9 +1,12 @@
 """versions.json names the commit, the machine and the times of a run."""
 
+import dataclasses
 import subprocess
+import sys
 
 import pytest
 
+from bsce_keras.methods import own_methods
 from bsce_keras.records import run_identity
 from bsce_keras.records.run_identity import begin_run, end_run
 from bsce_keras.records.run_records import read_record
@@ -95,3 +98,33 @@ def test_a_run_that_goes_on_with_other_versions_says_so_and_keeps_the_history(
     assert told["numpy"] == now["numpy"]
     trained = [(entry["from_step"], entry["numpy"]) for entry in told["history"]]
     assert trained == [(0, "1.0.0"), (1, now["numpy"])]
+
+
+SOURCE = """
+from bsce_keras.methods.base import Method
+class Mine(Method):
+    def classification_weight(self, context):
+        return {weight}
+"""
+
+
+def test_a_run_that_goes_on_with_another_source_of_its_method_says_so(
+    make_config, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.setattr(own_methods, "_known", {})
+    config = make_config(run_dir=tmp_path / "run")
+    method = dataclasses.replace(config.method, name="changing:Mine")
+    config = dataclasses.replace(config, method=method)
+    for next_step, weight in enumerate([1, 1, 0.25]):
+        # What stands outside of the class does not count.
+        source = "# note\n" * next_step + SOURCE.format(weight=weight)
+        (tmp_path / "changing.py").write_text(source)
+        own_methods.know("changing:Mine")
+        begin_run(config.run_dir, config, 1, next_step=next_step)
+        del sys.modules["changing"]
+    [record] = caplog.records
+    assert "goes on from step 2 with another source" in record.getMessage()
+    assert "--method=changing:Mine" in record.getMessage()
+    told = read_record(tmp_path / "run/versions.json")["history"]
+    assert [entry["from_step"] for entry in told] == [0, 2]
