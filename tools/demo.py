@@ -20,7 +20,6 @@ from bsce_keras.records.run_records import read_run
 from bsce_keras.report import write_report
 from bsce_keras.reports.tables import text_table
 from bsce_keras.runtime.errors import RequestError, RunError
-from bsce_keras.runtime.signals import Stopped
 
 ROOT = pathlib.Path("runs/demo")
 LOSSES = ("softmax", "balanced_softmax", "meta_balanced_softmax")
@@ -37,9 +36,9 @@ def main():
     except (RequestError, RunError) as error:
         print(f"{error}\nTo start anew, rename {ROOT}.", file=sys.stderr)
         return 2 if isinstance(error, RequestError) else 1
-    except (Stopped, KeyboardInterrupt) as error:
+    except KeyboardInterrupt as stop:  # `Stopped` has the code of its signal.
         print("Stopped. `make demo` continues from here.", file=sys.stderr)
-        return getattr(error, "exit_code", 130)
+        return getattr(stop, "exit_code", 130)
     _show_prediction(configs[1])
     return 0
 

@@ -53,8 +53,10 @@ def _remember(signum, frame):
     raise KeyboardInterrupt
 
 
-class Stopped(Exception):
+class Stopped(KeyboardInterrupt):
     """A run stopped on request, after a save.
+
+    It is not an `Exception`, so that loops which go on after a failed run end too.
 
     Args:
         message: position of the stop, and how to go on.

@@ -84,6 +84,19 @@ def test_run_that_fails_after_a_signal_has_stopped():
     assert stopped.value.exit_code == 143
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_loop_that_goes_on_after_failures_ends_at_a_stop(signum):
+    begun = []
+    with pytest.raises(KeyboardInterrupt):
+        for seed in (1, 2):
+            begun.append(seed)
+            with contextlib.suppress(Exception), StopRequests() as asked:
+                asked.record()
+                os.kill(os.getpid(), signum)
+                asked.refuse("stopped in step 1")
+    assert begun == [1]
+
+
 @pytest.mark.parametrize(
     ("signum", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
