@@ -7,20 +7,13 @@ import os
 import sys
 from collections.abc import Iterable
 
-from bsce_keras.config.export_formats import (
-    FORMATS,
-    format_problems,
-    split_formats,
-)
+from bsce_keras.config.export_formats import FORMATS, format_problems, split_formats
 from bsce_keras.evaluation.export_folder import (
     export_path,
     exported_formats,
     model_problems,
 )
-from bsce_keras.options.folders import (
-    output_problems,
-    writable_problems,
-)
+from bsce_keras.options.folders import output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run

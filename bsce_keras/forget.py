@@ -7,10 +7,7 @@ import pathlib
 import sys
 
 from bsce_keras.options.conflicts import without_effect
-from bsce_keras.options.folders import (
-    output_problems,
-    writable_problems,
-)
+from bsce_keras.options.folders import output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config

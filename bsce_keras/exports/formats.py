@@ -17,12 +17,7 @@ import tensorflow as tf
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.evaluation.portable_model import load_runner
 from bsce_keras.models.classifier import served_logits
-from bsce_keras.models.plain import (
-    foreign_classes,
-    foreign_layers,
-    layers_of,
-    plain,
-)
+from bsce_keras.models.plain import foreign_classes, foreign_layers, layers_of, plain
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.extras import missing_packages
 

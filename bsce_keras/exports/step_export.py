@@ -5,11 +5,7 @@ import os
 import shutil
 
 from bsce_keras.config.export_formats import FORMATS, SAVED_MODEL
-from bsce_keras.evaluation.export_folder import (
-    CHECKSUMS,
-    DESCRIPTION,
-    file_checksums,
-)
+from bsce_keras.evaluation.export_folder import CHECKSUMS, DESCRIPTION, file_checksums
 from bsce_keras.exports.formats import write_formats
 from bsce_keras.exports.saved_model import write_saved_model
 from bsce_keras.records.run_folder import run_lock
