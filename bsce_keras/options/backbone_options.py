@@ -17,7 +17,7 @@ from bsce_keras.config.backbone_inputs import (
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
 from bsce_keras.config.choices import ADOPTED, KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
@@ -80,7 +80,7 @@ def pretrained_backbone(asked):
             )
         refuse(problems)
         return None
-    problems = [
+    problems = Problems(
         f"--{option} needs a backbone of this package. Received: --backbone={name}. "
         f"Use one of {BACKBONES_TEXT}."
         for option, given in (
@@ -92,7 +92,7 @@ def pretrained_backbone(asked):
             ),
         )
         if given
-    ]
+    )
     if asked.backbone_weights and not name.startswith(KERAS_APPLICATIONS):
         problems.append(
             f"--backbone_weights={asked.backbone_weights} is for --backbone="
@@ -100,11 +100,7 @@ def pretrained_backbone(asked):
             "weights. Omit --backbone_weights."
         )
     problems += _freezing_problems(asked)
-    found = None
-    try:
-        found = _find(asked, name)
-    except RequestError as error:
-        problems += error.problems
+    found = problems.attempt(_find, asked, name)
     refuse(problems)
     return found
 
