@@ -16,6 +16,7 @@ from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import made_output, output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import dataset_stream, run_stream
+from bsce_keras.options.values import below_one
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
 from bsce_keras.runtime.errors import RequestError, problems_of, refuse
@@ -178,10 +179,7 @@ def _flag_problems(values):
     ]
     if values.max_drop is not None and values.max_drop < 0:
         problems.append(f"--max_drop must be at least 0. Received: {values.max_drop}")
-    for name in ("batch_size", "min_images"):
-        if values[name].value < 1:
-            problems.append(f"--{name} must be at least 1. Received: {values[name]}")
-    return problems
+    return problems + below_one(values, "batch_size", "min_images")
 
 
 def _export(path):

@@ -24,7 +24,7 @@ from bsce_keras.options.search_space import (
     read_space,
     with_values,
 )
-from bsce_keras.options.values import named_values, seeds_of
+from bsce_keras.options.values import below_one, named_values, seeds_of
 from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
@@ -183,8 +183,7 @@ def _own_problems(values, space):
             "--search=grid needs lists of numbers, not a range. Use a list, or "
             "--search=random or --search=bayesian."
         )
-    if values.max_trials is not None and values.max_trials < 1:
-        yield f"--max_trials must be at least 1. Received: {values.max_trials}"
+    yield from below_one(values, "max_trials")
     if values.validation_share == 0:
         yield (
             "--validation_share=0 holds out no images, but a search must not use test "

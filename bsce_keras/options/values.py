@@ -162,6 +162,16 @@ _CONVERTERS = {
 }
 
 
+def below_one(values, *names):
+    """Returns a sentence for each of some flags that has a number below 1."""
+    numbers = {name: values[name].value for name in names}
+    return [
+        f"--{name} must be at least 1. Received: {number}"
+        for name, number in numbers.items()
+        if number is not None and number < 1
+    ]
+
+
 def seeds_of(text):
     """Reads the seeds that `--seeds` lists. Returns `(seeds, problems)`.
 
