@@ -62,7 +62,8 @@ def pretrained_backbone(asked):
         RequestError: the backbone cannot be used; it lists every problem found.
     """
     if asked.initial_model is not None:
-        return _classifier(asked.initial_model)
+        path = asked.initial_model
+        return _saved(ADOPTED, path, "--initial_model", "classifier")
     name = asked.backbone
     if name is None or name in BACKBONES:
         given = asked.given(*_OF_PRETRAINED)
@@ -148,31 +149,22 @@ def _find(asked, name):
     if name.startswith(KERAS_HUB):
         return _preset(asked, name.removeprefix(KERAS_HUB))
     if name.endswith(SAVED_SUFFIX):
-        return _saved(os.path.expanduser(name))
+        return _saved(SAVED, os.path.expanduser(name), "--backbone", "backbone")
     raise RequestError(
         f"--backbone must be {_FORMS}. Received: {name!r}."
         f"{did_you_mean(name, BACKBONES)}"
     )
 
 
-def _saved(path):
-    config = model_file_config("--backbone", path, "backbone")
-    found = saved_input(config)
-    return PretrainedBackbone(SAVED, path, sha256(path), found, _side(found))
+def _saved(name, path, flag, kind):
+    """Returns the `PretrainedBackbone` of a file that Keras saved."""
+    found = saved_input(_model_file_config(flag, path, kind))
+    height, width, _ = found.shape
+    side = height if height == width else None
+    return PretrainedBackbone(name, path, sha256(path), found, side)
 
 
-def _classifier(path):
-    config = model_file_config("--initial_model", path, "classifier")
-    found = saved_input(config)
-    return PretrainedBackbone(ADOPTED, path, sha256(path), found, _side(found))
-
-
-def _side(found):
-    sides = set(found.shape[:2])
-    return sides.pop() if len(sides) == 1 else None
-
-
-def model_file_config(flag, path, kind):
+def _model_file_config(flag, path, kind):
     """Returns config.json of a `.keras` file.
 
     Args:
