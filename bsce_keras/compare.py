@@ -56,7 +56,8 @@ def compare_models(old, new, stream_config, batch_size, check=None):
     Raises:
         RequestError: a model takes other images, or there are no images of its classes.
     """
-    names = _all_names(old, new)
+    # Those of the new model first.
+    names = tuple(dict.fromkeys((*new.class_names, *old.class_names)))
     unknown = unknown_classes(stream_config, names)
     if unknown:
         _log.warning(
@@ -204,11 +205,6 @@ def _stream(values, new_path, fetch=False):
 def _run_of(path):
     """Returns the run folder of an export at `RUN/exports/step_NN`."""
     return os.path.dirname(os.path.dirname(os.path.abspath(path)))
-
-
-def _all_names(old, new):
-    """Returns the names of the classes of two models, those of the new one first."""
-    return tuple(dict.fromkeys((*new.class_names, *old.class_names)))
 
 
 def _predictions(model, test, names, stream_config, batch_size):
