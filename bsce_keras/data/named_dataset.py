@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.config.backbones import default_backbone
 from bsce_keras.config.choices import CIFAR, SMALL, SUBIMAGENET
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
@@ -141,8 +140,3 @@ class DatasetInfo:
     image: ImageSpec
     exemplars_per_class: int = NamedDataset.exemplars_per_class
     min_updates: int = 0
-
-    @property
-    def default_backbone(self):
-        """Name of the backbone that is used unless the user names another."""
-        return default_backbone(self.kind)
