@@ -66,7 +66,7 @@ def export_finished_step(
     from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
-    # Of the steps on record, the last checkpoints may be damaged.
+    # The records also count steps whose checkpoints are damaged.
     number = step % len(run.steps)
     classifier = load_classifier(run_dir, number, method)
     line = run.steps[number]

@@ -58,8 +58,8 @@ class LoadedModel(abc.ABC):
     def outputs_of_files(self, encoded):
         """Returns the outputs of the model for image files.
 
-        One file that cannot be decoded fails the whole batch in the SavedModel, so that
-        the files of a failed batch are tried one by one.
+        One file that cannot be decoded fails the whole batch in the SavedModel. The
+        files of a failed batch are therefore tried one by one.
 
         Args:
             encoded: list of the contents of the files, as bytes.

@@ -217,7 +217,7 @@ def write_onnx(network, path):
         network(np.zeros((1, *shape[1:]), dtype), training=False)
         network.export(path, format="onnx", verbose=False)
     try:
-        # Of an operation that ONNX lacks, tf2onnx writes the name.
+        # tf2onnx writes operations that ONNX lacks by their names.
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:
         raise _refusal(path, error) from error

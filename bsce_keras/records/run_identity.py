@@ -27,10 +27,9 @@ def begin_run(run_dir, config, num_replicas, flagfile="", next_step=0):
     """Writes config.json, versions.json and flagfile.flags, before all other files.
 
     config.json names the run by a random `run_id`, drawn when the folder is begun and
-    kept. versions.json describes the process that trains, keeps the time of the first
-    start, and under `history` has an entry for every change of versions or machine,
-    with the first step that is trained so. A run that is complete
-    keeps the file as it is.
+    kept. versions.json describes the process that trains and keeps the time of the
+    first start. Its `history` has an entry for every change of versions or machine,
+    with the first step that is trained so. A complete run keeps the file as it is.
 
     Args:
         run_dir: the folder, made if it does not exist.
