@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
-from bsce_keras.runtime.text import fits_line
+from bsce_keras.runtime.text import fits_line, whole_number
 
 # Files and arrays hold counts and seeds in 64 bits.
 _LARGEST = 2**63 - 1
@@ -172,12 +172,9 @@ def seeds_of(text):
     >>> seeds_of("1, 2")
     ((1, 2), [])
     """
-    parts = [part.strip() for part in text.split(",")]
-    # Python refuses to read thousands of digits.
-    if all(part.isdecimal() and len(part) <= 20 for part in parts):
-        seeds = tuple(int(part) for part in parts)
-        if len(set(seeds)) == len(seeds):
-            return seeds, []
+    seeds = tuple(whole_number(part.strip()) for part in text.split(","))
+    if None not in seeds and len(set(seeds)) == len(seeds):
+        return seeds, []
     return (), [
         "--seeds must be different whole numbers separated by commas, such as "
         f"1,2,3. Received: {text!r}"

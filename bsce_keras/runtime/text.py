@@ -84,6 +84,12 @@ def duration(seconds):
     )
 
 
+def whole_number(text):
+    """Returns the number of at most 20 decimal digits; None for any other text."""
+    # `int` raises ValueError for thousands of digits.
+    return int(text) if text.isdecimal() and len(text) <= 20 else None
+
+
 def counted(number, noun):
     """Returns a number with its noun.
 
