@@ -17,7 +17,7 @@ from bsce_keras.runtime.text import counted
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningConfig(Checked):
-    """Scaled schedule of the balanced fine-tuning."""
+    """Schedule of the balanced fine-tuning, which trains class weights on exemplars."""
 
     epochs: int
     learning_rate: float

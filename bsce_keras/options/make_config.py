@@ -265,5 +265,4 @@ def _finetuning(asked, kind, scale):
         wanted = wanted == "true"
     if not wanted or scale is None:
         return None
-    recipe = recipes.scaled(asked.published.finetuning[kind], scale)
-    return configs.FinetuningConfig(**dataclasses.asdict(recipe))
+    return recipes.scaled(asked.published.finetuning[kind], scale)
