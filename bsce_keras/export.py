@@ -83,7 +83,6 @@ def export_finished_step(
         classifier = with_alpha(classifier, line["num_old_classes"], alpha)
     card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
     chosen = {*split_formats(listed), *exported_formats(folder)}
-    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
     # A link that the caller names stays, and the folder behind it is written.

@@ -36,7 +36,7 @@ def export_step(
         classifier: `keras.Model` from images to named outputs.
         image: `ImageSpec`.
         class_names: names in the order of the probabilities.
-        path: folder to write; an existing one is replaced.
+        path: folder to write, made with its parents; an existing one is replaced.
         formats: keys of `FORMATS`.
         card: function of a folder that writes the model card into it; None writes
             none.
