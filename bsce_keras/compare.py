@@ -16,6 +16,7 @@ from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import made_output, output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import dataset_stream, run_stream
+from bsce_keras.options.values import below_one
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.reports import comparison_report
 from bsce_keras.runtime.errors import RequestError, problems_of, refuse
@@ -55,7 +56,8 @@ def compare_models(old, new, stream_config, batch_size, check=None):
     Raises:
         RequestError: a model takes other images, or there are no images of its classes.
     """
-    names = _all_names(old, new)
+    # Those of the new model first.
+    names = tuple(dict.fromkeys((*new.class_names, *old.class_names)))
     unknown = unknown_classes(stream_config, names)
     if unknown:
         _log.warning(
@@ -178,10 +180,7 @@ def _flag_problems(values):
     ]
     if values.max_drop is not None and values.max_drop < 0:
         problems.append(f"--max_drop must be at least 0. Received: {values.max_drop}")
-    for name in ("batch_size", "min_images"):
-        if values[name].value < 1:
-            problems.append(f"--{name} must be at least 1. Received: {values[name]}")
-    return problems
+    return problems + below_one(values, "batch_size", "min_images")
 
 
 def _export(path):
@@ -206,11 +205,6 @@ def _stream(values, new_path, fetch=False):
 def _run_of(path):
     """Returns the run folder of an export at `RUN/exports/step_NN`."""
     return os.path.dirname(os.path.dirname(os.path.abspath(path)))
-
-
-def _all_names(old, new):
-    """Returns the names of the classes of two models, those of the new one first."""
-    return tuple(dict.fromkeys((*new.class_names, *old.class_names)))
 
 
 def _predictions(model, test, names, stream_config, batch_size):

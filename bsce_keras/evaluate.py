@@ -16,6 +16,7 @@ from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.folders import writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import dataset_stream, run_stream
+from bsce_keras.options.values import below_one
 from bsce_keras.records.data_record import warn_of_other_images
 from bsce_keras.records.run_records import read_record, read_run
 from bsce_keras.reports.model_card import FACTS
@@ -112,11 +113,7 @@ def _evaluate(values, _):
 
 
 def _problems(values, _=None):
-    problems = []
-    if values.batch_size < 1:
-        problems.append(
-            f"--batch_size must be at least 1. Received: {values.batch_size}"
-        )
+    problems = below_one(values, "batch_size")
     if values.alpha is not None and (values.model or _alphas(values.alpha) is None):
         problems.append(
             "--alpha must be positive numbers separated by commas, with --run_dir. "

@@ -138,7 +138,6 @@ def _export(step, predictor, config, record):
         return
     names = config.stream.arriving_class_names[: step.num_classes]
     path = export_path(config.run_dir, step.index)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     formats = split_formats(config.export_formats)
     card = functools.partial(
         write_card, config.run_dir, record.to_line(), per_class_accuracy(record.scored)

@@ -7,20 +7,13 @@ import os
 import sys
 from collections.abc import Iterable
 
-from bsce_keras.config.export_formats import (
-    FORMATS,
-    format_problems,
-    split_formats,
-)
+from bsce_keras.config.export_formats import FORMATS, format_problems, split_formats
 from bsce_keras.evaluation.export_folder import (
     export_path,
     exported_formats,
     model_problems,
 )
-from bsce_keras.options.folders import (
-    output_problems,
-    writable_problems,
-)
+from bsce_keras.options.folders import output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.scored_stream import recorded_stream
 from bsce_keras.records.run_records import read_run
@@ -73,7 +66,7 @@ def export_finished_step(
     from bsce_keras.models.classifier import with_alpha
 
     run = read_run(run_dir)
-    # Of the steps on record, the last checkpoints may be damaged.
+    # The records also count steps whose checkpoints are damaged.
     number = step % len(run.steps)
     classifier = load_classifier(run_dir, number, method)
     line = run.steps[number]
@@ -90,7 +83,6 @@ def export_finished_step(
         classifier = with_alpha(classifier, line["num_old_classes"], alpha)
     card = functools.partial(write_card, run_dir, line, accuracies, alpha=alpha)
     chosen = {*split_formats(listed), *exported_formats(folder)}
-    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     image = recorded_stream(run_dir).image
     ordered = [name for name in FORMATS if name in chosen]
     # A link that the caller names stays, and the folder behind it is written.

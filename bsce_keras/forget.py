@@ -7,15 +7,12 @@ import pathlib
 import sys
 
 from bsce_keras.options.conflicts import without_effect
-from bsce_keras.options.folders import (
-    output_problems,
-    writable_problems,
-)
+from bsce_keras.options.folders import output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
 from bsce_keras.records.recorded_config import recorded_config
 from bsce_keras.records.run_records import read_record
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.tensorflow_import import import_tensorflow
 from bsce_keras.runtime.text import listed
 
@@ -75,7 +72,7 @@ def _kept(output, otherwise):
 
 
 def _problems(values, _=None):
-    problems = []
+    problems = Problems()
     if not values.classes:
         problems.append("--classes=NAME,... is required: the classes to forget.")
     output = values.output
@@ -85,10 +82,9 @@ def _problems(values, _=None):
     if not values.run_dir:
         problems.append("--run_dir=RUN is required: a run of --method=acil.")
         return problems
-    try:
-        config = recorded_config(values.run_dir, values.method)
-    except RequestError as error:
-        return problems + error.problems
+    config = problems.attempt(recorded_config, values.run_dir, values.method)
+    if config is None:
+        return problems
     # The run is locked while its step is read.
     problems += writable_problems("--run_dir", values.run_dir)
     problems += without_effect(config.stream.dataset, values).values()

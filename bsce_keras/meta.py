@@ -26,10 +26,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from bsce_keras.losses.balanced_softmax import (
-    balanced_softmax_crossentropy,
-    log_prior,
-)
+from bsce_keras.losses.balanced_softmax import balanced_softmax_crossentropy, log_prior
 from bsce_keras.losses.dtypes import Tensor, at_least_float32
 from bsce_keras.losses.softmax import softmax_crossentropy
 

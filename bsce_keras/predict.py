@@ -17,6 +17,7 @@ from bsce_keras.data.image_kinds import (
 from bsce_keras.evaluation.export_folder import model_problems
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.options.run_command import program, run_command
+from bsce_keras.options.values import below_one
 from bsce_keras.runtime.errors import RequestError, RunError, refuse
 from bsce_keras.runtime.machine import available_memory
 from bsce_keras.runtime.text import listed, one_line
@@ -155,9 +156,7 @@ def _problems(values, paths):
             "--model is required: the folder of an exported step, such as "
             "runs/NAME/exports/step_05"
         )
-    if values.top_k < 1:
-        problems.append(f"--top_k must be at least 1. Received: {values.top_k}")
-    return problems
+    return problems + below_one(values, "top_k")
 
 
 def _embedding_problems(path):

@@ -9,7 +9,7 @@ from bsce_keras.options.folders import made_output, output_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.records.run_records import read_run
 from bsce_keras.reports import page, tables
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.files import write_atomically
 from bsce_keras.runtime.text import duration, printable
 
@@ -120,13 +120,9 @@ def _show(values, results):
 
 def _read_all(run_dirs):
     """Returns the runs that can be read, and the problems of the others."""
-    results, problems = [], []
-    for run_dir in run_dirs:
-        try:
-            results.append(read_run(run_dir))
-        except RequestError as error:
-            problems += error.problems
-    return results, problems
+    problems = Problems()
+    read = [problems.attempt(read_run, run_dir) for run_dir in run_dirs]
+    return [result for result in read if result], problems
 
 
 def _names(results):

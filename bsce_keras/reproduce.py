@@ -16,7 +16,7 @@ from bsce_keras.reports.matrix_results import write_results
 from bsce_keras.reports.paper_results import published_scores
 from bsce_keras.reports.tables import text_table
 from bsce_keras.reports.time_left import seconds_left
-from bsce_keras.runtime.errors import RequestError, RunError
+from bsce_keras.runtime.errors import Problems, RequestError, RunError
 from bsce_keras.runtime.tensorflow_import import import_keras
 from bsce_keras.runtime.text import duration
 
@@ -54,13 +54,10 @@ def _problems(values, flagfiles):
 
 def _matrix(values, flagfiles):
     """Returns the `Matrix` of all valid arguments, and the problems of the others."""
-    seeds, problems = seeds_of(values.seeds)
-    named = []
+    seeds, found = seeds_of(values.seeds)
+    problems, named = Problems(found), []
     for text in flagfiles:
-        try:
-            named += flagfiles_of(text)
-        except RequestError as error:
-            problems += error.problems
+        named += problems.attempt(flagfiles_of, text) or []
     # A repeated flagfile is one experiment.
     unique = {os.path.realpath(flagfile): flagfile for flagfile in reversed(named)}
     matrix = Matrix(

@@ -24,12 +24,12 @@ from bsce_keras.options.search_space import (
     read_space,
     with_values,
 )
-from bsce_keras.options.values import named_values, seeds_of
+from bsce_keras.options.values import below_one, named_values, seeds_of
 from bsce_keras.records import schema
 from bsce_keras.records.protocol import outcome_differences
 from bsce_keras.records.run_folder import run_lock
 from bsce_keras.records.run_records import read_record
-from bsce_keras.reports.tables import aligned
+from bsce_keras.reports.tables import SCORES, aligned
 from bsce_keras.runtime.cluster import one_process_only
 from bsce_keras.runtime.errors import RequestError, RunError, refuse
 from bsce_keras.runtime.files import write_json
@@ -38,12 +38,7 @@ from bsce_keras.runtime.text import percent
 
 _RESULTS = "search.json"
 _DEFAULT_TRIALS = 10
-_SCORES = {
-    "average": "average_incremental_accuracy",
-    "final": "final_accuracy",
-    "base": "final_base_accuracy",
-    "new": "final_new_accuracy",
-}
+_SCORES = {name: SCORES[name] for name in ("average", "final", "base", "new")}
 _NOTE = (
     "Percent, on training images held out of every class, mean over seeds. Test images "
     "were not used. * marks the best average."
@@ -183,8 +178,7 @@ def _own_problems(values, space):
             "--search=grid needs lists of numbers, not a range. Use a list, or "
             "--search=random or --search=bayesian."
         )
-    if values.max_trials is not None and values.max_trials < 1:
-        yield f"--max_trials must be at least 1. Received: {values.max_trials}"
+    yield from below_one(values, "max_trials")
     if values.validation_share == 0:
         yield (
             "--validation_share=0 holds out no images, but a search must not use test "

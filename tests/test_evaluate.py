@@ -269,25 +269,6 @@ def test_a_run_with_validation_is_scored_on_held_out_images(folder_run, folder, 
     assert accuracy in ("50.00", "100.00")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fragment"),
-    [
-        ([], "Received: neither"),
-        (["--run_dir=r", "--model=m"], "Received: both"),
-        (["--run_dir=gone"], "gone is not a run folder"),
-        (["--run_dir=gone", "--dataset=digits"], "--dataset is for --model"),
-        (["--model=gone"], "--model needs --dataset"),
-        (["--model=gone", "--dataset=digit"], "Did you mean digits?"),
-        (["--model=gone", "--dataset=digits"], "There is no folder gone"),
-        (["--run_dir=gone", "--batch_size=0"], "--batch_size must be at least 1"),
-    ],
-)
-def test_a_wrong_request_exits_2(arguments, fragment, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert evaluate.main(arguments) == 2
-    assert fragment in capsys.readouterr().err
-
-
 def test_a_config_of_another_version_is_refused(folder_run, capsys):
     path = folder_run / "config.json"
     config = json.loads(path.read_text())

@@ -344,18 +344,10 @@ def test_parameters_of_the_method_are_searched(runs, capsys):
     assert "--method_parameters=less_forget_weight=3,margin=0.5,top_k=1" in flags
 
 
-@pytest.mark.parametrize(
-    ("flags", "start"),
-    [
-        (["--alphas=-1,1"], "--alphas must be a finite number above 0."),
-        (["--alphas=0.5", "--classification_loss=softmax"], "--alphas=0.5 has no ef"),
-        (["--learning_rates=0,1"], "--learning_rates must be a finite number"),
-        (["--parameter_values=margin=1"], "--parameter_values: --method=il_baseline"),
-    ],
-)
-def test_refused_values_are_named_by_a_flag_of_the_command(runs, capsys, flags, start):
-    assert runs.search(*flags) == (2, [])
-    assert f"bsce_keras.tune: {start}" in capsys.readouterr().err
+def test_a_refused_parameter_is_named_by_the_flag_of_the_command(runs, capsys):
+    assert runs.search("--parameter_values=margin=1") == (2, [])
+    start = "bsce_keras.tune: --parameter_values: --method=il_baseline has no parameter"
+    assert start in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["imprint", "lwf"])

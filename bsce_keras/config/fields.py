@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable
 
 _KEY = "setting"
-_SAME_NAME = "the name of the field"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,51 +21,25 @@ class Setting:
         decides_outcome: another value changes the results. A run resumes only with the
             value it began with.
         decides_base_step: another value changes the base step, so runs cannot share
-            it.
+            it; `decides_outcome` by default.
         check: one of the checks of `config.checks`, None if every value is valid.
     """
 
     default: object
     flag: str | None
-    part_flags: dict[str, str]
-    needs_loss: str
-    decides_outcome: bool
     decides_base_step: bool
-    check: Callable | None
+    part_flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    needs_loss: str = ""
+    decides_outcome: bool = True
+    check: Callable | None = None
 
 
-def setting(
-    default=dataclasses.MISSING,
-    *,
-    flag=_SAME_NAME,
-    part_flags=None,
-    needs_loss="",
-    decides_outcome=True,
-    decides_base_step=None,
-    check=None,
-):
-    """Returns a dataclass field with these properties.
+def setting(default=dataclasses.MISSING, **properties):
+    """Returns a dataclass field with these properties, see `Setting`.
 
     A plain field is set by the flag of its name and decides the outcome of every step.
-
-    Args:
-        default, flag, part_flags, needs_loss, decides_outcome, check: see `Setting`.
-        decides_base_step: see `Setting`; `decides_outcome` by default.
     """
-    if decides_base_step is None:
-        decides_base_step = decides_outcome
-    properties = {
-        "flag": flag,
-        "part_flags": part_flags or {},
-        "needs_loss": needs_loss,
-        "decides_outcome": decides_outcome,
-        "decides_base_step": decides_base_step,
-        "check": check,
-    }
     return dataclasses.field(default=default, metadata={_KEY: properties})
-
-
-_PLAIN = setting().metadata[_KEY]
 
 
 def settings_by_name(config_class):
@@ -94,7 +67,6 @@ def section_settings(section_class):
 
 
 def _setting_of(field):
-    properties = dict(field.metadata.get(_KEY, _PLAIN))
-    if properties["flag"] == _SAME_NAME:
-        properties["flag"] = field.name
+    properties = {"flag": field.name, **field.metadata.get(_KEY, {})}
+    properties.setdefault("decides_base_step", properties.get("decides_outcome", True))
     return Setting(default=field.default, **properties)

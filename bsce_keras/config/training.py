@@ -12,11 +12,12 @@ from bsce_keras.config.choices import (
     STRATEGIES,
 )
 from bsce_keras.config.fields import setting
+from bsce_keras.runtime.text import counted
 
 
 @dataclasses.dataclass(frozen=True)
 class FinetuningConfig(Checked):
-    """Scaled schedule of the balanced fine-tuning."""
+    """Schedule of the balanced fine-tuning, which trains class weights on exemplars."""
 
     epochs: int
     learning_rate: float
@@ -68,7 +69,7 @@ class TrainingConfig(Checked):
         """Epochs and updates of a step, for messages."""
         if self.min_updates:
             return f"at least {self.epochs} epochs and {self.min_updates} updates"
-        return "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        return counted(self.epochs, "epoch")
 
     def batch_size_at(self, step):
         """Number of images in a global batch of the main phase of a step."""

@@ -133,35 +133,13 @@ def find_dataset(name):
     return DATASETS.get(f"{_TFDS}NAME" if name.startswith(_TFDS) else name)
 
 
-def describe_dataset(
-    dataset,
-    data_dir=None,
-    image_size=None,
-    download=False,
-    validation_share=0.0,
-    learned=(),
-    images=None,
-    begun_kind=None,
-    test_only=False,
-):
+def describe_dataset(dataset, data_dir=None, **facts):
     """Finds a data set and describes it without reading images.
 
     Args:
         dataset: one of `NAMES`; `tfds:NAME` may end in `/CONFIG`.
-        data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
-            `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`,
-            or of the class folders.
-        image_size: side of the network's input in pixels, for `folder` and `tfds:NAME`
-            (default 64).
-        download: fetches and prepares a TFDS data set that is missing.
-        validation_share: a `folder` may lack test images if this is above 0.
-        learned: names of the classes that a run of a `folder` has learned. Their images
-            may be missing.
-        images: `GivenImages` of the data set `arrays`.
-        begun_kind: kind of the data set when the run began, which it keeps; None for a
-            new run.
-        test_only: True if only test images will be read. A `folder` may then lack
-            training images of any class; its classes are those of both folders.
+        data_dir: see `DatasetRequest`.
+        **facts: further arguments of `DatasetRequest`.
 
     Returns:
         A `DatasetInfo`.
@@ -177,17 +155,5 @@ def describe_dataset(
             "written tfds:NAME."
         )
     with refused_reading():
-        return pkgutil.resolve_name(entry.describe)(
-            DatasetRequest(
-                dataset,
-                entry,
-                data_dir,
-                image_size,
-                download,
-                validation_share,
-                learned,
-                images,
-                begun_kind,
-                test_only,
-            )
-        )
+        request = DatasetRequest(dataset, entry, data_dir, **facts)
+        return pkgutil.resolve_name(entry.describe)(request)

@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 
 from bsce_keras.runtime.errors import RequestError
-from bsce_keras.runtime.text import did_you_mean
+from bsce_keras.runtime.text import did_you_mean, whole_number
 
 NAMES = ("lucir", "icarl", "seed:N", "sorted", "arrival")
 
@@ -79,7 +79,7 @@ def _icarl_order(num_classes):
 
 
 def _seed(name):
-    seed = _number(name.removeprefix("seed:"))
+    seed = whole_number(name.removeprefix("seed:"))
     if seed is not None and seed < 2**32:
         return seed
     raise RequestError(
@@ -124,14 +124,8 @@ def _ids(source, entries, num_classes, class_names):
 def _class_id(entry, ids_by_name, num_classes):
     if entry in ids_by_name:
         return ids_by_name[entry]
-    class_id = _number(entry)
+    class_id = whole_number(entry)
     return class_id if class_id is not None and class_id < num_classes else None
-
-
-def _number(text):
-    """Returns the number of at most 20 decimal digits; None for any other text."""
-    # `int` raises ValueError for thousands of digits.
-    return int(text) if text.isdecimal() and len(text) <= 20 else None
 
 
 def _check_complete(source, entries, ids, num_classes, class_names):

@@ -6,6 +6,8 @@ import logging
 import os
 import stat
 
+from bsce_keras.runtime.files import sha256
+
 # Larger folders are not searched: reading a part of every file takes minutes.
 MOST_FILES = 100_000
 _HEAD = 4096
@@ -64,7 +66,7 @@ def equal_files(paths):
     to their end. Files that cannot be read are left out.
     """
     groups = [range(len(paths))]
-    for key in (_size, _sha256_of_head, _sha256):
+    for key in (_size, _sha256_of_head, sha256):
         groups = [part for group in groups for part in _split(paths, group, key)]
     return groups
 
@@ -90,8 +92,3 @@ def _size(path):
 def _sha256_of_head(path):
     with open(path, "rb") as file:
         return hashlib.sha256(file.read(_HEAD)).digest()
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

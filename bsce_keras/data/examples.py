@@ -34,13 +34,6 @@ class Examples:
         """
         return Examples(self.images[indices], self.labels[indices], self.ids[indices])
 
-    def ranges(self, starts, ends):
-        """Returns the examples of every range `[start, end)`, as a list of views."""
-        return [
-            Examples(self.images[a:b], self.labels[a:b], self.ids[a:b])
-            for a, b in zip(starts, ends, strict=True)
-        ]
-
     def in_memory(self):
         """Returns the same examples with their pixels in memory."""
         return dataclasses.replace(self, images=np.asarray(self.images))

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 
 from bsce_keras.config import ImageSpec
-from bsce_keras.config.backbones import default_backbone
 from bsce_keras.config.choices import CIFAR, SMALL, SUBIMAGENET
 
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 8, 4096
@@ -47,7 +46,26 @@ class NamedDataset:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetRequest:
-    """Request for a data set; see `describe_dataset`."""
+    """Request for a data set; see `describe_dataset`.
+
+    Args:
+        name: value of `--dataset`.
+        entry: its `NamedDataset`.
+        data_dir: TFDS directory (default `$TFDS_DATA_DIR`, else
+            `~/tensorflow_datasets`); for `folder` the parent of `train/` and `test/`,
+            or of the class folders.
+        image_size: side of the network's input in pixels, for `folder` and `tfds:NAME`
+            (default 64).
+        download: fetches and prepares a TFDS data set that is missing.
+        validation_share: a `folder` may lack test images if this is above 0.
+        learned: names of the classes that a run of a `folder` has learned. Their images
+            may be missing.
+        images: `GivenImages` of the data set `arrays`.
+        begun_kind: kind of the data set when the run began, which it keeps; None for a
+            new run.
+        test_only: True if only test images will be read. A `folder` may then lack
+            training images of any class; its classes are those of both folders.
+    """
 
     name: str
     entry: NamedDataset
@@ -122,8 +140,3 @@ class DatasetInfo:
     image: ImageSpec
     exemplars_per_class: int = NamedDataset.exemplars_per_class
     min_updates: int = 0
-
-    @property
-    def default_backbone(self):
-        """Name of the backbone that is used unless the user names another."""
-        return default_backbone(self.kind)

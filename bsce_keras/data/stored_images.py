@@ -10,9 +10,6 @@ import weakref
 
 import numpy as np
 
-# Number of images that `blocks` holds in memory at a time.
-_BLOCK = 256
-
 
 class ImageFile:
     """File of uint8 images, one after the other.
@@ -152,7 +149,7 @@ def concatenated(parts):
     return np.concatenate(parts)
 
 
-def blocks(images):
-    """Yields the images as arrays of at most 256."""
-    for start in range(0, len(images), _BLOCK):
-        yield np.asarray(images[start : start + _BLOCK])
+def blocks(images, size=256):
+    """Yields the images as arrays of at most `size`."""
+    for start in range(0, len(images), size):
+        yield np.asarray(images[start : start + size])

@@ -96,18 +96,14 @@ class ClassIncrementalStream:
         sizes = (self.config.num_base_classes, *self.config.increments)
         ends = np.cumsum(sizes).tolist()
         names = self.config.arriving_class_names
-        # The training images are sorted by label, so a step has one range of them.
-        places = np.searchsorted(self._train.labels, [0, *ends])
-        arriving = self._train.ranges(places[:-1], places[1:])
-        earlier = self._train.ranges([0] * len(sizes), places[:-1])
         return [
             Step(
                 index=index,
                 num_old_classes=end - size,
                 num_new_classes=size,
                 class_names=names[end - size : end],
-                examples=arriving[index],
-                earlier=earlier[index] if index else None,
+                examples=_label_range(self._train, end - size, end),
+                earlier=_label_range(self._train, 0, end - size) if index else None,
             )
             for index, (size, end) in enumerate(zip(sizes, ends, strict=True))
         ]

@@ -10,7 +10,7 @@ from bsce_keras.data.tfds_copy import (
     tfds_dir,
     tfds_name,
 )
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 
 
 def describe_cifar(asked):
@@ -57,11 +57,8 @@ def _described(asked, find_facts):
         asked: the `DatasetRequest`.
         find_facts: function of `may_fetch` that returns the arguments of its `info`.
     """
-    problems, facts = asked.size_problems(), ()
-    try:
-        facts = find_facts(may_fetch=not problems)
-    except RequestError as error:
-        problems += error.problems
+    problems = Problems(asked.size_problems())
+    facts = problems.attempt(find_facts, may_fetch=not problems)
     refuse(problems)
     return asked.info(*facts)
 

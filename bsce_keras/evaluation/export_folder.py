@@ -12,6 +12,8 @@ from bsce_keras.runtime.files import read_json, sha256
 CHECKSUMS = "checksums.json"
 DESCRIPTION = "model.json"
 _SAVED_MODEL_FILE = "saved_model.pb"
+# Files of the other formats.
+_PORTABLE = tuple(file for one in FORMATS.values() for file in one.files)
 
 
 def export_path(run_dir, step):
@@ -43,11 +45,7 @@ def exported_formats(path):
 
 def file_checksums(path):
     """Returns the SHA-256 of every file below a folder but CHECKSUMS, by name."""
-    sums = {}
-    for folder, _, files in os.walk(path):
-        for file in files:
-            full = os.path.join(folder, file)
-            sums[os.path.relpath(full, path)] = sha256(full)
+    sums = {name: sha256(file) for name, file in _files(path)}
     sums.pop(CHECKSUMS, None)
     return sums
 
@@ -55,11 +53,18 @@ def file_checksums(path):
 def irregular_files(path):
     """Returns the sorted names of pipes, devices and links to them in a folder."""
     return sorted(
-        os.path.relpath(full, path)
-        for folder, _, files in os.walk(path)
-        for full in (os.path.join(folder, file) for file in files)
-        if os.path.exists(full) and not os.path.isfile(full)
+        name
+        for name, file in _files(path)
+        if os.path.exists(file) and not os.path.isfile(file)
     )
+
+
+def _files(path):
+    """Yields name and path of every file below a folder."""
+    for folder, _, files in os.walk(path):
+        for file in files:
+            full = os.path.join(folder, file)
+            yield os.path.relpath(full, path), full
 
 
 def altered_files(path):
@@ -101,8 +106,7 @@ def portable_file(path):
         return path
     if os.path.isfile(os.path.join(path, _SAVED_MODEL_FILE)):
         return None
-    files = [file for one in FORMATS.values() for file in one.files]
-    paths = [os.path.join(path, file) for file in files]
+    paths = [os.path.join(path, file) for file in _PORTABLE]
     return next(filter(os.path.isfile, paths), None)
 
 
@@ -176,10 +180,9 @@ def _file_problems(path):
     """Returns the problems of a file that is given as a model."""
     folder, name = os.path.split(path)
     if _format_of(path) is None:
-        files = [file for one in FORMATS.values() for file in one.files]
         return [
             "A model must be the folder of an exported step, or one of its files "
-            f"{', '.join(files)}. Received the file {path}"
+            f"{', '.join(_PORTABLE)}. Received the file {path}"
         ]
     if not os.path.isfile(os.path.join(folder, DESCRIPTION)):
         return [

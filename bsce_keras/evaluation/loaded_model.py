@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 
+from bsce_keras.data.stored_images import blocks
 from bsce_keras.runtime.errors import RequestError
 
 
@@ -50,19 +51,15 @@ class LoadedModel(abc.ABC):
         Returns:
             float32, shape `(n, num_classes)`.
         """
-        starts = range(0, len(images), batch_size)
-        batches = (np.asarray(images[s : s + batch_size]) for s in starts)
         none = np.empty((0, len(self.class_names)), np.float32)
-        return np.concatenate(
-            [none]
-            + [self.outputs_of_images(batch)["probabilities"] for batch in batches]
-        )
+        answers = map(self.outputs_of_images, blocks(images, batch_size))
+        return np.concatenate([none, *(one["probabilities"] for one in answers)])
 
     def outputs_of_files(self, encoded):
         """Returns the outputs of the model for image files.
 
-        One file that cannot be decoded fails the whole batch in the SavedModel, so that
-        the files of a failed batch are tried one by one.
+        One file that cannot be decoded fails the whole batch in the SavedModel. The
+        files of a failed batch are therefore tried one by one.
 
         Args:
             encoded: list of the contents of the files, as bytes.

@@ -122,9 +122,9 @@ def harmonic_mean(old, new):
 def accuracies_by_alpha(probabilities, labels, num_old_classes, alphas):
     """Accuracies of a finished step after its old logits are moved by log(alpha).
 
-    A softmax of moved logits is proportional to the probabilities times alpha, so the
-    prediction is the largest of `alpha p_c` over old and `p_c` over new classes. See
-    `models.classifier.with_alpha`.
+    A softmax of moved logits is proportional to the probabilities times alpha. The
+    prediction is therefore the largest of `alpha p_c` over old and `p_c` over new
+    classes. See `models.classifier.with_alpha`.
 
     Args:
         probabilities: shape `(n, num_classes)`.
@@ -139,7 +139,7 @@ def accuracies_by_alpha(probabilities, labels, num_old_classes, alphas):
     if not num_old_classes:
         return
     old, new = np.split(probabilities, [num_old_classes], axis=1)
-    # Whatever alpha is, the prediction is the best old or the best new class.
+    # The prediction is the best old or the best new class, for every alpha.
     best_old, best_new = old.max(axis=1).astype(np.float64), new.max(axis=1)
     old_is_right = old.argmax(axis=1) == labels
     new_is_right = num_old_classes + new.argmax(axis=1) == labels

@@ -17,12 +17,7 @@ import tensorflow as tf
 from bsce_keras.config.export_formats import FORMATS
 from bsce_keras.evaluation.portable_model import load_runner
 from bsce_keras.models.classifier import served_logits
-from bsce_keras.models.plain import (
-    foreign_classes,
-    foreign_layers,
-    layers_of,
-    plain,
-)
+from bsce_keras.models.plain import foreign_classes, foreign_layers, layers_of, plain
 from bsce_keras.runtime.errors import RunError
 from bsce_keras.runtime.extras import missing_packages
 
@@ -222,7 +217,7 @@ def write_onnx(network, path):
         network(np.zeros((1, *shape[1:]), dtype), training=False)
         network.export(path, format="onnx", verbose=False)
     try:
-        # Of an operation that ONNX lacks, tf2onnx writes the name.
+        # tf2onnx writes operations that ONNX lacks by their names.
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as error:
         raise _refusal(path, error) from error

@@ -5,11 +5,7 @@ import os
 import shutil
 
 from bsce_keras.config.export_formats import FORMATS, SAVED_MODEL
-from bsce_keras.evaluation.export_folder import (
-    CHECKSUMS,
-    DESCRIPTION,
-    file_checksums,
-)
+from bsce_keras.evaluation.export_folder import CHECKSUMS, DESCRIPTION, file_checksums
 from bsce_keras.exports.formats import write_formats
 from bsce_keras.exports.saved_model import write_saved_model
 from bsce_keras.records.run_folder import run_lock
@@ -40,7 +36,7 @@ def export_step(
         classifier: `keras.Model` from images to named outputs.
         image: `ImageSpec`.
         class_names: names in the order of the probabilities.
-        path: folder to write; an existing one is replaced.
+        path: folder to write, made with its parents; an existing one is replaced.
         formats: keys of `FORMATS`.
         card: function of a folder that writes the model card into it; None writes
             none.

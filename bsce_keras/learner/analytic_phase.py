@@ -63,11 +63,10 @@ class AnalyticPhase(StepPhase):
             getattr(head, name).assign(values)
         if stats is None:
             memory.update(step, learner.features)
-        seconds = time.perf_counter() - begin
-        if stats is None:
+            seconds = time.perf_counter() - begin
             stats = one_pass(step, learner.config.method, seconds)
         else:
-            seconds += stats.train_seconds
+            seconds = stats.train_seconds + time.perf_counter() - begin
         return dataclasses.replace(stats, train_seconds=seconds, ridge=ridge)
 
     def _grown(self, step):

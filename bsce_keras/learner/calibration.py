@@ -3,11 +3,7 @@
 import numpy as np
 
 from bsce_keras.data.examples import Examples
-from bsce_keras.evaluation.calibration import (
-    TRAINING,
-    VALIDATION,
-    fitted_temperature,
-)
+from bsce_keras.evaluation.calibration import TRAINING, VALIDATION, fitted_temperature
 
 # A temperature is one number, so that more images change it by rounding only.
 _MOST_IMAGES = 5000

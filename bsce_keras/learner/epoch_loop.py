@@ -68,11 +68,6 @@ class EpochLoop:
         self._traced = {}
 
     @property
-    def updates_per_epoch(self):
-        """Number of global batches per epoch."""
-        return self._input.updates_per_epoch
-
-    @property
     def num_traces(self):
         """Number of traces of each kind of update, `(plain, alpha)`; at most 1 each."""
         return tuple(
@@ -109,8 +104,8 @@ class EpochLoop:
         """
         self._trainer.optimizer.learning_rate = learning_rate
         done = sums.num_updates
-        first = epoch * self.updates_per_epoch
-        updates = range(done, self.updates_per_epoch)
+        first = epoch * self._input.updates_per_epoch
+        updates = range(done, self._input.updates_per_epoch)
         moves = [self._moves_alpha(first + update) for update in updates]
         batches = iter(self._input.epoch(epoch, done))
         split_batches = self._split_batches(first + done, sum(moves))

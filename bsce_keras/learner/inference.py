@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from bsce_keras.data.crops import centre_crops, gather_crops
+from bsce_keras.data.stored_images import blocks
 from bsce_keras.models.classifier import largest_side, served_logits
 from bsce_keras.runtime.traced_graphs import release
 
@@ -56,8 +57,7 @@ class Inference:
         return self._run(images, "served_logits")
 
     def _run(self, images, name, mirrored=False):
-        starts = range(0, len(images), self._batch_size)
-        batches = (np.asarray(images[s : s + self._batch_size]) for s in starts)
+        batches = blocks(images, self._batch_size)
         if mirrored:
             batches = (batch[:, :, ::-1] for batch in batches)
         return np.concatenate(

@@ -204,10 +204,8 @@ class Learner:
         Raises:
             RunError: features are not finite.
         """
-        arrays, _ = self.runtime.workers.arrays_from_chief(
-            lambda: ({"features": self.own_features(images)}, None)
-        )
-        features = arrays["features"]
+        workers = self.runtime.workers
+        features = workers.array_from_chief(lambda: self.own_features(images))
         if not np.isfinite(features).all():
             raise RunError(
                 "The network gives features of training images that are not finite. "
@@ -242,10 +240,9 @@ class Learner:
         """Returns the chief's logits of `Examples`, and labels; None if given None."""
         if examples is None:
             return None
-        arrays, _ = self.runtime.workers.arrays_from_chief(
-            lambda: ({"logits": self.logits(examples.images)}, None)
-        )
-        return arrays["logits"], examples.labels
+        workers = self.runtime.workers
+        logits = workers.array_from_chief(lambda: self.logits(examples.images))
+        return logits, examples.labels
 
     def _features_of_exemplars(self, exemplars):
         """Yields the features of each class's exemplars, including mirrored ones."""

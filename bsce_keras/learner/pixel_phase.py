@@ -26,10 +26,9 @@ class PixelPhase(StepPhase):
         if exemplars is None:
             return stats
         begin = time.perf_counter()
-        arrays, _ = self.learner.runtime.workers.arrays_from_chief(
-            lambda: ({"images": self._optimized(step, exemplars)}, None)
-        )
-        memory.replace_images(arrays["images"])
+        workers = self.learner.runtime.workers
+        images = workers.array_from_chief(lambda: self._optimized(step, exemplars))
+        memory.replace_images(images)
         seconds = stats.train_seconds + time.perf_counter() - begin
         return dataclasses.replace(stats, train_seconds=seconds)
 

@@ -26,10 +26,10 @@ STEP_SCALARS = (
 class ProgressLine(keras.callbacks.Callback):
     """Line of at most 80 characters per epoch.
 
-    It has step, epoch, loss, training accuracy, images per second, and the time left in
-    this phase and in the whole run, as in `1:20/2:10:00 left`. The estimate takes the
-    pace of this epoch and the one before, so that it recovers from a pause, and assumes
-    that later steps are as fast. Loss terms follow as far as they fit;
+    It has step, epoch, loss, training accuracy and images per second. The time left in
+    this phase and in the whole run follows, as in `1:20/2:10:00 left`. It is estimated
+    by the pace of this epoch and the one before, so that it recovers from a pause.
+    Later steps are assumed to be as fast. Loss terms are shown as far as they fit;
     TensorBoard has all.
 
     On a terminal that moves its cursor the line is live. Elsewhere it is printed at the

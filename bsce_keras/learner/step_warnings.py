@@ -6,7 +6,7 @@ import numpy as np
 
 from bsce_keras.config.classification_losses import loss_facts
 from bsce_keras.methods.recipes import trained_steps
-from bsce_keras.runtime.text import did_you_mean, percent
+from bsce_keras.runtime.text import counted, did_you_mean, percent
 
 _log = logging.getLogger(__name__)
 
@@ -24,14 +24,13 @@ def warn_of_few_updates(step, num_images, training):
         num_images: size of its pool.
         training: `TrainingConfig`.
     """
-    per_epoch = -(-num_images // training.batch_size)
-    if training.epochs * per_epoch < _FEW_UPDATES:
+    num_updates = training.epochs * -(-num_images // training.batch_size)
+    if num_updates < _FEW_UPDATES:
         _log.warning(
-            "Step %d has only %d update%s. Lower --batch_size, or raise --epochs or "
+            "Step %d has only %s. Lower --batch_size, or raise --epochs or "
             "--min_updates.",
             step.index,
-            training.epochs * per_epoch,
-            "" if training.epochs * per_epoch == 1 else "s",
+            counted(num_updates, "update"),
         )
 
 

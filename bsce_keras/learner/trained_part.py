@@ -65,10 +65,10 @@ class HeadOnly(WholeNetwork):
             self._runtime.stop_requests, title, "while its features were computed"
         )
         # The chief computes them for all workers: features must not differ by rounding.
-        arrays, _ = self._runtime.workers.arrays_from_chief(
-            lambda: ({"views": self._views(classifier, examples.images, told)}, None)
+        views = self._runtime.workers.array_from_chief(
+            lambda: self._views(classifier, examples.images, told)
         )
-        return dataclasses.replace(examples, images=arrays["views"])
+        return dataclasses.replace(examples, images=views)
 
     def _views(self, classifier, images, told):
         """Returns features `(n, views, d)`: of the images, and of the mirrored ones."""

@@ -2,41 +2,26 @@
 
 import pkgutil
 
-METHODS = {
-    "finetune": "bsce_keras.methods.finetune:Finetune",
-    "il_baseline": "bsce_keras.methods.il_baseline:ILBaseline",
-    "lucir": "bsce_keras.methods.lucir:LUCIR",
-    "podnet": "bsce_keras.methods.podnet:PODNet",
-    "icarl": "bsce_keras.methods.icarl:ICaRL",
-    "bic": "bsce_keras.methods.bic:BiC",
-    "ss_il": "bsce_keras.methods.ss_il:SSIL",
-    "wa": "bsce_keras.methods.wa:WA",
-    "lwf": "bsce_keras.methods.lwf:LwF",
-    "tpcil": "bsce_keras.methods.tpcil:TPCIL",
-    "joint": "bsce_keras.methods.joint:Joint",
-    "mnemonics": "bsce_keras.methods.mnemonics:Mnemonics",
-    "acil": "bsce_keras.methods.acil:ACIL",
-    "ds_al": "bsce_keras.methods.ds_al:DSAL",
-    "imprint": "bsce_keras.methods.imprint:Imprint",
-}
-# Names as their papers write them.
-TITLES = {
-    "finetune": "Fine-tuning",
-    "il_baseline": "IL-Baseline",
-    "lucir": "LUCIR",
-    "podnet": "PODNet",
-    "icarl": "iCaRL",
-    "bic": "BiC",
-    "ss_il": "SS-IL",
-    "wa": "WA",
-    "lwf": "LwF",
-    "tpcil": "TPCIL",
-    "joint": "Joint training",
-    "mnemonics": "Mnemonics",
-    "acil": "ACIL",
-    "ds_al": "DS-AL",
-    "imprint": "Weight imprinting",
-}
+# Name of every method, module and class, and name as its paper writes it.
+_TABLE = (
+    ("finetune", "finetune:Finetune", "Fine-tuning"),
+    ("il_baseline", "il_baseline:ILBaseline", "IL-Baseline"),
+    ("lucir", "lucir:LUCIR", "LUCIR"),
+    ("podnet", "podnet:PODNet", "PODNet"),
+    ("icarl", "icarl:ICaRL", "iCaRL"),
+    ("bic", "bic:BiC", "BiC"),
+    ("ss_il", "ss_il:SSIL", "SS-IL"),
+    ("wa", "wa:WA", "WA"),
+    ("lwf", "lwf:LwF", "LwF"),
+    ("tpcil", "tpcil:TPCIL", "TPCIL"),
+    ("joint", "joint:Joint", "Joint training"),
+    ("mnemonics", "mnemonics:Mnemonics", "Mnemonics"),
+    ("acil", "acil:ACIL", "ACIL"),
+    ("ds_al", "ds_al:DSAL", "DS-AL"),
+    ("imprint", "imprint:Imprint", "Weight imprinting"),
+)
+METHODS = {name: f"bsce_keras.methods.{path}" for name, path, _ in _TABLE}
+TITLES = {name: title for name, _, title in _TABLE}
 
 
 def load_method(config):

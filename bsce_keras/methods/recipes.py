@@ -8,7 +8,7 @@ import dataclasses
 
 from bsce_keras.config.choices import CIFAR, IMAGENET, KINDS, SMALL, SUBIMAGENET
 from bsce_keras.config.memory import MemoryUse
-from bsce_keras.config.training import scaled_schedule
+from bsce_keras.config.training import FinetuningConfig, scaled_schedule
 from bsce_keras.methods.own_methods import (
     is_own,
     keeps_phases,
@@ -65,20 +65,12 @@ class Recipe:
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuningRecipe:
-    """Schedule of the balanced fine-tuning, which trains class weights on exemplars."""
-
-    epochs: int
-    learning_rate: float
-    milestones: tuple[int, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
 class Published:
     """Published facts about one method.
 
     Args:
-        recipes, parameters, finetuning: values by kind of data set.
+        recipes, parameters, finetuning: `Recipe`, parameters and `FinetuningConfig` by
+            kind of data set.
         own_loss: classification loss that the method was published with.
         finetunes: kinds of data sets on which balanced fine-tuning follows a step, if
             the method is trained with its own loss.
@@ -155,7 +147,7 @@ def _ssil_recipe(epochs, batch_size, milestones):
 # All values for SMALL are chosen here, not published. 30 to 50 exemplars fill 1 or 2
 # batches. 160 epochs then have as many updates (160 to 320) as 20 epochs on CIFAR-100
 # in 5 increments.
-_SMALL_FINETUNING = FinetuningRecipe(160, 0.01, milestones=(80,))
+_SMALL_FINETUNING = FinetuningConfig(160, 0.01, milestones=(80,))
 _IMAGENET_100_EPOCHS = Recipe(100, 256, 0.1, 1e-4, milestones=(30, 60, 80, 90))
 _IMAGENET_90_EPOCHS = Recipe(90, 128, 0.1, 1e-4, milestones=(30, 60))
 
@@ -169,7 +161,7 @@ _IL_BASELINE = Published(
         IMAGENET: _IMAGENET_100_EPOCHS,
     },
     parameters=_on_every_kind(DistillationParameters()),
-    finetuning=_on_every_kind(FinetuningRecipe(20, 0.01, milestones=(10,)))
+    finetuning=_on_every_kind(FinetuningConfig(20, 0.01, milestones=(10,)))
     | {SMALL: _SMALL_FINETUNING},
     base_network="linear",
 )
@@ -325,10 +317,10 @@ _PUBLISHED = {
         parameters=_on_every_kind(PodnetParameters(8.0, 10.0))
         | {SMALL: PodnetParameters(3.0, 1.0), CIFAR: PodnetParameters(3.0, 1.0)},
         finetuning={
-            SMALL: FinetuningRecipe(160, 0.05),
-            CIFAR: FinetuningRecipe(20, 0.05),
-            SUBIMAGENET: FinetuningRecipe(20, 0.01),
-            IMAGENET: FinetuningRecipe(20, 0.01),
+            SMALL: FinetuningConfig(160, 0.05),
+            CIFAR: FinetuningConfig(20, 0.05),
+            SUBIMAGENET: FinetuningConfig(20, 0.01),
+            IMAGENET: FinetuningConfig(20, 0.01),
         },
         own_loss="nca",
         trains_backbone="its POD terms act on maps and features",
@@ -387,6 +379,6 @@ def differ_in(method, other):
 
 
 def scaled(recipe, scale):
-    """Returns a `Recipe` or `FinetuningRecipe` with its schedule scaled."""
+    """Returns a `Recipe` or `FinetuningConfig` with its schedule scaled."""
     epochs, milestones = scaled_schedule(recipe.epochs, recipe.milestones, scale)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones)

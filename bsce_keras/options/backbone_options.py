@@ -17,7 +17,7 @@ from bsce_keras.config.backbone_inputs import (
 from bsce_keras.config.backbones import BACKBONES, BACKBONES_TEXT, default_backbone
 from bsce_keras.config.choices import ADOPTED, KERAS_APPLICATIONS, KERAS_HUB, SAVED
 from bsce_keras.data.catalog import find_dataset
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.extras import missing_packages
 from bsce_keras.runtime.files import sha256
 from bsce_keras.runtime.text import did_you_mean
@@ -62,7 +62,8 @@ def pretrained_backbone(asked):
         RequestError: the backbone cannot be used; it lists every problem found.
     """
     if asked.initial_model is not None:
-        return _classifier(asked.initial_model)
+        path = asked.initial_model
+        return _saved(ADOPTED, path, "--initial_model", "classifier")
     name = asked.backbone
     if name is None or name in BACKBONES:
         given = asked.given(*_OF_PRETRAINED)
@@ -80,7 +81,7 @@ def pretrained_backbone(asked):
             )
         refuse(problems)
         return None
-    problems = [
+    problems = Problems(
         f"--{option} needs a backbone of this package. Received: --backbone={name}. "
         f"Use one of {BACKBONES_TEXT}."
         for option, given in (
@@ -92,7 +93,7 @@ def pretrained_backbone(asked):
             ),
         )
         if given
-    ]
+    )
     if asked.backbone_weights and not name.startswith(KERAS_APPLICATIONS):
         problems.append(
             f"--backbone_weights={asked.backbone_weights} is for --backbone="
@@ -100,11 +101,7 @@ def pretrained_backbone(asked):
             "weights. Omit --backbone_weights."
         )
     problems += _freezing_problems(asked)
-    found = None
-    try:
-        found = _find(asked, name)
-    except RequestError as error:
-        problems += error.problems
+    found = problems.attempt(_find, asked, name)
     refuse(problems)
     return found
 
@@ -152,31 +149,22 @@ def _find(asked, name):
     if name.startswith(KERAS_HUB):
         return _preset(asked, name.removeprefix(KERAS_HUB))
     if name.endswith(SAVED_SUFFIX):
-        return _saved(os.path.expanduser(name))
+        return _saved(SAVED, os.path.expanduser(name), "--backbone", "backbone")
     raise RequestError(
         f"--backbone must be {_FORMS}. Received: {name!r}."
         f"{did_you_mean(name, BACKBONES)}"
     )
 
 
-def _saved(path):
-    config = model_file_config("--backbone", path, "backbone")
-    found = saved_input(config)
-    return PretrainedBackbone(SAVED, path, sha256(path), found, _side(found))
+def _saved(name, path, flag, kind):
+    """Returns the `PretrainedBackbone` of a file that Keras saved."""
+    found = saved_input(_model_file_config(flag, path, kind))
+    height, width, _ = found.shape
+    side = height if height == width else None
+    return PretrainedBackbone(name, path, sha256(path), found, side)
 
 
-def _classifier(path):
-    config = model_file_config("--initial_model", path, "classifier")
-    found = saved_input(config)
-    return PretrainedBackbone(ADOPTED, path, sha256(path), found, _side(found))
-
-
-def _side(found):
-    sides = set(found.shape[:2])
-    return sides.pop() if len(sides) == 1 else None
-
-
-def model_file_config(flag, path, kind):
+def _model_file_config(flag, path, kind):
     """Returns config.json of a `.keras` file.
 
     Args:

@@ -18,9 +18,7 @@ def initial_classes(asked):
     Raises:
         RequestError: the names are missing or repeated, or their file cannot be read.
     """
-    if asked.initial_model is None:
-        return ()
-    if "initial_classes" in asked.refused:
+    if asked.initial_model is None or "initial_classes" in asked.refused:
         return ()
     given = asked.initial_classes
     if given is None:

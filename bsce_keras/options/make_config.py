@@ -26,7 +26,7 @@ from bsce_keras.options.request import read_request
 from bsce_keras.options.stream_options import begun_stream, stream_config
 from bsce_keras.options.train_options import PARAMETER_FLAGS
 from bsce_keras.runtime.cluster import cluster_problems
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.text import did_you_mean
 
 
@@ -86,7 +86,7 @@ def _examine(dataset, request, fetch=False):
 
     Both are empty if only the data set is missing and may be fetched.
     """
-    problems = _Problems()
+    problems = Problems()
     read = problems.attempt(read_request, {"dataset": dataset, **request})
     if read is None:
         return None, problems
@@ -103,7 +103,7 @@ def _examine(dataset, request, fetch=False):
     if info is None and asked.image_size is not None:
         # If only the size was refused, check the options that depend on classes too.
         of_any_size = asked.without("image_size")
-        info = _Problems().attempt(_describe, of_any_size, fetch, facts, backbone)
+        info = Problems().attempt(_describe, of_any_size, fetch, facts, backbone)
     # With an unknown data set, the other options are checked as if it were CIFAR.
     kind = info.kind if info else CIFAR
     stream = None
@@ -132,18 +132,6 @@ def _examine(dataset, request, fetch=False):
         counts = asked.images.images_per_class(class_ids)
         problems += stream_problems(config, counts)
     return config, problems
-
-
-class _Problems(list):
-    """List of the problems found so far."""
-
-    def attempt(self, make, *args, **kwargs):
-        """Returns `make(...)`, or None after noting its problems."""
-        try:
-            return make(*args, **kwargs)
-        except RequestError as error:
-            self.extend(error.problems)
-            return None
 
 
 def _describe(asked, fetch, facts, backbone):
@@ -200,7 +188,7 @@ def _memory(asked, info):
 
 def _method(asked, kind):
     name = asked.method_name
-    problems = _Problems()
+    problems = Problems()
     is_known = name in METHODS or is_own(name)
     if not is_known:
         problems.append(
@@ -277,5 +265,4 @@ def _finetuning(asked, kind, scale):
         wanted = wanted == "true"
     if not wanted or scale is None:
         return None
-    recipe = recipes.scaled(asked.published.finetuning[kind], scale)
-    return configs.FinetuningConfig(**dataclasses.asdict(recipe))
+    return recipes.scaled(asked.published.finetuning[kind], scale)

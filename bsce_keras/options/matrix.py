@@ -25,7 +25,7 @@ from bsce_keras.records.base_step import base_step_key, network_key, serves
 from bsce_keras.records.run_identity import check_same_run
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.cluster import one_process_only
-from bsce_keras.runtime.errors import RequestError, refuse
+from bsce_keras.runtime.errors import Problems, RequestError, refuse
 from bsce_keras.runtime.text import listed
 
 
@@ -98,15 +98,12 @@ def make_cells(matrix):
         RequestError: with every problem of every cell.
     """
     refuse(matrix_problems(matrix))
-    cells, records, problems = [], [], []
+    cells, records, problems = [], [], Problems()
     for flagfile, values, _ in _drafts(matrix):
         # May fetch a data set, because all cells are correct.
         config = make_config(**train_request(values))
         cells.append(Cell(flagfile, config, flagfile_text(values)))
-        try:
-            records.append(_own_record(config))
-        except RequestError as error:
-            problems += error.problems
+        records.append(problems.attempt(_own_record, config))
     if problems:
         raise RequestError(
             [

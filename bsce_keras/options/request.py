@@ -14,7 +14,7 @@ from bsce_keras.methods.own_methods import know
 from bsce_keras.options.backbone_objects import kept_backbone
 from bsce_keras.options.train_options import OPTIONS
 from bsce_keras.options.values import plain_values
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import Problems
 from bsce_keras.runtime.text import did_you_mean
 
 # Names of fields by section and by the option that sets the field.
@@ -110,18 +110,14 @@ def read_request(values):
             `given_images`.
     """
     values = {_KEYWORDS.get(name, name): value for name, value in values.items()}
-    problems = [
+    problems = Problems(
         f"make_config has no option {name!r}.{did_you_mean(name, OPTIONS)}"
         for name in values
         if name not in OPTIONS
-    ]
+    )
     known = {name: value for name, value in values.items() if name in OPTIONS}
-    try:
-        if known.get("method") is not None:
-            known["method"] = know(known["method"])
-    except RequestError as error:
-        problems += error.problems
-        del known["method"]
+    if known.get("method") is not None:
+        known["method"] = problems.attempt(know, known["method"])
     data = known["dataset"]
     is_images = not isinstance(data, (str, type(None)))
     if is_images:
@@ -141,10 +137,8 @@ def read_request(values):
     refused = {name for name in plain if plain[name] is None is not known[name]}
     asked = Request(plain, images, refused)
     if is_object:
-        try:
-            asked.backbone = kept_backbone(backbone, asked.resolved_run_dir)
-        except RequestError as error:
-            problems += error.problems
+        run_dir = asked.resolved_run_dir
+        asked.backbone = problems.attempt(kept_backbone, backbone, run_dir)
     return asked, problems + wrong
 
 

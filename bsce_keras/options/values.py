@@ -7,22 +7,11 @@ import pathlib
 from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
-from bsce_keras.runtime.text import NO_LINE
+from bsce_keras.runtime.text import fits_line, whole_number
 
 # Files and arrays hold counts and seeds in 64 bits.
 _LARGEST = 2**63 - 1
 _LINE = "one non-empty line of UTF-8 text"
-_EXPECTED = {
-    int: "an integer of at most 64 bits",
-    float: "a number",
-    bool: "true or false",
-    str: _LINE,
-    pathlib.Path: _LINE,
-    list[int]: "a list of integers of at most 64 bits",
-    list[str]: f"a list of names, each {_LINE}",
-    str | list: f"{_LINE}, or a list of class names or ids",
-    dict: "different names with a value each, such as margin=0.5,top_k=2",
-}
 
 
 def plain_values(options, values):
@@ -40,16 +29,17 @@ def plain_values(options, values):
     """
     plain, problems = {}, []
     for name, value in values.items():
-        option = options[name]
-        plain[name] = None if value is None else _CONVERTERS[option.type](value)
-        if value is not None and plain[name] is None:
+        option, plain[name] = options[name], None
+        if value is None:
+            continue
+        convert, expected = _KINDS[option.type]
+        plain[name] = convert(value)
+        if plain[name] is None:
             received = repr(value)
             if len(received) > 80:
                 received = f"{received[:60]}... ({len(received)} characters)"
-            problems.append(
-                f"{option.shown} must be {_EXPECTED[option.type]}. Received: {received}"
-            )
-        elif value is not None and option.choices and not option.field:
+            problems.append(f"{option.shown} must be {expected}. Received: {received}")
+        elif option.choices and not option.field:
             # Sections of the configuration check the values of their fields.
             found = one_of(option.choices)(option.shown, plain[name])
             if found:
@@ -76,8 +66,7 @@ def _truth(value):
 
 def _line(value):
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    is_line = isinstance(text, str) and text and not NO_LINE.search(text)
-    return str(text) if is_line else None
+    return str(text) if fits_line(text) else None
 
 
 def _path(value):
@@ -148,18 +137,33 @@ def _plain(value):
     return None
 
 
-_CONVERTERS = {
-    int: _integer,
-    float: _number,
-    bool: _truth,
-    str: _line,
-    pathlib.Path: _path,
-    list[int]: _integers,
-    list[str]: _lines,
-    str | list: _line_or_lines,
-    object: lambda value: value,
-    dict: named_values,
+# By type of an option: function that returns the plain value, or None if it is
+# invalid, and the expected value in messages.
+_KINDS = {
+    int: (_integer, "an integer of at most 64 bits"),
+    float: (_number, "a number"),
+    bool: (_truth, "true or false"),
+    str: (_line, _LINE),
+    pathlib.Path: (_path, _LINE),
+    list[int]: (_integers, "a list of integers of at most 64 bits"),
+    list[str]: (_lines, f"a list of names, each {_LINE}"),
+    str | list: (_line_or_lines, f"{_LINE}, or a list of class names or ids"),
+    object: (lambda value: value, ""),
+    dict: (
+        named_values,
+        "different names with a value each, such as margin=0.5,top_k=2",
+    ),
 }
+
+
+def below_one(values, *names):
+    """Returns a sentence for each of some flags that has a number below 1."""
+    numbers = {name: values[name].value for name in names}
+    return [
+        f"--{name} must be at least 1. Received: {number}"
+        for name, number in numbers.items()
+        if number is not None and number < 1
+    ]
 
 
 def seeds_of(text):
@@ -168,12 +172,9 @@ def seeds_of(text):
     >>> seeds_of("1, 2")
     ((1, 2), [])
     """
-    parts = [part.strip() for part in text.split(",")]
-    # Python refuses to read thousands of digits.
-    if all(part.isdecimal() and len(part) <= 20 for part in parts):
-        seeds = tuple(int(part) for part in parts)
-        if len(set(seeds)) == len(seeds):
-            return seeds, []
+    seeds = tuple(whole_number(part.strip()) for part in text.split(","))
+    if None not in seeds and len(set(seeds)) == len(seeds):
+        return seeds, []
     return (), [
         "--seeds must be different whole numbers separated by commas, such as "
         f"1,2,3. Received: {text!r}"

@@ -55,7 +55,7 @@ def data_differences(run_dir, classes):
     Raises:
         RequestError: data.json is damaged or missing.
     """
-    recorded = _recorded_classes(run_dir)
+    recorded = recorded_classes(run_dir)
     if not recorded:
         raise RequestError(
             f"{run_dir} has no data.json, the record of its training images. Repeat "
@@ -79,7 +79,7 @@ def warn_of_other_images(run_dir, stream):
         for step in stream_digests(stream)
         for one in step
     ]
-    differences = image_differences(_recorded_classes(run_dir), now)
+    differences = image_differences(recorded_classes(run_dir), now)
     if not differences:
         return
     learned = ""
@@ -118,7 +118,7 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
         RequestError: images differ, with a line for each class, a learned class has
             another name now, or data.json is damaged.
     """
-    recorded = _recorded_classes(run_dir)
+    recorded = recorded_classes(run_dir)
     digests = stream_digests(stream)
     finished = [one for step in digests[:num_finished_steps] for one in step]
     new = [one for step in digests[num_finished_steps:] for one in step]
@@ -139,8 +139,8 @@ def keep_data_record(run_dir, stream, num_begun_steps, num_finished_steps):
     write_json(pathlib.Path(run_dir, _NAME), {"classes": classes})
 
 
-def _recorded_classes(run_dir):
-    """Classes of data.json; empty if the file is missing."""
+def recorded_classes(run_dir):
+    """Returns the `image_digests` of data.json; an empty list without the file."""
     record = read_record(pathlib.Path(run_dir, _NAME), {"classes": [{"name": str}]})
     return record["classes"] if record else []
 

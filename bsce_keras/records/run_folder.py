@@ -96,9 +96,8 @@ class RunFolder:
         if self._workers.number > 1:
             digests = [one for step in stream_digests(stream) for one in step]
             self._workers.refuse_unlike(digests, image_differences, "images")
-        self._workers.from_chief(lambda: self._begin(stream, flagfile))
         self._num_finished = self._workers.from_chief(
-            lambda: self._open_records(stream)
+            lambda: self._begin(stream, flagfile)
         )
 
     def unfinished(self, steps):
@@ -173,6 +172,7 @@ class RunFolder:
             )
 
     def _begin(self, stream, flagfile):
+        """Writes the first files; returns the number of finished steps."""
         config, checkpoints = self._config, self._own_checkpoints
         states = checkpoints.finished_states()
         refuse_impossible_steps(config, stream, states, self._num_replicas)
@@ -190,6 +190,7 @@ class RunFolder:
         begin_run(config.run_dir, config, self._num_replicas, flagfile, len(states))
         if base_step:
             save_base_step(checkpoints, config, base_step)
+        return self._open_records(stream)
 
     def _open_records(self, stream):
         """Opens the records and returns the number of finished steps."""

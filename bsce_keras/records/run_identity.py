@@ -17,12 +17,7 @@ from bsce_keras.records.protocol import (
     shortened,
 )
 from bsce_keras.records.run_records import read_record
-from bsce_keras.records.versions import (
-    DECISIVE_PACKAGES,
-    now,
-    provenance,
-    versions,
-)
+from bsce_keras.records.versions import DECISIVE_PACKAGES, now, provenance, versions
 from bsce_keras.runtime.errors import RequestError, refuse
 from bsce_keras.runtime.files import make_folder, write_atomically, write_json
 

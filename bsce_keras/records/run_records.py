@@ -198,7 +198,9 @@ def read_run(run_dir):
                 f"{run_dir} is not a run folder: it has no {name}. Give a folder "
                 "that was the --run_dir of a training command."
             )
-    config = _read(folder / "config.json", _read_config)
+    config = _read(
+        folder / "config.json", lambda path: schema.check_config(read_json(path))
+    )
     stream = config["stream"]
     sizes = [stream["num_base_classes"], *stream["increments"]]
     boundaries = list(itertools.accumulate(sizes))
@@ -270,10 +272,6 @@ def _write_array(path, array):
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_atomically(path, buffer.getvalue())
-
-
-def _read_config(path):
-    return schema.check_config(read_json(path))
 
 
 def _lines(path):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from bsce_keras.evaluation.scores import CURVE, DEFINITIONS
-from bsce_keras.runtime.text import NO_LINE
+from bsce_keras.runtime.text import fits_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +229,7 @@ def check_per_class(accuracies, boundaries):
 
 def _has_form(value, form):
     if form is _LINE:
-        return isinstance(value, str) and bool(value) and not NO_LINE.search(value)
+        return fits_line(value)
     if not isinstance(form, _Number):
         return isinstance(value, form)
     if isinstance(value, bool) or not isinstance(

@@ -106,8 +106,8 @@ class StepRecord:
         """Returns the fields of steps.jsonl; undefined values are None.
 
         `alpha_gradient_mean` and `alpha_gradient_std` are the mean and the population
-        standard deviation of alpha's gradient over all updates of the step that moved
-        alpha, or measured its gradient while it was held.
+        standard deviation of alpha's gradient. They are over all updates of the step
+        that moved alpha, or measured its gradient while it was held.
         """
         gradient_mean, gradient_std = self._alpha_gradient()
         accuracies = metrics.step_accuracies(

@@ -11,6 +11,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
 
 from bsce_keras import __version__
 from bsce_keras.runtime.machine import cpu_facts
@@ -71,13 +72,13 @@ def provenance():
 
 def now():
     """Current time in UTC as ISO 8601 text, to the second."""
-    return iso_time(datetime.datetime.now(datetime.UTC).timestamp())
+    return iso_time(time.time())
 
 
 def iso_time(seconds):
     """Converts seconds since 1970 to ISO 8601 text, to the second."""
-    time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return time.isoformat(timespec="seconds")
+    at = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return at.isoformat(timespec="seconds")
 
 
 @functools.cache

@@ -36,8 +36,8 @@ def class_rows(result):
     order of arrival. Accuracies are percent: after the step that brought the class (`at
     first`), and after the last one (`at the end`). Numbers of images are those of the
     step that brought the class; exemplars those after the last one. The last column has
-    the class that it is most often taken for, and the number of its images that are, in
-    two parts as `html_parts.isolated` takes them.
+    the class that it is most often taken for, and the number of its images that are.
+    These are two parts, as `html_parts.isolated` takes them.
 
     Args:
         result: `RunResult` with a confusion matrix.

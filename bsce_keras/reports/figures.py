@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from bsce_keras.reports.drawing import COLORS, WIDTH, panel, save
 from bsce_keras.reports.groups import group_labels, group_runs
 from bsce_keras.reports.paper_results import published_average
-from bsce_keras.runtime.text import printable
+from bsce_keras.runtime.text import counted, printable
 
 # One fewer than the colours, so that the pairs repeat late.
 _MARKERS = "osD^vP"
@@ -342,7 +342,7 @@ def _legend(figure, entries, where=""):
     labels = [entry.text for entry in entries]
     if len(runs) > 1:
         labels = [
-            f"{label}, {entry.runs} run{'s' if entry.runs > 1 else ''}"
+            f"{label}, {counted(entry.runs, 'run')}"
             for label, entry in zip(labels, entries, strict=True)
         ]
     elif runs != {1}:

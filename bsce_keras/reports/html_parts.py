@@ -126,8 +126,8 @@ def gallery(pictures):
 
     Args:
         pictures: list of `(png, lines)`: a PNG file in Base64, and lines of text below
-            it as of `isolated`, of which the first one, plain text, also stands in
-            for the picture.
+            it as of `isolated`. The first line is plain text, which also stands in for
+            the picture.
     """
     figures = [
         f'<figure><img alt="{text(lines[0])}" src="data:image/png;base64,{text(png)}">'

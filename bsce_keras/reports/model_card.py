@@ -3,13 +3,13 @@
 import hashlib
 import html
 import os
-import pathlib
 
 from bsce_keras.evaluation.calibration import FITTED_TO
 from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.methods import TITLES
+from bsce_keras.records.data_record import recorded_classes
 from bsce_keras.records.run_facts import run_facts
-from bsce_keras.records.run_records import read_record, read_run
+from bsce_keras.records.run_records import read_run
 from bsce_keras.runtime.files import read_json, write_atomically, write_json
 from bsce_keras.runtime.text import percent, printable
 
@@ -63,8 +63,7 @@ def card_facts(run_dir, line, per_class, description, alpha=1.0):
     is_scored = alpha == 1
     config, protocol = result.config, result.config.get("protocol") or {}
     method = config["method"]
-    data = read_record(pathlib.Path(run_dir, "data.json"), {"classes": [{}]})
-    digests = {one.get("name"): one for one in (data or {}).get("classes", ())}
+    digests = {one["name"]: one for one in recorded_classes(run_dir)}
     names = description["class_names"]
     classes = [
         {

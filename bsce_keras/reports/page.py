@@ -16,12 +16,7 @@ from bsce_keras.reports.html_parts import (
     words,
 )
 from bsce_keras.reports.remarks import remarks
-from bsce_keras.reports.tables import (
-    comparison,
-    further_rows,
-    notes,
-    step_rows,
-)
+from bsce_keras.reports.tables import comparison, further_rows, notes, step_rows
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import percent
 

@@ -12,13 +12,7 @@ outcome has the value that the recipe of the cell gives at the scale of the run.
 import dataclasses
 import types
 
-from bsce_keras.config import (
-    FinetuningConfig,
-    MemoryConfig,
-    MethodConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from bsce_keras.config import MemoryConfig, MethodConfig, ModelConfig, TrainingConfig
 from bsce_keras.config.backbones import default_backbone
 from bsce_keras.data.catalog import find_dataset
 from bsce_keras.data.class_orders import class_order
@@ -271,12 +265,11 @@ def _recipe(cell, config):
 
 
 def _training(cell, kind, scale):
-    recipe = recipes.scaled(recipes.published(cell.method).recipes[kind], scale)
+    published = recipes.published(cell.method)
     finetuning = None
     if cell.finetunes:
-        tuned = recipes.scaled(recipes.published(cell.method).finetuning[kind], scale)
-        finetuning = FinetuningConfig(**dataclasses.asdict(tuned))
-    fields = dataclasses.asdict(recipe) | {
+        finetuning = recipes.scaled(published.finetuning[kind], scale)
+    fields = dataclasses.asdict(recipes.scaled(published.recipes[kind], scale)) | {
         "replay_sampling": cell.replay_sampling,
         "schedule_scale": scale,
         "finetuning": finetuning,

@@ -2,14 +2,7 @@
 
 from bsce_keras.reports import confusion_figures, figures
 from bsce_keras.reports.loss_figure import has_losses, loss_figure
-from bsce_keras.reports.page import (
-    ACCURACY,
-    ALPHA,
-    LOGS,
-    LOSSES,
-    POSTHOC_ALPHA,
-    SHARES,
-)
+from bsce_keras.reports.page import ACCURACY, ALPHA, LOGS, LOSSES, POSTHOC_ALPHA, SHARES
 
 
 def draw_run(result, path_of, title=None):

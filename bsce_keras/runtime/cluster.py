@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 
-from bsce_keras.runtime.errors import RequestError
+from bsce_keras.runtime.errors import Problems, RequestError
 from bsce_keras.runtime.text import listed
 
 _EXAMPLE = (
@@ -69,17 +69,16 @@ def cluster_problems(asked):
     """Returns problems of TF_CONFIG if a `Request` asks for several workers."""
     if asked.strategy != "multi_worker":
         return []
-    try:
-        num_workers = len(read_cluster().workers)
-    except RequestError as error:
-        return error.problems
+    problems = Problems()
+    cluster = problems.attempt(read_cluster)
+    num_workers = len(cluster.workers) if cluster else 0
     if asked.batch_size is not None and 0 < asked.batch_size < num_workers:
-        return [
+        problems.append(
             f"--batch_size={asked.batch_size} is the size over all workers. TF_CONFIG "
             f"names {num_workers} workers, and each needs an image. Raise --batch_size "
             "or name fewer workers."
-        ]
-    return []
+        )
+    return problems
 
 
 def one_process_only(command, request):

@@ -29,10 +29,20 @@ def refuse(problems):
         raise RequestError(problems)
 
 
+class Problems(list):
+    """List of the problems found so far, a sentence each."""
+
+    def attempt(self, make, *args, **kwargs):
+        """Returns `make(...)`, or None after noting its problems."""
+        try:
+            return make(*args, **kwargs)
+        except RequestError as error:
+            self.extend(error.problems)
+            return None
+
+
 def problems_of(function, *args):
-    """Returns the problems that a function refuses its arguments for, as a list."""
-    try:
-        function(*args)
-    except RequestError as error:
-        return error.problems
-    return []
+    """Returns the problems that a function refuses its arguments for."""
+    problems = Problems()
+    problems.attempt(function, *args)
+    return problems

@@ -1,4 +1,4 @@
-"""Standard streams that a command can write to, whatever it was started with."""
+"""Standard streams of a command, repaired where they are closed or not read."""
 
 import contextlib
 import io

@@ -7,7 +7,12 @@ import unicodedata
 
 # Control characters, line separators, and surrogates of bytes that are not UTF-8. A
 # line of a flagfile or a table cannot contain them.
-NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def fits_line(value):
+    """Returns True for a text, not empty, that a line may contain."""
+    return isinstance(value, str) and bool(value) and not _NO_LINE.search(value)
 
 
 def is_line(name):
@@ -16,7 +21,7 @@ def is_line(name):
     >>> is_line("red fox"), is_line(" fox"), is_line("")
     (True, False, False)
     """
-    return bool(name) and name == name.strip() and not NO_LINE.search(name)
+    return fits_line(name) and name == name.strip()
 
 
 # Characters that a terminal acts on: control characters, line and paragraph separators,
@@ -77,6 +82,12 @@ def duration(seconds):
     return (
         f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
     )
+
+
+def whole_number(text):
+    """Returns the number of at most 20 decimal digits; None for any other text."""
+    # `int` raises ValueError for thousands of digits.
+    return int(text) if text.isdecimal() and len(text) <= 20 else None
 
 
 def counted(number, noun):

@@ -62,6 +62,10 @@ class Workers:
         """
         return self.arrays_from_chief(lambda: ({}, make()))[1]
 
+    def array_from_chief(self, make):
+        """Does the same as `from_chief` for an array."""
+        return self.arrays_from_chief(lambda: ({"array": make()}, None))[0]["array"]
+
     def arrays_from_chief(self, make):
         """Does the same as `from_chief` for `(named arrays, JSON value)`."""
         if self.number == 1:

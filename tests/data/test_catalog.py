@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from bsce_keras.config.backbones import default_backbone
 from bsce_keras.config.choices import CIFAR, IMAGENET, SMALL, SUBIMAGENET
 from bsce_keras.data import datasets, folder_description, tfds_download
 from bsce_keras.data.catalog import describe_dataset
@@ -50,7 +51,7 @@ def test_catalog_and_class_orders_load_no_tensorflow():
 def test_digits_are_ten_small_grey_classes():
     info = describe_dataset("digits")
     assert info.class_names == tuple("0123456789")
-    assert (info.kind, info.default_backbone) == (SMALL, "resnet8")
+    assert (info.kind, default_backbone(info.kind)) == (SMALL, "resnet8")
     assert (info.image.size, info.image.channels, info.image.flip) == (8, 1, False)
 
 
@@ -67,7 +68,7 @@ def test_cifar_reads_class_names_of_the_newest_prepared_copy(tmp_path):
     write_copy(tmp_path / "cifar10" / "incomplete.AB_4.0.0", ["half"])
     info = describe_dataset("cifar10", str(tmp_path))
     assert info.class_names == ("plane", "car")
-    assert (info.kind, info.default_backbone) == (CIFAR, "resnet32")
+    assert (info.kind, default_backbone(info.kind)) == (CIFAR, "resnet32")
     assert (info.image.stored_size, info.image.pad) == (32, 4)
 
 
@@ -110,7 +111,7 @@ def test_fewer_than_5000_images_get_the_small_network(
     splits = [{"name": "train", "shardLengths": lengths}, {"name": "test"}]
     (copy / "dataset_info.json").write_text(json.dumps({"splits": splits}))
     info = describe_dataset("tfds:insects", str(tmp_path), image_size=32)
-    assert (info.default_backbone, info.kind) == (backbone, kind)
+    assert (default_backbone(info.kind), info.kind) == (backbone, kind)
     assert info.min_updates == updates
 
 
@@ -126,7 +127,7 @@ def test_fewer_than_5000_images_get_the_small_network(
 def test_size_decides_backbone_and_recipe(tmp_path, size, backbone, kind, stored):
     write_copy(tmp_path / "insects" / "1.0.0")
     info = describe_dataset("tfds:insects", str(tmp_path), image_size=size)
-    assert (info.default_backbone, info.kind) == (backbone, kind)
+    assert (default_backbone(info.kind), info.kind) == (backbone, kind)
     assert info.image.stored_size == stored
 
 
@@ -223,7 +224,7 @@ def test_imagenet_and_its_first_hundred_classes_share_a_copy(
     write_copy(tmp_path / "imagenet2012/5.1.0", wnids(), ["train", "validation"])
     info = describe_dataset(dataset, str(tmp_path))
     assert info.class_names == tuple(wnids()[:num_classes])
-    assert (info.kind, info.default_backbone) == (kind, "resnet18")
+    assert (info.kind, default_backbone(info.kind)) == (kind, "resnet18")
     assert (info.image.size, info.image.stored_size, info.image.pad) == (224, 256, 0)
     assert info.image.training_crop == "resized"
     assert info.image.mean == (0.485, 0.456, 0.406)

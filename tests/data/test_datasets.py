@@ -17,7 +17,7 @@ from bsce_keras.runtime.errors import RequestError, RunError
 
 
 def configure(dataset, data_dir=None, image_size=None, on_bad_image="error"):
-    info = describe_dataset(dataset, data_dir and str(data_dir), image_size)
+    info = describe_dataset(dataset, data_dir and str(data_dir), image_size=image_size)
     num_classes = len(info.class_names)
     return StreamConfig(
         dataset=dataset,

@@ -16,10 +16,7 @@ from bsce_keras.config import ImageSpec
 from bsce_keras.data import pipeline
 from bsce_keras.data.crops import training_crops
 from bsce_keras.data.examples import Examples
-from bsce_keras.data.pipeline import (
-    TrainingInput,
-    split_validation,
-)
+from bsce_keras.data.pipeline import TrainingInput, split_validation
 from bsce_keras.data.stored_images import ImageFile, StoredImages
 from bsce_keras.runtime.randomness import Purpose, generator, integer
 

@@ -8,10 +8,7 @@ import pytest
 
 from bsce_keras.data.examples import Examples
 from bsce_keras.data.pixel_digests import pixel_sha256
-from bsce_keras.data.stored_images import (
-    ImageFile,
-    StoredImages,
-)
+from bsce_keras.data.stored_images import ImageFile, StoredImages
 
 SIZE = 12
 

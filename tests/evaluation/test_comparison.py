@@ -3,11 +3,7 @@
 import numpy as np
 import pytest
 
-from bsce_keras.evaluation.comparison import (
-    Comparison,
-    gate_failures,
-    mcnemar_exact,
-)
+from bsce_keras.evaluation.comparison import Comparison, gate_failures, mcnemar_exact
 
 
 @pytest.fixture

@@ -10,11 +10,7 @@ import tensorflow as tf
 
 from bsce_keras.config import ImageSpec, ModelConfig
 from bsce_keras.config.choices import SAVED
-from bsce_keras.models.classifier import (
-    build_classifier,
-    make_backbone,
-    preprocessing,
-)
+from bsce_keras.models.classifier import build_classifier, make_backbone, preprocessing
 from bsce_keras.models.folding import folded
 from bsce_keras.models.heads import LinearHead
 from bsce_keras.models.saved_backbone import load_backbone

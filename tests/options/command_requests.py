@@ -65,7 +65,11 @@ REQUESTS = [
         "given nowhere --min_gain=101",
         "--min_gain must be a number of points",
     ),
-    ("compare", "given nowhere --min_images=0", "--min_images must be at least 1"),
+    (
+        "compare",
+        "given nowhere --min_images=0",
+        "--min_images must be at least 1. Received: 0",
+    ),
     ("compare", "given nowhere --max_dropp=1", "There is no folder nowhere"),
     ("forget", "--run_dir=nowhere", "--classes=NAME,... is required"),
     ("forget", "--classes=1", "--run_dir=RUN is required"),

@@ -75,47 +75,6 @@ def test_arguments_after_a_double_dash_are_not_flags():
     assert files == ["a.jpg", "--b.jpg"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fragments"),
-    [
-        (["--methd=lucir"], ["Unknown flag --methd.", "Did you mean --method"]),
-        (["-seed=3"], ["Unknown flag -seed.", "--seed"]),
-        (["--seed=x"], ["--seed must be an integer. Received: 'x'"]),
-        (["--epochs=2.5"], ["--epochs must be an integer. Received: '2.5'"]),
-        (["--alpha=much"], ["--alpha must be a number. Received: 'much'"]),
-        (["--resume=maybe"], ["--resume must be true or false", "'maybe'"]),
-        (["--noresume=true"], ["--noresume takes no value", "--resume=false"]),
-        (["--seed"], ["--seed needs a value: an integer"]),
-        (["--seed", "--resume"], ["--seed needs a value: an integer"]),
-        (
-            ["--precision=bfloat16"],
-            ["one of auto, float32", "Received: 'bfloat16'", "mean mixed_bfloat16"],
-        ),
-        (["--method=IL_Baseline"], ["Did you mean il_baseline?"]),
-        (["digits"], ["Unexpected argument 'digits'", "--name=value"]),
-        (["--resume", "false"], ["Unexpected argument 'false'"]),
-        (["--flagfile=nowhere"], ["--flagfile=nowhere cannot be read: No such file"]),
-        (["--num_increments=3"], ["--num_increments=3 does not divide", "1, 5."]),
-        (["--dataset=cifar1O0"], ["cifar100", "Received: 'cifar1O0'"]),
-        (["--alpha=2"], ["--alpha=2.0 has no effect"]),
-        (["--strategy=multi_worker"], ["needs the environment variable TF_CONFIG"]),
-        (["--class_order=order.txt"], ["order.txt"]),
-    ],
-)
-def test_a_wrong_request_exits_2_and_writes_nothing(
-    arguments, fragments, capsys, tmp_path
-):
-    assert train.main(["--dataset=digits", *arguments]) == 2
-    output = capsys.readouterr()
-    for fragment in fragments:
-        assert fragment in output.err
-    for line in output.err.splitlines():
-        assert line.startswith("bsce_keras.train: ")
-    assert "python -m bsce_keras.train --help" in output.err
-    assert output.out == ""
-    assert not any(tmp_path.iterdir())
-
-
 def test_a_path_like_a_flag_is_told_with_a_form_that_is_a_path(empty_folder):
     (empty_folder / "-run=1").mkdir()
     _, positional, problems = command_line.parse("report", ["-run=1", "other"])

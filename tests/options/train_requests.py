@@ -18,7 +18,7 @@ OF_DIGITS = [
     ("--alpha=much", "--alpha must be a number. Received: 'much'"),
     ("--learning_rate=0,1", "--learning_rate must be a number. Received: '0,1'"),
     ("--resume=maybe", "--resume must be true or false. Received: 'maybe'"),
-    ("--noresume=true", "--noresume takes no value. Received: --noresume=true"),
+    ("--noresume=true", "takes no value. Received: --noresume=true. Write --noresume"),
     ("--resume false", "Unexpected argument 'false'"),
     ("digits", "Unexpected argument 'digits': this command takes only flags"),
     ("--precision=bfloat16", "Received: 'bfloat16'. Did you mean mixed_bfloat16"),
@@ -67,7 +67,7 @@ OF_DIGITS = [
     ("--num_base_classes=11", "need 11 classes, but digits has 10"),
     ("--num_increments=3", "--num_increments=3 does not divide the 5 classes left"),
     ("--num_increments=-1", "Numbers of increments that divide them: 1, 5."),
-    ("--num_base_classes=10 --num_increments=1", "the 0 classes left"),
+    ("--num_base_classes=10 --num_increments=1", "increments that divide them: 0."),
     (
         "--class_order=lucr",
         "Received: 'lucr', which is not a file. Did you mean lucir?",

@@ -7,11 +7,7 @@ import pytest
 
 from bsce_keras.config import ImageSpec, MemoryConfig, MethodConfig, ModelConfig
 from bsce_keras.methods.parameters import IcarlParameters, NoParameters
-from bsce_keras.records.protocol import (
-    outcome_differences,
-    outcome_fields,
-    protocol,
-)
+from bsce_keras.records.protocol import outcome_differences, outcome_fields, protocol
 
 
 def test_a_growing_memory_has_a_constant_quota(make_config):

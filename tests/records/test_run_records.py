@@ -12,11 +12,7 @@ import pytest
 
 from bsce_keras.records import run_identity
 from bsce_keras.records.run_folder import run_lock
-from bsce_keras.records.run_identity import (
-    begin_run,
-    check_same_run,
-    checkpoint_origin,
-)
+from bsce_keras.records.run_identity import begin_run, check_same_run, checkpoint_origin
 from bsce_keras.records.run_records import RunRecords, read_run
 from bsce_keras.runtime.errors import RequestError
 from tests.records.conftest import finish_run

@@ -8,12 +8,7 @@ import types
 
 from bsce_keras import reproduce
 from bsce_keras.runtime.errors import RunError
-from tests.reproduce.matrix import (
-    BALANCED,
-    TINY,
-    folders,
-    write_flagfiles,
-)
+from tests.reproduce.matrix import BALANCED, TINY, folders, write_flagfiles
 
 
 def test_base_steps_are_shared_only_where_their_networks_are_equal(trained):
