@@ -13,6 +13,7 @@ from bsce_keras.options.folders import (
 )
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
+from bsce_keras.options.values import names_of
 from bsce_keras.records.recorded_config import recorded_config
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import RequestError, refuse
@@ -31,7 +32,7 @@ def _forget(values, _):
     import_tensorflow()
     from bsce_keras.forgetting import forget_classes
 
-    names = values.classes.split(",")
+    names = names_of("--classes", values.classes)
     config = recorded_config(values.run_dir, values.method)
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
@@ -92,7 +93,10 @@ def _problems(values, _=None):
     # The run is locked while its step is read.
     problems += writable_problems("--run_dir", values.run_dir)
     problems += without_effect(config.stream.dataset, values).values()
-    names = values.classes.split(",") if values.classes else ()
+    try:
+        names = names_of("--classes", values.classes) if values.classes else ()
+    except RequestError as error:
+        return problems + error.problems
     return problems + unforgettable_problems(config, names)
 
 
