@@ -10,6 +10,7 @@ from bsce_keras.options.conflicts import without_effect
 from bsce_keras.options.folders import output_problems, writable_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.unforgettable import unforgettable_problems
+from bsce_keras.options.values import names_of
 from bsce_keras.records.recorded_config import recorded_config
 from bsce_keras.records.run_records import read_record
 from bsce_keras.runtime.errors import Problems, RequestError, refuse
@@ -28,7 +29,7 @@ def _forget(values, _):
     import_tensorflow()
     from bsce_keras.forgetting import forget_classes
 
-    names = values.classes.split(",")
+    names = names_of("--classes", values.classes)
     config = recorded_config(values.run_dir, values.method)
     data_dir = values.data_dir or config.stream.data_dir
     stream = dataclasses.replace(config.stream, data_dir=data_dir)
@@ -88,8 +89,8 @@ def _problems(values, _=None):
     # The run is locked while its step is read.
     problems += writable_problems("--run_dir", values.run_dir)
     problems += without_effect(config.stream.dataset, values).values()
-    names = values.classes.split(",") if values.classes else ()
-    return problems + unforgettable_problems(config, names)
+    names = values.classes and problems.attempt(names_of, "--classes", values.classes)
+    return problems + unforgettable_problems(config, names or ())
 
 
 def _free_folder(run_dir):

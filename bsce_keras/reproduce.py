@@ -8,7 +8,7 @@ import sys
 from bsce_keras.options.command_line import passed_on
 from bsce_keras.options.flagfile_recipes import flagfiles_of
 from bsce_keras.options.folders import has_base_step
-from bsce_keras.options.matrix import Matrix, make_cells, matrix_problems
+from bsce_keras.options.matrix import Matrix, cell_folders, make_cells, matrix_problems
 from bsce_keras.options.run_command import run_command
 from bsce_keras.options.values import seeds_of
 from bsce_keras.records.run_records import RunResult, read_run
@@ -75,10 +75,8 @@ def _matrix(values, flagfiles):
 def _train(cells, runs_dir, failures):
     """Trains unfinished cells, notes failures and continues with the next cell."""
     if all(cell.is_finished for cell in cells):
-        print(
-            f"all {len(cells)} cells are finished; to train anew, use another "
-            f"--runs_dir than {runs_dir}"
-        )
+        told = "the cell is" if len(cells) == 1 else f"all {len(cells)} cells are"
+        print(f"{told} finished; to train anew, use another --runs_dir than {runs_dir}")
         return
     import_keras()
     import keras
@@ -124,6 +122,7 @@ def _check_base_step(cell):
 def _record(cells, runs_dir, failures):
     """Writes the results so far and returns a `RunResult` for each cell.
 
+    Runs of earlier commands in the same folder are written too, after the cells.
     Failures of cells that another process has finished meanwhile are removed.
     """
     for cell in cells:
@@ -131,7 +130,14 @@ def _record(cells, runs_dir, failures):
             del failures[cell.config.run_dir]
     results = [_result(cell.config) for cell in cells]
     os.makedirs(runs_dir, exist_ok=True)
-    write_results(runs_dir, results, failures)
+    ours = {os.path.realpath(cell.config.run_dir) for cell in cells}
+    # A folder with a damaged record is named when its own cell is trained.
+    earlier = [
+        Problems().attempt(read_run, folder)
+        for folder in cell_folders(runs_dir)
+        if os.path.realpath(folder) not in ours
+    ]
+    write_results(runs_dir, results + [run for run in earlier if run], failures)
     return results
 
 

@@ -15,6 +15,7 @@ from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.evaluation.served_model import load_model
 from bsce_keras.methods.acil import AnalyticState
 from bsce_keras.methods.ridge import RidgeSolution
+from bsce_keras.records.run_identity import begin_run
 from bsce_keras.runtime import array_files
 from bsce_keras.runtime.errors import RequestError
 
@@ -126,6 +127,20 @@ def test_unforgettable_classes_are_refused_with_the_reason(tmp_path, monkeypatch
     weighed = config_of("run", classification_loss="balanced_softmax", alpha=0.5)
     last = config.stream.arriving_class_names[-2]
     assert "Forgetting needs --alpha=1" in refusal(weighed, [last])
+
+
+def test_a_class_that_has_a_comma_in_its_name_is_named_by_a_file(tmp_path, capsys):
+    config = config_of(run_dir := tmp_path / "run")
+    names = ("salt, pepper", *config.stream.class_names[1:])
+    stream = dataclasses.replace(config.stream, class_names=names)
+    begin_run(run_dir, dataclasses.replace(config, stream=stream), 1)
+    (run_dir / "steps.jsonl").touch()
+    (tmp_path / "classes.txt").write_text("salt, pepper\nd\n", encoding="utf-8-sig")
+    flags = [f"--run_dir={run_dir}", f"--classes={tmp_path}/classes.txt"]
+    assert forget.main(flags) == 2
+    [line] = [x for x in capsys.readouterr().err.splitlines() if "no class" in x]
+    assert "no class 'd'" in line
+    assert "Names such as 'salt, pepper' need a file, one a line." in line
 
 
 def test_classes_that_the_run_has_not_learned_are_refused(finished, tmp_path):

@@ -102,5 +102,8 @@ def _reason(error):
     """Returns a short reason why a file cannot be decoded."""
     if isinstance(error, _lack_of_memory()):
         return "too large for the memory"
-    pixels = re.search(r"more than [\d,]+ pixels", error.message)
-    return pixels[0] if pixels else "cut off, altered or not supported"
+    from bsce_keras.data.decode import UNSUPPORTED
+
+    known = "|".join((r"more than [\d,]+ pixels", *map(re.escape, UNSUPPORTED)))
+    found = re.search(known, error.message)
+    return found[0] if found else "cut off, altered or not supported"

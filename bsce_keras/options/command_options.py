@@ -178,7 +178,12 @@ _FORGET = Command(
     groups={
         "Classes": (
             Option("run_dir", pathlib.Path, "run of --method=acil"),
-            Option("classes", str, "names of the classes to forget, with commas"),
+            Option(
+                "classes",
+                str,
+                "classes to forget: names separated by commas, or a file with one a "
+                "line",
+            ),
             _METHOD_OF_RUN,
             Option(
                 "data_dir",

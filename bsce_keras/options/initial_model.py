@@ -4,6 +4,7 @@ import os
 
 from bsce_keras.evaluation.export_folder import DESCRIPTION
 from bsce_keras.methods import METHODS, recipes
+from bsce_keras.options.values import names_of
 from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.files import read_json
 from bsce_keras.runtime.text import did_you_mean, is_line, listed
@@ -29,7 +30,9 @@ def initial_classes(asked):
             "of its outputs in their order, separated by commas, or a file with one a "
             "line."
         )
-    names = _names_of_text(given) if isinstance(given, str) else tuple(given)
+    names = (
+        names_of("--initial_classes", given) if isinstance(given, str) else tuple(given)
+    )
     odd = [name for name in names if not is_line(name)]
     if len(set(names)) < len(names) or odd or len(names) < 2:
         raise RequestError(
@@ -46,27 +49,6 @@ def _names_beside(path):
         return list(description["class_names"])
     except (KeyError, OSError, TypeError, ValueError):
         return None
-
-
-def _names_of_text(text):
-    """Returns names that are separated by commas, or the lines of a file."""
-    names = text.split(",")
-    path = os.path.expanduser(text)
-    if os.path.isfile(path):
-        try:
-            with open(path, encoding="utf-8-sig") as file:
-                names = [line for line in file.read().splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise RequestError(
-                f"--initial_classes={text} is not UTF-8 text. Save it as such, or list "
-                "the names, separated by commas."
-            ) from error
-        except OSError as error:
-            raise RequestError(
-                f"--initial_classes={text} cannot be read: {error.strerror}. Change "
-                "its permissions, or list the names, separated by commas."
-            ) from error
-    return tuple(name.strip() for name in names)
 
 
 def initial_model_contradictions(asked):

@@ -115,6 +115,12 @@ def make_cells(matrix):
     return _with_base_runs(cells, records, matrix.share_base_steps)
 
 
+def cell_folders(runs_dir):
+    """Returns the folders of all cells that were begun in a folder of runs, sorted."""
+    found = pathlib.Path(runs_dir).glob("scale_*/*/*/seed_*/config.json")
+    return sorted(str(path.parent) for path in found)
+
+
 def matrix_problems(matrix):
     """Returns every problem of the requests of a matrix, as sentences.
 

@@ -13,8 +13,10 @@ def unforgettable_problems(config, names):
         names: names of the classes to forget.
     """
     known, model = config.stream.arriving_class_names, config.model
+    commas = [name for name in known if "," in name]
+    way = f" Names such as {commas[0]!r} need a file, one a line." if commas else ""
     problems = [
-        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}"
+        f"--classes: the run has no class {name!r}.{did_you_mean(name, known)}{way}"
         for name in names
         if name not in known
     ]

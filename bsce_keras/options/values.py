@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 
 from bsce_keras.config.checks import one_of
+from bsce_keras.runtime.errors import RequestError
 from bsce_keras.runtime.text import fits_line, whole_number
 
 # Files and arrays hold counts and seeds in 64 bits.
@@ -164,6 +165,35 @@ def below_one(values, *names):
         for name, number in numbers.items()
         if number is not None and number < 1
     ]
+
+
+def names_of(flag, text):
+    """Returns names that are separated by commas, or the lines of a file.
+
+    Args:
+        flag: flag that has the text, for messages.
+        text: the names, or the path of a file.
+
+    Raises:
+        RequestError: the file cannot be read.
+    """
+    names = text.split(",")
+    path = os.path.expanduser(text)
+    if os.path.isfile(path):
+        try:
+            with open(path, encoding="utf-8-sig") as file:
+                names = [line for line in file.read().splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise RequestError(
+                f"{flag}={text} is not UTF-8 text. Save it as such, or list "
+                "the names, separated by commas."
+            ) from error
+        except OSError as error:
+            raise RequestError(
+                f"{flag}={text} cannot be read: {error.strerror}. Change "
+                "its permissions, or list the names, separated by commas."
+            ) from error
+    return tuple(name.strip() for name in names)
 
 
 def seeds_of(text):

@@ -190,7 +190,11 @@ def _differences(theirs, config, counts):
     there = _base_classes(theirs, config)
     here = list(stream.arriving_class_names[: stream.num_base_classes])
     if there != here:
-        differences.append(f"base classes: {listed(there)} there, {listed(here)} here")
+        # Orders have no line of their own, and a folder that has grown has another one.
+        differences.append(
+            f"base classes: {listed(there)} there, {listed(here)} here. "
+            "--class_order=FILE takes the order of a file"
+        )
     their_loss = theirs["method"]["classification_loss"]
     our_loss = config.method.classification_loss
     return differences + _loss_differences(their_loss, our_loss, counts)

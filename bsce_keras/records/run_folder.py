@@ -190,9 +190,9 @@ class RunFolder:
         begin_run(config.run_dir, config, self._num_replicas, flagfile, len(states))
         if base_step:
             save_base_step(checkpoints, config, base_step)
-        return self._open_records(stream)
+        return self._open_records(stream, flagfile)
 
-    def _open_records(self, stream):
+    def _open_records(self, stream, flagfile):
         """Opens the records and returns the number of finished steps."""
         states = self._own_checkpoints.finished_states()
         finished = [StepRecord.from_state(state) for state in states[:-1]]
@@ -208,7 +208,9 @@ class RunFolder:
         stream_config = self._config.stream
         arriving = stream_config.arriving_class_names
         waiting = sorted({*stream_config.class_names} - {*arriving})
-        if waiting and stream_config.dataset == "folder":
+        # A base step that `tune` trains for its trials has no flags to raise.
+        is_of_trials = not (flagfile or stream_config.increments)
+        if waiting and stream_config.dataset == "folder" and not is_of_trials:
             print(
                 f"Classes without a step: {listed(waiting)}. To learn them too, raise "
                 f"--num_increments (now {len(stream_config.increments)})"

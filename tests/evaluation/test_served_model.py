@@ -1,11 +1,13 @@
 """Exported steps: damage is found before loading, and predictions are per image."""
 
+import io
 import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from bsce_keras.config import ImageSpec
 from bsce_keras.evaluation import portable_model
@@ -85,6 +87,16 @@ def test_only_the_file_that_cannot_be_decoded_lacks_probabilities(model):
     (first, _), (second, reason), (third, _) = results
     assert second is None and reason == "cut off, altered or not supported"
     np.testing.assert_array_equal(first["probabilities"], third["probabilities"])
+
+
+def test_a_kind_of_file_that_is_not_supported_is_named_as_in_training(model):
+    file = io.BytesIO()
+    Image.new("P", (4, 4)).save(file, "BMP")
+    # The first colour is not black.
+    palette = bytearray(file.getvalue())
+    palette[54:58] = b"\1\2\3\0"
+    [(_, reason)] = model.outputs_of_files([bytes(palette)])
+    assert reason == "a BMP with compression or a colour palette is not supported"
 
 
 def test_other_formats_load_tensorflow_without_its_start_up_notices(

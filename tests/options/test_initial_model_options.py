@@ -5,6 +5,7 @@ import types
 import pytest
 
 from bsce_keras.options import initial_model as options
+from bsce_keras.options import values
 from bsce_keras.options.request import Request
 from bsce_keras.runtime.errors import RequestError
 
@@ -41,7 +42,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "names.txt").write_text("cat\ndog\n")
-    monkeypatch.setattr(options, "open", refuse, raising=False)
+    monkeypatch.setattr(values, "open", refuse, raising=False)
     with pytest.raises(RequestError, match="names.txt cannot be read: Permission"):
         names_of(str(tmp_path / "names.txt"))
 

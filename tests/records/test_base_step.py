@@ -159,7 +159,7 @@ def test_the_same_method_takes_the_whole_base_step(taking):
         ("wa", "acil", {}, "--method .*: wa there, acil here"),
         ("il_baseline", "acil", {"learning_rate": 0.5}, "--learning_rate"),
         ("bic", "bic", {"exemplars_per_class": 7}, "--exemplars_per_class"),
-        ("il_baseline", "acil", {"class_order": "seed:4"}, "base classes: "),
+        ("il_baseline", "acil", {"class_order": "seed:4"}, "--class_order=FILE takes "),
     ],
 )
 def test_base_steps_that_were_trained_otherwise_are_refused(

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from bsce_keras.data.stream import ClassIncrementalStream
 from bsce_keras.records.checkpoints import Checkpoints
 from bsce_keras.records.run_folder import RunFolder
 from bsce_keras.runtime.devices import Runtime
@@ -62,6 +63,18 @@ def test_classes_with_few_or_no_images_are_named_when_a_run_begins(
     assert unscored == (
         "Classes without images to score, left out of every accuracy: dog."
     )
+
+
+@pytest.mark.parametrize(("flagfile", "times"), [("--seed=1\n", 1), ("", 0)])
+def test_a_base_step_without_flags_does_not_ask_for_more_increments(
+    open_folder, stream_of, photos, capsys, flagfile, times
+):
+    """`tune` trains the base step of its trials without a flagfile."""
+    stream = stream_of(photos)
+    base = ClassIncrementalStream(dataclasses.replace(stream.config, increments=()))
+    with open_folder(stream=base.config) as run:
+        run.begin(base, flagfile)
+    assert capsys.readouterr().out.count("Classes without a step: cow, dog.") == times
 
 
 @pytest.mark.usefixtures("with_base_step")

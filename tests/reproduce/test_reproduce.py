@@ -93,6 +93,22 @@ def test_an_interrupted_matrix_continues_and_keeps_finished_cells(
     assert [line.rsplit("| ", 1)[1] for line in rows_of_results()[2:]] == ["2 |"] * 2
 
 
+def test_results_keep_the_cells_of_earlier_commands(trained, capsys):
+    """The table that is printed has the cells of the command only."""
+    paths = write_flagfiles(one=TINY, two=TINY + BALANCED)
+    assert reproduce.main([*paths, "--seeds=1,2"]) == 0
+    results = pathlib.Path("runs/reproduce/results.json")
+    before = json.loads(results.read_text())
+    capsys.readouterr()
+    assert reproduce.main([paths[1], f"--runs_dir={results.absolute().parent}"]) == 0
+    assert [line.rsplit("| ", 1)[1] for line in rows_of_results()[2:]] == ["2 |"] * 2
+    rows = json.loads(results.read_text())["rows"]
+    assert sorted(map(str, rows)) == sorted(map(str, before["rows"]))
+    printed = capsys.readouterr().out
+    assert "the cell is finished; to train anew" in printed
+    assert "Balanced Softmax" in printed and "IL-Baseline  Softmax" not in printed
+
+
 def test_every_cell_prints_the_progress_of_the_matrix(trained, capsys):
     other = "--exemplars_per_class=10\n--weight_decay=1e-3\n"
     paths = write_flagfiles(one=TINY, two=TINY + other, three=TINY + BALANCED)
@@ -139,7 +155,7 @@ def test_a_finished_cell_goes_on_when_its_stream_has_grown(trained, capsys):
     assert reproduce.main(paths) == 0
     assert [config.stream.increments for config in trained] == [(2,), (2, 2)]
     assert reproduce.main(paths) == 0
-    assert "all 1 cells are finished" in capsys.readouterr().out
+    assert "the cell is finished" in capsys.readouterr().out
 
 
 def test_a_cell_that_another_process_finishes_meanwhile_has_not_failed(
