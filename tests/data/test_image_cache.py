@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -145,7 +146,8 @@ def test_a_copied_cache_is_read_once_and_then_trusted(cache, tmp_path, monkeypat
     for path in cache.iterdir():
         shutil.copyfile(path, other / path.name)
     # All pixels are read, more than fit into memory at once.
-    monkeypatch.setattr(stored_images, "_BLOCK", 4)
+    few = functools.partial(stored_images.blocks, size=4)
+    monkeypatch.setattr(image_cache, "blocks", few)
     assert load(other) == 0
     monkeypatch.setattr(image_cache._Entry, "_class_digests", None)
     assert load(other) == 0
