@@ -61,8 +61,10 @@ def _write_versions(folder, next_step, method):
     facts = {**versions(), **provenance()}
     history, started = before.get("history", []), before.get("started")
     changes = _changes(before, facts)
-    source = own_source(method)
-    other_source = before.get("method_sha256") not in (None, source)
+    known = before.get("method_sha256")
+    # A class without source may be the same one.
+    source = own_source(method) or known
+    other_source = known not in (None, source)
     if source is not None:
         facts["method_sha256"] = source
     if other_source:

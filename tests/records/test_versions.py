@@ -123,6 +123,9 @@ def test_a_run_that_goes_on_with_another_source_of_its_method_says_so(
         own_methods.know("changing:Mine")
         begin_run(config.run_dir, config, 1, next_step=next_step)
         del sys.modules["changing"]
+    # Nobody can tell the source of a class that is not loaded from a file.
+    monkeypatch.setattr(own_methods, "_known", {})
+    begin_run(config.run_dir, config, 1, next_step=2)
     [record] = caplog.records
     assert "goes on from step 2 with another source" in record.getMessage()
     assert "--method=changing:Mine" in record.getMessage()
